@@ -1,0 +1,121 @@
+//! The one error type of the libraries: each message says what was wrong, where, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong in Syvä.
+///
+/// Messages are complete sentences for a person: what was wrong, where (file, place, setting) and the remedy.
+///
+/// ```
+/// use syva_core::Error;
+/// let error = Error::setting("--batch-size", "0 samples make no batch", "give 1 or more");
+/// assert_eq!(error.to_string(), "--batch-size: 0 samples make no batch; give 1 or more");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "read", "create folder", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A file's content is not what its format or its companion files demand.
+    #[error("{} ({place}): {problem}; {remedy}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it: a byte offset, a tensor's name, a line.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// A setting (flag, configuration entry, builder argument) makes no sense.
+    #[error("{setting}: {problem}; {remedy}")]
+    Setting {
+        /// The setting's name, as the user wrote it.
+        setting: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// Data, model and state do not fit together.
+    #[error("{problem}; {remedy}")]
+    Mismatch {
+        /// Which two things differ, with both values.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// An engine cannot do what was asked; said before any work begins.
+    #[error("{what} is not supported here; {remedy}")]
+    Unsupported {
+        /// What was asked.
+        what: String,
+        /// What can be used instead.
+        remedy: String,
+    },
+    /// A download failed.
+    #[error("{url}: {problem}; {remedy}")]
+    Network {
+        /// The address asked.
+        url: String,
+        /// What happened.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// Training left the finite numbers.
+    #[error(
+        "the loss is not finite at epoch {epoch}, step {step} (learning rate {learning_rate}); \
+         try a learning rate of {suggestion} or less (--lr), or inputs of smaller scale"
+    )]
+    NonFinite {
+        /// Epoch, counted from 1.
+        epoch: u64,
+        /// Step within the epoch, counted from 1.
+        step: u64,
+        /// The learning rate of that step.
+        learning_rate: f32,
+        /// A rate worth trying: a tenth of it.
+        suggestion: f32,
+    },
+}
+
+/// `Result` with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A [`Error::Setting`].
+    pub fn setting(setting: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Setting { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// A [`Error::Mismatch`].
+    pub fn mismatch(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Mismatch { problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// A [`Error::File`].
+    pub fn file(
+        path: impl Into<PathBuf>,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::File { path: path.into(), place: place.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// For `map_err`: wraps an [`std::io::Error`] with what was tried on which path.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
