@@ -4,9 +4,24 @@ pub mod digits;
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
+use crate::spec::{Head, Normalization, Spec};
+use crate::state::hex;
+use crate::{Error, Result};
+
+/// Which part of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// What the network learns from.
+    Train,
+    /// What it is judged by (the chapter's "val").
+    Validation,
+}
+
 /// Inputs of all samples, row-major `[samples, features]`, in the form they are stored in.
 ///
-/// The normalisation is not applied here: the network's first layer does it (see `Normalization`).
+/// The normalisation is not applied here: the network's first layer does it (see [`Normalization`]).
 /// Cloning shares the memory.
 #[derive(Clone, Debug)]
 pub enum Inputs {
@@ -14,6 +29,33 @@ pub enum Inputs {
     U8(Arc<[u8]>),
     /// Table columns.
     F32(Arc<[f32]>),
+}
+
+impl Inputs {
+    /// The stored value at `index` as f32 (exact).
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> f32 {
+        match self {
+            Self::U8(values) => f32::from(values[index]),
+            Self::F32(values) => values[index],
+        }
+    }
+
+    /// Number of stored values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::F32(values) => values.len(),
+        }
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What the network should answer, one entry (or row) a sample.
@@ -33,4 +75,175 @@ pub enum Targets {
         /// Values a sample.
         outputs: usize,
     },
+}
+
+/// Samples in memory: inputs and targets. Cloning shares the memory.
+///
+/// ```
+/// use syva_core::data::{Dataset, Inputs, Targets};
+/// let inputs = Inputs::F32(vec![0.0, 1.0, 1.0, 0.0].into());
+/// let targets = Targets::Classes { labels: vec![0, 1].into(), classes: 2 };
+/// let data = Dataset::new(inputs, 2, targets)?;
+/// assert_eq!(data.samples(), 2);
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    inputs: Inputs,
+    features: usize,
+    targets: Targets,
+}
+
+impl Dataset {
+    /// Puts inputs `[samples, features]` and their targets together; counts must agree, labels be below the classes,
+    /// values be finite.
+    pub fn new(inputs: Inputs, features: usize, targets: Targets) -> Result<Self> {
+        let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
+        if features == 0 || inputs.is_empty() || inputs.len() % features != 0 {
+            let problem = format!("{} values are no rows of {features} features", inputs.len());
+            return refuse(problem, "give at least one whole row");
+        }
+        let samples = inputs.len() / features;
+        if u32::try_from(samples).is_err() {
+            return refuse(format!("{samples} samples are more than 2^32"), "split the data");
+        }
+        if let Inputs::F32(values) = &inputs
+            && let Some(i) = values.iter().position(|value| !value.is_finite())
+        {
+            let problem = format!("sample {}, feature {}: {} is not finite", i / features, i % features, values[i]);
+            return refuse(problem, "remove or fill in such values");
+        }
+        match &targets {
+            Targets::Classes { labels, classes } => {
+                if labels.len() != samples {
+                    return refuse(format!("{} labels for {samples} samples", labels.len()), "give one a sample");
+                }
+                if let Some(i) = labels.iter().position(|&label| label as usize >= *classes) {
+                    let problem = format!("sample {i} has label {}, beyond the {classes} classes", labels[i]);
+                    return refuse(problem, "correct the label or raise the number of classes");
+                }
+            }
+            Targets::Values { values, outputs } => {
+                if *outputs == 0 || values.len() != samples * outputs {
+                    let problem = format!("{} target values for {samples} samples of {outputs}", values.len());
+                    return refuse(problem, "give one row a sample");
+                }
+                if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+                    let problem = format!("the target of sample {} is not finite", i / outputs);
+                    return refuse(problem, "remove or fill in such values");
+                }
+            }
+        }
+        Ok(Self { inputs, features, targets })
+    }
+
+    /// Number of samples.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.inputs.len() / self.features
+    }
+
+    /// Values a sample.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The inputs.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// The targets.
+    #[must_use]
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// Checks that a network can be trained on, or judged by, this data. Engines call it in `load`.
+    pub fn check(&self, spec: &Spec) -> Result<()> {
+        if self.features != spec.input.features {
+            let problem = format!("the data has {} features, the network reads {}", self.features, spec.input.features);
+            return Err(Error::mismatch(problem, "use the data this network is for"));
+        }
+        let fits = match (&self.targets, spec.head) {
+            (Targets::Values { outputs, .. }, Head::Regression) => *outputs == spec.outputs(),
+            (Targets::Classes { classes, .. }, Head::Binary | Head::Logits | Head::LogSoftmax) => {
+                *classes == spec.classes()
+            }
+            _ => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        let has = match &self.targets {
+            Targets::Values { outputs, .. } => format!("{outputs} target values"),
+            Targets::Classes { classes, .. } => format!("{classes} classes"),
+        };
+        let problem = format!("the data has {has}, the network {} outputs with head {}", spec.outputs(), spec.head);
+        Err(Error::mismatch(problem, "use the data this network is for"))
+    }
+
+    /// SHA-256 over features, inputs and targets: names the data to the bit.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        fn update(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
+            let bytes: Vec<u8> = words.flatten().collect();
+            hash.update(bytes);
+        }
+        let mut hash = Sha256::new();
+        hash.update((self.features as u64).to_le_bytes());
+        match &self.inputs {
+            Inputs::U8(values) => hash.update(values),
+            Inputs::F32(values) => update(&mut hash, values.iter().map(|v| v.to_le_bytes())),
+        }
+        match &self.targets {
+            Targets::Classes { labels, classes } => {
+                hash.update((*classes as u64).to_le_bytes());
+                update(&mut hash, labels.iter().map(|v| v.to_le_bytes()));
+            }
+            Targets::Values { values, outputs } => {
+                hash.update((*outputs as u64).to_le_bytes());
+                update(&mut hash, values.iter().map(|v| v.to_le_bytes()));
+            }
+        }
+        hex(&hash.finalize())
+    }
+}
+
+/// A task: training and validation data, and what a network for it must know.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// `mnist`, `digits`, …
+    pub name: String,
+    /// What the network learns from.
+    pub train: Dataset,
+    /// What it is judged by.
+    pub validation: Dataset,
+    /// `[height, width]` where inputs are images, else empty.
+    pub shape: Vec<usize>,
+    /// How inputs are normalised, fitted on the training data.
+    pub normalization: Normalization,
+}
+
+impl Task {
+    /// The part of the data.
+    #[must_use]
+    pub fn split(&self, split: Split) -> &Dataset {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+        }
+    }
+
+    /// Names the whole data to the bit: SHA-256 over the digests of both parts.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        #[cfg(feature = "threads")]
+        let (train, validation) = rayon::join(|| self.train.digest(), || self.validation.digest());
+        #[cfg(not(feature = "threads"))]
+        let (train, validation) = (self.train.digest(), self.validation.digest());
+        hex(&Sha256::digest(format!("{train}{validation}")))
+    }
 }

@@ -1,8 +1,26 @@
-//! Syvä's core.
+//! Syvä's core: what a network is, the arithmetic that defines every bit of its training, the reference engine, data,
+//! the trainer, and model files. No engine but the reference lives here, and no `unsafe`.
+//!
+//! The one path through it: a [`Spec`] and a [`data::Task`] go to an [`Engine`], whose [`Session`] the trainer drives
+//! span by span. `ARCHITECTURE.md` follows it link by link; `docs/ARITHMETIC.md` is the contract.
 #![forbid(unsafe_code)]
 
+pub mod arithmetic;
+pub mod budget;
+mod builder;
+pub mod conformance;
 pub mod data;
+pub mod engine;
 mod error;
+mod metrics;
 pub mod random;
+pub mod reference;
+mod spec;
+mod state;
 
+pub use builder::{Loss, Mlp, Sequential};
+pub use engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 pub use error::{Error, Result};
+pub use metrics::Confusion;
+pub use spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
+pub use state::{Matrix, Parameters, State};

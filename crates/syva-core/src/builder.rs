@@ -1,0 +1,223 @@
+//! Two ways to write a network: [`Mlp`], the short one, and [`Sequential`], the layer list.
+
+use crate::spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
+use crate::{Error, Result};
+
+/// The short way: input width, hidden layers, then what the output is.
+///
+/// ```
+/// use syva_core::{Activation::{Relu, Sigmoid}, Mlp};
+/// let classifier = Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10);
+/// assert_eq!(classifier.widths(), "784-256-128-10");
+/// let regressor = Mlp::new(2).hidden(&[3, 3], Relu).values(1);
+/// assert_eq!(regressor.parameters(), 9 + 12 + 4);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    input: Input,
+    layers: Vec<Layer>,
+}
+
+impl Mlp {
+    /// A network that reads `features` values a sample.
+    #[must_use]
+    pub fn new(features: usize) -> Self {
+        Self { input: Input { features, shape: Vec::new(), normalization: Normalization::None }, layers: Vec::new() }
+    }
+
+    /// A network that reads images of `height` by `width` pixels.
+    #[must_use]
+    pub fn image(height: usize, width: usize) -> Self {
+        let mut mlp = Self::new(height * width);
+        mlp.input.shape = vec![height, width];
+        mlp
+    }
+
+    /// How the first layer normalises its inputs.
+    #[must_use]
+    pub fn normalized(mut self, normalization: Normalization) -> Self {
+        self.input.normalization = normalization;
+        self
+    }
+
+    /// Adds hidden layers of these widths D_k, all with one activation. May be called again for others.
+    #[must_use]
+    pub fn hidden(mut self, widths: &[usize], activation: Activation) -> Self {
+        self.layers.extend(widths.iter().map(|&units| Layer { units, activation }));
+        self
+    }
+
+    /// Ends in one logit for each of `classes`; cross-entropy.
+    #[must_use]
+    pub fn classes(self, classes: usize) -> Spec {
+        self.end(classes, Head::Logits)
+    }
+
+    /// Ends in one logit for the question "is it class 1?"; binary cross-entropy.
+    #[must_use]
+    pub fn binary(self) -> Spec {
+        self.end(1, Head::Binary)
+    }
+
+    /// Ends in `outputs` real values; mean squared error.
+    #[must_use]
+    pub fn values(self, outputs: usize) -> Spec {
+        self.end(outputs, Head::Regression)
+    }
+
+    fn end(mut self, units: usize, head: Head) -> Spec {
+        self.layers.push(Layer { units, activation: Activation::Identity });
+        Spec { input: self.input, layers: self.layers, head, init: Init::Pytorch, optimizer: Optimizer::Sgd }
+    }
+}
+
+/// The layer list, as `torch.nn.Sequential` has it.
+///
+/// ```
+/// use syva_core::{Head, Loss, Mlp, Activation, Sequential};
+/// let spec = Sequential::new()
+///     .flatten(&[28, 28])
+///     .linear(784, 256).activation(Activation::Sigmoid)
+///     .linear(256, 128).activation(Activation::Sigmoid)
+///     .linear(128, 10).log_softmax()
+///     .loss(Loss::NegativeLogLikelihood)?;
+/// assert_eq!(spec.head, Head::LogSoftmax);
+/// assert_eq!(spec.layers, Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10).layers);
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Sequential {
+    shape: Vec<usize>,
+    normalization: Normalization,
+    linear: Vec<(usize, Layer)>,
+    log_softmax: bool,
+    misplaced: Option<&'static str>,
+}
+
+/// The loss that ends a [`Sequential`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Over logits (`torch.nn.CrossEntropyLoss`).
+    CrossEntropy,
+    /// Over log-probabilities, after `log_softmax` (`torch.nn.NLLLoss`).
+    NegativeLogLikelihood,
+    /// Over one logit (`torch.nn.BCEWithLogitsLoss`).
+    BinaryCrossEntropy,
+    /// Over real values (`torch.nn.MSELoss`).
+    MeanSquaredError,
+}
+
+impl Sequential {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `Normalize`: must come before the first linear layer.
+    #[must_use]
+    pub fn normalize(mut self, normalization: Normalization) -> Self {
+        self.note(!self.linear.is_empty(), "normalize after a linear layer");
+        self.normalization = normalization;
+        self
+    }
+
+    /// `Flatten`: reads an image (or any array) of this shape as a row of features. Must come first.
+    #[must_use]
+    pub fn flatten(mut self, shape: &[usize]) -> Self {
+        self.note(!self.linear.is_empty(), "flatten after a linear layer");
+        self.shape = shape.to_vec();
+        self
+    }
+
+    /// `Linear(fan_in, fan_out)`.
+    #[must_use]
+    pub fn linear(mut self, fan_in: usize, fan_out: usize) -> Self {
+        self.note(self.log_softmax, "linear after log_softmax");
+        self.linear.push((fan_in, Layer { units: fan_out, activation: Activation::Identity }));
+        self
+    }
+
+    /// The activation after the last linear layer.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.note(self.log_softmax, "activation after log_softmax");
+        match self.linear.last_mut() {
+            Some((_, layer)) if layer.activation == Activation::Identity => layer.activation = activation,
+            Some(_) => self.misplaced = self.misplaced.or(Some("two activations after one linear layer")),
+            None => self.misplaced = self.misplaced.or(Some("activation before the first linear layer")),
+        }
+        self
+    }
+
+    /// `LogSoftmax`: turns logits into log-probabilities. Must come last.
+    #[must_use]
+    pub fn log_softmax(mut self) -> Self {
+        self.log_softmax = true;
+        self
+    }
+
+    /// Ends the list; the layers must fit each other and the loss.
+    pub fn loss(self, loss: Loss) -> Result<Spec> {
+        if let Some(what) = self.misplaced {
+            return Err(Error::setting("layers", what, "reorder the layer list"));
+        }
+        let head = match (loss, self.log_softmax) {
+            (Loss::CrossEntropy, false) => Head::Logits,
+            (Loss::NegativeLogLikelihood, true) => Head::LogSoftmax,
+            (Loss::BinaryCrossEntropy, false) => Head::Binary,
+            (Loss::MeanSquaredError, false) => Head::Regression,
+            (Loss::NegativeLogLikelihood, false) => {
+                return Err(Error::setting("loss", "NLL wants log-probabilities", "end the list with log_softmax"));
+            }
+            (_, true) => {
+                return Err(Error::setting(
+                    "loss",
+                    "log_softmax goes with NLL",
+                    "drop it, or use NegativeLogLikelihood",
+                ));
+            }
+        };
+        for pair in self.linear.windows(2) {
+            if pair[0].1.units != pair[1].0 {
+                let problem = format!("a layer of {} units feeds one that reads {}", pair[0].1.units, pair[1].0);
+                return Err(Error::setting("layers", problem, "make fan_in the units before it"));
+            }
+        }
+        let features = self.linear.first().map_or(0, |&(fan_in, _)| fan_in);
+        let spec = Spec {
+            input: Input { features, shape: self.shape, normalization: self.normalization },
+            layers: self.linear.into_iter().map(|(_, layer)| layer).collect(),
+            head,
+            init: Init::Pytorch,
+            optimizer: Optimizer::Sgd,
+        };
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    fn note(&mut self, wrong: bool, what: &'static str) {
+        if wrong && self.misplaced.is_none() {
+            self.misplaced = Some(what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misplaced_layer_is_refused() {
+        let message = |list: Sequential, loss| list.loss(loss).unwrap_err().to_string();
+        let linear = || Sequential::new().linear(4, 3);
+        assert!(message(linear().flatten(&[2, 2]), Loss::CrossEntropy).contains("flatten after"));
+        assert!(message(linear().linear(4, 2), Loss::CrossEntropy).contains("3 units feeds one that reads 4"));
+        assert!(message(linear(), Loss::NegativeLogLikelihood).contains("log-probabilities"));
+        assert!(message(linear().log_softmax(), Loss::CrossEntropy).contains("goes with NLL"));
+        assert!(message(linear().activation(Activation::Relu), Loss::CrossEntropy).contains("output layer"));
+        assert!(message(linear(), Loss::BinaryCrossEntropy).contains("1 logit"));
+        assert!(message(Sequential::new(), Loss::CrossEntropy).contains("0 features"));
+        assert!(message(Sequential::new().flatten(&[3, 2]).linear(4, 3), Loss::CrossEntropy).contains("[3, 2]"));
+    }
+}

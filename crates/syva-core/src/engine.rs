@@ -1,0 +1,153 @@
+//! The boundary between the trainer and whatever computes: coarse, so that an engine is free to fuse.
+//!
+//! An [`Engine`] opens a [`Session`] for a network; the session holds the data and the state on its device and trains
+//! a [`Span`] of steps per call. A call per operation would forbid the fusion that speed lives on and drown a GPU in
+//! launches. A span of one step is where an engine is compared with the reference, bit by bit.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::data::{Dataset, Split};
+use crate::metrics::Confusion;
+use crate::spec::Spec;
+use crate::state::{Matrix, State};
+use crate::{Error, Result};
+
+/// Something that can train and run networks on its devices.
+pub trait Engine {
+    /// The devices this engine can use on this machine.
+    fn devices(&self) -> Vec<DeviceInfo>;
+
+    /// A session for one network on one of them. An engine that cannot run the network says so here, with
+    /// [`Error::Unsupported`], never later. The state is undefined until [`Session::set_state`].
+    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>>;
+}
+
+/// A network on a device: its data, its state, and what can be done with them.
+pub trait Session {
+    /// Puts a data set on the device, where it stays.
+    fn load(&mut self, split: Split, data: &Dataset) -> Result<()>;
+
+    /// Replaces weights, biases and step count.
+    fn set_state(&mut self, state: &State) -> Result<()>;
+
+    /// The present weights, biases and step count. Waits for the device.
+    fn state(&mut self) -> Result<State>;
+
+    /// Takes the steps of `span` on the training data, one synchronisation in all. Stops before the update of the
+    /// first step whose loss is not finite; the report names it.
+    fn train(&mut self, span: &Span<'_>) -> Result<Report>;
+
+    /// Runs the network over a whole data set without changing anything.
+    fn evaluate(&mut self, split: Split) -> Result<Evaluation>;
+
+    /// Runs the network over raw inputs `[samples, features]` (pixels as 0 … 255: the network normalises) and leaves
+    /// the head's outputs in `outputs` `[samples, outputs]`: values, logits, or log-probabilities.
+    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()>;
+}
+
+/// Which device: `cpu`, `reference`, `cuda:0`, …
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceId {
+    /// The engine's name.
+    pub engine: String,
+    /// Which of its devices, from 0.
+    pub index: usize,
+}
+
+impl FromStr for DeviceId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let (engine, index) = text.split_once(':').unwrap_or((text, "0"));
+        match index.parse() {
+            Ok(index) if !engine.is_empty() => Ok(Self { engine: engine.into(), index }),
+            _ => Err(Error::setting("device", format!("'{text}' is no device"), "write ENGINE or ENGINE:NUMBER")),
+        }
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.index == 0 { f.pad(&self.engine) } else { f.pad(&format!("{}:{}", self.engine, self.index)) }
+    }
+}
+
+/// A device as people want to see it listed.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// Its name for `--device`.
+    pub id: DeviceId,
+    /// What it is: the processor's or card's own name.
+    pub name: String,
+    /// How it will be used: instruction set, threads.
+    pub detail: String,
+    /// Whether its results are bit-equal to the reference.
+    pub exact: bool,
+}
+
+/// A run of training steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// The number of the first step since the initial weights, from 0. Equal to the state's step.
+    pub first_step: u64,
+    /// Indices of training samples, batch after batch.
+    pub order: &'a [u32],
+    /// Samples a batch; the last batch of the span takes what is left.
+    pub batch_size: usize,
+    /// One learning rate a step.
+    pub learning_rate: &'a [f32],
+}
+
+impl<'a> Span<'a> {
+    /// Steps in the span.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.order.len().div_ceil(self.batch_size)
+    }
+
+    /// The batches: sample indices and learning rate of each step.
+    pub fn batches(&self) -> impl Iterator<Item = (&'a [u32], f32)> {
+        self.order.chunks(self.batch_size).zip(self.learning_rate.iter().copied())
+    }
+
+    /// Checks the span against the data and the state it will be run on. Engines call it first.
+    pub fn check(&self, samples: usize, step: u64) -> Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
+        }
+        if self.learning_rate.len() != self.steps() {
+            let problem = format!("{} learning rates for {} steps", self.learning_rate.len(), self.steps());
+            return Err(Error::mismatch(problem, "give one a step"));
+        }
+        if self.first_step != step {
+            let problem = format!("a span from step {} on a state at step {step}", self.first_step);
+            return Err(Error::mismatch(problem, "continue where the state is"));
+        }
+        if let Some(index) = self.order.iter().find(|&&index| index as usize >= samples) {
+            return Err(Error::mismatch(format!("sample {index} of {samples}"), "use indices below the sample count"));
+        }
+        Ok(())
+    }
+}
+
+/// What a span of training did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Mean loss over the batch of each step taken, before its update; summed in f64.
+    pub losses: Vec<f64>,
+    /// Samples whose class was predicted rightly, a step (empty for regression).
+    pub hits: Vec<u32>,
+    /// Truth against prediction over all steps (of size 0 for regression).
+    pub confusion: Confusion,
+    /// The step of the span, from 0, whose loss was not finite; it and all later steps were not taken.
+    pub first_non_finite: Option<usize>,
+}
+
+/// What a network makes of a data set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Mean loss over the samples; summed in f64 in the order of the samples.
+    pub loss: f64,
+    /// Truth against prediction (of size 0 for regression).
+    pub confusion: Confusion,
+}

@@ -1,0 +1,91 @@
+//! Counting what a classifier got right.
+
+use serde::{Deserialize, Serialize};
+
+/// A confusion matrix: how often samples of each class were given to each class.
+///
+/// ```
+/// use syva_core::Confusion;
+/// let mut confusion = Confusion::new(2);
+/// for (truth, guess) in [(0, 0), (0, 0), (0, 1), (1, 1)] {
+///     confusion.add(truth, guess);
+/// }
+/// assert_eq!(confusion.accuracy(), 0.75);
+/// assert_eq!(confusion.balanced_accuracy(), (2.0 / 3.0 + 1.0) / 2.0);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl Confusion {
+    /// Empty, for so many classes (0: nothing is counted, as for regression).
+    #[must_use]
+    pub fn new(classes: usize) -> Self {
+        Self { classes, counts: vec![0; classes * classes] }
+    }
+
+    /// Counts one sample.
+    pub fn add(&mut self, truth: usize, guess: usize) {
+        self.counts[truth * self.classes + guess] += 1;
+    }
+
+    /// Adds the counts of another matrix of as many classes.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.classes, other.classes, "confusion matrices of different size");
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
+    }
+
+    /// Number of classes.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Samples of class `truth` that were given to class `guess`.
+    #[must_use]
+    pub fn count(&self, truth: usize, guess: usize) -> u64 {
+        self.counts[truth * self.classes + guess]
+    }
+
+    /// Samples counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Samples on the diagonal.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        (0..self.classes).map(|class| self.count(class, class)).sum()
+    }
+
+    /// Share of samples on the diagonal; NaN when empty.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        self.hits() as f64 / self.total() as f64
+    }
+
+    /// Mean over the classes that occur of the share of their samples on the diagonal (recall);
+    /// `sklearn.metrics.balanced_accuracy_score`, torchmetrics' macro accuracy. NaN when empty.
+    #[must_use]
+    pub fn balanced_accuracy(&self) -> f64 {
+        let (mut sum, mut present) = (0.0, 0u32);
+        for truth in 0..self.classes {
+            let support: u64 = (0..self.classes).map(|guess| self.count(truth, guess)).sum();
+            if support > 0 {
+                sum += self.count(truth, truth) as f64 / support as f64;
+                present += 1;
+            }
+        }
+        sum / f64::from(present)
+    }
+
+    /// Whether the counts fill `classes` by `classes`: true unless read from a file that lies.
+    pub(crate) fn is_consistent(&self, classes: usize) -> bool {
+        self.classes == classes && self.counts.len() == classes * classes
+    }
+}

@@ -1,0 +1,546 @@
+//! The reference engine: the arithmetic contract as a program. Scalar, one thread, written to be read.
+//!
+//! [`Network`] is generic over f32 and f64. In f32 it **is** the definition of every bit that any exact engine
+//! computes; in f64 it is checked against central differences, which checks the mathematics. Symbols: `x` inputs,
+//! `s = scale·x`, `w[j,k]` weights, `z` pre-activations, `h` activations, `d` the gradient of the loss by `z`,
+//! `g` by `w`; `b` runs over the batch, `j` over a layer's units, `k` over its inputs.
+
+use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
+use crate::data::{Dataset, Split, Targets};
+use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
+use crate::metrics::Confusion;
+use crate::spec::{Activation, Head, Spec};
+use crate::state::{Matrix, Parameters, State};
+use crate::{Error, Result};
+
+/// A network's weights in `T`, and the steps of its training one by one.
+///
+/// ```
+/// use syva_core::{Activation::Relu, Mlp, State, reference::Network};
+/// let spec = Mlp::new(2).hidden(&[3], Relu).values(1);
+/// let network = Network::<f64>::new(&spec, &State::initial(&spec, 1)?);
+/// let h = network.forward(&[0.5, -1.0]); // one sample: the hidden activations, then the output
+/// assert_eq!((h[0].len(), h[1].len()), (3, 1));
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Network<T> {
+    spec: Spec,
+    step: u64,
+    /// `weight[l]` is `[units, fan_in]` of layer l.
+    weight: Vec<Vec<T>>,
+    bias: Vec<Vec<T>>,
+    /// Normalisation of each feature.
+    scale: Vec<T>,
+    shift: Vec<T>,
+}
+
+/// What the loss makes of a batch.
+#[derive(Clone, Debug)]
+pub struct Judgement<T> {
+    /// The loss of each sample.
+    pub losses: Vec<T>,
+    /// The gradient of the mean loss by the outputs z, `[batch, outputs]`.
+    pub d: Vec<T>,
+    /// The predicted class of each sample; empty for regression.
+    pub guesses: Vec<usize>,
+}
+
+impl<T: Real> Network<T> {
+    /// A network with the weights of `state`, whose shape must be the spec's.
+    #[must_use]
+    pub fn new(spec: &Spec, state: &State) -> Self {
+        let real = |values: &[f32]| values.iter().map(|&v| T::from_f64(f64::from(v))).collect::<Vec<T>>();
+        let (scale, shift): (Vec<f32>, Vec<f32>) =
+            (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
+        Self {
+            spec: spec.clone(),
+            step: state.step,
+            weight: state.layers.iter().map(|p| real(p.weight.values())).collect(),
+            bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
+            scale: real(&scale),
+            shift: real(&shift),
+        }
+    }
+
+    /// The weights, rounded to f32.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let narrow = |values: &[T]| values.iter().map(|&v| v.to_f64() as f32).collect::<Vec<f32>>();
+        let layers = (0..self.weight.len())
+            .map(|l| {
+                let mut weight = Matrix::zeros(self.spec.layers[l].units, self.spec.fan_in(l));
+                weight.values_mut().copy_from_slice(&narrow(&self.weight[l]));
+                Parameters { weight, bias: narrow(&self.bias[l]) }
+            })
+            .collect();
+        State { step: self.step, layers }
+    }
+
+    /// The weights `[units, fan_in]` and biases of a layer, to be looked at or nudged.
+    pub fn layer_mut(&mut self, l: usize) -> (&mut [T], &mut [T]) {
+        (&mut self.weight[l], &mut self.bias[l])
+    }
+
+    /// Activations of every layer for raw inputs `[batch, features]`; the last entry is the output z (rules 2 and 5).
+    #[must_use]
+    pub fn forward(&self, x: &[T]) -> Vec<Vec<T>> {
+        let mut h: Vec<Vec<T>> = Vec::new();
+        for (l, layer) in self.spec.layers.iter().enumerate() {
+            let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &h[l - 1]) };
+            h.push(z.into_iter().map(|z| activate(layer.activation, z)).collect());
+        }
+        h
+    }
+
+    /// Rule 5: the first layer normalises as it goes, and passes over inputs that are 0.
+    fn first_layer(&self, x: &[T]) -> Vec<T> {
+        let (features, units) = (self.spec.input.features, self.spec.layers[0].units);
+        let mut z = Vec::with_capacity(x.len() / features * units);
+        for x in x.chunks(features) {
+            for j in 0..units {
+                let w = &self.weight[0][j * features..][..features];
+                let mut sum = self.bias[0][j];
+                for k in 0..features {
+                    sum = self.shift[k].fma(w[k], sum);
+                }
+                for k in 0..features {
+                    if x[k] != T::ZERO {
+                        sum = (x[k] * self.scale[k]).fma(w[k], sum);
+                    }
+                }
+                // Passing over a zero can only change the sign of a zero sum; + 0 makes that sign positive.
+                z.push(sum + T::ZERO);
+            }
+        }
+        z
+    }
+
+    /// Rule 2: `z[b,j]` starts at the bias and runs over k in ascending order.
+    fn linear(&self, l: usize, x: &[T]) -> Vec<T> {
+        let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
+        let mut z = Vec::with_capacity(x.len() / fan_in * units);
+        for x in x.chunks(fan_in) {
+            for j in 0..units {
+                let w = &self.weight[l][j * fan_in..][..fan_in];
+                let mut sum = self.bias[l][j];
+                for k in 0..fan_in {
+                    sum = x[k].fma(w[k], sum);
+                }
+                z.push(sum);
+            }
+        }
+        z
+    }
+
+    /// Loss, its gradient by z, and predictions, for outputs z and the targets of these samples (rules 6 to 8).
+    #[must_use]
+    pub fn judge(&self, z: &[T], targets: &Targets, samples: &[u32]) -> Judgement<T> {
+        let outputs = self.spec.outputs();
+        let count = |n: usize| T::from_f64(n as f64);
+        let mut judged = Judgement {
+            losses: Vec::new(),
+            d: Vec::with_capacity(z.len()),
+            guesses: Vec::with_capacity(samples.len()),
+        };
+        for (z, &sample) in z.chunks(outputs).zip(samples) {
+            let sample = sample as usize;
+            match (targets, self.spec.head) {
+                (Targets::Values { values, .. }, _) => {
+                    let mean = T::TWO / count(samples.len() * outputs);
+                    let mut sum = T::ZERO;
+                    for (&z, &t) in z.iter().zip(&values[sample * outputs..]) {
+                        let error = z - T::from_f64(f64::from(t));
+                        sum = error.fma(error, sum);
+                        judged.d.push(error * mean);
+                    }
+                    judged.losses.push(sum / count(outputs));
+                }
+                (Targets::Classes { labels, .. }, Head::Binary) => {
+                    let y = count(labels[sample] as usize);
+                    judged.losses.push(binary_cross_entropy(z[0], y));
+                    judged.d.push((z[0].sigmoid() - y) * (T::ONE / count(samples.len())));
+                    judged.guesses.push(usize::from(z[0] > T::ZERO));
+                }
+                (Targets::Classes { labels, .. }, _) => {
+                    let label = labels[sample] as usize;
+                    let mean = T::ONE / count(samples.len());
+                    let mut e = vec![T::ZERO; outputs];
+                    let row = SoftmaxRow::new(z, &mut e);
+                    judged.losses.push(row.cross_entropy(z[label]));
+                    for (j, &e) in e.iter().enumerate() {
+                        let y = if j == label { T::ONE } else { T::ZERO };
+                        judged.d.push((e / row.sum - y) * mean);
+                    }
+                    judged.guesses.push(row.argmax);
+                }
+            }
+        }
+        judged
+    }
+
+    /// Rule 3 (and 5 for the first layer): gradients of a layer's weights and biases, from its `d` and its inputs.
+    #[must_use]
+    pub fn weight_gradient(&self, l: usize, d: &[T], x: &[T]) -> (Vec<T>, Vec<T>) {
+        let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
+        let batch = x.len() / fan_in;
+        let (mut gw, mut gb) = (Vec::with_capacity(units * fan_in), Vec::with_capacity(units));
+        for j in 0..units {
+            let mut sum = T::ZERO;
+            for b in 0..batch {
+                sum = sum + d[b * units + j];
+            }
+            gb.push(sum);
+        }
+        for j in 0..units {
+            for k in 0..fan_in {
+                let mut g = T::ZERO;
+                for b in 0..batch {
+                    let (d, x) = (d[b * units + j], x[b * fan_in + k]);
+                    if l > 0 {
+                        g = d.fma(x, g);
+                    } else if x != T::ZERO {
+                        g = d.fma(x * self.scale[k], g);
+                    }
+                }
+                gw.push(if l == 0 { self.shift[k].fma(gb[j], g) + T::ZERO } else { g });
+            }
+        }
+        (gw, gb)
+    }
+
+    /// Rule 4: the gradient by the z of the layer before l, whose activations are `h`.
+    #[must_use]
+    pub fn input_gradient(&self, l: usize, d: &[T], h: &[T]) -> Vec<T> {
+        let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
+        let mut dx = Vec::with_capacity(h.len());
+        for (d, h) in d.chunks(units).zip(h.chunks(fan_in)) {
+            for k in 0..fan_in {
+                let mut sum = T::ZERO;
+                for j in 0..units {
+                    sum = d[j].fma(self.weight[l][j * fan_in + k], sum);
+                }
+                dx.push(derive(self.spec.layers[l - 1].activation, h[k], sum));
+            }
+        }
+        dx
+    }
+
+    /// SGD, `w = fma(−lr, g, w)`, on one layer.
+    pub fn update(&mut self, l: usize, (gw, gb): &(Vec<T>, Vec<T>), learning_rate: T) {
+        let descend = |w: &mut [T], g: &[T]| {
+            for (w, &g) in w.iter_mut().zip(g) {
+                *w = (-learning_rate).fma(g, *w);
+            }
+        };
+        descend(&mut self.weight[l], gw);
+        descend(&mut self.bias[l], gb);
+    }
+
+    /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates.
+    /// With a loss that is not finite, nothing is updated.
+    pub fn train_step(&mut self, x: &[T], targets: &Targets, samples: &[u32], learning_rate: T) -> Judgement<T> {
+        let h = self.forward(x);
+        let last = h.len() - 1;
+        let judged = self.judge(&h[last], targets, samples);
+        if !mean(&judged.losses).is_finite() {
+            return judged;
+        }
+        let mut d = judged.d.clone();
+        let mut gradients = Vec::new();
+        for l in (0..=last).rev() {
+            gradients.push((l, self.weight_gradient(l, &d, if l == 0 { x } else { &h[l - 1] })));
+            if l > 0 {
+                d = self.input_gradient(l, &d, &h[l - 1]);
+            }
+        }
+        for (l, gradient) in &gradients {
+            self.update(*l, gradient, learning_rate);
+        }
+        self.step += 1;
+        judged
+    }
+}
+
+/// The mean of the losses of a batch: summed in f64 in the order of the samples (rule 7).
+#[must_use]
+pub fn mean<T: Real>(losses: &[T]) -> f64 {
+    losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
+}
+
+/// a(z).
+#[inline(always)]
+pub fn activate<T: Real>(activation: Activation, z: T) -> T {
+    match activation {
+        Activation::Identity => z,
+        Activation::Relu => z.relu(),
+        Activation::Sigmoid => z.sigmoid(),
+        Activation::Tanh => z.tanh(),
+    }
+}
+
+/// `a'(z) · gradient`, from h = a(z).
+#[inline(always)]
+pub fn derive<T: Real>(activation: Activation, h: T, gradient: T) -> T {
+    match activation {
+        Activation::Identity => gradient,
+        Activation::Relu => {
+            if h > T::ZERO {
+                gradient
+            } else {
+                T::ZERO
+            }
+        }
+        Activation::Sigmoid => gradient * (h * (T::ONE - h)),
+        Activation::Tanh => gradient * (-h).fma(h, T::ONE),
+    }
+}
+
+/// The head's reading of outputs z, in place: log-probabilities where the head is log-softmax, else z itself.
+pub fn read_outputs<T: Real>(head: Head, z: &mut [T]) {
+    if head == Head::LogSoftmax {
+        let mut e = vec![T::ZERO; z.len()];
+        let row = SoftmaxRow::new(z, &mut e);
+        for z in z {
+            *z = row.log_probability(*z);
+        }
+    }
+}
+
+/// The engine `reference`: [`Network<f32>`] behind the engine boundary. Slow, and right by definition.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference;
+
+impl Engine for Reference {
+    fn devices(&self) -> Vec<DeviceInfo> {
+        vec![DeviceInfo {
+            id: DeviceId { engine: "reference".into(), index: 0 },
+            name: "the definition".into(),
+            detail: "scalar, 1 thread; slow".into(),
+            exact: true,
+        }]
+    }
+
+    fn open(&self, _device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+        Ok(Box::new(ReferenceSession::new(spec)?))
+    }
+}
+
+/// A session of the reference engine.
+#[derive(Clone, Debug)]
+pub struct ReferenceSession {
+    spec: Spec,
+    network: Option<Network<f32>>,
+    train: Option<Dataset>,
+    validation: Option<Dataset>,
+}
+
+impl ReferenceSession {
+    /// A session for this network.
+    pub fn new(spec: &Spec) -> Result<Self> {
+        spec.validate()?;
+        Ok(Self { spec: spec.clone(), network: None, train: None, validation: None })
+    }
+
+    fn network(&self) -> Result<&Network<f32>> {
+        self.network.as_ref().ok_or_else(|| Error::mismatch("the session has no weights", "call set_state first"))
+    }
+}
+
+/// The data of a split, or the error that says it was never loaded. For engines.
+pub fn loaded(data: Option<&Dataset>) -> Result<&Dataset> {
+    data.ok_or_else(|| Error::mismatch("the session has no such data", "call load first"))
+}
+
+/// Raw inputs `[samples, features]` of these samples.
+fn gather(data: &Dataset, samples: &[u32]) -> Vec<f32> {
+    let row = |&sample: &u32| sample as usize * data.features()..(sample as usize + 1) * data.features();
+    samples.iter().flat_map(row).map(|index| data.inputs().get(index)).collect()
+}
+
+/// Counts the predictions of these samples; returns how many were right.
+fn tally(confusion: &mut Confusion, targets: &Targets, samples: &[u32], guesses: &[usize]) -> u32 {
+    let Targets::Classes { labels, .. } = targets else { return 0 };
+    let mut hits = 0;
+    for (&sample, &guess) in samples.iter().zip(guesses) {
+        let truth = labels[sample as usize] as usize;
+        confusion.add(truth, guess);
+        hits += u32::from(truth == guess);
+    }
+    hits
+}
+
+impl Session for ReferenceSession {
+    fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
+        data.check(&self.spec)?;
+        match split {
+            Split::Train => self.train = Some(data.clone()),
+            Split::Validation => self.validation = Some(data.clone()),
+        }
+        Ok(())
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        state.check(&self.spec)?;
+        self.network = Some(Network::new(&self.spec, state));
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State> {
+        Ok(self.network()?.state())
+    }
+
+    fn train(&mut self, span: &Span<'_>) -> Result<Report> {
+        let data = loaded(self.train.as_ref())?.clone();
+        span.check(data.samples(), self.network()?.step)?;
+        let mut report = Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() };
+        for (step, (samples, learning_rate)) in span.batches().enumerate() {
+            let Some(network) = self.network.as_mut() else { break };
+            let judged = network.train_step(&gather(&data, samples), data.targets(), samples, learning_rate);
+            let loss = mean(&judged.losses);
+            if !loss.is_finite() {
+                report.first_non_finite = Some(step);
+                break;
+            }
+            report.losses.push(loss);
+            if self.spec.classes() > 0 {
+                report.hits.push(tally(&mut report.confusion, data.targets(), samples, &judged.guesses));
+            }
+        }
+        Ok(report)
+    }
+
+    fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
+        let data = match split {
+            Split::Train => loaded(self.train.as_ref())?,
+            Split::Validation => loaded(self.validation.as_ref())?,
+        };
+        let network = self.network()?;
+        let mut confusion = Confusion::new(self.spec.classes());
+        let mut losses = Vec::with_capacity(data.samples());
+        let all: Vec<u32> = (0..data.samples() as u32).collect();
+        for samples in all.chunks(256) {
+            let z = network.forward(&gather(data, samples)).pop().unwrap_or_default();
+            let judged = network.judge(&z, data.targets(), samples);
+            losses.extend(judged.losses);
+            tally(&mut confusion, data.targets(), samples, &judged.guesses);
+        }
+        Ok(Evaluation { loss: mean(&losses), confusion })
+    }
+
+    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+        check_prediction(&self.spec, inputs, outputs)?;
+        if inputs.rows() == 0 {
+            return Ok(());
+        }
+        let z = self.network()?.forward(inputs.values()).pop().unwrap_or_default();
+        outputs.values_mut().copy_from_slice(&z);
+        for row in 0..outputs.rows() {
+            read_outputs(self.spec.head, outputs.row_mut(row));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the shapes of a prediction's inputs and outputs. For engines.
+pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Result<()> {
+    if inputs.columns() != spec.input.features {
+        let problem = format!("{} values a sample for a network of {}", inputs.columns(), spec.input.features);
+        return Err(Error::mismatch(problem, "give rows of as many values as the network reads"));
+    }
+    if (outputs.rows(), outputs.columns()) != (inputs.rows(), spec.outputs()) {
+        let (found, wanted) = ((outputs.rows(), outputs.columns()), (inputs.rows(), spec.outputs()));
+        return Err(Error::mismatch(format!("an output matrix of {found:?}, not {wanted:?}"), "make it that size"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Random, Stream};
+    use crate::{Mlp, Normalization};
+
+    /// Every derivative of the mean loss, by central differences in f64, against backpropagation.
+    fn check_gradients(spec: &Spec, seed: u32) {
+        let state = State::initial(spec, seed).unwrap();
+        let mut network = Network::<f64>::new(spec, &state);
+        let mut random = Random::new(seed, Stream::Augmentation, 0);
+        let batch = 5;
+        let x: Vec<f64> = (0..batch * spec.input.features)
+            .map(|i| if i % 4 == 0 { 0.0 } else { f64::from(random.uniform(-1.0, 1.0)) })
+            .collect();
+        let targets = match spec.classes() {
+            0 => Targets::Values {
+                values: (0..batch * spec.outputs()).map(|_| random.uniform(-1.0, 1.0)).collect(),
+                outputs: spec.outputs(),
+            },
+            classes => {
+                Targets::Classes { labels: (0..batch).map(|_| random.below(classes as u64) as u32).collect(), classes }
+            }
+        };
+        let samples: Vec<u32> = (0..batch as u32).collect();
+        let loss = |network: &Network<f64>| {
+            let h = network.forward(&x);
+            mean(&network.judge(&h[h.len() - 1], &targets, &samples).losses)
+        };
+        // Backpropagation's gradients, read off a step of learning rate −1: w' = w + g.
+        let mut stepped = network.clone();
+        stepped.train_step(&x, &targets, &samples, -1.0);
+        let epsilon = 1e-5;
+        for l in 0..spec.layers.len() {
+            for i in 0..network.weight[l].len() + network.bias[l].len() {
+                let nudge = |network: &mut Network<f64>, by: f64| {
+                    let (w, b) = network.layer_mut(l);
+                    if i < w.len() { w[i] += by } else { b[i - w.len()] += by }
+                };
+                nudge(&mut network, epsilon);
+                let above = loss(&network);
+                nudge(&mut network, -2.0 * epsilon);
+                let below = loss(&network);
+                nudge(&mut network, epsilon);
+                let numeric = (above - below) / (2.0 * epsilon);
+                let (weights, n) = (&network.weight[l], network.weight[l].len());
+                let analytic = if i < n {
+                    stepped.weight[l][i] - weights[i]
+                } else {
+                    stepped.bias[l][i - n] - network.bias[l][i - n]
+                };
+                assert!(
+                    (numeric - analytic).abs() <= 1e-8 * (1.0 + analytic.abs()),
+                    "{spec:?} seed {seed}: layer {l}, parameter {i}: central difference {numeric}, backward {analytic}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_match_central_differences_for_every_activation_and_head() {
+        let normalization =
+            Normalization::PerFeature { scale: vec![0.5, 2.0, 1.0, -1.5], shift: vec![0.25, 0.0, -0.5, 1.0] };
+        for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
+            for seed in 1..4 {
+                for depth in 0..4 {
+                    let mlp = || Mlp::new(4).hidden(&[6, 5, 3][..depth], activation).normalized(normalization.clone());
+                    check_gradients(&mlp().classes(3), seed);
+                    check_gradients(&mlp().binary(), seed);
+                    check_gradients(&mlp().values(2), seed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn log_softmax_with_nll_trains_to_the_same_bits_as_cross_entropy() {
+        let logits = Mlp::new(4).hidden(&[6], Activation::Sigmoid).classes(3);
+        let log_softmax = Spec { head: Head::LogSoftmax, ..logits.clone() };
+        let targets = Targets::Classes { labels: vec![0, 2, 1].into(), classes: 3 };
+        let x: Vec<f32> = (0..12).map(|i| (i as f32 - 6.0) * 0.3).collect();
+        let run = |spec: &Spec| {
+            let mut network = Network::<f32>::new(spec, &State::initial(spec, 9).unwrap());
+            let losses: Vec<_> = (0..20).map(|_| network.train_step(&x, &targets, &[0, 1, 2], 0.5).losses).collect();
+            (losses, network.state().digest())
+        };
+        assert_eq!(run(&logits), run(&log_softmax));
+    }
+}

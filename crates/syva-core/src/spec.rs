@@ -1,0 +1,359 @@
+//! What a network is: input, linear layers with activations, head, initialisation, optimiser.
+//!
+//! A [`Spec`] says everything an engine needs to know before it sees data. It is plain data: it is stored as JSON in
+//! model files and as TOML in run folders, and two equal specs with equal states and equal spans give equal bits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// A deep fully connected network.
+///
+/// ```
+/// use syva_core::{Activation::Sigmoid, Mlp};
+/// let spec = Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10);
+/// assert_eq!(spec.parameters(), 784 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10);
+/// assert_eq!(spec.fan_in(2), 128);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// What comes in.
+    pub input: Input,
+    /// The linear layers in order; the last one is the output layer.
+    pub layers: Vec<Layer>,
+    /// How the output is read, and the loss that goes with it.
+    pub head: Head,
+    /// How weights begin.
+    pub init: Init,
+    /// How weights are updated.
+    pub optimizer: Optimizer,
+}
+
+/// The network's input: raw features as the data set stores them, and how the first layer normalises them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Values a sample.
+    pub features: usize,
+    /// `[height, width]` where the features are an image, else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shape: Vec<usize>,
+    /// Applied by the first layer to each feature.
+    #[serde(default)]
+    pub normalization: Normalization,
+}
+
+/// `x' = scale · x + shift`, feature by feature, done inside the first layer (rule 5 of the arithmetic contract).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Normalization {
+    /// Inputs are used as they are.
+    #[default]
+    None,
+    /// One scale and shift for all features (pixels).
+    Uniform {
+        /// Factor.
+        scale: f32,
+        /// Addend.
+        shift: f32,
+    },
+    /// A scale and shift for each feature.
+    PerFeature {
+        /// Factors, one a feature.
+        scale: Vec<f32>,
+        /// Addends, one a feature.
+        shift: Vec<f32>,
+    },
+}
+
+impl Normalization {
+    /// For pixels 0 … 255: `(p / 255 − mean) / std`, which is what `ToTensor` and `Normalize((mean,), (std,))` do in
+    /// torchvision. Scale and shift are computed in f64 and rounded once.
+    ///
+    /// ```
+    /// let mnist = syva_core::Normalization::pixels(0.1307, 0.3081);
+    /// assert!((mnist.apply(0, 255.0) - (1.0 - 0.1307) / 0.3081).abs() < 1e-6);
+    /// ```
+    #[must_use]
+    pub fn pixels(mean: f64, std: f64) -> Self {
+        Self::Uniform { scale: (1.0 / (255.0 * std)) as f32, shift: (-mean / std) as f32 }
+    }
+
+    /// Scale and shift of a feature.
+    #[must_use]
+    pub fn of(&self, feature: usize) -> (f32, f32) {
+        match self {
+            Self::None => (1.0, 0.0),
+            Self::Uniform { scale, shift } => (*scale, *shift),
+            Self::PerFeature { scale, shift } => (scale[feature], shift[feature]),
+        }
+    }
+
+    /// The normalised value of a feature. For people and plots: engines fold this into the first layer instead.
+    #[must_use]
+    pub fn apply(&self, feature: usize, value: f32) -> f32 {
+        let (scale, shift) = self.of(feature);
+        value.mul_add(scale, shift)
+    }
+}
+
+/// A linear layer, `z = W·x + b`, and the activation that follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Units D_k: the layer's outputs (`fan_out`).
+    pub units: usize,
+    /// The activation a(z).
+    pub activation: Activation,
+}
+
+/// An element-wise function after a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// a(z) = z.
+    Identity,
+    /// a(z) = max(z, 0) (`torch.relu`).
+    Relu,
+    /// a(z) = 1/(1 + e^−z) (`torch.sigmoid`).
+    Sigmoid,
+    /// a(z) = tanh z (`torch.tanh`).
+    Tanh,
+}
+
+/// What the outputs of the last layer mean, and the loss against the targets (its mean over the batch is minimised).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// Real values; mean squared error over all outputs (`torch.nn.MSELoss`).
+    Regression,
+    /// One logit for classes 0 and 1; binary cross-entropy (`torch.nn.BCEWithLogitsLoss`).
+    Binary,
+    /// One logit a class; cross-entropy (`torch.nn.CrossEntropyLoss`).
+    Logits,
+    /// One log-probability a class: log-softmax of the logits; negative log-likelihood
+    /// (`torch.nn.LogSoftmax` + `torch.nn.NLLLoss`). Trains to the same bits as [`Head::Logits`].
+    LogSoftmax,
+}
+
+/// How weights and biases begin; each number comes from its place in the Philox stream `Init`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Init {
+    /// Weights and biases from U(±1/√fan_in): what `torch.nn.Linear` does.
+    Pytorch,
+    /// Weights from U(±√(6/(fan_in + fan_out))), biases 0 (Glorot and Bengio 2010; `xavier_uniform_`).
+    XavierUniform,
+    /// Weights from N(0, 2/(fan_in + fan_out)), biases 0 (`xavier_normal_`).
+    XavierNormal,
+    /// Weights from U(±√(6/fan_in)), biases 0 (He et al. 2015; `kaiming_uniform_` for ReLU).
+    HeUniform,
+    /// Weights from N(0, 2/fan_in), biases 0 (`kaiming_normal_` for ReLU).
+    HeNormal,
+    /// All 0 (every unit of a layer then stays the same: a lesson, not a method).
+    Zeros,
+    /// All weights this value, biases 0.
+    Constant(f32),
+}
+
+/// How weights are updated from gradients; the learning rate comes with each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Optimizer {
+    /// Stochastic gradient descent, `w = fma(−lr, g, w)` (`torch.optim.SGD`).
+    Sgd,
+}
+
+/// The most parameters a network may have: sample and weight indices fit 32 bits on every device.
+const MAX_PARAMETERS: u128 = 1 << 31;
+
+impl Spec {
+    /// Inputs of layer `k` (0 is the first): the units of the layer before it.
+    #[must_use]
+    pub fn fan_in(&self, k: usize) -> usize {
+        if k == 0 { self.input.features } else { self.layers[k - 1].units }
+    }
+
+    /// Units of the output layer.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.units)
+    }
+
+    /// Number of classes that the head tells apart; 0 for regression.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        match self.head {
+            Head::Regression => 0,
+            Head::Binary => 2,
+            Head::Logits | Head::LogSoftmax => self.outputs(),
+        }
+    }
+
+    /// Weights and biases in all.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        (0..self.layers.len()).map(|k| (self.fan_in(k) + 1) * self.layers[k].units).sum()
+    }
+
+    /// The same network reading `input` normalised so.
+    #[must_use]
+    pub fn normalized(mut self, normalization: Normalization) -> Self {
+        self.input.normalization = normalization;
+        self
+    }
+
+    /// The same network with other initial weights.
+    #[must_use]
+    pub fn init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// The widths as people write them: `784-256-128-10`.
+    #[must_use]
+    pub fn widths(&self) -> String {
+        self.layers.iter().fold(self.input.features.to_string(), |text, layer| format!("{text}-{}", layer.units))
+    }
+
+    /// Checks that the network can exist: every width at least 1, a head that fits, finite normalisation, a size that
+    /// can be indexed. Engines call it in `open`.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |what: &str, problem: String, remedy: &str| Err(Error::setting(what, problem, remedy));
+        if self.input.features == 0 {
+            return refuse("input", "0 features".into(), "give at least 1");
+        }
+        if !self.input.shape.is_empty() && self.input.shape.iter().product::<usize>() != self.input.features {
+            let problem = format!("shape {:?} does not hold {} features", self.input.shape, self.input.features);
+            return refuse("input", problem, "make them agree");
+        }
+        if self.layers.is_empty() {
+            return refuse("layers", "a network needs an output layer".into(), "add a Linear layer");
+        }
+        if let Some(k) = self.layers.iter().position(|layer| layer.units == 0) {
+            return refuse("hidden", format!("layer {} has 0 units", k + 1), "give each layer at least 1");
+        }
+        let size: u128 =
+            (0..self.layers.len()).map(|k| (self.fan_in(k) as u128 + 1) * self.layers[k].units as u128).sum();
+        if size > MAX_PARAMETERS {
+            return refuse("hidden", format!("{size} parameters are more than 2^31"), "use fewer or narrower layers");
+        }
+        if self.layers[self.layers.len() - 1].activation != Activation::Identity {
+            return refuse("layers", "the output layer has an activation".into(), "end with a plain Linear layer");
+        }
+        if self.head == Head::Binary && self.outputs() != 1 {
+            return refuse("head", format!("binary wants 1 logit, got {}", self.outputs()), "use 1 output or classes");
+        }
+        if matches!(self.head, Head::Logits | Head::LogSoftmax) && self.outputs() < 2 {
+            return refuse("head", "1 class leaves nothing to tell apart".into(), "use 2 or more, or the binary head");
+        }
+        self.validate_normalization()
+    }
+
+    fn validate_normalization(&self) -> Result<()> {
+        if let Normalization::PerFeature { scale, shift } = &self.input.normalization
+            && (scale.len() != self.input.features || shift.len() != self.input.features)
+        {
+            let problem =
+                format!("{} scales and {} shifts for {} features", scale.len(), shift.len(), self.input.features);
+            return Err(Error::setting("normalization", problem, "give one of each a feature"));
+        }
+        let finite = |k| {
+            let (scale, shift) = self.input.normalization.of(k);
+            scale.is_finite() && shift.is_finite()
+        };
+        if let Some(k) = (0..self.input.features).find(|&k| !finite(k)) {
+            let problem = format!("scale or shift of feature {k} is not finite");
+            return Err(Error::setting("normalization", problem, "is a column constant?"));
+        }
+        if let Init::Constant(value) = self.init
+            && !value.is_finite()
+        {
+            return Err(Error::setting("init", format!("{value} is not finite"), "give a finite constant"));
+        }
+        Ok(())
+    }
+}
+
+/// Implements `Display` and `FromStr` over the names that flags and files use.
+macro_rules! names {
+    ($type:ident, $what:literal, $($variant:ident = $name:literal),+ $(,)?) => {
+        impl $type {
+            /// Every value, with the name it has in flags and files.
+            pub const NAMES: &'static [(&'static str, Self)] = &[$(($name, Self::$variant)),+];
+        }
+        impl FromStr for $type {
+            type Err = Error;
+            fn from_str(name: &str) -> Result<Self> {
+                Self::NAMES.iter().find(|(n, _)| *n == name).map(|&(_, value)| value).ok_or_else(|| {
+                    let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).collect();
+                    Error::setting($what, format!("unknown name '{name}'"), format!("use one of {}", names.join(", ")))
+                })
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(Self::NAMES.iter().find(|(_, value)| value == self).map_or($what, |(name, _)| name))
+            }
+        }
+    };
+}
+
+names!(Activation, "activation", Identity = "identity", Relu = "relu", Sigmoid = "sigmoid", Tanh = "tanh");
+names!(Head, "head", Regression = "regression", Binary = "binary", Logits = "logits", LogSoftmax = "log-softmax");
+names!(Optimizer, "optimizer", Sgd = "sgd");
+
+impl Init {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("pytorch", Self::Pytorch),
+        ("xavier-uniform", Self::XavierUniform),
+        ("xavier-normal", Self::XavierNormal),
+        ("he-uniform", Self::HeUniform),
+        ("he-normal", Self::HeNormal),
+        ("zeros", Self::Zeros),
+    ];
+}
+
+impl FromStr for Init {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        if let Some(&(_, init)) = Self::NAMES.iter().find(|(n, _)| *n == name) {
+            return Ok(init);
+        }
+        match name.strip_prefix("constant:").map(str::parse::<f32>) {
+            Some(Ok(value)) if value.is_finite() => Ok(Self::Constant(value)),
+            _ => {
+                let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).collect();
+                let remedy = format!("use one of {}, constant:VALUE", names.join(", "));
+                Err(Error::setting("init", format!("unknown name '{name}'"), remedy))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(value) => write!(f, "constant:{value}"),
+            _ => f.pad(Self::NAMES.iter().find(|(_, init)| init == self).map_or("init", |(name, _)| name)),
+        }
+    }
+}
+
+impl TryFrom<String> for Init {
+    type Error = Error;
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+impl From<Init> for String {
+    fn from(init: Init) -> Self {
+        init.to_string()
+    }
+}

@@ -1,0 +1,279 @@
+//! What training changes: the weights and biases, and how many steps they have taken.
+
+use sha2::{Digest, Sha256};
+
+use crate::arithmetic::Real;
+use crate::random::{Random, Stream};
+use crate::spec::{Init, Spec};
+use crate::{Error, Result};
+
+/// A row-major matrix of f32.
+///
+/// ```
+/// let m = syva_core::Matrix::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// assert_eq!(m.row(1), [4.0, 5.0, 6.0]);
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matrix {
+    rows: usize,
+    columns: usize,
+    values: Vec<f32>,
+}
+
+impl Matrix {
+    /// Takes `rows · columns` values, row after row.
+    pub fn new(rows: usize, columns: usize, values: Vec<f32>) -> Result<Self> {
+        if rows.checked_mul(columns) != Some(values.len()) {
+            let problem = format!("{} values do not fill a {rows} by {columns} matrix", values.len());
+            return Err(Error::mismatch(problem, "give rows times columns values"));
+        }
+        Ok(Self { rows, columns, values })
+    }
+
+    /// All zeros.
+    #[must_use]
+    pub fn zeros(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, values: vec![0.0; rows * columns] }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// A row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.columns..][..self.columns]
+    }
+
+    /// A row, to be changed.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.columns..][..self.columns]
+    }
+
+    /// All values, row after row.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// All values, to be changed.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+}
+
+/// Weights and bias of one linear layer, in PyTorch's layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters {
+    /// `[units, fan_in]`.
+    pub weight: Matrix,
+    /// `[units]`.
+    pub bias: Vec<f32>,
+}
+
+/// Everything that training changes. Engines take it, give it back, and are compared by it.
+///
+/// ```
+/// use syva_core::{Activation::Sigmoid, Mlp, State};
+/// let spec = Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10);
+/// let state = State::initial(&spec, 1)?;
+/// assert_eq!((state.layers[0].weight.rows(), state.layers[0].weight.columns()), (256, 784));
+/// assert_eq!(state.digest(), State::initial(&spec, 1)?.digest());
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Steps taken since the initial weights.
+    pub step: u64,
+    /// One entry a linear layer.
+    pub layers: Vec<Parameters>,
+}
+
+impl State {
+    /// The weights that training begins with: layer k draws from substream k of the stream `Init`, first the weights
+    /// row after row, then the biases.
+    pub fn initial(spec: &Spec, seed: u32) -> Result<Self> {
+        spec.validate()?;
+        let layers = (0..spec.layers.len())
+            .map(|k| {
+                let (fan_in, units) = (spec.fan_in(k), spec.layers[k].units);
+                let mut random = Random::new(seed, Stream::Init, k as u64);
+                let mut draw = Draw::new(spec.init, fan_in, units);
+                let weight = (0..units * fan_in).map(|_| draw.weight(&mut random)).collect();
+                let bias = (0..units).map(|_| draw.bias(&mut random)).collect();
+                Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias }
+            })
+            .collect();
+        Ok(Self { step: 0, layers })
+    }
+
+    /// Checks that the shapes are the spec's.
+    pub fn check(&self, spec: &Spec) -> Result<()> {
+        let shapes = |layers: usize| format!("{layers} layers");
+        if self.layers.len() != spec.layers.len() {
+            let problem =
+                format!("the state has {}, the network {}", shapes(self.layers.len()), shapes(spec.layers.len()));
+            return Err(Error::mismatch(problem, "use the state of this network"));
+        }
+        for (k, parameters) in self.layers.iter().enumerate() {
+            let found = (parameters.weight.rows, parameters.weight.columns, parameters.bias.len());
+            let wanted = (spec.layers[k].units, spec.fan_in(k), spec.layers[k].units);
+            if found != wanted {
+                let problem = format!("layer {} has (units, fan_in, biases) {found:?}, the network {wanted:?}", k + 1);
+                return Err(Error::mismatch(problem, "use the state of this network"));
+            }
+        }
+        Ok(())
+    }
+
+    /// SHA-256 over all weights and biases, layer after layer (weight, then bias), as little-endian f32: two runs
+    /// agree to the bit when their digests do. Hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for parameters in &self.layers {
+            for values in [&parameters.weight.values, &parameters.bias] {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                hash.update(bytes);
+            }
+        }
+        hex(&hash.finalize())
+    }
+
+    /// Whether every value is finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.layers.iter().all(|p| p.weight.values.iter().chain(&p.bias).all(|value| value.is_finite()))
+    }
+}
+
+/// Bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Draws the weights and biases of one layer.
+enum Draw {
+    /// U(±bound), biases too where `bias`.
+    Uniform { bound: f32, bias: bool },
+    /// N(0, std²); `spare` is the second number of a drawn pair.
+    Normal { std: f64, spare: Option<f64> },
+    /// One value.
+    Constant(f32),
+}
+
+impl Draw {
+    fn new(init: Init, fan_in: usize, fan_out: usize) -> Self {
+        let (fan_in, fan_out) = (fan_in as f64, fan_out as f64);
+        let uniform = |variance_times_3: f64, bias| Self::Uniform { bound: variance_times_3.sqrt() as f32, bias };
+        let normal = |variance: f64| Self::Normal { std: variance.sqrt(), spare: None };
+        match init {
+            Init::Pytorch => uniform(1.0 / fan_in, true),
+            Init::XavierUniform => uniform(6.0 / (fan_in + fan_out), false),
+            Init::XavierNormal => normal(2.0 / (fan_in + fan_out)),
+            Init::HeUniform => uniform(6.0 / fan_in, false),
+            Init::HeNormal => normal(2.0 / fan_in),
+            Init::Zeros => Self::Constant(0.0),
+            Init::Constant(value) => Self::Constant(value),
+        }
+    }
+
+    fn weight(&mut self, random: &mut Random) -> f32 {
+        match self {
+            Self::Uniform { bound, .. } => random.uniform(-*bound, *bound),
+            Self::Constant(value) => *value,
+            Self::Normal { std, spare } => {
+                let normal = spare.take().unwrap_or_else(|| {
+                    let (first, second) = normal_pair(random);
+                    *spare = Some(second);
+                    first
+                });
+                (normal * *std) as f32
+            }
+        }
+    }
+
+    fn bias(&self, random: &mut Random) -> f32 {
+        match self {
+            Self::Uniform { bound, bias: true } => random.uniform(-*bound, *bound),
+            _ => 0.0,
+        }
+    }
+}
+
+/// Two independent standard normal numbers by G. Marsaglia's polar method, in f64 with the contract's logarithm.
+fn normal_pair(random: &mut Random) -> (f64, f64) {
+    loop {
+        let mut side = || f64::from(random.next_u32()) * (1.0 / 2_147_483_648.0) - 1.0;
+        let (x, y) = (side(), side());
+        let s = x * x + y * y;
+        if s < 1.0 && s > 0.0 {
+            let factor = f64::sqrt(-2.0 * Real::log(s) / s);
+            return (x * factor, y * factor);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, Mlp};
+
+    fn moments(init: Init) -> (f64, f64, f64) {
+        let spec = Mlp::new(400).hidden(&[300], Activation::Relu).classes(10).init(init);
+        let state = State::initial(&spec, 3).unwrap();
+        let values = state.layers[0].weight.values();
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        (mean, variance, f64::from(values.iter().fold(0.0, |m: f32, v| m.max(v.abs()))))
+    }
+
+    #[test]
+    fn initial_weights_have_the_moments_of_their_distribution() {
+        for (init, variance, bound) in [
+            // (init, variance, largest magnitude)
+            (Init::Pytorch, 1.0 / 1200.0, (1.0_f64 / 400.0).sqrt()),
+            (Init::XavierUniform, 2.0 / 700.0, (6.0_f64 / 700.0).sqrt()),
+            (Init::HeUniform, 2.0 / 400.0, (6.0_f64 / 400.0).sqrt()),
+            (Init::XavierNormal, 2.0 / 700.0, f64::INFINITY),
+            (Init::HeNormal, 2.0 / 400.0, f64::INFINITY),
+        ] {
+            let (mean, found, largest) = moments(init);
+            // 120,000 draws: the mean's standard deviation is sd/346, the variance's about 0.4 %.
+            assert!(mean.abs() < 4.0 * f64::sqrt(variance) / 346.0, "{init}: mean {mean}");
+            assert!((found / variance - 1.0).abs() < 0.02, "{init}: variance {found}, wanted {variance}");
+            assert!(largest <= bound * (1.0 + 1e-6), "{init}: {largest} beyond {bound}");
+        }
+        assert_eq!(moments(Init::Zeros), (0.0, 0.0, 0.0));
+        assert_eq!(moments(Init::Constant(0.25)), (0.25, 0.0, 0.25));
+    }
+
+    /// The initial weights are part of what "the same bits" means.
+    #[test]
+    fn initial_weights_are_pinned() {
+        let digest = |init| {
+            let spec = Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10).init(init);
+            State::initial(&spec, 1).unwrap().digest()[..16].to_string()
+        };
+        assert_eq!([digest(Init::Pytorch), digest(Init::HeNormal)], ["a739d8d433e085d7", "082c371dbc239e4a"]);
+    }
+
+    #[test]
+    fn a_state_of_another_shape_is_refused() {
+        let spec = Mlp::new(4).hidden(&[3], Activation::Relu).classes(2);
+        let other = Mlp::new(4).hidden(&[5], Activation::Relu).classes(2);
+        let error = State::initial(&other, 1).unwrap().check(&spec).unwrap_err();
+        assert!(error.to_string().contains("layer 1"), "{error}");
+    }
+}
