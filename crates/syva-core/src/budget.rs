@@ -20,7 +20,7 @@ pub enum Budget {
 /// use syva_core::budget::{uniform, Budget};
 /// assert_eq!(uniform(784, 10, 2, Budget::Neurons(1000))?, [500, 500]);
 /// assert_eq!(uniform(784, 10, 5, Budget::Neurons(1000))?, [200; 5]);
-/// assert_eq!(uniform(784, 10, 2, Budget::Parameters(235_146))?, [232, 232]);
+/// assert_eq!(uniform(784, 10, 2, Budget::Parameters(235_146))?, [229, 229]);
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 pub fn uniform(features: usize, outputs: usize, depth: usize, budget: Budget) -> Result<Vec<usize>> {

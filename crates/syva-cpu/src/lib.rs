@@ -1,1 +1,91 @@
-//! x
+//! Syvä's CPU engine: the arithmetic contract, tiled, vectorised, and shared out among threads.
+//!
+//! From the outside in: [`CpuEngine`] opens a `Session` (`session.rs`), whose `train` runs steps (`step.rs`); a step
+//! is a few phases, each shared out as tiles to the thread [`team`]; a tile is computed by one [`kernels`] call, in
+//! the widest instruction set of the processor ([`isa`]). Each output has one owner and one chain of fused
+//! multiply-adds in the contract's order, so neither the tiles nor the threads nor the width of the vectors change a bit.
+
+mod buffer;
+pub mod isa;
+pub mod kernels;
+mod session;
+mod step;
+pub mod team;
+mod vector;
+
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
+
+use crate::isa::Isa;
+
+/// The engine `cpu`.
+///
+/// ```
+/// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State};
+/// use syva_cpu::CpuEngine;
+/// let spec = Mlp::new(2).hidden(&[3, 3], Relu).values(1);
+/// let engine = CpuEngine::new()?;
+/// let mut session = engine.open(&engine.devices()[0].id, &spec)?;
+/// session.set_state(&State::initial(&spec, 1)?)?;
+/// let mut outputs = Matrix::zeros(1, 1);
+/// session.predict(&Matrix::new(1, 2, vec![0.5, -1.0])?, &mut outputs)?;
+/// assert!(outputs.row(0)[0].is_finite());
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CpuEngine {
+    isa: Isa,
+    threads: usize,
+}
+
+impl CpuEngine {
+    /// The widest instruction set of this processor (or the one that `SYVA_ISA` forces), one thread a core.
+    pub fn new() -> Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { isa: Isa::detect()?, threads })
+    }
+
+    /// As many threads as asked; the results do not depend on it.
+    pub fn with_threads(self, threads: usize) -> Result<Self> {
+        if threads == 0 || threads > 1024 {
+            let problem = format!("{threads} threads cannot work");
+            return Err(Error::setting("threads", problem, "give 1 to 1024, at best the number of cores"));
+        }
+        Ok(Self { threads, ..self })
+    }
+
+    /// A narrower instruction set, for tests; the results do not depend on it.
+    pub fn with_isa(self, isa: Isa) -> Result<Self> {
+        Ok(Self { isa: isa.available()?, ..self })
+    }
+
+    /// Threads that will work.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The instruction set that will be used.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+impl Engine for CpuEngine {
+    fn devices(&self) -> Vec<DeviceInfo> {
+        let plural = if self.threads == 1 { "" } else { "s" };
+        vec![DeviceInfo {
+            id: DeviceId { engine: "cpu".into(), index: 0 },
+            name: isa::processor_name(),
+            detail: format!("{}, {} thread{plural}", self.isa, self.threads),
+            exact: true,
+        }]
+    }
+
+    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+        if device.index != 0 {
+            return Err(Error::Unsupported { what: format!("device {device}"), remedy: "use cpu".into() });
+        }
+        Ok(Box::new(session::CpuSession::new(spec, self.isa, self.threads)?))
+    }
+}

@@ -1,0 +1,87 @@
+//! Which instruction set the kernels are compiled for is decided once, at run time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use syva_core::{Error, Result};
+
+/// An instruction set that the kernels exist in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// What the compiler makes of plain Rust: NEON on aarch64; on `x86_64` one call a fused multiply-add, slow.
+    Scalar,
+    /// 8 lanes (`x86_64` since 2013).
+    Avx2,
+    /// 16 lanes.
+    Avx512,
+}
+
+impl Isa {
+    /// All, narrowest first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+
+    /// The widest of this processor, or the one named by the environment variable `SYVA_ISA`.
+    pub fn detect() -> Result<Self> {
+        match std::env::var("SYVA_ISA") {
+            Ok(name) => name.parse::<Self>()?.available(),
+            Err(_) => Ok(Self::ALL.into_iter().rfind(|isa| isa.available().is_ok()).unwrap_or(Self::Scalar)),
+        }
+    }
+
+    /// Itself, if this processor has it.
+    pub fn available(self) -> Result<Self> {
+        #[cfg(target_arch = "x86_64")]
+        let has = match self {
+            Self::Scalar => true,
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let has = self == Self::Scalar;
+        if has {
+            return Ok(self);
+        }
+        let what = format!("the instruction set {self}");
+        Err(Error::Unsupported { what, remedy: "unset SYVA_ISA or name one this processor has".into() })
+    }
+}
+
+impl FromStr for Isa {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "scalar" => Ok(Self::Scalar),
+            "avx2" => Ok(Self::Avx2),
+            "avx512" => Ok(Self::Avx512),
+            _ => Err(Error::setting("SYVA_ISA", format!("unknown name '{name}'"), "use scalar, avx2 or avx512")),
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        })
+    }
+}
+
+/// The processor's own name, as far as it tells.
+#[must_use]
+pub fn processor_name() -> String {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::__cpuid;
+        if __cpuid(0x8000_0000).eax >= 0x8000_0004 {
+            let words = (0x8000_0002..=0x8000_0004).flat_map(|leaf| {
+                let part = __cpuid(leaf);
+                [part.eax, part.ebx, part.ecx, part.edx]
+            });
+            let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).take_while(|&byte| byte != 0).collect();
+            return String::from_utf8_lossy(&bytes).trim().to_string();
+        }
+    }
+    format!("{} processor", std::env::consts::ARCH)
+}

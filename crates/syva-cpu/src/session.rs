@@ -1,0 +1,147 @@
+//! The engine's session: data and weights in memory, spans of steps run one after another.
+
+use syva_core::data::{Dataset, Split, Targets};
+use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
+use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
+
+use crate::isa::Isa;
+use crate::kernels::Kernels;
+use crate::step::{Batch, Runner, Weights, Workspace};
+use crate::team::Team;
+
+/// Samples that pass through the network together where nothing is trained.
+const EVALUATION_BATCH: usize = 512;
+
+pub(crate) struct CpuSession {
+    runner: Runner,
+    weights: Option<Weights>,
+    train: Option<Dataset>,
+    validation: Option<Dataset>,
+    /// For training, as large as the largest batch so far.
+    work: Option<Workspace>,
+    /// For evaluation and prediction.
+    evaluation: Workspace,
+}
+
+impl CpuSession {
+    pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize) -> Result<Self> {
+        spec.validate()?;
+        Ok(Self {
+            runner: Runner { spec: spec.clone(), kernels: Kernels::new(isa)?, team: Team::new(threads) },
+            weights: None,
+            train: None,
+            validation: None,
+            work: None,
+            evaluation: Workspace::new(spec, 1, false),
+        })
+    }
+
+    fn no_weights() -> Error {
+        Error::mismatch("the session has no weights", "call set_state first")
+    }
+}
+
+/// Counts predictions; returns how many were right.
+fn tally(confusion: &mut Confusion, targets: &Targets, samples: impl Iterator<Item = usize>, guesses: &[u32]) -> u32 {
+    let Targets::Classes { labels, .. } = targets else { return 0 };
+    let mut hits = 0;
+    for (sample, &guess) in samples.zip(guesses) {
+        confusion.add(labels[sample] as usize, guess as usize);
+        hits += u32::from(labels[sample] == guess);
+    }
+    hits
+}
+
+impl Session for CpuSession {
+    fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
+        data.check(&self.runner.spec)?;
+        match split {
+            Split::Train => self.train = Some(data.clone()),
+            Split::Validation => self.validation = Some(data.clone()),
+        }
+        Ok(())
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        state.check(&self.runner.spec)?;
+        self.weights.get_or_insert_with(|| Weights::new(&self.runner.spec)).set(state);
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State> {
+        Ok(self.weights.as_ref().ok_or_else(Self::no_weights)?.get(&self.runner.spec))
+    }
+
+    fn train(&mut self, span: &Span<'_>) -> Result<Report> {
+        let Self { runner, weights, train, work, .. } = self;
+        let data = loaded(train.as_ref())?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        span.check(data.samples(), weights.step)?;
+        let capacity = span.batch_size.min(span.order.len());
+        let work = match work {
+            Some(work) if work.capacity >= capacity => work,
+            _ => work.insert(Workspace::new(&runner.spec, capacity, true)),
+        };
+        let mut report = Report { confusion: Confusion::new(runner.spec.classes()), ..Report::default() };
+        for (step, (samples, learning_rate)) in span.batches().enumerate() {
+            let batch = Batch::Samples(data, samples);
+            runner.forward(weights, work, batch);
+            runner.judge(weights, work, batch, data.targets(), true);
+            let loss = mean(&work.losses[..samples.len()]);
+            if !loss.is_finite() {
+                report.first_non_finite = Some(step);
+                break;
+            }
+            runner.backward(weights, work, samples.len(), learning_rate);
+            report.losses.push(loss);
+            if runner.spec.classes() > 0 {
+                let samples = samples.iter().map(|&sample| sample as usize);
+                report.hits.push(tally(&mut report.confusion, data.targets(), samples, &work.guesses));
+            }
+        }
+        Ok(report)
+    }
+
+    fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
+        let Self { runner, weights, train, validation, evaluation: work, .. } = self;
+        let data = match split {
+            Split::Train => loaded(train.as_ref())?,
+            Split::Validation => loaded(validation.as_ref())?,
+        };
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let samples = data.samples();
+        if work.capacity < EVALUATION_BATCH.min(samples) {
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false);
+        }
+        let mut confusion = Confusion::new(runner.spec.classes());
+        let mut sum = 0.0;
+        for first in (0..samples).step_by(work.capacity) {
+            let batch = Batch::Range(data, first, work.capacity.min(samples - first));
+            runner.forward(weights, work, batch);
+            runner.judge(weights, work, batch, data.targets(), false);
+            sum = work.losses[..batch.len()].iter().fold(sum, |sum, &loss| sum + f64::from(loss));
+            tally(&mut confusion, data.targets(), first..first + batch.len(), &work.guesses);
+        }
+        Ok(Evaluation { loss: sum / samples as f64, confusion })
+    }
+
+    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+        let Self { runner, weights, evaluation: work, .. } = self;
+        check_prediction(&runner.spec, inputs, outputs)?;
+        let weights = weights.as_ref().ok_or_else(Self::no_weights)?;
+        let rows = inputs.rows();
+        if work.capacity < EVALUATION_BATCH.min(rows) {
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false);
+        }
+        for first in (0..rows).step_by(work.capacity) {
+            let batch = Batch::Rows(inputs, first, work.capacity.min(rows - first));
+            runner.forward(weights, work, batch);
+            for b in 0..batch.len() {
+                let to = outputs.row_mut(first + b);
+                to.copy_from_slice(work.outputs(b));
+                read_outputs(runner.spec.head, to);
+            }
+        }
+        Ok(())
+    }
+}

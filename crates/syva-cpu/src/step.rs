@@ -1,0 +1,550 @@
+//! A training step on the CPU: its memory, and its phases as tiles for the team.
+//!
+//! ```text
+//! gather    s = scale·x, start = bias + Σ shift·w      tasks: rows of the batch; columns of the first layer
+//! forward   h_l = a(start + x·Wᵀ), layer by layer      tasks: tiles
+//! loss      losses, predictions, d of the outputs      tasks: rows of the batch; transposes Wᵀ → W for what follows
+//! backward  layer by layer from the last:              tasks: tiles of both
+//!             d_(l−1) = (d_l·W) ⊙ a'                     from the transposed copy, so weights before the update,
+//!             Wᵀ −= lr·xᵀ·d_l, bias likewise             while these are updated
+//! ```
+
+use syva_core::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
+use syva_core::data::{Dataset, Inputs, Targets};
+use syva_core::{Activation, Head, Matrix, Spec, State};
+
+use crate::buffer::{Buffer, PAD, Shared};
+use crate::kernels::{Finish, Kernels, Product};
+use crate::team::Team;
+
+/// Rows and columns of a tile: small enough for two threads to share the smallest layer of the chapter's network,
+/// large enough that its 16 to 64 KiB of operands are read many times from the L1 or L2 cache.
+const TILE_ROWS: usize = 32;
+const TILE_COLUMNS: usize = 64;
+
+/// The weights as the kernels want them.
+pub(crate) struct Weights {
+    /// Wᵀ of each layer, `[fan_in, units]`.
+    pub(crate) transposed: Vec<Buffer>,
+    /// W `[units, fan_in]` of each layer but the first (whose entry is empty), valid during backward only.
+    plain: Vec<Buffer>,
+    /// `[1, units]` each.
+    pub(crate) bias: Vec<Buffer>,
+    /// Of each feature.
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    pub(crate) step: u64,
+}
+
+impl Weights {
+    pub(crate) fn new(spec: &Spec) -> Self {
+        let layers = 0..spec.layers.len();
+        let (scale, shift) = (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
+        Self {
+            transposed: layers.clone().map(|l| Buffer::new(spec.fan_in(l), spec.layers[l].units)).collect(),
+            plain: layers
+                .clone()
+                .map(|l| if l == 0 { Buffer::new(0, 0) } else { Buffer::new(spec.layers[l].units, spec.fan_in(l)) })
+                .collect(),
+            bias: layers.map(|l| Buffer::new(1, spec.layers[l].units)).collect(),
+            scale,
+            shift,
+            step: 0,
+        }
+    }
+
+    pub(crate) fn set(&mut self, state: &State) {
+        self.step = state.step;
+        for (l, parameters) in state.layers.iter().enumerate() {
+            for (j, row) in (0..parameters.weight.rows()).map(|j| (j, parameters.weight.row(j))) {
+                for (k, &w) in row.iter().enumerate() {
+                    self.transposed[l].row_mut(k)[j] = w;
+                }
+            }
+            self.bias[l].row_mut(0).copy_from_slice(&parameters.bias);
+        }
+    }
+
+    pub(crate) fn get(&self, spec: &Spec) -> State {
+        let layers = (0..self.transposed.len())
+            .map(|l| {
+                let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
+                for j in 0..weight.rows() {
+                    for (k, w) in weight.row_mut(j).iter_mut().enumerate() {
+                        *w = self.transposed[l].row(k)[j];
+                    }
+                }
+                syva_core::Parameters { weight, bias: self.bias[l].row(0).to_vec() }
+            })
+            .collect();
+        State { step: self.step, layers }
+    }
+}
+
+/// What a batch passes through, for up to `capacity` samples.
+pub(crate) struct Workspace {
+    pub(crate) capacity: usize,
+    /// s, `[batch, features]`.
+    scaled: Buffer,
+    /// What the sums of the first layer start at, `[1, units]`.
+    start: Buffer,
+    /// Activations of each layer, `[batch, units]`; the last holds the outputs z.
+    h: Vec<Buffer>,
+    /// Gradients by z of each layer, likewise; empty where no training is done.
+    d: Vec<Buffer>,
+    /// Loss of each sample.
+    pub(crate) losses: Vec<f32>,
+    /// Predicted class of each sample.
+    pub(crate) guesses: Vec<u32>,
+}
+
+impl Workspace {
+    pub(crate) fn new(spec: &Spec, capacity: usize, training: bool) -> Self {
+        let buffers = |rows| spec.layers.iter().map(|layer| Buffer::new(rows, layer.units)).collect();
+        Self {
+            capacity,
+            scaled: Buffer::new(capacity, spec.input.features),
+            start: Buffer::new(1, spec.layers[0].units),
+            h: buffers(capacity),
+            d: buffers(if training { capacity } else { 0 }),
+            losses: vec![0.0; capacity],
+            guesses: vec![0; capacity],
+        }
+    }
+
+    /// Outputs z of a sample of the batch.
+    pub(crate) fn outputs(&self, sample: usize) -> &[f32] {
+        self.h[self.h.len() - 1].row(sample)
+    }
+}
+
+/// Raw inputs of a batch.
+#[derive(Clone, Copy)]
+pub(crate) enum Batch<'a> {
+    /// Samples of a data set.
+    Samples(&'a Dataset, &'a [u32]),
+    /// Consecutive samples of a data set: first, count.
+    Range(&'a Dataset, usize, usize),
+    /// Rows of a matrix: first, count.
+    Rows(&'a Matrix, usize, usize),
+}
+
+impl Batch<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Samples(_, samples) => samples.len(),
+            Self::Range(_, _, count) | Self::Rows(_, _, count) => *count,
+        }
+    }
+
+    /// Which sample of the data set is the b-th of the batch.
+    fn sample(&self, b: usize) -> usize {
+        match self {
+            Self::Samples(_, samples) => samples[b] as usize,
+            Self::Range(_, first, _) | Self::Rows(_, first, _) => first + b,
+        }
+    }
+
+    /// `s = scale · x` of the b-th sample.
+    fn scaled(&self, kernels: &Kernels, b: usize, scale: &[f32], s: &mut [f32]) {
+        let at = self.sample(b) * scale.len()..(self.sample(b) + 1) * scale.len();
+        match self {
+            Self::Samples(data, _) | Self::Range(data, ..) => match data.inputs() {
+                Inputs::U8(x) => kernels.scale_bytes(&x[at], scale, s),
+                Inputs::F32(x) => kernels.scale(&x[at], scale, s),
+            },
+            Self::Rows(matrix, ..) => kernels.scale(&matrix.values()[at], scale, s),
+        }
+    }
+}
+
+/// A grid of tiles over a `[rows, columns]` output; columns are padded.
+#[derive(Clone, Copy)]
+struct Grid {
+    rows: usize,
+    columns: usize,
+    tile_rows: usize,
+}
+
+struct Tile {
+    row: usize,
+    rows: usize,
+    column: usize,
+    columns: usize,
+}
+
+impl Grid {
+    fn new(rows: usize, columns: usize, tile_rows: usize) -> Self {
+        Self { rows, columns: columns.next_multiple_of(PAD), tile_rows }
+    }
+
+    fn across(&self) -> usize {
+        self.columns.div_ceil(TILE_COLUMNS)
+    }
+
+    fn len(&self) -> usize {
+        self.rows.div_ceil(self.tile_rows) * self.across()
+    }
+
+    fn tile(&self, task: usize) -> Tile {
+        let (row, column) = (task / self.across() * self.tile_rows, task % self.across() * TILE_COLUMNS);
+        let rows = self.tile_rows.min(self.rows - row);
+        Tile { row, rows, column, columns: TILE_COLUMNS.min(self.columns - column) }
+    }
+}
+
+/// The network's shape, the kernels and the team: what runs phases on weights and workspaces.
+pub(crate) struct Runner {
+    pub(crate) spec: Spec,
+    pub(crate) kernels: Kernels,
+    pub(crate) team: Team,
+}
+
+impl Runner {
+    /// Outputs of the batch: gather, then forward layer by layer.
+    pub(crate) fn forward(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>) {
+        self.gather(weights, work, batch);
+        for l in 0..self.spec.layers.len() {
+            self.forward_layer(weights, work, l, batch.len());
+        }
+    }
+
+    /// `s = scale·x` row by row, and what the first layer's sums start at: the bias plus `Σ_k shift_k·w[j,k]`.
+    fn gather(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>) {
+        let kernels = self.kernels;
+        let (rows, stride) = (batch.len(), work.scaled.stride);
+        let row_tasks = rows.div_ceil(TILE_ROWS);
+        let w = &weights.transposed[0];
+        let (scaled, start) = (work.scaled.shared(), work.start.shared());
+        self.team.run(row_tasks + w.stride.div_ceil(TILE_COLUMNS), &|task| {
+            if task < row_tasks {
+                for b in task * TILE_ROWS..rows.min((task + 1) * TILE_ROWS) {
+                    // SAFETY: row b belongs to this task alone.
+                    let s = unsafe { scaled.part(b * stride, weights.scale.len()) };
+                    batch.scaled(&kernels, b, &weights.scale, s);
+                }
+                return;
+            }
+            let j = (task - row_tasks) * TILE_COLUMNS;
+            let product = Product {
+                rows: 1,
+                columns: TILE_COLUMNS.min(w.stride - j),
+                depth: w.rows,
+                a: &weights.shift,
+                a_row: 0,
+                a_depth: 1,
+                b: &w.as_slice()[j..],
+                b_stride: w.stride,
+                init: Some(&weights.bias[0].as_slice()[j..]),
+                c: start,
+                c_at: j,
+                c_stride: 0,
+                finish: Finish::Store,
+            };
+            // SAFETY: these columns of `start` belong to this task alone.
+            unsafe { kernels.product(&product) };
+        });
+    }
+
+    fn forward_layer(&mut self, weights: &Weights, work: &mut Workspace, l: usize, rows: usize) {
+        let kernels = self.kernels;
+        let activation = self.spec.layers[l].activation;
+        let w = &weights.transposed[l];
+        let (below, here) = work.h.split_at_mut(l);
+        let (x, init, finish) = if l == 0 {
+            (&work.scaled, &work.start, Finish::StorePositiveZero)
+        } else {
+            (&below[l - 1], &weights.bias[l], Finish::Store)
+        };
+        let h_stride = here[0].stride;
+        let h = here[0].shared();
+        let grid = Grid::new(rows, w.stride, TILE_ROWS);
+        self.team.run(grid.len(), &|task| {
+            let tile = grid.tile(task);
+            let product = Product {
+                rows: tile.rows,
+                columns: tile.columns,
+                depth: w.rows,
+                a: &x.as_slice()[tile.row * x.stride..],
+                a_row: x.stride,
+                a_depth: 1,
+                b: &w.as_slice()[tile.column..],
+                b_stride: w.stride,
+                init: Some(&init.as_slice()[tile.column..]),
+                c: h,
+                c_at: tile.row * h_stride + tile.column,
+                c_stride: h_stride,
+                finish,
+            };
+            // SAFETY: the tile belongs to this task alone.
+            unsafe { kernels.product(&product) };
+            for row in tile.row..tile.row + tile.rows {
+                // SAFETY: as above; the kernel is done with it.
+                let h = unsafe { h.part(row * h_stride + tile.column, tile.columns) };
+                kernels.activate(activation, h);
+            }
+        });
+    }
+
+    /// Losses and predictions of the batch; with `training`, also d of the outputs, and W from Wᵀ for [`Self::backward`].
+    pub(crate) fn judge(
+        &mut self,
+        weights: &mut Weights,
+        work: &mut Workspace,
+        batch: Batch<'_>,
+        targets: &Targets,
+        training: bool,
+    ) {
+        let head = self.spec.head;
+        let outputs = self.spec.outputs();
+        let rows = batch.len();
+        let row_tasks = rows.div_ceil(TILE_ROWS);
+        let z = &work.h[work.h.len() - 1];
+        let top = work.d.len() - 1;
+        let d_stride = work.d[top].stride;
+        let (d, losses, guesses) =
+            (work.d[top].shared(), Shared::new(&mut work.losses), Shared::new(&mut work.guesses));
+        let transposes = if training { Transposes::new(weights) } else { Transposes::none() };
+        self.team.run(row_tasks + transposes.len(), &|task| {
+            if task >= row_tasks {
+                transposes.run(task - row_tasks);
+                return;
+            }
+            let mut row = vec![0.0; outputs];
+            for b in task * TILE_ROWS..rows.min((task + 1) * TILE_ROWS) {
+                // SAFETY: sample b belongs to this task alone.
+                let (d, loss, guess) = unsafe {
+                    let d = if training { d.part(b * d_stride, outputs) } else { &mut row[..] };
+                    (d, &mut losses.part(b, 1)[0], &mut guesses.part(b, 1)[0])
+                };
+                (*loss, *guess) = judge_sample(head, z.row(b), targets, batch.sample(b), rows, d);
+            }
+        });
+    }
+
+    /// From d of the outputs: all input gradients and all updates, in one pass from the last layer to the first.
+    pub(crate) fn backward(&mut self, weights: &mut Weights, work: &mut Workspace, rows: usize, learning_rate: f32) {
+        for l in (0..self.spec.layers.len()).rev() {
+            self.backward_layer(weights, work, l, rows, learning_rate);
+        }
+        weights.step += 1;
+    }
+
+    fn backward_layer(
+        &mut self,
+        weights: &mut Weights,
+        work: &mut Workspace,
+        l: usize,
+        rows: usize,
+        learning_rate: f32,
+    ) {
+        let kernels = self.kernels;
+        let (d_below, d_here) = work.d.split_at_mut(l);
+        let d = &d_here[0];
+        let x = if l == 0 { &work.scaled } else { &work.h[l - 1] };
+        let update = Update {
+            d,
+            x,
+            rows,
+            learning_rate,
+            shift: (l == 0).then_some(&weights.shift[..]),
+            stride: weights.transposed[l].stride,
+            grid: Grid::new(weights.transposed[l].rows, weights.transposed[l].stride, 2 * TILE_ROWS),
+            w: weights.transposed[l].shared(),
+            bias: weights.bias[l].shared(),
+        };
+        let gradient = (l > 0).then(|| InputGradient {
+            activation: self.spec.layers[l - 1].activation,
+            d,
+            h: x,
+            w: &weights.plain[l],
+            stride: x.stride,
+            grid: Grid::new(rows, x.stride, TILE_ROWS),
+            below: d_below[l - 1].shared(),
+        });
+        let gradient_tasks = gradient.as_ref().map_or(0, |gradient| gradient.grid.len());
+        self.team.run(gradient_tasks + update.grid.len(), &|task| match &gradient {
+            Some(gradient) if task < gradient_tasks => gradient.run(&kernels, task),
+            _ => update.run(&kernels, task - gradient_tasks),
+        });
+    }
+}
+
+/// Rule 4 for one layer: `d_(l−1) = (d_l·W) ⊙ a'(h_(l−1))`.
+struct InputGradient<'a> {
+    activation: Activation,
+    d: &'a Buffer,
+    h: &'a Buffer,
+    w: &'a Buffer,
+    stride: usize,
+    grid: Grid,
+    below: Shared<'a, f32>,
+}
+
+impl InputGradient<'_> {
+    fn run(&self, kernels: &Kernels, task: usize) {
+        let tile = self.grid.tile(task);
+        let product = Product {
+            rows: tile.rows,
+            columns: tile.columns,
+            depth: self.w.rows,
+            a: &self.d.as_slice()[tile.row * self.d.stride..],
+            a_row: self.d.stride,
+            a_depth: 1,
+            b: &self.w.as_slice()[tile.column..],
+            b_stride: self.w.stride,
+            init: None,
+            c: self.below,
+            c_at: tile.row * self.stride + tile.column,
+            c_stride: self.stride,
+            finish: Finish::Store,
+        };
+        // SAFETY: the tile belongs to this task alone.
+        unsafe { kernels.product(&product) };
+        for row in tile.row..tile.row + tile.rows {
+            let at = row * self.stride + tile.column;
+            // SAFETY: as above; the kernel is done with it.
+            let gradient = unsafe { self.below.part(at, tile.columns) };
+            kernels.derive(self.activation, &self.h.as_slice()[at..at + tile.columns], gradient);
+        }
+    }
+}
+
+/// Rule 3 (with rule 5 where `shift` is given) and SGD for one layer, on a tile of Wᵀ; tiles of the first row of
+/// tiles also update the bias of their columns.
+struct Update<'a> {
+    d: &'a Buffer,
+    x: &'a Buffer,
+    rows: usize,
+    learning_rate: f32,
+    shift: Option<&'a [f32]>,
+    stride: usize,
+    grid: Grid,
+    w: Shared<'a, f32>,
+    bias: Shared<'a, f32>,
+}
+
+impl Update<'_> {
+    fn run(&self, kernels: &Kernels, task: usize) {
+        let tile = self.grid.tile(task);
+        let d = &self.d.as_slice()[tile.column..];
+        let mut bias_gradient = [0.0; TILE_COLUMNS];
+        if tile.row == 0 || self.shift.is_some() {
+            // Σ_b d[b,j] as a product with ones: fma(1, d, g) is g + d.
+            let sums = Product {
+                rows: 1,
+                columns: tile.columns,
+                depth: self.rows,
+                a: &[1.0],
+                a_row: 0,
+                a_depth: 0,
+                b: d,
+                b_stride: self.d.stride,
+                init: None,
+                c: Shared::new(&mut bias_gradient),
+                c_at: 0,
+                c_stride: 0,
+                finish: Finish::Store,
+            };
+            // SAFETY: the array is this call's own.
+            unsafe { kernels.product(&sums) };
+        }
+        if tile.row == 0 {
+            // SAFETY: the bias of these columns belongs to this task alone.
+            let bias = unsafe { self.bias.part(tile.column, tile.columns) };
+            for (bias, gradient) in bias.iter_mut().zip(bias_gradient) {
+                *bias = (-self.learning_rate).fma(gradient, *bias);
+            }
+        }
+        let fold = self.shift.map(|shift| (&shift[tile.row..], &bias_gradient[..]));
+        let product = Product {
+            rows: tile.rows,
+            columns: tile.columns,
+            depth: self.rows,
+            a: &self.x.as_slice()[tile.row..],
+            a_row: 1,
+            a_depth: self.x.stride,
+            b: d,
+            b_stride: self.d.stride,
+            init: None,
+            c: self.w,
+            c_at: tile.row * self.stride + tile.column,
+            c_stride: self.stride,
+            finish: Finish::Descend { learning_rate: self.learning_rate, fold },
+        };
+        // SAFETY: the tile of Wᵀ belongs to this task alone; x and d are other buffers.
+        unsafe { kernels.product(&product) };
+    }
+}
+
+/// The copies W of Wᵀ, in blocks of [`TILE_COLUMNS`] units, for all layers but the first.
+struct Transposes<'a> {
+    layers: Vec<(&'a Buffer, Shared<'a, f32>, usize)>,
+    /// Number of the first task of each layer; then the number of tasks.
+    first: Vec<usize>,
+}
+
+impl<'a> Transposes<'a> {
+    fn none() -> Self {
+        Self { layers: Vec::new(), first: vec![0] }
+    }
+
+    fn new(weights: &'a mut Weights) -> Self {
+        let mut transposes = Self::none();
+        for (from, to) in weights.transposed.iter().zip(&mut weights.plain).skip(1) {
+            let stride = to.stride;
+            transposes.layers.push((from, to.shared(), stride));
+            transposes.first.push(transposes.len() + from.columns.div_ceil(PAD));
+        }
+        transposes
+    }
+
+    fn len(&self) -> usize {
+        self.first[self.first.len() - 1]
+    }
+
+    /// Copies 16 columns of Wᵀ to 16 rows of W.
+    fn run(&self, task: usize) {
+        let layer = self.first.partition_point(|&first| first <= task) - 1;
+        let (from, to, stride) = &self.layers[layer];
+        let j = (task - self.first[layer]) * PAD;
+        let width = PAD.min(from.columns - j);
+        // SAFETY: rows j … j + width of W belong to this task alone.
+        let to = unsafe { to.part(j * stride, width * stride) };
+        for (k, row) in from.as_slice().chunks(from.stride).enumerate() {
+            for (i, &w) in row[j..j + width].iter().enumerate() {
+                to[i * stride + k] = w;
+            }
+        }
+    }
+}
+
+/// Loss and prediction of one sample, and d, the gradient of the batch's mean loss by its outputs z (rules 6 and 8).
+fn judge_sample(head: Head, z: &[f32], targets: &Targets, sample: usize, batch: usize, d: &mut [f32]) -> (f32, u32) {
+    match targets {
+        Targets::Values { values, outputs } => {
+            let mean = 2.0 / (batch * outputs) as f32;
+            let mut sum = 0.0;
+            for ((d, &z), &t) in d.iter_mut().zip(z).zip(&values[sample * outputs..]) {
+                let error = z - t;
+                sum = error.fma(error, sum);
+                *d = error * mean;
+            }
+            (sum / *outputs as f32, 0)
+        }
+        Targets::Classes { labels, .. } if head == Head::Binary => {
+            let y = labels[sample] as f32;
+            d[0] = (z[0].sigmoid() - y) * (1.0 / batch as f32);
+            (binary_cross_entropy(z[0], y), u32::from(z[0] > 0.0))
+        }
+        Targets::Classes { labels, .. } => {
+            let label = labels[sample] as usize;
+            let mean = 1.0 / batch as f32;
+            let row = SoftmaxRow::new(z, d);
+            for (j, d) in d.iter_mut().enumerate() {
+                *d = (*d / row.sum - if j == label { 1.0 } else { 0.0 }) * mean;
+            }
+            (row.cross_entropy(z[label]), row.argmax as u32)
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A team of threads that stays together: a region of work costs microseconds, not a fork.
+//!
+//! [`Team::run`] hands out task numbers 0..n by an atomic counter, so that a thread which the system holds up takes
+//! fewer. The caller works too. Between regions the others spin for a while, then park, so that an idle session
+//! costs nothing.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// Turns of spinning before a waiting thread parks (a worker) or yields (the caller): about 50 µs.
+const SPINS: u32 = 20_000;
+
+/// A region of work: a closure and its number of tasks.
+struct Job<'a> {
+    work: &'a (dyn Fn(usize) + Sync),
+    tasks: usize,
+    next: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Job<'_> {
+    /// Takes tasks until none is left. A panic is kept for the caller; the remaining tasks are dropped.
+    fn work_through(&self) {
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                let task = self.next.fetch_add(1, Ordering::Relaxed);
+                if task >= self.tasks {
+                    break;
+                }
+                (self.work)(task);
+            }
+        }));
+        if let Err(panic) = result {
+            self.next.store(self.tasks, Ordering::Relaxed);
+            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+        }
+    }
+}
+
+struct State {
+    /// The region at hand; changes before `region` does.
+    job: AtomicPtr<Job<'static>>,
+    /// Number of the region at hand.
+    region: AtomicUsize,
+    /// Workers that have not yet left the region.
+    working: AtomicUsize,
+    stop: AtomicBool,
+    asleep: Vec<AtomicBool>,
+}
+
+/// Threads that work together.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// let mut team = syva_cpu::team::Team::new(3);
+/// let sum = AtomicUsize::new(0);
+/// team.run(100, &|task| { sum.fetch_add(task, Ordering::Relaxed); });
+/// assert_eq!(sum.into_inner(), 4950);
+/// ```
+pub struct Team {
+    state: Arc<State>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Team {
+    /// A team of `threads`, of which the caller is one.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        let workers = threads.max(1) - 1;
+        let state = Arc::new(State {
+            job: AtomicPtr::new(std::ptr::null_mut()),
+            region: AtomicUsize::new(0),
+            working: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            asleep: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+        });
+        let workers = (0..workers)
+            .map(|me| {
+                let state = Arc::clone(&state);
+                thread::Builder::new()
+                    .name(format!("syva-{}", me + 1))
+                    .spawn(move || serve(&state, me))
+                    .expect("the system refused a thread")
+            })
+            .collect();
+        Self { state, workers }
+    }
+
+    /// Threads in the team.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `work` once for each of 0..tasks, on all threads, and returns when all calls have. Panics if one did.
+    pub fn run(&mut self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
+        let job = Job { work, tasks, next: AtomicUsize::new(0), panic: Mutex::new(None) };
+        if !self.workers.is_empty() && tasks > 1 {
+            let state = &*self.state;
+            // The pointer outlives its type's lifetime only in name: this function does not return before every
+            // worker has left the region (`working` is 0), and none looks at it again.
+            state.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
+            state.working.store(self.workers.len(), Ordering::Relaxed);
+            state.region.fetch_add(1, Ordering::SeqCst);
+            for (asleep, worker) in state.asleep.iter().zip(&self.workers) {
+                if asleep.load(Ordering::SeqCst) {
+                    worker.thread().unpark();
+                }
+            }
+            job.work_through();
+            let mut spins = 0;
+            while state.working.load(Ordering::Acquire) > 0 {
+                spins += 1;
+                if spins < SPINS { std::hint::spin_loop() } else { thread::yield_now() }
+            }
+        } else {
+            job.work_through();
+        }
+        if let Some(panic) = job.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// A worker's life: wait for a region, work through it, leave it.
+fn serve(state: &State, me: usize) {
+    let mut seen = 0;
+    loop {
+        let mut spins = 0;
+        while state.region.load(Ordering::Acquire) == seen {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                // The flag is set before the region is looked at again, and read after the region has changed (both
+                // sequentially consistent), so a change is either seen here or followed by an unpark.
+                state.asleep[me].store(true, Ordering::SeqCst);
+                if state.region.load(Ordering::SeqCst) == seen {
+                    thread::park();
+                }
+                state.asleep[me].store(false, Ordering::SeqCst);
+            }
+        }
+        seen += 1;
+        if state.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: the job was stored before the region changed (release by `fetch_add`, acquire above), and `run` keeps
+        // it alive until `working` has reached 0, which needs this worker's decrement below.
+        let job = unsafe { &*state.job.load(Ordering::Relaxed) };
+        job.work_through();
+        state.working.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+        self.state.region.fetch_add(1, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches panics of the work, so it ends normally.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_over_many_regions_and_after_sleep() {
+        let mut team = Team::new(4);
+        for region in 0..2000 {
+            let calls: Vec<AtomicUsize> = (0..region % 17).map(|_| AtomicUsize::new(0)).collect();
+            team.run(calls.len(), &|task| {
+                calls[task].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1));
+            if region % 500 == 0 {
+                thread::sleep(std::time::Duration::from_millis(30)); // long enough for all to park
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_lives_on() {
+        let mut team = Team::new(3);
+        let result = catch_unwind(AssertUnwindSafe(|| team.run(50, &|task| assert_ne!(task, 7, "task seven"))));
+        assert!(result.is_err());
+        let done = AtomicUsize::new(0);
+        team.run(50, &|_| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.into_inner(), 50);
+    }
+}
