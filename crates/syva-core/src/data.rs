@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::spec::{Head, Normalization, Spec};
+use crate::builder::Mlp;
+use crate::spec::{Activation, Head, Normalization, Spec};
 use crate::state::hex;
 use crate::{Error, Result};
 
@@ -228,6 +229,36 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task whose inputs are no images and are used as they are.
+    #[must_use]
+    pub fn new(name: &str, train: Dataset, validation: Dataset) -> Self {
+        Self { name: name.into(), train, validation, shape: Vec::new(), normalization: Normalization::None }
+    }
+
+    /// The network of these hidden layers for this task: its input, its normalisation, its classes or values.
+    ///
+    /// ```
+    /// # use syva_core::data::{Dataset, Inputs, Targets, Task};
+    /// use syva_core::Activation::Relu;
+    /// # let inputs = Inputs::F32(vec![0.0, 1.0].into());
+    /// # let data = Dataset::new(inputs, 1, Targets::Classes { labels: vec![0, 1].into(), classes: 2 })?;
+    /// let task = Task::new("two points", data.clone(), data);
+    /// assert_eq!(task.network(&[5], Relu).widths(), "1-5-2");
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn network(&self, hidden: &[usize], activation: Activation) -> Spec {
+        let mut mlp = Mlp::new(self.train.features());
+        if let [height, width] = self.shape[..] {
+            mlp = Mlp::image(height, width);
+        }
+        let mlp = mlp.normalized(self.normalization.clone()).hidden(hidden, activation);
+        match self.train.targets() {
+            Targets::Classes { classes, .. } => mlp.classes(*classes),
+            Targets::Values { outputs, .. } => mlp.values(*outputs),
+        }
+    }
+
     /// The part of the data.
     #[must_use]
     pub fn split(&self, split: Split) -> &Dataset {

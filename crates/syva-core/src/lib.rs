@@ -12,15 +12,25 @@ pub mod conformance;
 pub mod data;
 pub mod engine;
 mod error;
+#[cfg(feature = "files")]
+pub mod files;
 mod metrics;
+mod model;
 pub mod random;
 pub mod reference;
+#[cfg(feature = "files")]
+pub mod run;
 mod spec;
 mod state;
+mod summary;
+pub mod trainer;
 
 pub use builder::{Loss, Mlp, Sequential};
 pub use engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 pub use error::{Error, Result};
 pub use metrics::Confusion;
+pub use model::Model;
 pub use spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
 pub use state::{Matrix, Parameters, State};
+pub use summary::Summary;
+pub use trainer::{Epoch, Trainer, Training};

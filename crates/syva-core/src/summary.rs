@@ -1,0 +1,161 @@
+//! A network in figures: shapes, parameters, bytes, work.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::spec::{Activation, Spec};
+
+/// What a network is made of and costs, layer by layer. Its `Display` is the table that `syva summary` prints.
+///
+/// ```
+/// use syva_core::{Activation::Sigmoid, Mlp, Summary};
+/// let summary = Summary::new(&Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10), 128);
+/// assert_eq!(summary.parameters, 235_146);
+/// assert_eq!(summary.layers[0].parameters, 200_960);
+/// println!("{summary}");
+/// ```
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Samples a step.
+    pub batch_size: usize,
+    /// The linear layers.
+    pub layers: Vec<LayerSummary>,
+    /// Weights and biases in all.
+    pub parameters: usize,
+    /// Hidden units in all.
+    pub neurons: usize,
+    /// Bytes of weights and biases (f32).
+    pub weight_bytes: usize,
+    /// Bytes of the normalised inputs and of all activations of a batch (f32).
+    pub activation_bytes: usize,
+    /// Bytes of the optimiser's state (0 for SGD).
+    pub optimizer_bytes: usize,
+    /// Floating-point operations of a training step; a fused multiply-add counts as two.
+    pub flop_per_step: u64,
+}
+
+/// A linear layer in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerSummary {
+    /// `fc1`, `fc2`, …: the name of its tensors in the model file.
+    pub name: String,
+    /// Inputs.
+    pub fan_in: usize,
+    /// Units.
+    pub units: usize,
+    /// The activation after it.
+    pub activation: Activation,
+    /// Weights and biases.
+    pub parameters: usize,
+    /// Bytes of weights and biases (f32).
+    pub weight_bytes: usize,
+    /// Bytes of the activations of a batch (f32).
+    pub activation_bytes: usize,
+    /// Floating-point operations of its share of a training step: forward, weight gradient with update, and input
+    /// gradient (none for the first layer), dense.
+    pub flop_per_step: u64,
+}
+
+impl Summary {
+    /// The figures of a network trained with batches of `batch_size`.
+    #[must_use]
+    pub fn new(spec: &Spec, batch_size: usize) -> Self {
+        let layers: Vec<LayerSummary> = (0..spec.layers.len())
+            .map(|l| {
+                let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
+                let products = if l == 0 { 2 } else { 3 };
+                LayerSummary {
+                    name: format!("fc{}", l + 1),
+                    fan_in,
+                    units,
+                    activation: spec.layers[l].activation,
+                    parameters: (fan_in + 1) * units,
+                    weight_bytes: 4 * (fan_in + 1) * units,
+                    activation_bytes: 4 * batch_size * units,
+                    flop_per_step: 2 * products * batch_size as u64 * fan_in as u64 * units as u64,
+                }
+            })
+            .collect();
+        Self {
+            batch_size,
+            parameters: spec.parameters(),
+            neurons: layers.iter().take(layers.len() - 1).map(|layer| layer.units).sum(),
+            weight_bytes: 4 * spec.parameters(),
+            activation_bytes: 4 * batch_size * spec.input.features
+                + layers.iter().map(|layer| layer.activation_bytes).sum::<usize>(),
+            optimizer_bytes: 0,
+            flop_per_step: layers.iter().map(|layer| layer.flop_per_step).sum(),
+            layers,
+        }
+    }
+}
+
+/// A count with thin groups of three: `235 146`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes with a unit: `918.5 KiB`.
+fn bytes(number: usize) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (number as f64, 0);
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |f: &mut fmt::Formatter<'_>, cells: [String; 7]| {
+            let [name, shape, activation, parameters, weights, activations, flop] = cells;
+            writeln!(
+                f,
+                "{name:<6} {shape:>13}  {activation:<10} {parameters:>13} {weights:>11} {activations:>12} {flop:>12}"
+            )
+        };
+        let text = str::to_string;
+        row(f, ["layer", "units × in", "activation", "parameters", "weights", "activations", "FLOP/step"].map(text))?;
+        let mega = |flop: u64| format!("{:.2} M", flop as f64 / 1e6);
+        for layer in &self.layers {
+            let shape = format!("{} × {}", layer.units, layer.fan_in);
+            let cells = [
+                layer.name.clone(),
+                shape,
+                layer.activation.to_string(),
+                grouped(layer.parameters),
+                bytes(layer.weight_bytes),
+                bytes(layer.activation_bytes),
+                mega(layer.flop_per_step),
+            ];
+            row(f, cells)?;
+        }
+        let cells = [
+            "total".into(),
+            String::new(),
+            String::new(),
+            grouped(self.parameters),
+            bytes(self.weight_bytes),
+            bytes(self.activation_bytes),
+            mega(self.flop_per_step),
+        ];
+        row(f, cells)?;
+        write!(
+            f,
+            "hidden neurons {}; optimiser state {}; figures for batches of {} (total activations include the inputs)",
+            grouped(self.neurons),
+            bytes(self.optimizer_bytes),
+            self.batch_size
+        )
+    }
+}

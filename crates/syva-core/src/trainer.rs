@@ -1,0 +1,399 @@
+//! The trainer: epochs of shuffled batches, span by span, and what it tells about them.
+//!
+//! The trainer owns no terminal and no file. It drives a session and reports [`Event`]s; whoever listens prints, logs
+//! and saves, and may ask it to stop. Nothing it reports to, and no moment at which it stops, changes a bit of what it
+//! computes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Split, Task};
+use crate::engine::{DeviceId, Engine, Session, Span};
+use crate::metrics::Confusion;
+use crate::random::permutation;
+use crate::spec::Spec;
+use crate::state::State;
+use crate::{Error, Model, Result};
+
+/// How to train. The defaults are the chapter's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training data.
+    pub epochs: u64,
+    /// Samples a step; the last batch of an epoch takes what is left.
+    pub batch_size: usize,
+    /// The learning rate.
+    pub learning_rate: f32,
+    /// Seed of the initial weights and of the order of the samples.
+    pub seed: u32,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self { epochs: 100, batch_size: 128, learning_rate: 0.01, seed: 1 }
+    }
+}
+
+impl Training {
+    /// Checks that training so can begin.
+    pub fn validate(&self) -> Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
+        }
+        if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 {
+            let problem = format!("{} is no step size", self.learning_rate);
+            return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
+        }
+        if self.epochs == 0 {
+            return Err(Error::setting("epochs", "0 epochs train nothing", "give 1 or more"));
+        }
+        Ok(())
+    }
+}
+
+/// Where a training stands: what a checkpoint keeps beside the weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Whole epochs done.
+    pub epoch: u64,
+    /// Steps done of the next.
+    pub step_in_epoch: usize,
+    /// Sum of the mean losses of these steps.
+    pub loss_sum: f64,
+    /// Truth against prediction in these steps.
+    pub confusion: Confusion,
+    /// The epoch with the lowest validation loss so far, and that loss.
+    pub best: Option<(u64, f64)>,
+    /// Seconds spent in the steps of the unfinished epoch.
+    pub train_seconds: f64,
+}
+
+impl Progress {
+    /// Whether it can belong to this network: false for a file that lies.
+    pub(crate) fn is_consistent(&self, spec: &Spec) -> bool {
+        self.confusion.is_consistent(spec.classes())
+    }
+}
+
+/// What an epoch came to. Losses and accuracies of the training data are gathered while it is trained on, as the
+/// chapter's notebook does: the loss is the mean over the batches, each before its update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Mean training loss.
+    pub train_loss: f64,
+    /// Share of training samples read rightly; none for regression, as all accuracies.
+    pub train_acc: Option<f64>,
+    /// Mean validation loss after the epoch.
+    pub val_loss: f64,
+    /// Share of validation samples read rightly.
+    pub val_acc: Option<f64>,
+    /// Mean over the classes of `train_acc`.
+    pub train_balanced_acc: Option<f64>,
+    /// Mean over the classes of `val_acc`.
+    pub val_balanced_acc: Option<f64>,
+    /// The learning rate of the last step.
+    pub learning_rate: f32,
+    /// Seconds spent training.
+    pub train_seconds: f64,
+    /// Seconds spent evaluating.
+    pub eval_seconds: f64,
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |acc: Option<f64>| acc.map_or(String::new(), |acc| format!(" acc {:6.2} %", 100.0 * acc));
+        write!(
+            f,
+            "epoch {:>4}  train loss {:.4}{}  val loss {:.4}{}",
+            self.epoch,
+            self.train_loss,
+            percent(self.train_acc),
+            self.val_loss,
+            percent(self.val_acc)
+        )
+    }
+}
+
+/// What the trainer tells while it works.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Some steps were taken (a tenth of a second's worth).
+    Steps {
+        /// Where the training stands.
+        progress: &'a Progress,
+        /// Steps of an epoch.
+        steps_per_epoch: usize,
+    },
+    /// An epoch is done and judged.
+    Epoch(&'a Epoch),
+    /// A good moment to save: these weights and this progress continue to the same bits.
+    Checkpoint {
+        /// The weights now.
+        state: &'a State,
+        /// Where the training stands.
+        progress: &'a Progress,
+        /// The weights after the best epoch, if it came after the last checkpoint.
+        best: Option<&'a State>,
+    },
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Continue,
+    /// Stop here, after a last [`Event::Checkpoint`].
+    Stop,
+}
+
+/// Trains a network on a task.
+///
+/// ```
+/// use syva_core::data::{Dataset, Inputs, Targets, Task};
+/// use syva_core::{Activation::Tanh, Mlp, Trainer, Training, reference::Reference};
+/// // The exclusive or.
+/// let inputs = Inputs::F32(vec![0., 0., 0., 1., 1., 0., 1., 1.].into());
+/// let data = Dataset::new(inputs, 2, Targets::Classes { labels: vec![0, 1, 1, 0].into(), classes: 2 })?;
+/// let task = Task::new("xor", data.clone(), data);
+/// let spec = Mlp::new(2).hidden(&[8], Tanh).classes(2);
+/// let training = Training { epochs: 400, batch_size: 4, learning_rate: 0.5, seed: 1 };
+/// let mut trainer = Trainer::new(&Reference, &"reference".parse()?, &spec, &task, training)?;
+/// let last = trainer.fit(|epoch| println!("{epoch}"))?;
+/// assert_eq!(last.val_acc, Some(1.0));
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+pub struct Trainer<'a> {
+    session: Box<dyn Session>,
+    spec: Spec,
+    task: &'a Task,
+    training: Training,
+    progress: Progress,
+    best_state: Option<State>,
+    checkpoint_every: Duration,
+}
+
+/// The time that a span of steps should take: short enough to answer Ctrl-C, long enough to cost nothing.
+const SPAN_SECONDS: f64 = 0.1;
+
+impl<'a> Trainer<'a> {
+    /// Opens a session, puts the data on its device, and begins with the initial weights of the seed.
+    pub fn new(
+        engine: &dyn Engine,
+        device: &DeviceId,
+        spec: &Spec,
+        task: &'a Task,
+        training: Training,
+    ) -> Result<Self> {
+        let state = State::initial(spec, training.seed)?;
+        let progress = Progress { confusion: Confusion::new(spec.classes()), ..Progress::default() };
+        Self::resume(engine, device, spec, task, training, &state, progress)
+    }
+
+    /// Like [`Trainer::new`], but goes on from a checkpoint: to the same bits as if it had never stopped.
+    pub fn resume(
+        engine: &dyn Engine,
+        device: &DeviceId,
+        spec: &Spec,
+        task: &'a Task,
+        training: Training,
+        state: &State,
+        progress: Progress,
+    ) -> Result<Self> {
+        training.validate()?;
+        let mut session = engine.open(device, spec)?;
+        session.load(Split::Train, &task.train)?;
+        session.load(Split::Validation, &task.validation)?;
+        session.set_state(state)?;
+        let checkpoint_every = Duration::from_secs(10);
+        Ok(Self { session, spec: spec.clone(), task, training, progress, best_state: None, checkpoint_every })
+    }
+
+    /// The least time between two checkpoint events while training goes on (10 s unless set).
+    #[must_use]
+    pub fn checkpoint_every(mut self, time: Duration) -> Self {
+        self.checkpoint_every = time;
+        self
+    }
+
+    /// Steps of an epoch.
+    #[must_use]
+    pub fn steps_per_epoch(&self) -> usize {
+        self.task.train.samples().div_ceil(self.training.batch_size)
+    }
+
+    /// The session, to predict with.
+    pub fn session(&mut self) -> &mut dyn Session {
+        self.session.as_mut()
+    }
+
+    /// The network with its weights as they are now.
+    pub fn model(&mut self) -> Result<Model> {
+        Ok(Model { spec: self.spec.clone(), state: self.session.state()? })
+    }
+
+    /// Trains to the end; `each_epoch` hears of every epoch. Returns the last.
+    pub fn fit(&mut self, mut each_epoch: impl FnMut(&Epoch)) -> Result<Epoch> {
+        let mut last = None;
+        self.run(&mut |event| {
+            if let Event::Epoch(epoch) = event {
+                each_epoch(epoch);
+                last = Some(Epoch::clone(epoch));
+            }
+            Ok(Flow::Continue)
+        })?;
+        last.ok_or_else(|| Error::setting("epochs", "the training is already complete", "ask for more epochs"))
+    }
+
+    /// Trains until all epochs are done or the listener says stop; tells which.
+    ///
+    /// Stops with [`Error::NonFinite`] at the first loss that is not finite; the last checkpoint is then the last good
+    /// state.
+    pub fn run(&mut self, listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<Flow> {
+        let mut since_checkpoint = Clock::start();
+        if self.progress.epoch == 0 && self.progress.step_in_epoch == 0 {
+            self.checkpoint(listener)?;
+        }
+        let mut span_steps = 1;
+        while self.progress.epoch < self.training.epochs {
+            let order = permutation(self.training.seed, self.progress.epoch, self.task.train.samples());
+            while self.progress.step_in_epoch < self.steps_per_epoch() {
+                let seconds = self.span(&order, span_steps)?;
+                let steps_per_epoch = self.steps_per_epoch();
+                span_steps = next_span(span_steps, seconds).min(steps_per_epoch);
+                if listener(&Event::Steps { progress: &self.progress, steps_per_epoch })? == Flow::Stop {
+                    self.checkpoint(listener)?;
+                    return Ok(Flow::Stop);
+                }
+                if since_checkpoint.seconds() >= self.checkpoint_every.as_secs_f64() {
+                    self.checkpoint(listener)?;
+                    since_checkpoint = Clock::start();
+                }
+            }
+            let epoch = self.finish_epoch()?;
+            if listener(&Event::Epoch(&epoch))? == Flow::Stop {
+                self.checkpoint(listener)?;
+                return Ok(Flow::Stop);
+            }
+        }
+        self.checkpoint(listener)?;
+        Ok(Flow::Continue)
+    }
+
+    /// At most `steps` of the epoch's remaining steps; returns the seconds they took.
+    fn span(&mut self, order: &[u32], steps: usize) -> Result<f64> {
+        let clock = Clock::start();
+        let batch_size = self.training.batch_size;
+        let first = self.progress.step_in_epoch;
+        let end = (first + steps).min(self.steps_per_epoch());
+        let span = Span {
+            first_step: self.progress.epoch * self.steps_per_epoch() as u64 + first as u64,
+            order: &order[first * batch_size..(end.saturating_mul(batch_size)).min(order.len())],
+            batch_size,
+            learning_rate: &vec![self.training.learning_rate; end - first],
+        };
+        let report = self.session.train(&span)?;
+        if let Some(step) = report.first_non_finite {
+            return Err(self.non_finite(self.progress.epoch + 1, first + step + 1));
+        }
+        // One after the other, so that where a span ends cannot change the sum's bits.
+        self.progress.loss_sum = report.losses.iter().fold(self.progress.loss_sum, |sum, loss| sum + loss);
+        self.progress.confusion.merge(&report.confusion);
+        self.progress.step_in_epoch = end;
+        let seconds = clock.seconds();
+        self.progress.train_seconds += seconds;
+        Ok(seconds)
+    }
+
+    fn non_finite(&self, epoch: u64, step: usize) -> Error {
+        let learning_rate = self.training.learning_rate;
+        Error::NonFinite { epoch, step: step as u64, learning_rate, suggestion: learning_rate / 10.0 }
+    }
+
+    /// Evaluates, and turns the page to the next epoch.
+    fn finish_epoch(&mut self) -> Result<Epoch> {
+        let clock = Clock::start();
+        let evaluation = self.session.evaluate(Split::Validation)?;
+        if !evaluation.loss.is_finite() {
+            return Err(self.non_finite(self.progress.epoch + 1, self.steps_per_epoch()));
+        }
+        let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
+        let balanced = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.balanced_accuracy());
+        let progress = &mut self.progress;
+        let epoch = Epoch {
+            epoch: progress.epoch + 1,
+            train_loss: progress.loss_sum / progress.step_in_epoch as f64,
+            train_acc: accuracy(&progress.confusion),
+            val_loss: evaluation.loss,
+            val_acc: accuracy(&evaluation.confusion),
+            train_balanced_acc: balanced(&progress.confusion),
+            val_balanced_acc: balanced(&evaluation.confusion),
+            learning_rate: self.training.learning_rate,
+            train_seconds: progress.train_seconds,
+            eval_seconds: clock.seconds(),
+        };
+        let best = match progress.best {
+            Some((best, loss)) if loss <= evaluation.loss => (best, loss),
+            _ => {
+                self.best_state = Some(self.session.state()?);
+                (epoch.epoch, evaluation.loss)
+            }
+        };
+        *progress = Progress {
+            epoch: epoch.epoch,
+            confusion: Confusion::new(self.spec.classes()),
+            best: Some(best),
+            ..Progress::default()
+        };
+        Ok(epoch)
+    }
+
+    fn checkpoint(&mut self, listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<()> {
+        let state = self.session.state()?;
+        let best = self.best_state.take();
+        listener(&Event::Checkpoint { state: &state, progress: &self.progress, best: best.as_ref() })?;
+        Ok(())
+    }
+}
+
+/// The number of steps of the next span, given how long this one took.
+fn next_span(steps: usize, seconds: f64) -> usize {
+    if seconds < SPAN_SECONDS / 2.0 {
+        steps * 2
+    } else if seconds > SPAN_SECONDS * 2.0 {
+        (steps / 2).max(1)
+    } else {
+        steps
+    }
+}
+
+/// Seconds that have passed; always 0 where there is no clock (wasm without files).
+struct Clock {
+    #[cfg(feature = "files")]
+    start: std::time::Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            #[cfg(feature = "files")]
+            start: std::time::Instant::now(),
+        }
+    }
+
+    #[cfg(feature = "files")]
+    fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    #[cfg(not(feature = "files"))]
+    #[allow(clippy::unused_self, reason = "the same call with and without a clock")]
+    fn seconds(&self) -> f64 {
+        0.0
+    }
+}
