@@ -1,1 +1,56 @@
-fn main() {}
+//! The program `syva`. `main` reads the arguments, matches on the command, and turns errors into exit codes:
+//! 0 done, 1 failed or interrupted, 2 wrong usage.
+
+mod args;
+mod data;
+mod eval;
+mod output;
+mod settings;
+mod summary;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use syva::{Error, Result};
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("syva: {error}");
+            let usage = matches!(error, Error::Setting { .. } | Error::Unsupported { .. });
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Train(args) => return train::train(&args),
+        Command::Resume(args) => return train::resume(&args),
+        Command::Eval(args) => eval::eval(&args)?,
+        Command::Summary(args) => summary::summary(&args)?,
+        Command::Data(args) => data::data(&args.command)?,
+        Command::Devices(args) => devices(args.threads)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "syva", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `syva devices`: what this machine can train on.
+fn devices(threads: Option<usize>) -> Result<()> {
+    let mut text = format!("{:<11} {:<36} {:<34} bits\n", "device", "name", "used as");
+    for info in syva::engines(threads)?.iter().flat_map(|engine| engine.devices()) {
+        let exact = if info.exact { "exact" } else { "close" };
+        text += &format!("{:<11} {:<36} {:<34} {exact}\n", info.id, info.name, info.detail);
+    }
+    output::print(&text);
+    Ok(())
+}

@@ -1,6 +1,12 @@
 //! Data sets: inputs and targets in memory, decoded once, shared without copying.
 
 pub mod digits;
+#[cfg(feature = "files")]
+pub mod idx;
+#[cfg(feature = "files")]
+pub mod mnist;
+#[cfg(feature = "files")]
+pub mod source;
 
 use std::sync::Arc;
 

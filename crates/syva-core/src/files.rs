@@ -1,51 +1,59 @@
-//! Writing files so that a reader, or a kill, never meets half of one.
-
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+//! Writing files so that a crash leaves the old file or the new one, never a half.
 
 use crate::{Error, Result};
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-/// Replaces `path` by a file of these bytes, or leaves it as it was.
+/// Writes a file through a scratch file beside it: sync, rename, sync the folder.
 ///
-/// The bytes go to a scratch file in the same folder (so that the rename stays on one file system), which is synced
-/// (so that the rename cannot overtake the data), renamed over `path` (atomic on every platform), and then the folder
-/// is synced (so that the rename itself survives a power cut).
+/// # Errors
+/// [`Error::Io`] with the operating system's reason; an existing file is then as it was.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("notes.txt");
-/// syva_core::files::write_atomically(&path, b"first")?;
-/// syva_core::files::write_atomically(&path, b"second")?;
+/// syva_core::files::write_atomically(&path, |file| file.write_all(b"first"))?;
+/// syva_core::files::write_atomically(&path, |file| file.write_all(b"second"))?;
 /// assert_eq!(std::fs::read(&path)?, b"second");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    // In the same folder, since a rename is atomic only within a file system.
     let mut builder = tempfile::Builder::new();
     builder.prefix(".syva-").suffix(".part");
     #[cfg(unix)]
     {
-        // A scratch file is private by default; what it becomes should follow the user's umask like any other file.
+        // Scratch files are made private (0600); what is renamed into place should be what the umask says.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut scratch = builder.tempfile_in(folder).map_err(Error::io("create a file in", folder))?;
-    scratch.write_all(bytes).map_err(Error::io("write", path))?;
+    let scratch = builder.tempfile_in(folder_of(path)).map_err(Error::io("create", path))?;
+    let mut writer = BufWriter::new(scratch);
+    write(&mut writer).map_err(Error::io("write", path))?;
+    let scratch = writer.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
+    // The bytes must be on the disk before the name is, or a power cut could leave the name on an empty file.
     scratch.as_file().sync_all().map_err(Error::io("write", path))?;
-    scratch.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    sync_folder(folder)
+    scratch.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
+    sync_folder(folder_of(path))
 }
 
-/// Makes a rename in `folder` survive a power cut, where the platform can.
+/// Makes renames in a folder durable. Does nothing on systems where a folder cannot be opened as a file (Windows).
+///
+/// # Errors
+/// [`Error::Io`] with the operating system's reason.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))?;
+        fs::File::open(folder).and_then(|file| file.sync_all()).map_err(Error::io("synchronise folder", folder))?;
     }
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Reads a file of at most `limit` bytes; a larger one is refused unread.

@@ -70,7 +70,8 @@ impl Model {
     /// Writes the file, atomically.
     #[cfg(feature = "files")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        crate::files::write_atomically(path.as_ref(), &self.to_bytes()?)
+        let bytes = self.to_bytes()?;
+        crate::files::write_atomically(path.as_ref(), |file| file.write_all(&bytes))
     }
 
     /// Reads a file that [`Model::save`] wrote.

@@ -109,7 +109,7 @@ impl RunFolder {
         fs::create_dir_all(&checkpoint).map_err(Error::io("create folder", checkpoint))?;
         let text = toml::to_string(config)
             .map_err(|error| Error::mismatch(format!("the configuration cannot be written: {error}"), "report this"))?;
-        write_atomically(&path.join("config.toml"), text.as_bytes())?;
+        write_atomically(&path.join("config.toml"), |file| file.write_all(text.as_bytes()))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -144,7 +144,7 @@ impl RunFolder {
             .filter_map(|metrics| serde_json::to_string(metrics).ok())
             .map(|line| line + "\n")
             .collect();
-        write_atomically(&path, kept.concat().as_bytes())
+        write_atomically(&path, |file| file.write_all(kept.concat().as_bytes()))
     }
 
     /// Writes the last checkpoint, and the best model where there is a new one.
@@ -154,7 +154,7 @@ impl RunFolder {
             Model { spec: spec.clone(), state: best.clone() }.save(folder.join("best.safetensors"))?;
         }
         let bytes = model::encode(&Model { spec: spec.clone(), state: state.clone() }, Some(progress))?;
-        write_atomically(&folder.join("last.safetensors"), &bytes)
+        write_atomically(&folder.join("last.safetensors"), |file| file.write_all(&bytes))
     }
 
     /// The last checkpoint.
@@ -177,7 +177,7 @@ impl RunFolder {
     pub fn save_config(&self, config: &RunConfig) -> Result<()> {
         let text = toml::to_string(config)
             .map_err(|error| Error::mismatch(format!("the configuration cannot be written: {error}"), "report this"))?;
-        write_atomically(&self.path.join("config.toml"), text.as_bytes())
+        write_atomically(&self.path.join("config.toml"), |file| file.write_all(text.as_bytes()))
     }
 
     /// Writes the model at the end.

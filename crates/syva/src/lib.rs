@@ -1,1 +1,77 @@
-//! x
+//! Syvä trains deep fully connected networks: fast, and to the same bits on every machine.
+//!
+//! This crate is the one to add: it joins the core (networks, data, trainer, model files) with the engines.
+//! The program `syva` is in the crate `syva-cli`.
+#![doc = include_str!("../../../README.md")]
+#![forbid(unsafe_code)]
+
+pub use syva_core::*;
+pub use syva_cpu::CpuEngine;
+
+use syva_core::reference::Reference;
+
+/// What most programs need: `use syva::prelude::*`.
+pub mod prelude {
+    pub use syva_core::Activation::{Identity, Relu, Sigmoid, Tanh};
+    #[cfg(feature = "files")]
+    pub use syva_core::data::source::Source;
+    pub use syva_core::data::{Dataset, Inputs, Split, Targets, Task};
+    pub use syva_core::{
+        Activation, Engine, Epoch, Error, Head, Init, Matrix, Mlp, Model, Result, Sequential, Session, Spec, State,
+        Summary, Trainer, Training,
+    };
+    pub use syva_cpu::CpuEngine;
+}
+
+/// Every engine in this build, with `threads` threads (one a core if none) for those that run on the CPU.
+pub fn engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
+    let cpu = CpuEngine::new()?;
+    let cpu = threads.map_or(Ok(cpu), |threads| cpu.with_threads(threads))?;
+    Ok(vec![Box::new(cpu), Box::new(Reference)])
+}
+
+/// The engine that has the device of this name, and the device: `cpu`, `reference`, or `auto` for the best there is.
+///
+/// ```
+/// let (engine, device) = syva::engine("auto", None)?;
+/// assert!(engine.devices().iter().any(|info| info.id == device));
+/// assert!(syva::engine("abacus", None).is_err());
+/// # Ok::<(), syva::Error>(())
+/// ```
+pub fn engine(name: &str, threads: Option<usize>) -> Result<(Box<dyn Engine>, DeviceId)> {
+    let name = if name == "auto" { "cpu" } else { name };
+    let wanted: DeviceId = name.parse()?;
+    let mut known = Vec::new();
+    for engine in engines(threads)? {
+        let devices = engine.devices();
+        if let Some(found) = devices.iter().find(|info| info.id == wanted) {
+            return Ok((engine, found.id.clone()));
+        }
+        known.extend(devices.into_iter().map(|info| info.id.to_string()));
+    }
+    Err(Error::setting(
+        "device",
+        format!("there is no device '{name}' here"),
+        format!("use auto, {}", known.join(", ")),
+    ))
+}
+
+/// Runs a model over raw inputs `[samples, features]`, row by row, on this machine's best device; returns what
+/// the head makes of them, `[samples, outputs]`. To predict often, open a session once and keep it.
+///
+/// ```
+/// use syva::prelude::*;
+/// let spec = Mlp::new(2).hidden(&[3], Relu).values(1);
+/// let model = Model { state: State::initial(&spec, 1)?, spec };
+/// let outputs = syva::predict(&model, &Matrix::new(2, 2, vec![0.0, 1.0, 2.0, 3.0])?)?;
+/// assert_eq!((outputs.rows(), outputs.columns()), (2, 1));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn predict(model: &Model, inputs: &Matrix) -> Result<Matrix> {
+    let (engine, device) = engine("auto", None)?;
+    let mut session = engine.open(&device, &model.spec)?;
+    session.set_state(&model.state)?;
+    let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());
+    session.predict(inputs, &mut outputs)?;
+    Ok(outputs)
+}

@@ -1,0 +1,222 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::settings::Settings;
+
+/// Trains deep fully connected networks: fast, and to the same bits on every machine.
+#[derive(Debug, Parser)]
+#[command(name = "syva", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network; without flags the 784-256-128-10 network on MNIST for 100 epochs
+    Train(TrainArgs),
+    /// Go on with a run that was stopped, or add epochs to one that is done
+    Resume(ResumeArgs),
+    /// Judge a model or a run by validation data
+    Eval(EvalArgs),
+    /// Show a network's layers, parameters, memory and work
+    Summary(SummaryArgs),
+    /// Look at, export or download data
+    Data(DataArgs),
+    /// List what this machine can train on
+    Devices(DevicesArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// `syva train`
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// Settings from a TOML file, with the names of the flags below; flags win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Replace the run in --out if there is one
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// `syva resume`
+#[derive(Args, Debug)]
+pub struct ResumeArgs {
+    /// The run's folder, such as runs/mnist-001
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Train to this many epochs in all [default: what the run was begun with]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Folder with the MNIST files, if they have moved
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Device: auto, cpu or reference [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// CPU threads [default: one a core]; the results do not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// How a training is shown.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ReportArgs {
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print a JSON object a line: one an epoch, then one for the run
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+/// `syva eval`
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Data: auto, mnist or digits [default: the run's own, or auto]
+    #[arg(long, value_name = "NAME")]
+    pub data: Option<syva::data::source::Source>,
+    /// Folder with the MNIST files
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Which part of the data
+    #[arg(long, value_enum, default_value = "val")]
+    pub split: SplitArg,
+    /// Device: auto, cpu or reference [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// CPU threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of the data.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SplitArg {
+    /// What the network learned from.
+    Train,
+    /// What it is judged by.
+    Val,
+}
+
+/// `syva summary`
+#[derive(Args, Debug)]
+pub struct SummaryArgs {
+    /// A model file or a run's folder; without it, the network that the flags describe
+    #[arg(value_name = "MODEL", conflicts_with_all = ["hidden", "inputs", "outputs", "activation", "uniform", "funnel"])]
+    pub model: Option<PathBuf>,
+    /// Input features
+    #[arg(long, value_name = "N", default_value_t = 784)]
+    pub inputs: usize,
+    /// Widths of the hidden layers, such as 256,128; or none
+    #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
+    pub hidden: crate::settings::Hidden,
+    /// Outputs
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub outputs: usize,
+    /// Activation of the hidden layers: sigmoid, relu, tanh or identity
+    #[arg(long, value_name = "NAME", default_value = "sigmoid")]
+    pub activation: syva::Activation,
+    /// Spend a budget on this many hidden layers of equal width
+    #[arg(long, value_name = "K", conflicts_with_all = ["hidden", "funnel"], requires = "budget")]
+    pub uniform: Option<usize>,
+    /// Spend a budget on this many hidden layers that narrow in equal steps
+    #[arg(long, value_name = "K", conflicts_with = "hidden", requires = "budget")]
+    pub funnel: Option<usize>,
+    /// The budget: at most this many hidden neurons
+    #[arg(long, value_name = "N", group = "budget")]
+    pub neurons: Option<usize>,
+    /// The budget: at most this many weights and biases
+    #[arg(long, value_name = "N", group = "budget")]
+    pub parameters: Option<usize>,
+    /// Samples a step
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub batch_size: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `syva data`
+#[derive(Args, Debug)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// `syva data …`
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Count samples and classes; mean, standard deviation, digest
+    Info(SourceArgs),
+    /// Write a picture of labelled examples
+    Grid {
+        #[command(flatten)]
+        source: SourceArgs,
+        /// The PNG file
+        #[arg(long, short, value_name = "FILE", default_value = "grid.png")]
+        out: PathBuf,
+        /// Which part of the data
+        #[arg(long, value_enum, default_value = "train")]
+        split: SplitArg,
+        /// Examples down (ten across: one of each class)
+        #[arg(long, value_name = "N", default_value_t = 8)]
+        rows: usize,
+    },
+    /// Write the data as IDX files, MNIST's format
+    Export {
+        #[command(flatten)]
+        source: SourceArgs,
+        /// The folder; files that exist are not replaced
+        #[arg(long, short, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Fetch MNIST into the cache folder (or --out)
+    Download {
+        /// The folder
+        #[arg(long, short, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Which data.
+#[derive(Args, Debug)]
+pub struct SourceArgs {
+    /// Data: auto, mnist or digits
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub data: syva::data::source::Source,
+    /// Folder with the MNIST files
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `syva devices`
+#[derive(Args, Debug)]
+pub struct DevicesArgs {
+    /// CPU threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}

@@ -1,0 +1,224 @@
+//! `syva data`: looking at, exporting and downloading data; and opening it for the other commands.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use syva::data::source::{Notice, Source};
+use syva::data::{Dataset, Inputs, Split, Targets, Task, idx, mnist};
+use syva::{Error, Result};
+
+use crate::args::DataCommand;
+use crate::output;
+
+pub fn data(command: &DataCommand) -> Result<()> {
+    match command {
+        DataCommand::Info(source) => {
+            let task = open(source.data, source.data_dir.as_deref(), false)?;
+            output::print(&info(&task));
+            Ok(())
+        }
+        DataCommand::Grid { source, out, split, rows } => {
+            let task = open(source.data, source.data_dir.as_deref(), false)?;
+            grid(task.split(Split::from(*split)), &task.shape, *rows, out)?;
+            output::line(format_args!("wrote {}", out.display()));
+            Ok(())
+        }
+        DataCommand::Export { source, out } => {
+            let task = open(source.data, source.data_dir.as_deref(), false)?;
+            export(&task, out)
+        }
+        DataCommand::Download { out } => {
+            let cache = || {
+                let remedy = "name a folder with --out";
+                mnist::cache_dir().ok_or_else(|| Error::setting("out", "this system tells of no cache folder", remedy))
+            };
+            let folder = out.clone().map_or_else(cache, Ok)?;
+            let mut listener = listen(false);
+            mnist::download(&folder, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
+            output::line(format_args!("MNIST is whole in {}", folder.display()));
+            Ok(())
+        }
+    }
+}
+
+/// Opens a source, telling on standard error what happens meanwhile.
+pub fn open(source: Source, dir: Option<&Path>, quiet: bool) -> Result<Task> {
+    syva::data::source::open(source, dir, &mut listen(quiet))
+}
+
+/// Shows downloads as a bar and a fallback as a notice.
+fn listen(quiet: bool) -> impl FnMut(&Notice<'_>) {
+    let mut bars: Vec<(String, ProgressBar)> = Vec::new();
+    move |notice| match notice {
+        Notice::Download(progress) => {
+            if quiet || !std::io::stderr().is_terminal() {
+                return;
+            }
+            if bars.last().is_none_or(|(file, _)| *file != progress.file) {
+                let bar = ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr());
+                if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes} {msg}") {
+                    bar.set_style(style.progress_chars("━╸─"));
+                }
+                bar.set_prefix(progress.file.to_string());
+                bar.set_message(progress.mirror.to_string());
+                bars.push((progress.file.to_string(), bar));
+            }
+            if let Some((_, bar)) = bars.last() {
+                bar.set_position(progress.done);
+            }
+        }
+        Notice::Fallback(reason) => {
+            eprintln!("syva: MNIST could not be had: {reason}");
+            eprintln!("syva: going on with `digits`, 70,000 handwritten-looking digits that syva draws itself");
+        }
+    }
+}
+
+/// A path that means the same from any folder.
+pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    path.map(|path| std::path::absolute(&path).map_err(Error::io("find", path))).transpose()
+}
+
+/// Counts, moments and digests, as text.
+fn info(task: &Task) -> String {
+    let mut text = format!("{}  {} features", task.name, task.train.features());
+    if !task.shape.is_empty() {
+        text += &format!(" {:?}", task.shape);
+    }
+    text += &format!("\nsha256 of the data  {}\n", task.digest());
+    text +=
+        &format!("{:<12} {:>8} {:>8} {:>8} {:>9}  samples of each class\n", "", "samples", "mean", "std", "non-zero");
+    for (name, data) in [("training", &task.train), ("validation", &task.validation)] {
+        let (mean, std, non_zero) = moments(data);
+        text += &format!("{name:<12} {:>8} {mean:>8.4} {std:>8.4} {:>7.1} %  ", data.samples(), 100.0 * non_zero);
+        if let Targets::Classes { labels, classes } = data.targets() {
+            let mut counts = vec![0u32; *classes];
+            for &label in labels.iter() {
+                counts[label as usize] += 1;
+            }
+            text += &counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        }
+        text.push('\n');
+    }
+    if let Inputs::U8(_) = task.train.inputs() {
+        text += "mean and standard deviation are of the pixels as shares of 255\n";
+    }
+    text
+}
+
+/// Mean and standard deviation of the inputs (pixels as shares of 255), and the share of inputs that are not 0.
+fn moments(data: &Dataset) -> (f64, f64, f64) {
+    let inputs = data.inputs();
+    let unit = if matches!(inputs, Inputs::U8(_)) { 255.0 } else { 1.0 };
+    let count = inputs.len() as f64;
+    let (mut sum, mut non_zero) = (0.0, 0.0);
+    for value in (0..inputs.len()).map(|i| f64::from(inputs.get(i))) {
+        sum += value / unit;
+        non_zero += f64::from(u8::from(value != 0.0));
+    }
+    let mean = sum / count;
+    let squares: f64 = (0..inputs.len()).map(|i| (f64::from(inputs.get(i)) / unit - mean).powi(2)).sum();
+    (mean, (squares / count).sqrt(), non_zero / count)
+}
+
+/// Writes four IDX files with MNIST's names; refuses to replace any.
+fn export(task: &Task, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(Error::io("create folder", out))?;
+    let paths =
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+            .map(|name| out.join(name));
+    if let Some(path) = paths.iter().find(|path| path.exists()) {
+        return Err(Error::file(path, "the file", "it exists already", "name another folder"));
+    }
+    let [height, width] = task.shape[..] else {
+        return Err(Error::mismatch("these samples are no images", "IDX export is for images"));
+    };
+    for (i, data) in [&task.train, &task.validation].into_iter().enumerate() {
+        let (Inputs::U8(pixels), Targets::Classes { labels, .. }) = (data.inputs(), data.targets()) else {
+            return Err(Error::mismatch("these samples are no images with classes", "IDX export is for images"));
+        };
+        let labels: Vec<u8> = labels.iter().map(|&label| label as u8).collect();
+        let images = idx::Images { count: data.samples(), rows: height, columns: width, pixels: pixels.to_vec() };
+        idx::write_images(&paths[2 * i], &images)?;
+        idx::write_labels(&paths[2 * i + 1], &labels)?;
+    }
+    output::line(format_args!("wrote four IDX files to {}", out.display()));
+    Ok(())
+}
+
+/// Pixels of the picture to one of a sample, and around it.
+const ZOOM: usize = 3;
+const GAP: usize = 8;
+/// Height of the row of labels above the examples.
+const HEADING: usize = 34;
+/// Background, frame of the samples, text.
+const PAPER: u8 = 255;
+const INK: u8 = 40;
+
+/// 5 by 7 dots of each figure, a row a number, the leftmost dot the highest of five bits.
+const FIGURES: [[u8; 7]; 10] = [
+    [0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110],
+    [0b00100, 0b01100, 0b00100, 0b00100, 0b00100, 0b00100, 0b01110],
+    [0b01110, 0b10001, 0b00001, 0b00110, 0b01000, 0b10000, 0b11111],
+    [0b01110, 0b10001, 0b00001, 0b00110, 0b00001, 0b10001, 0b01110],
+    [0b00010, 0b00110, 0b01010, 0b10010, 0b11111, 0b00010, 0b00010],
+    [0b11111, 0b10000, 0b11110, 0b00001, 0b00001, 0b10001, 0b01110],
+    [0b00110, 0b01000, 0b10000, 0b11110, 0b10001, 0b10001, 0b01110],
+    [0b11111, 0b00001, 0b00010, 0b00100, 0b01000, 0b01000, 0b01000],
+    [0b01110, 0b10001, 0b10001, 0b01110, 0b10001, 0b10001, 0b01110],
+    [0b01110, 0b10001, 0b10001, 0b01111, 0b00001, 0b00010, 0b01100],
+];
+
+/// Draws the first `rows` samples of each class, a column a class under its label.
+fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> {
+    let (&[height, width], Targets::Classes { labels, classes }) = (shape, data.targets()) else {
+        return Err(Error::mismatch("these samples are no images with classes", "the grid is for images"));
+    };
+    if rows == 0 || rows > 200 {
+        return Err(Error::setting("rows", format!("{rows} rows make no picture"), "give 1 to 200"));
+    }
+    let (cell_width, cell_height) = (width * ZOOM + GAP, height * ZOOM + GAP);
+    let (picture_width, picture_height) = (classes * cell_width + GAP, HEADING + rows * cell_height + GAP);
+    let mut picture = vec![PAPER; picture_width * picture_height];
+    for class in 0..*classes {
+        let left = GAP + class * cell_width;
+        draw_number(&mut picture, picture_width, left + width * ZOOM / 2, class);
+        let samples = (0..data.samples()).filter(|&sample| labels[sample] as usize == class).take(rows);
+        for (row, sample) in samples.enumerate() {
+            let top = HEADING + row * cell_height;
+            for y in 0..height * ZOOM {
+                for x in 0..width * ZOOM {
+                    let pixel = data.inputs().get(sample * data.features() + y / ZOOM * width + x / ZOOM);
+                    picture[(top + y) * picture_width + left + x] = pixel as u8;
+                }
+            }
+        }
+    }
+    let file = File::create(out).map_err(Error::io("write", out))?;
+    let mut encoder = png::Encoder::new(BufWriter::new(file), picture_width as u32, picture_height as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(&picture)?;
+        writer.finish()
+    });
+    written.map_err(|error| Error::io("write", out)(std::io::Error::other(error)))
+}
+
+/// Draws a number in the heading, centred at `centre`.
+fn draw_number(picture: &mut [u8], picture_width: usize, centre: usize, number: usize) {
+    const DOT: usize = 3;
+    let figures: Vec<usize> = number.to_string().bytes().map(|byte| usize::from(byte - b'0')).collect();
+    let left = centre.saturating_sub((figures.len() * 6 - 1) * DOT / 2);
+    for (place, &figure) in figures.iter().enumerate() {
+        for (y, bits) in FIGURES[figure].iter().enumerate() {
+            for x in (0..5).filter(|x| bits >> (4 - x) & 1 == 1) {
+                for dot in 0..DOT * DOT {
+                    let (row, column) = (6 + y * DOT + dot / DOT, left + (place * 6 + x) * DOT + dot % DOT);
+                    picture[row * picture_width + column] = INK;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The settings of a training: from flags, from a TOML file of the same names, from the defaults; flags win.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use serde::Deserialize;
+use syva::data::Task;
+use syva::data::source::Source;
+use syva::{Activation, Error, Head, Init, Optimizer, Result, Spec, Training};
+
+/// What can be set, none of it yet resolved.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Data: auto, mnist or digits [default: auto]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "from_str")]
+    pub data: Option<Source>,
+    /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Widths of the hidden layers; or none [default: 256,128]
+    #[arg(long, value_name = "WIDTHS")]
+    pub hidden: Option<Hidden>,
+    /// Activation of the hidden layers: sigmoid, relu, tanh or identity [default: sigmoid]
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<Activation>,
+    /// Output and loss: logits (cross-entropy) or log-softmax (NLL); the bits are the same [default: logits]
+    #[arg(long, value_name = "NAME")]
+    pub head: Option<Head>,
+    /// Initial weights: pytorch, xavier-uniform, xavier-normal, he-uniform, he-normal, zeros, constant:VALUE
+    /// [default: pytorch]
+    #[arg(long, value_name = "NAME")]
+    pub init: Option<Init>,
+    /// Optimiser: sgd [default: sgd]
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<Optimizer>,
+    /// Learning rate [default: 0.01]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    pub lr: Option<f32>,
+    /// Samples a step [default: 128]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Passes over the training data [default: 100]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Seed of the initial weights and of the order of the samples [default: 1]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u32>,
+    /// Device: auto, cpu or reference [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// CPU threads; the results do not depend on it [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Folder of the run [default: the first free of runs/DATA-001, -002, …]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+impl Settings {
+    /// These settings, and for what they leave open those of a TOML file.
+    pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(self) };
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let file: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            let remedy = "the names are those of the flags: `syva train --help` lists them";
+            Error::file(path, format!("line {line}"), error.message(), remedy)
+        })?;
+        Ok(Self {
+            data: self.data.or(file.data),
+            data_dir: self.data_dir.or(file.data_dir),
+            hidden: self.hidden.or(file.hidden),
+            activation: self.activation.or(file.activation),
+            head: self.head.or(file.head),
+            init: self.init.or(file.init),
+            optimizer: self.optimizer.or(file.optimizer),
+            lr: self.lr.or(file.lr),
+            batch_size: self.batch_size.or(file.batch_size),
+            epochs: self.epochs.or(file.epochs),
+            seed: self.seed.or(file.seed),
+            device: self.device.or(file.device),
+            threads: self.threads.or(file.threads),
+            out: self.out.or(file.out),
+        })
+    }
+
+    /// How to train: what is set, else the chapter's defaults.
+    pub fn training(&self) -> Result<Training> {
+        let default = Training::default();
+        let training = Training {
+            epochs: self.epochs.unwrap_or(default.epochs),
+            batch_size: self.batch_size.unwrap_or(default.batch_size),
+            learning_rate: self.lr.unwrap_or(default.learning_rate),
+            seed: self.seed.unwrap_or(default.seed),
+        };
+        training.validate()?;
+        Ok(training)
+    }
+
+    /// The network for a task: what is set, else the chapter's.
+    pub fn network(&self, task: &Task) -> Result<Spec> {
+        let hidden = self.hidden.clone().unwrap_or(Hidden(vec![256, 128]));
+        let mut spec = task.network(&hidden.0, self.activation.unwrap_or(Activation::Sigmoid));
+        spec.init = self.init.unwrap_or(Init::Pytorch);
+        spec.optimizer = self.optimizer.unwrap_or(Optimizer::Sgd);
+        spec.head = self.head.unwrap_or(spec.head);
+        spec.validate()?;
+        task.train.check(&spec)?;
+        Ok(spec)
+    }
+}
+
+/// Reads a name through `FromStr`.
+fn from_str<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Source>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Widths of hidden layers: `256,128` or `none` as a flag, an array in a file.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Hidden(pub Vec<usize>);
+
+impl FromStr for Hidden {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let widths: std::result::Result<Vec<usize>, _> = text.split(',').map(|width| width.trim().parse()).collect();
+        match widths {
+            Ok(widths) if widths.iter().all(|&width| width > 0) => Ok(Self(widths)),
+            _ => {
+                let problem = format!("'{text}' is no list of widths");
+                Err(Error::setting("hidden", problem, "write positive numbers with commas, as 256,128; or none"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.pad(if widths.is_empty() { "none".into() } else { widths.join(",") }.as_str())
+    }
+}

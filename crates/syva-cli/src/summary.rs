@@ -1,0 +1,34 @@
+//! `syva summary`: a network in figures.
+
+use syva::budget::{Budget, funnel, uniform};
+use syva::{Error, Mlp, Model, Result, Summary};
+
+use crate::args::SummaryArgs;
+use crate::{eval, output};
+
+pub fn summary(args: &SummaryArgs) -> Result<()> {
+    if args.batch_size == 0 {
+        return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
+    }
+    let spec = if let Some(path) = &args.model {
+        Model::load(eval::model_path(path))?.spec
+    } else {
+        let budget = args.neurons.map(Budget::Neurons).or(args.parameters.map(Budget::Parameters));
+        let hidden = match (args.uniform, args.funnel, budget) {
+            (Some(depth), _, Some(budget)) => uniform(args.inputs, args.outputs, depth, budget)?,
+            (_, Some(depth), Some(budget)) => funnel(args.inputs, args.outputs, depth, budget)?,
+            _ => args.hidden.0.clone(),
+        };
+        let mlp = Mlp::new(args.inputs).hidden(&hidden, args.activation);
+        // One output tells nothing apart: it is a value.
+        if args.outputs == 1 { mlp.values(1) } else { mlp.classes(args.outputs) }
+    };
+    spec.validate()?;
+    let summary = Summary::new(&spec, args.batch_size);
+    if args.json {
+        output::line(serde_json::json!({ "network": spec.widths(), "summary": summary }));
+    } else {
+        output::line(format_args!("{}\n{summary}", spec.widths()));
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! `syva train` and `syva resume`: opens data, run folder and engine, and lets the trainer tell terminal and files.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use syva::data::Task;
+use syva::run::{DataConfig, RunConfig, RunFolder, read_metrics};
+use syva::trainer::{Event, Flow, Progress};
+use syva::{Epoch, Error, Model, Result, State, Trainer};
+
+use crate::args::{ReportArgs, ResumeArgs, TrainArgs};
+use crate::{data, output};
+
+/// Times that Ctrl-C (or a termination signal) came.
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
+/// The first Ctrl-C asks the trainer to stop after the step at hand; the second ends the process at once.
+fn catch_interrupts() {
+    // Without a handler Ctrl-C still ends the process, and a run resumes from its last checkpoint.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTS.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::process::exit(1);
+        }
+    });
+}
+
+pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
+    let training = settings.training()?;
+    let device_name = settings.device.as_deref().unwrap_or("auto");
+    let (engine, device) = syva::engine(device_name, settings.threads)?;
+    let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
+    let task = data::open(source, settings.data_dir.as_deref(), args.report.quiet || args.report.json)?;
+    let spec = settings.network(&task)?;
+    let config = RunConfig {
+        syva: env!("CARGO_PKG_VERSION").into(),
+        device: device.to_string(),
+        training,
+        data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
+        network: spec.clone(),
+    };
+    let mut trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, training)?;
+    let folder = match &settings.out {
+        Some(out) => RunFolder::create(out, args.force, &config)?,
+        None => RunFolder::create_numbered("runs".as_ref(), &task.name, &config)?,
+    };
+    let detail = engine.devices().into_iter().find(|info| info.id == device).map_or(String::new(), |i| i.detail);
+    let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
+    report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
+    drive(&mut trainer, &folder, &config, report)
+}
+
+pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let (folder, mut config) = RunFolder::open(&args.run)?;
+    let (state, progress) = folder.load_checkpoint(&config)?;
+    if let Some(epochs) = args.epochs {
+        if epochs < progress.epoch {
+            let problem = format!("the run is at epoch {} already", progress.epoch);
+            return Err(Error::setting("epochs", problem, "ask for more"));
+        }
+        config.training.epochs = epochs;
+    }
+    let dir = data::absolute(args.data_dir.clone())?.or(config.data.dir.clone());
+    let task = data::open(config.data.source.parse()?, dir.as_deref(), args.report.quiet || args.report.json)?;
+    let digest = task.digest();
+    if digest != config.data.digest {
+        let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
+        return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
+    }
+    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+    let at = progress.epoch;
+    let mut trainer =
+        Trainer::resume(engine.as_ref(), &device, &config.network, &task, config.training, &state, progress)?;
+    folder.truncate_metrics(at)?;
+    folder.save_config(&config)?;
+    let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
+    report.begin(&format!("{} on {device}, from epoch {}", describe(&config, &task), at + 1), begin);
+    drive(&mut trainer, &folder, &config, report)
+}
+
+fn describe(config: &RunConfig, task: &Task) -> String {
+    let training = config.training;
+    format!(
+        "{} {}, {} training and {} validation samples; {} epochs, batch {}, lr {}, seed {}",
+        task.name,
+        config.network.widths(),
+        task.train.samples(),
+        task.validation.samples(),
+        training.epochs,
+        training.batch_size,
+        training.learning_rate,
+        training.seed
+    )
+}
+
+/// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
+fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut report: Report) -> Result<ExitCode> {
+    catch_interrupts();
+    let spec = &config.network;
+    let mut last_state: Option<State> = None;
+    let flow = trainer.run(&mut |event| {
+        match event {
+            Event::Steps { progress, steps_per_epoch } => report.steps(progress, *steps_per_epoch),
+            Event::Epoch(epoch) => {
+                folder.append_metrics(epoch)?;
+                report.epoch(epoch);
+            }
+            Event::Checkpoint { state, progress, best } => {
+                folder.save_checkpoint(spec, state, progress, *best)?;
+                last_state = Some(State::clone(state));
+            }
+        }
+        Ok(if INTERRUPTS.load(Ordering::SeqCst) > 0 { Flow::Stop } else { Flow::Continue })
+    });
+    report.clear();
+    let flow = flow.inspect_err(|error| {
+        let again = format!("`syva resume {}`", folder.path().display());
+        match error {
+            Error::NonFinite { .. } => {
+                let path = folder.path().join("checkpoint");
+                eprintln!("syva: the last good state is kept in {}", path.display());
+            }
+            _ => eprintln!("syva: the last checkpoint is whole; when the cause is mended, go on with {again}"),
+        }
+    })?;
+    if flow == Flow::Stop {
+        eprintln!("syva: stopped and saved; go on with `syva resume {}`", folder.path().display());
+        return Ok(ExitCode::from(1));
+    }
+    if let Some(state) = last_state {
+        let model = Model { spec: spec.clone(), state };
+        let path = folder.save_model(&model)?;
+        report.end(folder, &model, &path)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the terminal shows: a bar where there is a terminal, else a line every 10 epochs; or JSON; or nothing.
+struct Report {
+    args: ReportArgs,
+    bar: ProgressBar,
+    epochs: u64,
+    first_epoch: u64,
+    begin: Instant,
+    last: Option<Epoch>,
+}
+
+impl Report {
+    fn new(args: ReportArgs, config: &RunConfig, steps_per_epoch: usize, first_epoch: u64) -> Self {
+        let epochs = config.training.epochs;
+        let visible = !args.quiet && !args.json && std::io::stderr().is_terminal();
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(epochs * steps_per_epoch as u64), target);
+        let template = "{prefix} {bar:24} {msg} | {per_sec} | {elapsed} < {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let steps_per_second = |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
+                let _ = write!(text, "{:.0} steps/s", state.per_sec());
+            };
+            bar.set_style(style.with_key("per_sec", steps_per_second).progress_chars("━╸─"));
+        }
+        bar.set_position(first_epoch * steps_per_epoch as u64);
+        bar.reset_eta();
+        Self { args, bar, epochs, first_epoch, begin: Instant::now(), last: None }
+    }
+
+    fn begin(&self, what: &str, begin: Instant) {
+        if !self.args.quiet && !self.args.json {
+            eprintln!("{what}; ready in {:.2} s", begin.elapsed().as_secs_f64());
+        }
+    }
+
+    fn steps(&mut self, progress: &Progress, steps_per_epoch: usize) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_prefix(format!("epoch {}/{}", progress.epoch + 1, self.epochs));
+        self.bar.set_position(progress.epoch * steps_per_epoch as u64 + progress.step_in_epoch as u64);
+        if self.last.is_none() {
+            self.bar.set_message(format!("train {:.4}", progress.loss_sum / progress.step_in_epoch as f64));
+        }
+    }
+
+    fn epoch(&mut self, epoch: &Epoch) {
+        self.last = Some(epoch.clone());
+        if self.args.json {
+            if let Ok(json) = serde_json::to_string(epoch) {
+                output::line(json);
+            }
+        } else if !self.bar.is_hidden() {
+            let percent = |acc: Option<f64>| acc.map_or(String::new(), |acc| format!(" {:.2} %", 100.0 * acc));
+            self.bar.set_message(format!(
+                "train {:.4}{}, val {:.4}{}",
+                epoch.train_loss,
+                percent(epoch.train_acc),
+                epoch.val_loss,
+                percent(epoch.val_acc)
+            ));
+        }
+        let tenth = epoch.epoch % 10 == 0 || epoch.epoch == self.epochs || epoch.epoch == self.first_epoch + 1;
+        if tenth && !self.args.quiet && !self.args.json {
+            let line = format!("{epoch}  {:.2} s", epoch.train_seconds + epoch.eval_seconds);
+            self.bar.suspend(|| output::line(line));
+        }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// The run in a few lines, or one of JSON.
+    fn end(&self, folder: &RunFolder, model: &Model, path: &std::path::Path) -> Result<()> {
+        if self.args.quiet {
+            return Ok(());
+        }
+        let seconds = self.begin.elapsed().as_secs_f64();
+        let metrics = read_metrics(folder.path())?;
+        let best = metrics.iter().min_by(|a, b| a.val_loss.total_cmp(&b.val_loss));
+        let (Some(last), Some(best)) = (metrics.last(), best) else { return Ok(()) };
+        let digest = model.state.digest();
+        if self.args.json {
+            output::line(serde_json::json!({
+                "run": folder.path(), "model": path, "sha256_of_weights": digest, "seconds": seconds,
+                "epochs": last.epoch, "train_loss": last.train_loss, "train_acc": last.train_acc,
+                "train_balanced_acc": last.train_balanced_acc, "val_loss": last.val_loss, "val_acc": last.val_acc,
+                "val_balanced_acc": last.val_balanced_acc, "best_epoch": best.epoch, "best_val_loss": best.val_loss,
+            }));
+            return Ok(());
+        }
+        let trained = last.epoch - self.first_epoch;
+        let mut text = String::new();
+        if let (Some(acc), Some(balanced), Some(train)) = (last.val_acc, last.val_balanced_acc, last.train_acc) {
+            let [acc, balanced, train] = [acc, balanced, train].map(|share| 100.0 * share);
+            text += &format!(
+                "val accuracy {acc:.2} % (class-balanced {balanced:.2} %), train {train:.2} %, after {} epochs\n",
+                last.epoch
+            );
+        }
+        text +=
+            &format!("lowest val loss {:.4} at epoch {}, {:.4} at the end\n", best.val_loss, best.epoch, last.val_loss);
+        if trained > 0 {
+            text += &format!("{seconds:.1} s for {trained} epochs, {:.3} s each\n", seconds / trained as f64);
+        }
+        text += &format!("model  {}\nsha256 of the weights  {digest}\n", path.display());
+        output::print(&text);
+        Ok(())
+    }
+}

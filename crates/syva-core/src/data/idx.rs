@@ -1,0 +1,367 @@
+//! IDX, the format of MNIST's four files: reading (gzip or not) and writing.
+//!
+//! A reader trusts no length. The header says how many bytes follow; a plain file's size is held against that before
+//! anything is allocated, and of a gzip stream at most that many bytes and one more are ever unpacked, into memory that
+//! grows with what really comes. Whether a file is compressed is seen from its first two bytes, not from its name.
+
+use crate::files::write_atomically;
+use crate::{Error, Result};
+use flate2::bufread::MultiGzDecoder;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+// An IDX file, all numbers big-endian:
+//
+//     offset  bytes  images                          labels
+//     0       2      0                               0
+//     2       1      element type: 08 = u8           the same
+//     3       1      number of dimensions: 3         1
+//     4       4      count                           count
+//     8       4      rows                            the labels, one byte each
+//     12      4      columns
+//     16      …      pixels, [count, rows, columns], row-major, 0 = background, 255 = ink
+//
+// Source: the page that published MNIST, yann.lecun.com/exdb/mnist, "FILE FORMATS FOR THE MNIST DATABASE".
+const LABELS_MAGIC: [u8; 4] = [0, 0, 0x08, 1];
+const IMAGES_MAGIC: [u8; 4] = [0, 0, 0x08, 3];
+
+/// RFC 1952, section 2.3.1: ID1, ID2.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Bytes unpacked between two calls of the observer (which hashes): small enough to be still in the L2 cache then.
+const CHUNK: u64 = 256 << 10;
+
+const FETCH_AGAIN: &str = "the file is damaged: download or export it again";
+
+/// The content of an IDX file of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// Number of images.
+    pub count: usize,
+    /// Pixel rows of an image.
+    pub rows: usize,
+    /// Pixel columns of an image.
+    pub columns: usize,
+    /// Pixels, row-major `[count, rows, columns]`, 0 = background, 255 = ink.
+    pub pixels: Vec<u8>,
+}
+
+/// Reads an IDX file of images, compressed with gzip or not.
+///
+/// # Errors
+/// [`Error::Io`] if the file is missing or cannot be read; [`Error::File`] if its content is anything but one complete
+/// IDX file of u8 images (empty, cut off, too long, damaged gzip, labels, an HTML page, …).
+///
+/// ```
+/// use syva_core::data::idx::{Images, read_images, write_images};
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("two-images-idx3-ubyte");
+/// let images = Images { count: 2, rows: 1, columns: 3, pixels: vec![0, 128, 255, 1, 2, 3] };
+/// write_images(&path, &images)?;
+/// assert_eq!(read_images(&path)?, images);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_images(path: impl AsRef<Path>) -> Result<Images> {
+    let ([count, rows, columns], pixels) = read(path.as_ref(), Kind::Images, None, &mut |_| ())?;
+    Ok(Images { count, rows, columns, pixels })
+}
+
+/// Reads an IDX file of labels, one byte a sample, compressed with gzip or not.
+///
+/// # Errors
+/// As for [`read_images`]. The range of the labels is not checked: the format does not know the classes.
+///
+/// ```
+/// use syva_core::data::idx::{read_labels, write_labels};
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("three-labels-idx1-ubyte");
+/// write_labels(&path, &[7, 2, 1])?;
+/// assert_eq!(read_labels(&path)?, [7, 2, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    Ok(read(path.as_ref(), Kind::Labels, None, &mut |_| ())?.1)
+}
+
+/// Writes images as an uncompressed IDX file, replacing an existing file atomically.
+///
+/// # Errors
+/// [`Error::Mismatch`] if `pixels` is not `count · rows · columns` long, a dimension is 0 or one does not fit into
+/// 32 bits; [`Error::Io`] if the file cannot be written (an existing one is then as it was).
+pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
+    let dimensions = [images.count, images.rows, images.columns];
+    let promised = dimensions.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
+    if promised != Some(images.pixels.len()) {
+        return Err(Error::mismatch(
+            format!(
+                "{} pixels do not fill {} images of {}×{}",
+                images.pixels.len(),
+                dimensions[0],
+                dimensions[1],
+                dimensions[2]
+            ),
+            "give count · rows · columns pixels",
+        ));
+    }
+    write(path.as_ref(), IMAGES_MAGIC, &dimensions, &images.pixels)
+}
+
+/// Writes labels, one byte a sample, as an uncompressed IDX file, replacing an existing file atomically.
+///
+/// # Errors
+/// As for [`write_images`].
+pub fn write_labels(path: impl AsRef<Path>, labels: &[u8]) -> Result<()> {
+    write(path.as_ref(), LABELS_MAGIC, &[labels.len()], labels)
+}
+
+fn write(path: &Path, magic: [u8; 4], dimensions: &[usize], data: &[u8]) -> Result<()> {
+    let mut header = magic.to_vec();
+    for &dimension in dimensions {
+        let stored = u32::try_from(dimension).ok().filter(|&d| d > 0).ok_or_else(|| {
+            let problem = format!("an IDX file cannot have a dimension of {dimension}");
+            Error::mismatch(problem, format!("each must be 1 to {}", u32::MAX))
+        })?;
+        header.extend(stored.to_be_bytes());
+    }
+    write_atomically(path, |writer| {
+        writer.write_all(&header)?;
+        writer.write_all(data)
+    })
+}
+
+/// What an IDX file should hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Images,
+    Labels,
+}
+
+impl Kind {
+    fn magic(self) -> [u8; 4] {
+        match self {
+            Self::Images => IMAGES_MAGIC,
+            Self::Labels => LABELS_MAGIC,
+        }
+    }
+
+    fn header_bytes(self) -> usize {
+        4 + 4 * usize::from(self.magic()[3])
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Labels => "labels",
+        }
+    }
+
+    /// "60000 images of 28×28", "60000 labels".
+    fn describe(self, [count, rows, columns]: [usize; 3]) -> String {
+        match self {
+            Self::Images => format!("{count} images of {rows}×{columns}"),
+            Self::Labels => format!("{count} labels"),
+        }
+    }
+}
+
+/// Reads a file of the given kind: its dimensions (labels have 1 row and 1 column) and its data.
+///
+/// With `expected`, other dimensions are an error before any data is read. `observe` is given the whole uncompressed
+/// content, header included, in order and in pieces.
+pub(super) fn read(
+    path: &Path,
+    kind: Kind,
+    expected: Option<[usize; 3]>,
+    observe: &mut dyn FnMut(&[u8]),
+) -> Result<([usize; 3], Vec<u8>)> {
+    let mut input = Input::open(path)?;
+    let header = read_header(&mut input, kind)?;
+    let dimensions = parse_dimensions(path, kind, &header)?;
+    if let Some(expected) = expected.filter(|&e| e != dimensions) {
+        let problem = format!("it holds {} where {} belong", kind.describe(dimensions), kind.describe(expected));
+        return Err(Error::file(path, "bytes 4 to the header's end", problem, "use the file of the right data set"));
+    }
+    // Fits: parse_dimensions has checked the product.
+    let promised = dimensions.iter().product::<usize>();
+    let total = (kind.header_bytes() + promised) as u64;
+    if let Some(length) = input.plain_bytes.filter(|&length| length != total) {
+        return Err(wrong_length(path, kind, dimensions, total, Some(length)));
+    }
+    observe(&header);
+
+    // The first allocation is in proportion to bytes that are really there (MNIST packs to a fifth); content that
+    // packs better grows it as it comes.
+    let mut data = Vec::new();
+    let start = promised.min(usize::try_from(input.stored_bytes).unwrap_or(usize::MAX).saturating_mul(8));
+    data.try_reserve_exact(start).map_err(|_| {
+        let problem = format!("its {promised} bytes do not fit into memory");
+        Error::file(path, "header", problem, "use a machine with more memory")
+    })?;
+    while data.len() < promised {
+        let before = data.len();
+        input.read(&mut data, CHUNK.min((promised - before) as u64))?;
+        if data.len() == before {
+            return Err(wrong_length(path, kind, dimensions, total, Some(input.offset)));
+        }
+        observe(&data[before..]);
+    }
+    // One byte more: there must be none. This is also what makes the gzip decoder compare the stream's checksum.
+    let mut rest = Vec::new();
+    input.read(&mut rest, 1)?;
+    if !rest.is_empty() {
+        return Err(wrong_length(path, kind, dimensions, total, None));
+    }
+    Ok((dimensions, data))
+}
+
+/// The header's bytes, once they are known to be those of a file of this kind.
+fn read_header(input: &mut Input, kind: Kind) -> Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(16);
+    input.read(&mut header, kind.header_bytes() as u64)?;
+    let path = input.path;
+    if header.is_empty() {
+        let problem = if input.plain_bytes.is_some() { "the file is empty" } else { "the gzip stream holds no bytes" };
+        return Err(Error::file(path, "byte 0", problem, FETCH_AGAIN));
+    }
+    let magic = kind.magic();
+    // A short file is "cut off" only as far as it is right.
+    if header.iter().zip(magic).any(|(&found, wanted)| found != wanted) {
+        let what = recognise(&header);
+        let problem = format!("an IDX file of {} was expected, but this is {what}", kind.name());
+        let remedy = format!("give the IDX file of {} (its first bytes are {})", kind.name(), hex(&magic));
+        return Err(Error::file(path, "byte 0", problem, remedy));
+    }
+    if header.len() < kind.header_bytes() {
+        let problem = format!("the header is cut off: {} of its {} bytes are there", header.len(), kind.header_bytes());
+        return Err(Error::file(path, format!("byte {}", header.len()), problem, FETCH_AGAIN));
+    }
+    Ok(header)
+}
+
+/// The dimensions a complete header gives, all positive and with a product (plus the header) that fits into memory's
+/// address range.
+fn parse_dimensions(path: &Path, kind: Kind, header: &[u8]) -> Result<[usize; 3]> {
+    let mut dimensions = [1; 3];
+    let mut total = Some(1usize);
+    for (index, (dimension, bytes)) in dimensions.iter_mut().zip(header[4..].chunks_exact(4)).enumerate() {
+        let stored = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        if stored == 0 {
+            let what = ["count", "number of rows", "number of columns"][index];
+            let place = format!("byte {}", 4 + 4 * index);
+            return Err(Error::file(path, place, format!("the {what} is 0"), FETCH_AGAIN));
+        }
+        let stored = usize::try_from(stored).ok();
+        total = total.zip(stored).and_then(|(total, stored)| total.checked_mul(stored));
+        *dimension = stored.unwrap_or(usize::MAX);
+    }
+    match total.and_then(|total| total.checked_add(header.len())) {
+        // A Vec holds at most isize::MAX bytes.
+        Some(total) if isize::try_from(total).is_ok() => Ok(dimensions),
+        _ => {
+            let problem = format!("the header promises {}, more than can be addressed", kind.describe(dimensions));
+            Err(Error::file(path, "byte 4", problem, FETCH_AGAIN))
+        }
+    }
+}
+
+/// The content has `length` bytes where the header promises `total`; `None`: more, it is not known how many.
+fn wrong_length(path: &Path, kind: Kind, dimensions: [usize; 3], total: u64, length: Option<u64>) -> Error {
+    let promise = format!("the header promises {}, {total} bytes in all", kind.describe(dimensions));
+    let (place, problem) = match length {
+        Some(length) if length < total => (length, format!("{promise}, but the content ends after {length}")),
+        Some(length) => (total, format!("{promise}, but there are {} more", length - total)),
+        None => (total, format!("{promise}, but there are more")),
+    };
+    Error::file(path, format!("byte {place}"), problem, FETCH_AGAIN)
+}
+
+/// Names what a file is by its first bytes, for an error message.
+fn recognise(header: &[u8]) -> String {
+    const KNOWN: &[(&[u8], &str)] = &[
+        (&IMAGES_MAGIC, "an IDX file of images"),
+        (&LABELS_MAGIC, "an IDX file of labels"),
+        (&GZIP_MAGIC, "gzip within gzip (packed twice)"),
+        (b"\x89PNG", "a PNG picture"),
+        (b"\xff\xd8\xff", "a JPEG picture"),
+        (b"PK\x03\x04", "a ZIP archive (unpack it)"),
+        (b"BZh", "a bzip2 file (unpack it)"),
+        (b"\xfd7zXZ", "an xz file (unpack it)"),
+        (b"\x28\xb5\x2f\xfd", "a zstd file (unpack it)"),
+        (b"\x93NUMPY", "a NumPy array"),
+        (b"PAR1", "a Parquet table"),
+        (b"%PDF", "a PDF document"),
+        (b"version ", "a Git LFS pointer (fetch the file itself)"),
+    ];
+    if let Some((_, name)) = KNOWN.iter().find(|(magic, _)| header.starts_with(magic)) {
+        return (*name).into();
+    }
+    match header {
+        [b'<', ..] => "an HTML or XML page (a server's error or login page?)".into(),
+        [0, 0, kind @ (0x08 | 0x09 | 0x0b..=0x0e), dimensions, ..] => {
+            let element = match kind {
+                0x08 => "u8",
+                0x09 => "i8",
+                0x0b => "i16",
+                0x0c => "i32",
+                0x0d => "f32",
+                _ => "f64",
+            };
+            format!("an IDX file of {element} elements with {dimensions} dimensions")
+        }
+        _ => format!("something else (it begins with {})", hex(&header[..header.len().min(4)])),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+/// An open file, unpacked as it is read if it is gzip.
+struct Input<'a> {
+    path: &'a Path,
+    reader: Box<dyn Read>,
+    /// Size on the disk.
+    stored_bytes: u64,
+    /// Size of the content, where it is known beforehand: that of an uncompressed regular file.
+    plain_bytes: Option<u64>,
+    /// Bytes of (uncompressed) content read so far.
+    offset: u64,
+}
+
+impl<'a> Input<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+        if metadata.is_dir() {
+            return Err(Error::file(path, "folder", "this is a folder, not an IDX file", "name the file within it"));
+        }
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let mut reader = BufReader::with_capacity(64 << 10, file);
+        let gzip = reader.fill_buf().map_err(Error::io("read", path))?.starts_with(&GZIP_MAGIC);
+        Ok(Self {
+            path,
+            // A gzip file may have several members (RFC 1952, section 2.2), as gunzip and zcat know.
+            reader: if gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) },
+            stored_bytes: metadata.len(),
+            plain_bytes: (!gzip && metadata.is_file()).then_some(metadata.len()),
+            offset: 0,
+        })
+    }
+
+    /// Appends the next `limit` bytes of content; fewer only at its end.
+    fn read(&mut self, buffer: &mut Vec<u8>, limit: u64) -> Result<()> {
+        let before = buffer.len();
+        let result = self.reader.by_ref().take(limit).read_to_end(buffer);
+        self.offset += (buffer.len() - before) as u64;
+        result.map(drop).map_err(|error| {
+            let problem = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "the gzip stream is cut off".to_string(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                    format!("the gzip stream is damaged ({error})")
+                }
+                _ => return Error::io("read", self.path)(error),
+            };
+            Error::file(self.path, format!("byte {} of the unpacked content", self.offset), problem, FETCH_AGAIN)
+        })
+    }
+}

@@ -1,0 +1,359 @@
+//! MNIST: 60,000 + 10,000 handwritten digits of 28×28 pixels. Finding its files, checking them, downloading them.
+//!
+//! What is loaded is MNIST to the bit or an error: the SHA-256 of each file's uncompressed content is compared with the
+//! published one, so two runs that say "mnist" have seen the same pixels.
+
+use super::idx::{self, Kind};
+use crate::{Error, Result};
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
+#[cfg(feature = "threads")]
+use rayon::join;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "network")]
+mod download;
+#[cfg(feature = "network")]
+pub use download::{MIRRORS, Progress, download};
+
+/// Pixel rows, and pixel columns, of an image.
+pub const SIDE: usize = 28;
+
+/// Number of classes: the digits 0 to 9.
+pub const CLASSES: usize = 10;
+
+/// The environment variable that names the folder with the four files.
+pub const DIR_VARIABLE: &str = "SYVA_MNIST_DIR";
+
+/// Both parts of MNIST.
+#[derive(Clone, Debug)]
+pub struct Mnist {
+    /// 60,000 samples.
+    pub train: Part,
+    /// 10,000 samples, by other writers.
+    pub test: Part,
+}
+
+/// Images with their labels.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Row-major `[samples, 28, 28]`, 0 = background, 255 = ink.
+    pub pixels: Vec<u8>,
+    /// The digit of each sample, 0 to 9.
+    pub labels: Vec<u8>,
+}
+
+/// Finds the folder that holds MNIST's four files.
+///
+/// A place that was named must hold them: `data_dir` if given, otherwise the environment variable `SYVA_MNIST_DIR` if it
+/// is set and not empty. Otherwise the first of these that does: [`cache_dir`], `data/MNIST/raw` (where torchvision puts
+/// them) and `data/mnist` in the current folder. Only names are looked at; [`load`] checks the content.
+///
+/// Each file may be plain or gzip, and have any of its usual names: `train-images-idx3-ubyte`,
+/// `train-images.idx3-ubyte`, either with `.gz`; likewise `train-labels-idx1-…`, `t10k-images-idx3-…`,
+/// `t10k-labels-idx1-…`.
+///
+/// # Errors
+/// [`Error::Setting`] if a named place does not hold all four (it says which are missing); [`Error::Io`] with the kind
+/// `NotFound` if nothing was named and no place has them (it lists the places).
+///
+/// ```
+/// use syva_core::{Error, data::mnist};
+/// let empty = tempfile::tempdir()?;
+/// let error = mnist::find(Some(empty.path())).unwrap_err();
+/// assert!(matches!(error, Error::Setting { .. }));
+/// assert!(error.to_string().contains("t10k-labels-idx1-ubyte"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn find(data_dir: Option<&Path>) -> Result<PathBuf> {
+    find_among(data_dir, std::env::var_os(DIR_VARIABLE), cache_dir(), Path::new(""))
+}
+
+/// The folder that downloads go to: `syva/mnist` in the platform's cache folder (`$XDG_CACHE_HOME` or `~/.cache`,
+/// `~/Library/Caches`, `%LOCALAPPDATA%`). `None` if the user has no home folder. It need not exist yet.
+pub fn cache_dir() -> Option<PathBuf> {
+    Some(choose_native_strategy().ok()?.cache_dir().join("syva").join("mnist"))
+}
+
+/// Reads the four files in a folder (see [`find`] for their names) and checks them to the bit.
+///
+/// The files are decoded in parallel (feature `threads`): about 0.1 s with two cores.
+///
+/// # Errors
+/// [`Error::Setting`] if a file is missing, [`Error::Io`] if one cannot be read, [`Error::File`] if one is not the IDX
+/// file it should be, has other dimensions, a label above 9, or not the published SHA-256.
+///
+/// ```no_run
+/// use syva_core::data::mnist;
+/// let mnist = mnist::load(&mnist::find(None)?)?;
+/// assert_eq!(mnist.train.pixels.len(), 60_000 * 28 * 28);
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+pub fn load(dir: &Path) -> Result<Mnist> {
+    Source::MNIST.load(dir)
+}
+
+/// Four files to find, check and download. MNIST is the only one in use; the tests bring small ones.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// In this order: training images, training labels, test images, test labels.
+    pub files: [FileSpec<'a>; 4],
+    /// What a download may take.
+    #[cfg(feature = "network")]
+    pub limits: download::Limits,
+}
+
+/// One file of a [`Source`].
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct FileSpec<'a> {
+    /// Its name without `.gz`; with it, that on the mirrors.
+    pub name: &'a str,
+    /// The other name it goes by.
+    pub alias: &'a str,
+    /// `[count, rows, columns]`, or `[count, 1, 1]` for labels.
+    pub shape: [usize; 3],
+    /// SHA-256 of the uncompressed file, in lower-case hexadecimal.
+    pub sha256: &'a str,
+}
+
+impl Source<'static> {
+    /// The original, with the published digests.
+    #[doc(hidden)]
+    pub const MNIST: Self = Self {
+        files: [
+            FileSpec {
+                name: "train-images-idx3-ubyte",
+                alias: "train-images.idx3-ubyte",
+                shape: [60_000, SIDE, SIDE],
+                sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            },
+            FileSpec {
+                name: "train-labels-idx1-ubyte",
+                alias: "train-labels.idx1-ubyte",
+                shape: [60_000, 1, 1],
+                sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            },
+            FileSpec {
+                name: "t10k-images-idx3-ubyte",
+                alias: "t10k-images.idx3-ubyte",
+                shape: [10_000, SIDE, SIDE],
+                sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            },
+            FileSpec {
+                name: "t10k-labels-idx1-ubyte",
+                alias: "t10k-labels.idx1-ubyte",
+                shape: [10_000, 1, 1],
+                sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            },
+        ],
+        #[cfg(feature = "network")]
+        limits: download::Limits::DEFAULT,
+    };
+}
+
+impl Source<'_> {
+    /// See [`load`].
+    #[doc(hidden)]
+    pub fn load(&self, dir: &Path) -> Result<Mnist> {
+        let read = |file: &FileSpec| match file.locate(dir) {
+            Some(path) => file.read(&path),
+            None => Err(incomplete(dir.display().to_string(), dir, &[file.name])),
+        };
+        // Two tasks balance: the training images take four fifths of the time. Of two bad files the first is always the
+        // one that is named.
+        let [train_images, train_labels, test_images, test_labels] = &self.files;
+        let (first, rest) = join(|| read(train_images), || [read(train_labels), read(test_images), read(test_labels)]);
+        let [second, third, fourth] = rest;
+        Ok(Mnist { train: Part { pixels: first?, labels: second? }, test: Part { pixels: third?, labels: fourth? } })
+    }
+
+    /// Names of the files that a folder does not have.
+    fn missing(&self, dir: &Path) -> Vec<&str> {
+        self.files.iter().filter(|file| file.locate(dir).is_none()).map(|file| file.name).collect()
+    }
+}
+
+/// What `rayon::join` does, on one thread.
+#[cfg(not(feature = "threads"))]
+fn join<A, B>(first: impl FnOnce() -> A, second: impl FnOnce() -> B) -> (A, B) {
+    (first(), second())
+}
+
+impl FileSpec<'_> {
+    /// The file in a folder, under the first of its names that is there. Uncompressed ones come first: they load faster.
+    /// (A folder of that name is passed over: archives from Kaggle have one around each file.)
+    fn locate(&self, dir: &Path) -> Option<PathBuf> {
+        let names = [self.name.into(), self.alias.into(), format!("{}.gz", self.name), format!("{}.gz", self.alias)];
+        names.into_iter().map(|name| dir.join(name)).find(|path| path.is_file())
+    }
+
+    /// The file's data, once it is known to be exactly what this describes.
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let kind = if self.shape[1..] == [1, 1] { Kind::Labels } else { Kind::Images };
+        let mut hasher = Sha256::new();
+        let (_, data) = idx::read(path, kind, Some(self.shape), &mut |piece| hasher.update(piece))?;
+        // The digest would catch such a label too, but this says more: another data set with more classes.
+        let bad = data.iter().position(|&label| usize::from(label) >= CLASSES).filter(|_| kind == Kind::Labels);
+        if let Some(index) = bad {
+            let problem = format!("label {} where MNIST has 0 to 9", data[index]);
+            return Err(Error::file(path, format!("byte {}", 8 + index), problem, "use MNIST's own file"));
+        }
+        let mut found = String::with_capacity(64);
+        for byte in hasher.finalize() {
+            let _ = write!(found, "{byte:02x}");
+        }
+        if found != self.sha256 {
+            let problem = format!(
+                "its SHA-256 (uncompressed) is {found}, but the published one of {} is {}",
+                self.name, self.sha256
+            );
+            let remedy = "delete the file and download it again; if it is another data set in MNIST's format, \
+                          it cannot be used in MNIST's place";
+            return Err(Error::file(path, "whole content", problem, remedy));
+        }
+        Ok(data)
+    }
+}
+
+/// [`find`] with everything it takes from its surroundings as arguments.
+fn find_among(
+    data_dir: Option<&Path>,
+    variable: Option<OsString>,
+    cache: Option<PathBuf>,
+    current: &Path,
+) -> Result<PathBuf> {
+    let variable = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = match (data_dir, variable) {
+        (Some(dir), _) => Some((format!("--data-dir {}", dir.display()), dir.to_path_buf())),
+        (None, Some(dir)) => Some((format!("{DIR_VARIABLE}={}", dir.display()), dir)),
+        (None, None) => None,
+    };
+    if let Some((setting, dir)) = named {
+        let missing = Source::MNIST.missing(&dir);
+        return if missing.is_empty() { Ok(dir) } else { Err(incomplete(setting, &dir, &missing)) };
+    }
+    let mut looked = Vec::new();
+    for place in cache.into_iter().chain(["data/MNIST/raw", "data/mnist"].map(|place| current.join(place))) {
+        let missing = Source::MNIST.missing(&place);
+        match missing.len() {
+            0 => return Ok(place),
+            4 => looked.push(place.display().to_string()),
+            _ => looked.push(format!("{} (which lacks {})", place.display(), missing.join(", "))),
+        }
+    }
+    let reason = format!(
+        "looked in {}; put its four files into one folder and name that with --data-dir or {DIR_VARIABLE}, \
+         or use --data digits",
+        looked.join(", ")
+    );
+    Err(Error::io("find", "MNIST")(io::Error::new(io::ErrorKind::NotFound, reason)))
+}
+
+/// The error for a folder that was named, as `setting` says, but lacks files.
+fn incomplete(setting: String, dir: &Path, missing: &[&str]) -> Error {
+    if !dir.is_dir() {
+        return Error::setting(setting, "there is no such folder", "name the folder that holds MNIST's four files");
+    }
+    // People name torchvision's root folder, or the one above.
+    let nested = ["MNIST/raw", "raw", "mnist", "MNIST"].map(|inner| dir.join(inner));
+    let remedy = match nested.into_iter().find(|inner| Source::MNIST.missing(inner).is_empty()) {
+        Some(inner) => format!("they are in {}: name that folder", inner.display()),
+        None => "put all four there, plain or as .gz, or name the folder that holds them".into(),
+    };
+    Error::setting(setting, format!("MNIST is not complete there, missing: {}", missing.join(", ")), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A folder with (empty) files of these names.
+    fn folder(names: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(dir.path().join(name), b"").unwrap();
+        }
+        dir
+    }
+
+    const PLAIN: [&str; 4] =
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+    const MIXED: [&str; 4] = [
+        "train-images-idx3-ubyte.gz",
+        "train-labels.idx1-ubyte",
+        "t10k-images.idx3-ubyte.gz",
+        "t10k-labels-idx1-ubyte.gz",
+    ];
+
+    #[test]
+    fn find_prefers_the_argument_then_the_variable_then_the_cache_then_the_current_folder() {
+        let (argument, variable, cache, current) = (folder(&PLAIN), folder(&MIXED), folder(&MIXED), folder(&[]));
+        let (raw, small) = (current.path().join("data/MNIST/raw"), current.path().join("data/mnist"));
+        for place in [&raw, &small] {
+            fs::create_dir_all(place).unwrap();
+            for name in PLAIN {
+                fs::write(place.join(name), b"").unwrap();
+            }
+        }
+        let find = |argument, variable, cache| find_among(argument, variable, cache, current.path()).unwrap();
+        let value = || Some(OsString::from(variable.path()));
+        let cached = || Some(cache.path().to_path_buf());
+        assert_eq!(find(Some(argument.path()), value(), cached()), argument.path());
+        assert_eq!(find(None, value(), cached()), variable.path());
+        assert_eq!(find(None, Some(OsString::new()), cached()), cache.path());
+        assert_eq!(find(None, None, None), raw);
+        fs::remove_file(raw.join(PLAIN[3])).unwrap();
+        assert_eq!(find(None, None, None), small);
+    }
+
+    #[test]
+    fn a_named_folder_that_lacks_files_is_an_error_even_if_the_cache_has_them() {
+        let (named, cache) = (folder(&PLAIN[..3]), folder(&PLAIN));
+        let cached = Some(cache.path().to_path_buf());
+        let by_argument = find_among(Some(named.path()), None, cached.clone(), named.path()).unwrap_err().to_string();
+        assert!(by_argument.starts_with("--data-dir ") && by_argument.contains(PLAIN[3]), "{by_argument}");
+        assert!(!by_argument.contains(PLAIN[0]), "{by_argument}");
+        let by_variable = find_among(None, Some(named.path().into()), cached, named.path()).unwrap_err().to_string();
+        assert!(by_variable.starts_with("SYVA_MNIST_DIR=") && by_variable.contains(PLAIN[3]), "{by_variable}");
+        let absent = find_among(Some(Path::new("/no/such")), None, None, named.path()).unwrap_err().to_string();
+        assert!(absent.contains("no such folder"), "{absent}");
+    }
+
+    #[test]
+    fn naming_the_folder_above_is_answered_with_the_right_one() {
+        let root = folder(&[]);
+        fs::create_dir_all(root.path().join("MNIST/raw")).unwrap();
+        for name in PLAIN {
+            fs::write(root.path().join("MNIST/raw").join(name), b"").unwrap();
+        }
+        let error = find_among(Some(root.path()), None, None, root.path()).unwrap_err().to_string();
+        let raw = root.path().join("MNIST/raw").display().to_string();
+        assert!(error.contains(&format!("they are in {raw}")), "{error}");
+    }
+
+    #[test]
+    fn finding_nothing_lists_every_place() {
+        let (cache, current) = (folder(&PLAIN[1..]), folder(&[]));
+        let error = find_among(None, None, Some(cache.path().into()), current.path()).unwrap_err();
+        assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(&format!("{} (which lacks {})", cache.path().display(), PLAIN[0])), "{message}");
+        for place in ["data/MNIST/raw", "data/mnist"] {
+            assert!(message.contains(&current.path().join(place).display().to_string()), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_has_a_files_name_is_passed_over() {
+        let dir = folder(&["train-images.idx3-ubyte"]);
+        fs::create_dir(dir.path().join("train-images-idx3-ubyte")).unwrap();
+        let found = Source::MNIST.files[0].locate(dir.path());
+        assert_eq!(found, Some(dir.path().join("train-images.idx3-ubyte")));
+    }
+}

@@ -1,0 +1,129 @@
+//! Where data comes from by name: `mnist`, `digits`, or whichever of them can be had.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::data::{Dataset, Inputs, Targets, Task, digits, mnist};
+use crate::spec::Normalization;
+use crate::{Error, Result};
+
+/// The mean and standard deviation of MNIST's training pixels (as shares of 255), which the chapter normalises with.
+/// `digits` is drawn to have much the same, and is normalised alike so that networks can be tried on both.
+pub const MNIST_MEAN_STD: (f64, f64) = (0.1307, 0.3081);
+
+/// A named source of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// MNIST where it is found or can be fetched, else `digits`, with a notice that says why.
+    Auto,
+    /// The real MNIST, or an error.
+    Mnist,
+    /// The digits that the program draws itself.
+    Digits,
+}
+
+impl FromStr for Source {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "mnist" => Ok(Self::Mnist),
+            "digits" => Ok(Self::Digits),
+            _ => Err(Error::setting("data", format!("unknown name '{name}'"), "use auto, mnist or digits")),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Mnist => "mnist",
+            Self::Digits => "digits",
+        })
+    }
+}
+
+/// What happens while data is opened.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// MNIST is being downloaded.
+    #[cfg(feature = "network")]
+    Download(&'a mnist::Progress<'a>),
+    /// MNIST could not be had, for this reason; `digits` is used instead.
+    Fallback(&'a Error),
+}
+
+/// Opens a source: decoded, checked, in memory.
+///
+/// `dir` names a folder with MNIST's four files; it and the environment variable `SYVA_MNIST_DIR` are taken at their
+/// word: when the files are not there, or not whole, that is an error, also for [`Source::Auto`].
+///
+/// ```no_run
+/// use syva_core::data::source::{Source, open};
+/// let task = open(Source::Auto, None, &mut |notice| eprintln!("{notice:?}"))?;
+/// assert_eq!((task.train.samples(), task.validation.samples()), (60_000, 10_000));
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+pub fn open(source: Source, dir: Option<&Path>, listener: &mut dyn FnMut(&Notice<'_>)) -> Result<Task> {
+    match source {
+        Source::Digits if dir.is_some() => {
+            Err(Error::setting("data-dir", "digits are drawn, not read", "leave it out, or use --data mnist"))
+        }
+        Source::Digits => open_digits(),
+        Source::Mnist => open_mnist(&locate(dir, listener)?),
+        Source::Auto if dir.is_some() || std::env::var_os(mnist::DIR_VARIABLE).is_some() => {
+            open_mnist(&mnist::find(dir)?)
+        }
+        Source::Auto => match locate(None, listener) {
+            Ok(found) => open_mnist(&found),
+            Err(error) => {
+                listener(&Notice::Fallback(&error));
+                open_digits()
+            }
+        },
+    }
+}
+
+/// The folder with MNIST's files; downloaded to the cache folder if they are nowhere else.
+fn locate(dir: Option<&Path>, listener: &mut dyn FnMut(&Notice<'_>)) -> Result<PathBuf> {
+    let missing = match mnist::find(dir) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    if dir.is_some() || std::env::var_os(mnist::DIR_VARIABLE).is_some() {
+        return Err(missing);
+    }
+    #[cfg(feature = "network")]
+    if let Some(cache) = mnist::cache_dir() {
+        mnist::download(&cache, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
+        return Ok(cache);
+    }
+    let _ = listener;
+    Err(missing)
+}
+
+fn task(name: &str, train: (Vec<u8>, Vec<u8>), test: (Vec<u8>, Vec<u8>)) -> Result<Task> {
+    let dataset = |(pixels, labels): (Vec<u8>, Vec<u8>)| {
+        let labels = labels.into_iter().map(u32::from).collect();
+        Dataset::new(Inputs::U8(pixels.into()), 784, Targets::Classes { labels, classes: 10 })
+    };
+    let (mean, std) = MNIST_MEAN_STD;
+    Ok(Task {
+        shape: vec![28, 28],
+        normalization: Normalization::pixels(mean, std),
+        ..Task::new(name, dataset(train)?, dataset(test)?)
+    })
+}
+
+fn open_mnist(dir: &Path) -> Result<Task> {
+    let mnist::Mnist { train, test } = mnist::load(dir)?;
+    task("mnist", (train.pixels, train.labels), (test.pixels, test.labels))
+}
+
+fn open_digits() -> Result<Task> {
+    let train = digits::draw(digits::SEED, 0, digits::TRAIN);
+    let test = digits::draw(digits::SEED, digits::TRAIN as u64, digits::TEST);
+    task("digits", train, test)
+}
