@@ -1,12 +1,13 @@
 //! A team of threads that stays together: a region of work costs microseconds, not a fork.
 //!
 //! [`Team::run`] hands out task numbers 0..n by an atomic counter, so that a thread which the system holds up takes
-//! fewer. The caller works too. Between regions the others spin for a while, then park, so that an idle session
-//! costs nothing.
+//! fewer. The caller works too, and once no task is left it shuts the region's gate: it waits for the workers that
+//! came in, never for one that the system held up outside. Between regions workers spin for a while, then park, so
+//! that an idle session costs nothing.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -40,13 +41,21 @@ impl Job<'_> {
     }
 }
 
+/// The gate is one word: the region's number, whether it is open, and how many workers have come in.
+///
+/// ```text
+/// bits 63 … 17   16     15 … 0
+/// region         open   workers inside
+/// ```
+const OPEN: u64 = 1 << 16;
+const REGION: u64 = 1 << 17;
+
 struct State {
-    /// The region at hand; changes before `region` does.
+    /// The region at hand; valid for workers that came in through the gate, until they leave.
     job: AtomicPtr<Job<'static>>,
-    /// Number of the region at hand.
-    region: AtomicUsize,
-    /// Workers that have not yet left the region.
-    working: AtomicUsize,
+    gate: AtomicU64,
+    /// Workers that have left the region at hand.
+    left: AtomicU64,
     stop: AtomicBool,
     asleep: Vec<AtomicBool>,
 }
@@ -72,8 +81,8 @@ impl Team {
         let workers = threads.max(1) - 1;
         let state = Arc::new(State {
             job: AtomicPtr::new(std::ptr::null_mut()),
-            region: AtomicUsize::new(0),
-            working: AtomicUsize::new(0),
+            gate: AtomicU64::new(0),
+            left: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             asleep: (0..workers).map(|_| AtomicBool::new(false)).collect(),
         });
@@ -100,19 +109,22 @@ impl Team {
         let job = Job { work, tasks, next: AtomicUsize::new(0), panic: Mutex::new(None) };
         if !self.workers.is_empty() && tasks > 1 {
             let state = &*self.state;
-            // The pointer outlives its type's lifetime only in name: this function does not return before every
-            // worker has left the region (`working` is 0), and none looks at it again.
+            // The pointer outlives its type's lifetime only in name: a worker looks at it only between coming in and
+            // leaving, and this function does not return before all that came in have left.
             state.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
-            state.working.store(self.workers.len(), Ordering::Relaxed);
-            state.region.fetch_add(1, Ordering::SeqCst);
+            state.left.store(0, Ordering::Relaxed);
+            // The region before is shut and empty, so no worker changes the word now.
+            let region = (state.gate.load(Ordering::Relaxed) / REGION + 1) * REGION;
+            state.gate.store(region | OPEN, Ordering::SeqCst);
             for (asleep, worker) in state.asleep.iter().zip(&self.workers) {
                 if asleep.load(Ordering::SeqCst) {
                     worker.thread().unpark();
                 }
             }
             job.work_through();
+            let inside = state.gate.fetch_and(!OPEN, Ordering::AcqRel) % OPEN;
             let mut spins = 0;
-            while state.working.load(Ordering::Acquire) > 0 {
+            while state.left.load(Ordering::Acquire) < inside {
                 spins += 1;
                 if spins < SPINS { std::hint::spin_loop() } else { thread::yield_now() }
             }
@@ -125,41 +137,46 @@ impl Team {
     }
 }
 
-/// A worker's life: wait for a region, work through it, leave it.
+/// A worker's life: wait for a region, come in if its gate is still open, work through it, leave.
 fn serve(state: &State, me: usize) {
     let mut seen = 0;
     loop {
         let mut spins = 0;
-        while state.region.load(Ordering::Acquire) == seen {
+        while state.gate.load(Ordering::Acquire) / REGION == seen {
             spins += 1;
             if spins < SPINS {
                 std::hint::spin_loop();
             } else {
-                // The flag is set before the region is looked at again, and read after the region has changed (both
+                // The flag is set before the gate is looked at again, and read after the gate has changed (all
                 // sequentially consistent), so a change is either seen here or followed by an unpark.
                 state.asleep[me].store(true, Ordering::SeqCst);
-                if state.region.load(Ordering::SeqCst) == seen {
+                if state.gate.load(Ordering::SeqCst) / REGION == seen {
                     thread::park();
                 }
                 state.asleep[me].store(false, Ordering::SeqCst);
             }
         }
-        seen += 1;
         if state.stop.load(Ordering::Relaxed) {
             return;
         }
-        // SAFETY: the job was stored before the region changed (release by `fetch_add`, acquire above), and `run` keeps
-        // it alive until `working` has reached 0, which needs this worker's decrement below.
-        let job = unsafe { &*state.job.load(Ordering::Relaxed) };
-        job.work_through();
-        state.working.fetch_sub(1, Ordering::Release);
+        let come_in = |gate: u64| (gate & OPEN != 0).then_some(gate + 1);
+        // Also says which region this is: the gate may have gone on since it was looked at.
+        let entered = state.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, come_in);
+        seen = entered.unwrap_or_else(|shut| shut) / REGION;
+        if entered.is_ok() {
+            // SAFETY: the job was stored before its gate was opened (released there, acquired by `fetch_update`), and
+            // `run` keeps it alive until every worker that came in has left, which this one does below.
+            let job = unsafe { &*state.job.load(Ordering::Relaxed) };
+            job.work_through();
+            state.left.fetch_add(1, Ordering::Release);
+        }
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Relaxed);
-        self.state.region.fetch_add(1, Ordering::SeqCst);
+        self.state.gate.fetch_add(REGION, Ordering::SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
             // A worker catches panics of the work, so it ends normally.
