@@ -201,7 +201,7 @@ impl Report {
                 percent(epoch.val_acc)
             ));
         }
-        let tenth = epoch.epoch % 10 == 0 || epoch.epoch == self.epochs || epoch.epoch == self.first_epoch + 1;
+        let tenth = epoch.epoch.is_multiple_of(10) || epoch.epoch == self.epochs || epoch.epoch == self.first_epoch + 1;
         if tenth && !self.args.quiet && !self.args.json {
             let line = format!("{epoch}  {:.2} s", epoch.train_seconds + epoch.eval_seconds);
             self.bar.suspend(|| output::line(line));

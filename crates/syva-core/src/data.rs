@@ -106,7 +106,7 @@ impl Dataset {
     /// values be finite.
     pub fn new(inputs: Inputs, features: usize, targets: Targets) -> Result<Self> {
         let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
-        if features == 0 || inputs.is_empty() || inputs.len() % features != 0 {
+        if features == 0 || inputs.is_empty() || !inputs.len().is_multiple_of(features) {
             let problem = format!("{} values are no rows of {features} features", inputs.len());
             return refuse(problem, "give at least one whole row");
         }

@@ -4,6 +4,7 @@
 //! computes; in f64 it is checked against central differences, which checks the mathematics. Symbols: `x` inputs,
 //! `s = scale·x`, `w[j,k]` weights, `z` pre-activations, `h` activations, `d` the gradient of the loss by `z`,
 //! `g` by `w`; `b` runs over the batch, `j` over a layer's units, `k` over its inputs.
+#![allow(clippy::needless_range_loop, reason = "indices are the contract's own language")]
 
 use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
 use crate::data::{Dataset, Split, Targets};

@@ -196,7 +196,7 @@ unsafe fn strip<V: Vector, const ACROSS: usize>(product: &Product<'_>, j: usize)
 /// As for [`product`], and the tile is inside the block.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize>(product: &Product<'_>, i: usize, j: usize) {
-    // SAFETY (whole body): every offset is at most the one that `check` has found inside its slice, since
+    // SAFETY: (whole body) every offset is at most the one that `check` has found inside its slice, since
     // i + ROWS ≤ rows, j + ACROSS · LANES ≤ columns, and depth indices stay below depth.
     unsafe {
         let mut c = [[V::splat(0.0); ACROSS]; ROWS];

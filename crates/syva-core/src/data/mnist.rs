@@ -4,13 +4,13 @@
 //! published one, so two runs that say "mnist" have seen the same pixels.
 
 use super::idx::{self, Kind};
+use crate::state::hex;
 use crate::{Error, Result};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 #[cfg(feature = "threads")]
 use rayon::join;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -203,10 +203,7 @@ impl FileSpec<'_> {
             let problem = format!("label {} where MNIST has 0 to 9", data[index]);
             return Err(Error::file(path, format!("byte {}", 8 + index), problem, "use MNIST's own file"));
         }
-        let mut found = String::with_capacity(64);
-        for byte in hasher.finalize() {
-            let _ = write!(found, "{byte:02x}");
-        }
+        let found = hex(&hasher.finalize());
         if found != self.sha256 {
             let problem = format!(
                 "its SHA-256 (uncompressed) is {found}, but the published one of {} is {}",
