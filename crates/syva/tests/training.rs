@@ -1,0 +1,148 @@
+//! The trainer's promises: stopping, resuming and the listener change no bit; divergence is caught.
+
+use syva::DeviceId;
+use syva::prelude::*;
+use syva::random::{Random, Stream};
+use syva::reference::Reference;
+use syva::trainer::{Event, Flow, Progress};
+
+/// Two noisy rings of 300 points: class 0 inside, class 1 outside.
+fn rings() -> Task {
+    let draw = |part: u64| {
+        let mut random = Random::new(3, Stream::Augmentation, part);
+        let (mut inputs, mut labels) = (Vec::new(), Vec::new());
+        while labels.len() < 300 {
+            let (x, y) = (random.uniform(-1.0, 1.0), random.uniform(-1.0, 1.0));
+            let radius = x * x + y * y;
+            if radius < 0.3 || (0.5..1.0).contains(&radius) {
+                inputs.extend([x, y]);
+                labels.push(u32::from(radius > 0.4));
+            }
+        }
+        Dataset::new(Inputs::F32(inputs.into()), 2, Targets::Classes { labels: labels.into(), classes: 2 }).unwrap()
+    };
+    Task::new("rings", draw(0), draw(1))
+}
+
+fn device(name: &str) -> DeviceId {
+    name.parse().unwrap()
+}
+
+const TRAINING: Training = Training { epochs: 30, batch_size: 32, learning_rate: 0.3, seed: 1 };
+
+/// Epochs without their timings, and the digest at the end.
+type Course = (Vec<(u64, u64, u64, Option<f64>)>, String);
+
+fn course(epochs: &[Epoch], digest: String) -> Course {
+    let bits = |epoch: &Epoch| (epoch.epoch, epoch.train_loss.to_bits(), epoch.val_loss.to_bits(), epoch.train_acc);
+    (epochs.iter().map(bits).collect(), digest)
+}
+
+#[test]
+fn the_engines_agree_on_a_whole_training_and_it_learns() {
+    let task = rings();
+    let mut courses = Vec::new();
+    for head in [Head::Logits, Head::LogSoftmax] {
+        let spec = Spec { head, ..task.network(&[16, 8], Tanh) };
+        let mut epochs = Vec::new();
+        let mut trainer = Trainer::new(&Reference, &device("reference"), &spec, &task, TRAINING).unwrap();
+        let last = trainer.fit(|epoch| epochs.push(epoch.clone())).unwrap();
+        assert!(last.val_acc.unwrap() > 0.95, "{last}");
+        courses.push(course(&epochs, trainer.model().unwrap().state.digest()));
+        for threads in 1..=3 {
+            let engine = CpuEngine::new().unwrap().with_threads(threads).unwrap();
+            let mut epochs = Vec::new();
+            let mut trainer = Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING).unwrap();
+            trainer.fit(|epoch| epochs.push(epoch.clone())).unwrap();
+            courses.push(course(&epochs, trainer.model().unwrap().state.digest()));
+        }
+    }
+    assert!(courses.iter().all(|course| *course == courses[0]));
+}
+
+#[test]
+fn a_training_stopped_anywhere_goes_on_to_the_same_bits() {
+    let task = rings();
+    let spec = task.network(&[16], Sigmoid);
+    let engine = CpuEngine::new().unwrap().with_threads(1).unwrap();
+    let run_until = |stop_after: usize, from: Option<(State, Progress)>, epochs: &mut Vec<Epoch>| {
+        let mut trainer = match from {
+            None => Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING),
+            Some((state, progress)) => {
+                Trainer::resume(&engine, &device("cpu"), &spec, &task, TRAINING, &state, progress)
+            }
+        }
+        .unwrap();
+        let mut saved = None;
+        let mut spans = 0;
+        let flow = trainer.run(&mut |event| {
+            match event {
+                Event::Steps { .. } => spans += 1,
+                Event::Epoch(epoch) => epochs.push(Epoch::clone(epoch)),
+                Event::Checkpoint { state, progress, .. } => {
+                    saved = Some((State::clone(state), Progress::clone(progress)))
+                }
+            }
+            Ok(if spans >= stop_after { Flow::Stop } else { Flow::Continue })
+        });
+        (flow.unwrap(), saved.unwrap())
+    };
+    let mut whole = Vec::new();
+    let (_, (state, _)) = run_until(usize::MAX, None, &mut whole);
+    let whole = course(&whole, state.digest());
+
+    // Spans are as long as the clock likes, so where the stops fall differs from run to run: the point.
+    let mut pieces = Vec::new();
+    let mut at = None;
+    loop {
+        let (flow, saved) = run_until(3, at, &mut pieces);
+        at = Some(saved);
+        if flow == Flow::Continue {
+            break;
+        }
+    }
+    assert_eq!(course(&pieces, at.unwrap().0.digest()), whole);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_training_and_is_located() {
+    let task = rings();
+    let spec = task.network(&[16], Relu);
+    let training = Training { learning_rate: 1e30, ..TRAINING };
+    for (engine, name) in [(&CpuEngine::new().unwrap() as &dyn Engine, "cpu"), (&Reference, "reference")] {
+        let mut trainer = Trainer::new(engine, &device(name), &spec, &task, training).unwrap();
+        match trainer.fit(|_| ()) {
+            Err(Error::NonFinite { epoch: 1, step, suggestion, .. }) => {
+                assert!(step > 1 && step < 10, "step {step}");
+                assert_eq!(suggestion, 1e29);
+            }
+            other => panic!("{other:?}"),
+        }
+        // The step was not taken: the weights are those it began with.
+        assert!(trainer.model().unwrap().state.step < 10);
+    }
+}
+
+#[test]
+fn a_batch_larger_than_the_data_is_one_step_an_epoch() {
+    let task = rings();
+    let training = Training { batch_size: usize::MAX, epochs: 3, ..TRAINING };
+    let spec = task.network(&[4], Tanh);
+    let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, training).unwrap();
+    assert_eq!(trainer.steps_per_epoch(), 1);
+    trainer.fit(|_| ()).unwrap();
+    assert_eq!(trainer.model().unwrap().state.step, 3);
+}
+
+#[test]
+fn values_can_be_learned_too() {
+    let inputs: Vec<f32> = (0..200).map(|i| i as f32 / 100.0 - 1.0).collect();
+    let values = inputs.iter().map(|x| x * x).collect();
+    let data = Dataset::new(Inputs::F32(inputs.into()), 1, Targets::Values { values, outputs: 1 }).unwrap();
+    let task = Task::new("parabola", data.clone(), data);
+    let training = Training { epochs: 200, batch_size: 10, learning_rate: 0.1, seed: 2 };
+    let spec = task.network(&[16], Tanh);
+    let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, training).unwrap();
+    let last = trainer.fit(|_| ()).unwrap();
+    assert!(last.val_loss < 1e-3 && last.val_acc.is_none(), "{last}");
+}
