@@ -181,7 +181,7 @@ fn zero_counts_are_refused_where_they_stand() {
 fn huge_counts_are_refused_without_allocating() {
     let header = |dimensions: [u32; 3]| {
         let mut content = IMAGES[..4].to_vec();
-        dimensions.iter().for_each(|d| content.extend(d.to_be_bytes()));
+        content.extend(dimensions.map(u32::to_be_bytes).as_flattened());
         content.extend([0; 12]);
         content
     };
@@ -194,17 +194,16 @@ fn huge_counts_are_refused_without_allocating() {
     assert_eq!(refused(&gzip(&exabytes), "the content ends after 28"), "byte 28");
 }
 
-/// 1 GiB of zeros packs to 1 MB. Behind a header that promises 12 bytes it must stop after 13.
+/// 64 MiB of zeros behind a header that promises 12 bytes, and a stream that is cut off at its end: whoever unpacks it
+/// comes upon that, whoever stops after 13 bytes does not.
 #[test]
 fn a_gzip_bomb_is_not_unpacked() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&IMAGES[..16]).unwrap();
     let zeros = vec![0; 1 << 20];
-    (0..1024).for_each(|_| encoder.write_all(&zeros).unwrap());
+    (0..64).for_each(|_| encoder.write_all(&zeros).unwrap());
     let bomb = encoder.finish().unwrap();
-    let start = std::time::Instant::now();
-    assert_eq!(refused(&bomb, "but there are more"), "byte 28");
-    assert!(start.elapsed() < std::time::Duration::from_millis(50), "unpacked in {:?}", start.elapsed());
+    assert_eq!(refused(&bomb[..bomb.len() - 100], "but there are more"), "byte 28");
 }
 
 #[test]

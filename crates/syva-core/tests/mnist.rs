@@ -1,22 +1,22 @@
 //! The real MNIST, where `SYVA_MNIST_DIR` names it. Elsewhere each test is counted as ignored, not as passed.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use syva_core::data::mnist::{CLASSES, DIR_VARIABLE, Mnist, SIDE, find, load};
 
+type Test = fn(&Mnist) -> Result<(), Failed>;
+
 fn main() -> ExitCode {
-    let dir = std::env::var_os(DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let tests: [(&str, fn(&Mnist) -> Result<(), Failed>); 3] =
+    let given = std::env::var_os(DIR_VARIABLE).is_some_and(|dir| !dir.is_empty());
+    let tests: [(&str, Test); 3] =
         [("sizes", sizes), ("class_counts", class_counts), ("mean_and_deviation", mean_and_deviation)];
     let trials = tests.into_iter().map(|(name, test)| {
-        let name = if dir.is_some() { name.into() } else { format!("{name} (needs {DIR_VARIABLE})") };
-        let place = dir.clone();
-        Trial::test(name, move || {
-            let place = place.ok_or_else(|| format!("set {DIR_VARIABLE} to the folder with MNIST's four files"))?;
-            test(&load(&find(Some(Path::new(&place)))?)?)
-        })
-        .with_ignored_flag(dir.is_none())
+        let name = if given { name.into() } else { format!("{name} (needs {DIR_VARIABLE})") };
+        let run = move || {
+            demand(given, format!("set {DIR_VARIABLE} to the folder with MNIST's four files"))?;
+            test(&load(&find(None)?)?)
+        };
+        Trial::test(name, run).with_ignored_flag(!given)
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }

@@ -104,7 +104,6 @@ impl Source<'_> {
             .http_status_as_error(false)
             .timeout_resolve(Some(self.limits.connect))
             .timeout_connect(Some(self.limits.connect))
-            .timeout_recv_response(Some(self.limits.idle))
             .timeout_per_read(Some(self.limits.idle))
             .timeout_per_write(Some(self.limits.idle))
             .user_agent(concat!("syva/", env!("CARGO_PKG_VERSION")));
@@ -222,8 +221,7 @@ impl Transfer<'_> {
 
     /// Brings the part file to its full length; how much of it was there before and has been kept.
     fn fetch(&mut self, mirror: &str) -> Result<u64, Failure> {
-        let mut part = self.open_part()?;
-        let present = part.metadata().map_err(|error| self.local("read", error))?.len();
+        let present = fs::metadata(self.part).map_or(0, |metadata| metadata.len());
         let mut request = self.agent.get(address(mirror, self.name)).header("Accept-Encoding", "identity");
         if present > 0 {
             request = request.header("Range", format!("bytes={present}-"));
@@ -243,6 +241,7 @@ impl Transfer<'_> {
         if total.is_some_and(|total| total > self.limits.bytes) {
             return Err(Failure::Never(self.too_large()));
         }
+        let mut part = self.open_part()?;
         if start == 0 {
             part.set_len(0).map_err(|error| self.local("write", error))?;
         }
@@ -289,11 +288,11 @@ impl Transfer<'_> {
 
     /// What a request's failure means for a person.
     fn explain(&self, error: &ureq::Error) -> String {
-        use ureq::Timeout::{Connect, PerRead, RecvResponse, Resolve};
+        use ureq::Timeout::{Connect, PerRead, Resolve};
         match error {
             ureq::Error::Timeout(Resolve) => format!("its address was not found in {:?}", self.limits.connect),
             ureq::Error::Timeout(Connect) => format!("no connection in {:?}", self.limits.connect),
-            ureq::Error::Timeout(PerRead | RecvResponse) => format!("nothing came for {:?}", self.limits.idle),
+            ureq::Error::Timeout(PerRead) => format!("nothing came for {:?}", self.limits.idle),
             ureq::Error::HostNotFound => "its address was not found (is there a network?)".into(),
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
