@@ -1,12 +1,12 @@
 //! `syva data`: looking at, exporting and downloading data; and opening it for the other commands.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::source::{Notice, Source};
 use syva::data::{Dataset, Inputs, Split, Targets, Task, idx, mnist};
+use syva::files::write_atomically;
 use syva::{Error, Result};
 
 use crate::args::DataCommand;
@@ -196,14 +196,15 @@ fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> 
             }
         }
     }
-    let file = File::create(out).map_err(Error::io("write", out))?;
-    let mut encoder = png::Encoder::new(BufWriter::new(file), picture_width as u32, picture_height as u32);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture_width as u32, picture_height as u32);
     encoder.set_color(png::ColorType::Grayscale);
-    let written = encoder.write_header().and_then(|mut writer| {
+    let encoded = encoder.write_header().and_then(|mut writer| {
         writer.write_image_data(&picture)?;
         writer.finish()
     });
-    written.map_err(|error| Error::io("write", out)(std::io::Error::other(error)))
+    encoded.map_err(|error| Error::io("encode", out)(std::io::Error::other(error)))?;
+    write_atomically(out, |file| file.write_all(&bytes))
 }
 
 /// Draws a number in the heading, centred at `centre`.
