@@ -15,7 +15,7 @@
 //! ```
 //!
 //! where `a` is read one value at a time, by two strides (a transpose costs nothing), and `b` a vector at a time. The
-//! bodies are written once, generic over [`Vector`], and compiled for each instruction set; [`Kernels`] holds the
+//! bodies are written once, generic over the trait `Vector`, and compiled for each instruction set; [`Kernels`] holds the
 //! pointers to one of them.
 
 use syva_core::Activation;

@@ -80,7 +80,7 @@ fn a_training_stopped_anywhere_goes_on_to_the_same_bits() {
                 Event::Steps { .. } => spans += 1,
                 Event::Epoch(epoch) => epochs.push(Epoch::clone(epoch)),
                 Event::Checkpoint { state, progress, .. } => {
-                    saved = Some((State::clone(state), Progress::clone(progress)))
+                    saved = Some((State::clone(state), Progress::clone(progress)));
                 }
             }
             Ok(if spans >= stop_after { Flow::Stop } else { Flow::Continue })
