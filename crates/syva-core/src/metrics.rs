@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Targets;
+
 /// A confusion matrix: how often samples of each class were given to each class.
 ///
 /// ```
@@ -29,6 +31,19 @@ impl Confusion {
     /// Counts one sample.
     pub fn add(&mut self, truth: usize, guess: usize) {
         self.counts[truth * self.classes + guess] += 1;
+    }
+
+    /// Counts pairs of a sample's index and the class predicted for it; returns how many were right. For engines.
+    /// Nothing is counted where the targets are values.
+    pub fn tally(&mut self, targets: &Targets, predictions: impl Iterator<Item = (usize, usize)>) -> u32 {
+        let Targets::Classes { labels, .. } = targets else { return 0 };
+        let mut hits = 0;
+        for (sample, guess) in predictions {
+            let truth = labels[sample] as usize;
+            self.add(truth, guess);
+            hits += u32::from(truth == guess);
+        }
+        hits
     }
 
     /// Adds the counts of another matrix of as many classes.

@@ -359,16 +359,9 @@ fn gather(data: &Dataset, samples: &[u32]) -> Vec<f32> {
     samples.iter().flat_map(row).map(|index| data.inputs().get(index)).collect()
 }
 
-/// Counts the predictions of these samples; returns how many were right.
-fn tally(confusion: &mut Confusion, targets: &Targets, samples: &[u32], guesses: &[usize]) -> u32 {
-    let Targets::Classes { labels, .. } = targets else { return 0 };
-    let mut hits = 0;
-    for (&sample, &guess) in samples.iter().zip(guesses) {
-        let truth = labels[sample as usize] as usize;
-        confusion.add(truth, guess);
-        hits += u32::from(truth == guess);
-    }
-    hits
+/// The samples of a batch with what was predicted for them.
+fn predictions<'a>(samples: &'a [u32], guesses: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
+    samples.iter().map(|&sample| sample as usize).zip(guesses.iter().copied())
 }
 
 impl Session for ReferenceSession {
@@ -405,7 +398,8 @@ impl Session for ReferenceSession {
             }
             report.losses.push(loss);
             if self.spec.classes() > 0 {
-                report.hits.push(tally(&mut report.confusion, data.targets(), samples, &judged.guesses));
+                let hits = report.confusion.tally(data.targets(), predictions(samples, &judged.guesses));
+                report.hits.push(hits);
             }
         }
         Ok(report)
@@ -424,7 +418,7 @@ impl Session for ReferenceSession {
             let z = network.forward(&gather(data, samples)).pop().unwrap_or_default();
             let judged = network.judge(&z, data.targets(), samples);
             losses.extend(judged.losses);
-            tally(&mut confusion, data.targets(), samples, &judged.guesses);
+            confusion.tally(data.targets(), predictions(samples, &judged.guesses));
         }
         Ok(Evaluation { loss: mean(&losses), confusion })
     }

@@ -1,6 +1,6 @@
 //! The engine's session: data and weights in memory, spans of steps run one after another.
 
-use syva_core::data::{Dataset, Split, Targets};
+use syva_core::data::{Dataset, Split};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
 use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
 
@@ -39,17 +39,6 @@ impl CpuSession {
     fn no_weights() -> Error {
         Error::mismatch("the session has no weights", "call set_state first")
     }
-}
-
-/// Counts predictions; returns how many were right.
-fn tally(confusion: &mut Confusion, targets: &Targets, samples: impl Iterator<Item = usize>, guesses: &[u32]) -> u32 {
-    let Targets::Classes { labels, .. } = targets else { return 0 };
-    let mut hits = 0;
-    for (sample, &guess) in samples.zip(guesses) {
-        confusion.add(labels[sample] as usize, guess as usize);
-        hits += u32::from(labels[sample] == guess);
-    }
-    hits
 }
 
 impl Session for CpuSession {
@@ -95,8 +84,8 @@ impl Session for CpuSession {
             runner.backward(weights, work, samples.len(), learning_rate);
             report.losses.push(loss);
             if runner.spec.classes() > 0 {
-                let samples = samples.iter().map(|&sample| sample as usize);
-                report.hits.push(tally(&mut report.confusion, data.targets(), samples, &work.guesses));
+                let hits = report.confusion.tally(data.targets(), work.predictions(batch));
+                report.hits.push(hits);
             }
         }
         Ok(report)
@@ -120,7 +109,7 @@ impl Session for CpuSession {
             runner.forward(weights, work, batch);
             runner.judge(weights, work, batch, data.targets(), false);
             sum = work.losses[..batch.len()].iter().fold(sum, |sum, &loss| sum + f64::from(loss));
-            tally(&mut confusion, data.targets(), first..first + batch.len(), &work.guesses);
+            confusion.tally(data.targets(), work.predictions(batch));
         }
         Ok(Evaluation { loss: sum / samples as f64, confusion })
     }

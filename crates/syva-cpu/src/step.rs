@@ -95,7 +95,7 @@ pub(crate) struct Workspace {
     /// Loss of each sample.
     pub(crate) losses: Vec<f32>,
     /// Predicted class of each sample.
-    pub(crate) guesses: Vec<u32>,
+    guesses: Vec<u32>,
 }
 
 impl Workspace {
@@ -110,6 +110,11 @@ impl Workspace {
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],
         }
+    }
+
+    /// The samples of the batch with what was predicted for them.
+    pub(crate) fn predictions(&self, batch: Batch<'_>) -> impl Iterator<Item = (usize, usize)> {
+        (0..batch.len()).map(move |b| (batch.sample(b), self.guesses[b] as usize))
     }
 
     /// Outputs z of a sample of the batch.
