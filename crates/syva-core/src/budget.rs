@@ -5,6 +5,9 @@
 
 use crate::{Error, Result};
 
+/// More hidden layers than anyone will train; a bound, so that a slip of the finger does not fill the memory.
+const MAX_DEPTH: usize = 10_000;
+
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
@@ -35,7 +38,7 @@ pub fn uniform(features: usize, outputs: usize, depth: usize, budget: Budget) ->
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 pub fn funnel(features: usize, outputs: usize, depth: usize, budget: Budget) -> Result<Vec<usize>> {
-    widest(features, outputs, depth, budget, |unit| (1..=depth).rev().map(|part| part * unit).collect())
+    widest(features, outputs, depth, budget, |unit| (1..=depth).rev().map(|part| part.saturating_mul(unit)).collect())
 }
 
 /// The hidden widths of the largest `unit` whose network stays within the budget.
@@ -64,6 +67,10 @@ fn widest(
     if depth == 0 {
         return Err(Error::setting("depth", "0 hidden layers have no width", "ask for at least 1"));
     }
+    if depth > MAX_DEPTH {
+        let problem = format!("{depth} hidden layers are more than {MAX_DEPTH}");
+        return Err(Error::setting("depth", problem, "ask for fewer"));
+    }
     if cost(1) > limit as u128 {
         let problem = format!("{limit} {what} do not reach for {depth} layers of even the narrowest shape");
         return Err(Error::setting("budget", problem, format!("allow at least {}", cost(1))));
@@ -91,5 +98,6 @@ mod tests {
         }
         assert!(uniform(784, 10, 2, Budget::Parameters(700)).is_err());
         assert!(funnel(784, 10, 0, Budget::Neurons(10)).is_err());
+        assert!(uniform(784, 10, usize::MAX, Budget::Neurons(usize::MAX)).is_err());
     }
 }

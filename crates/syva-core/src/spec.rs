@@ -228,7 +228,9 @@ impl Spec {
         if self.input.features == 0 {
             return refuse("input", "0 features".into(), "give at least 1");
         }
-        if !self.input.shape.is_empty() && self.input.shape.iter().product::<usize>() != self.input.features {
+        // A file may claim anything, so products and sums of what it says must not overflow.
+        let pixels = self.input.shape.iter().try_fold(1, |product: usize, &side| product.checked_mul(side));
+        if !self.input.shape.is_empty() && pixels != Some(self.input.features) {
             let problem = format!("shape {:?} does not hold {} features", self.input.shape, self.input.features);
             return refuse("input", problem, "make them agree");
         }
@@ -238,8 +240,9 @@ impl Spec {
         if let Some(k) = self.layers.iter().position(|layer| layer.units == 0) {
             return refuse("hidden", format!("layer {} has 0 units", k + 1), "give each layer at least 1");
         }
-        let size: u128 =
-            (0..self.layers.len()).map(|k| (self.fan_in(k) as u128 + 1) * self.layers[k].units as u128).sum();
+        let size = (0..self.layers.len())
+            .map(|k| (self.fan_in(k) as u128 + 1).saturating_mul(self.layers[k].units as u128))
+            .fold(0, u128::saturating_add);
         if size > MAX_PARAMETERS {
             return refuse("hidden", format!("{size} parameters are more than 2^31"), "use fewer or narrower layers");
         }

@@ -58,7 +58,8 @@ pub struct LayerSummary {
 }
 
 impl Summary {
-    /// The figures of a network trained with batches of `batch_size`.
+    /// The figures of a network trained with batches of `batch_size`. A figure that does not fit its type stays at
+    /// the type's largest value.
     #[must_use]
     pub fn new(spec: &Spec, batch_size: usize) -> Self {
         let layers: Vec<LayerSummary> = (0..spec.layers.len())
@@ -72,20 +73,22 @@ impl Summary {
                     activation: spec.layers[l].activation,
                     parameters: (fan_in + 1) * units,
                     weight_bytes: 4 * (fan_in + 1) * units,
-                    activation_bytes: 4 * batch_size * units,
-                    flop_per_step: 2 * products * batch_size as u64 * fan_in as u64 * units as u64,
+                    activation_bytes: units.saturating_mul(4).saturating_mul(batch_size),
+                    flop_per_step: (2 * products * fan_in as u64 * units as u64).saturating_mul(batch_size as u64),
                 }
             })
             .collect();
         Self {
             batch_size,
             parameters: spec.parameters(),
-            neurons: layers.iter().take(layers.len() - 1).map(|layer| layer.units).sum(),
+            neurons: layers.iter().take(layers.len().saturating_sub(1)).map(|layer| layer.units).sum(),
             weight_bytes: 4 * spec.parameters(),
-            activation_bytes: 4 * batch_size * spec.input.features
-                + layers.iter().map(|layer| layer.activation_bytes).sum::<usize>(),
+            activation_bytes: layers
+                .iter()
+                .map(|layer| layer.activation_bytes)
+                .fold(spec.input.features.saturating_mul(4).saturating_mul(batch_size), usize::saturating_add),
             optimizer_bytes: 0,
-            flop_per_step: layers.iter().map(|layer| layer.flop_per_step).sum(),
+            flop_per_step: layers.iter().map(|layer| layer.flop_per_step).fold(0, u64::saturating_add),
             layers,
         }
     }

@@ -73,9 +73,7 @@ pub fn open(source: Source, dir: Option<&Path>, listener: &mut dyn FnMut(&Notice
         }
         Source::Digits => open_digits(),
         Source::Mnist => open_mnist(&locate(dir, listener)?),
-        Source::Auto if dir.is_some() || std::env::var_os(mnist::DIR_VARIABLE).is_some() => {
-            open_mnist(&mnist::find(dir)?)
-        }
+        Source::Auto if is_named(dir) => open_mnist(&mnist::find(dir)?),
         Source::Auto => match locate(None, listener) {
             Ok(found) => open_mnist(&found),
             Err(error) => {
@@ -86,13 +84,18 @@ pub fn open(source: Source, dir: Option<&Path>, listener: &mut dyn FnMut(&Notice
     }
 }
 
+/// Whether someone said where MNIST is. An empty variable says nothing, as in [`mnist::find`].
+fn is_named(dir: Option<&Path>) -> bool {
+    dir.is_some() || std::env::var_os(mnist::DIR_VARIABLE).is_some_and(|value| !value.is_empty())
+}
+
 /// The folder with MNIST's files; downloaded to the cache folder if they are nowhere else.
 fn locate(dir: Option<&Path>, listener: &mut dyn FnMut(&Notice<'_>)) -> Result<PathBuf> {
     let missing = match mnist::find(dir) {
         Ok(found) => return Ok(found),
         Err(error) => error,
     };
-    if dir.is_some() || std::env::var_os(mnist::DIR_VARIABLE).is_some() {
+    if is_named(dir) {
         return Err(missing);
     }
     #[cfg(feature = "network")]
