@@ -50,6 +50,8 @@ pub struct TrainArgs {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
+    #[command(flatten)]
     pub report: ReportArgs,
 }
 
@@ -60,7 +62,7 @@ pub struct ResumeArgs {
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Train to this many epochs in all [default: what the run was begun with]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<u64>,
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
@@ -69,10 +71,20 @@ pub struct ResumeArgs {
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]; the results do not depend on it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
+    #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// When a training is saved.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CheckpointArgs {
+    /// Seconds between checkpoints: what a crash can cost; 0 saves as often as it can (about ten times a second)
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    pub checkpoint_seconds: u64,
 }
 
 /// How a training is shown.
@@ -105,7 +117,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
@@ -128,31 +140,45 @@ pub struct SummaryArgs {
     #[arg(value_name = "MODEL", conflicts_with_all = ["hidden", "inputs", "outputs", "activation", "uniform", "funnel"])]
     pub model: Option<PathBuf>,
     /// Input features
-    #[arg(long, value_name = "N", default_value_t = 784)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 784)]
     pub inputs: usize,
     /// Widths of the hidden layers, such as 256,128; or none
-    #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, default_value = "256,128")]
     pub hidden: crate::settings::Hidden,
     /// Outputs
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
     pub outputs: usize,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity
     #[arg(long, value_name = "NAME", default_value = "sigmoid")]
     pub activation: syva::Activation,
     /// Spend a budget on this many hidden layers of equal width
-    #[arg(long, value_name = "K", conflicts_with_all = ["hidden", "funnel"], requires = "budget")]
+    #[arg(
+        long,
+        value_name = "K",
+        allow_negative_numbers = true,
+        conflicts_with = "hidden",
+        requires = "budget",
+        group = "shape"
+    )]
     pub uniform: Option<usize>,
     /// Spend a budget on this many hidden layers that narrow in equal steps
-    #[arg(long, value_name = "K", conflicts_with = "hidden", requires = "budget")]
+    #[arg(
+        long,
+        value_name = "K",
+        allow_negative_numbers = true,
+        conflicts_with = "hidden",
+        requires = "budget",
+        group = "shape"
+    )]
     pub funnel: Option<usize>,
     /// The budget: at most this many hidden neurons
-    #[arg(long, value_name = "N", group = "budget")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "budget", requires = "shape")]
     pub neurons: Option<usize>,
     /// The budget: at most this many weights and biases
-    #[arg(long, value_name = "N", group = "budget")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "budget", requires = "shape")]
     pub parameters: Option<usize>,
     /// Samples a step
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 128)]
     pub batch_size: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -183,7 +209,7 @@ pub enum DataCommand {
         #[arg(long, value_enum, default_value = "train")]
         split: SplitArg,
         /// Examples down (ten across: one of each class)
-        #[arg(long, value_name = "N", default_value_t = 8)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 8)]
         rows: usize,
     },
     /// Write the data as IDX files, MNIST's format
@@ -217,6 +243,6 @@ pub struct SourceArgs {
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
     /// CPU threads [default: one a core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
 }

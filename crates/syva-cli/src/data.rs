@@ -7,26 +7,27 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::source::{Notice, Source};
 use syva::data::{Dataset, Inputs, Split, Targets, Task, idx, mnist};
 use syva::files::write_atomically;
+use syva::run::DataConfig;
 use syva::{Error, Result};
 
-use crate::args::DataCommand;
+use crate::args::{DataCommand, ReportArgs};
 use crate::output;
 
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Info(source) => {
-            let task = open(source.data, source.data_dir.as_deref(), false)?;
+            let task = open(source.data, source.data_dir.as_deref(), Talk::All)?;
             output::print(&info(&task));
             Ok(())
         }
         DataCommand::Grid { source, out, split, rows } => {
-            let task = open(source.data, source.data_dir.as_deref(), false)?;
+            let task = open(source.data, source.data_dir.as_deref(), Talk::All)?;
             grid(task.split(Split::from(*split)), &task.shape, *rows, out)?;
             output::line(format_args!("wrote {}", out.display()));
             Ok(())
         }
         DataCommand::Export { source, out } => {
-            let task = open(source.data, source.data_dir.as_deref(), false)?;
+            let task = open(source.data, source.data_dir.as_deref(), Talk::All)?;
             export(&task, out)
         }
         DataCommand::Download { out } => {
@@ -35,7 +36,7 @@ pub fn data(command: &DataCommand) -> Result<()> {
                 mnist::cache_dir().ok_or_else(|| Error::setting("out", "this system tells of no cache folder", remedy))
             };
             let folder = out.clone().map_or_else(cache, Ok)?;
-            let mut listener = listen(false);
+            let mut listener = listen(Talk::All);
             mnist::download(&folder, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
             output::line(format_args!("MNIST is whole in {}", folder.display()));
             Ok(())
@@ -43,17 +44,46 @@ pub fn data(command: &DataCommand) -> Result<()> {
     }
 }
 
+/// What is told on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// Nothing but errors.
+    Nothing,
+    /// What a person should know, too.
+    Notices,
+    /// Progress bars, too.
+    All,
+}
+
+impl From<ReportArgs> for Talk {
+    fn from(args: ReportArgs) -> Self {
+        match args {
+            ReportArgs { quiet: true, .. } => Self::Nothing,
+            ReportArgs { json: true, .. } => Self::Notices,
+            _ => Self::All,
+        }
+    }
+}
+
 /// Opens a source, telling on standard error what happens meanwhile.
-pub fn open(source: Source, dir: Option<&Path>, quiet: bool) -> Result<Task> {
-    syva::data::source::open(source, dir, &mut listen(quiet))
+pub fn open(source: Source, dir: Option<&Path>, talk: Talk) -> Result<Task> {
+    syva::data::source::open(source, dir, &mut listen(talk))
+}
+
+/// The source that a run's configuration names.
+pub fn source_of(run: &Path, config: &DataConfig) -> Result<Source> {
+    config.source.parse().map_err(|error: Error| {
+        let remedy = "undo the change, or start a new run";
+        Error::file(run.join("config.toml"), "data.source", error.to_string(), remedy)
+    })
 }
 
 /// Shows downloads as a bar and a fallback as a notice.
-fn listen(quiet: bool) -> impl FnMut(&Notice<'_>) {
+fn listen(talk: Talk) -> impl FnMut(&Notice<'_>) {
     let mut bars: Vec<(String, ProgressBar)> = Vec::new();
     move |notice| match notice {
         Notice::Download(progress) => {
-            if quiet || !std::io::stderr().is_terminal() {
+            if talk != Talk::All || !std::io::stderr().is_terminal() {
                 return;
             }
             if bars.last().is_none_or(|(file, _)| *file != progress.file) {
@@ -69,16 +99,23 @@ fn listen(quiet: bool) -> impl FnMut(&Notice<'_>) {
                 bar.set_position(progress.done);
             }
         }
-        Notice::Fallback(reason) => {
-            eprintln!("syva: MNIST could not be had: {reason}");
-            eprintln!("syva: going on with `digits`, 70,000 handwritten-looking digits that syva draws itself");
+        Notice::Fallback(reason) if talk != Talk::Nothing => {
+            output::note(format_args!("syva: MNIST could not be had: {reason}"));
+            output::note("syva: going on with `digits`, 70,000 handwritten-looking digits that syva draws itself");
         }
+        Notice::Fallback(_) => {}
     }
 }
 
-/// A path that means the same from any folder.
+/// A folder of data as the run's configuration can hold it: meaning the same from any folder, and Unicode.
 pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
-    path.map(|path| std::path::absolute(&path).map_err(Error::io("find", path))).transpose()
+    let Some(path) = path else { return Ok(None) };
+    let path = std::path::absolute(&path).map_err(Error::io("find", path))?;
+    if path.to_str().is_none() {
+        let problem = format!("{} is not Unicode, so no configuration can name it", path.display());
+        return Err(Error::setting("data-dir", problem, "rename the folder, or reach it through a link"));
+    }
+    Ok(Some(path))
 }
 
 /// Counts, moments and digests, as text.
@@ -196,15 +233,13 @@ fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> 
             }
         }
     }
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, picture_width as u32, picture_height as u32);
-    encoder.set_color(png::ColorType::Grayscale);
-    let encoded = encoder.write_header().and_then(|mut writer| {
+    write_atomically(out, |file| {
+        let mut encoder = png::Encoder::new(file, picture_width as u32, picture_height as u32);
+        encoder.set_color(png::ColorType::Grayscale);
+        let mut writer = encoder.write_header()?;
         writer.write_image_data(&picture)?;
-        writer.finish()
-    });
-    encoded.map_err(|error| Error::io("encode", out)(std::io::Error::other(error)))?;
-    write_atomically(out, |file| file.write_all(&bytes))
+        Ok(writer.finish()?)
+    })
 }
 
 /// Draws a number in the heading, centred at `centre`.

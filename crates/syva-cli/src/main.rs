@@ -17,10 +17,11 @@ use syva::{Error, Result};
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let done = run(Cli::parse().command);
+    match done.and_then(|code| output::finish().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("syva: {error}");
+            output::note(format_args!("syva: {error}"));
             let usage = matches!(error, Error::Setting { .. } | Error::Unsupported { .. });
             ExitCode::from(if usage { 2 } else { 1 })
         }

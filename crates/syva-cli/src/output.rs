@@ -1,15 +1,40 @@
-//! Writing to standard output: a reader that went away (a closed pipe) is no error.
+//! Writing to the terminal: a reader that went away (a closed pipe) is no error, and none of it stops a training.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::sync::Mutex;
+
+use syva::{Error, Result};
+
+/// Why standard output could not be written, if so.
+static FAILURE: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
 /// Writes text to standard output.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    // The reader of a pipe may stop listening whenever it likes; nothing that matters is written only there.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        // The reader of a pipe may stop listening whenever it likes.
+        && error.kind() != ErrorKind::BrokenPipe
+        && let Ok(mut failure) = FAILURE.lock()
+    {
+        failure.get_or_insert(error);
+    }
 }
 
 /// Writes a line to standard output.
-pub fn line(text: impl std::fmt::Display) {
+pub fn line(text: impl Display) {
     print(&format!("{text}\n"));
+}
+
+/// Writes a line to standard error. Unlike `eprintln!` it does not panic where nobody reads it.
+pub fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether all that was printed has arrived: a redirection to a full disk must not look like success.
+pub fn finish() -> Result<()> {
+    match FAILURE.lock().ok().and_then(|mut failure| failure.take()) {
+        Some(error) => Err(Error::io("write", "standard output")(error)),
+        None => Ok(()),
+    }
 }

@@ -3,15 +3,15 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::Task;
 use syva::run::{DataConfig, RunConfig, RunFolder, read_metrics};
 use syva::trainer::{Event, Flow, Progress};
-use syva::{Epoch, Error, Model, Result, State, Trainer};
+use syva::{Epoch, Error, Result, Trainer};
 
-use crate::args::{ReportArgs, ResumeArgs, TrainArgs};
+use crate::args::{CheckpointArgs, ReportArgs, ResumeArgs, TrainArgs};
 use crate::{data, output};
 
 /// Times that Ctrl-C (or a termination signal) came.
@@ -27,14 +27,30 @@ fn catch_interrupts() {
     });
 }
 
+/// `nohup` has hang-ups ignored, so that a training outlives its terminal; catching termination signals would take that
+/// back. Threads inherit what is blocked, so this comes before any of them. (Only Linux tells what is ignored.)
+fn keep_ignoring_hangups() {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        if ignored >> (Signal::SIGHUP as u32 - 1) & 1 == 1 {
+            let _ = SigSet::from_iter([Signal::SIGHUP]).thread_block();
+        }
+    }
+}
+
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    keep_ignoring_hangups();
     let begin = Instant::now();
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
     let training = settings.training()?;
     let device_name = settings.device.as_deref().unwrap_or("auto");
     let (engine, device) = syva::engine(device_name, settings.threads)?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
-    let task = data::open(source, settings.data_dir.as_deref(), args.report.quiet || args.report.json)?;
+    let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
     let spec = settings.network(&task)?;
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
@@ -43,7 +59,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
         network: spec.clone(),
     };
-    let mut trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, training)?;
+    let trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, training)?;
+    let mut trainer = trainer.checkpoint_every(every(args.checkpoint));
     let folder = match &settings.out {
         Some(out) => RunFolder::create(out, args.force, &config)?,
         None => RunFolder::create_numbered("runs".as_ref(), &task.name, &config)?,
@@ -55,27 +72,26 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
+    keep_ignoring_hangups();
     let begin = Instant::now();
     let (folder, mut config) = RunFolder::open(&args.run)?;
-    let (state, progress) = folder.load_checkpoint(&config)?;
-    if let Some(epochs) = args.epochs {
-        if epochs < progress.epoch {
-            let problem = format!("the run is at epoch {} already", progress.epoch);
-            return Err(Error::setting("epochs", problem, "ask for more"));
-        }
-        config.training.epochs = epochs;
-    }
+    let checkpoint = folder.load_checkpoint(&config)?;
+    config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
     let dir = data::absolute(args.data_dir.clone())?.or(config.data.dir.clone());
-    let task = data::open(config.data.source.parse()?, dir.as_deref(), args.report.quiet || args.report.json)?;
+    let task = data::open(data::source_of(&args.run, &config.data)?, dir.as_deref(), args.report.into())?;
     let digest = task.digest();
     if digest != config.data.digest {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
         return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
     }
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
-    let at = progress.epoch;
-    let mut trainer =
-        Trainer::resume(engine.as_ref(), &device, &config.network, &task, config.training, &state, progress)?;
+    let at = checkpoint.as_ref().map_or(0, |(_, progress)| progress.epoch);
+    let (engine, network, training) = (engine.as_ref(), &config.network, config.training);
+    let trainer = match checkpoint {
+        Some((state, progress)) => Trainer::resume(engine, &device, network, &task, training, &state, progress)?,
+        None => Trainer::new(engine, &device, network, &task, training)?,
+    };
+    let mut trainer = trainer.checkpoint_every(every(args.checkpoint));
     folder.truncate_metrics(at)?;
     folder.save_config(&config)?;
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
@@ -83,10 +99,14 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     drive(&mut trainer, &folder, &config, report)
 }
 
+fn every(args: CheckpointArgs) -> Duration {
+    Duration::from_secs(args.checkpoint_seconds)
+}
+
 fn describe(config: &RunConfig, task: &Task) -> String {
     let training = config.training;
     format!(
-        "{} {}, {} training and {} validation samples; {} epochs, batch {}, lr {}, seed {}",
+        "{} {}, {} training and {} validation samples; {} epochs, batch {}, lr {:?}, seed {}",
         task.name,
         config.network.widths(),
         task.train.samples(),
@@ -101,8 +121,6 @@ fn describe(config: &RunConfig, task: &Task) -> String {
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
 fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut report: Report) -> Result<ExitCode> {
     catch_interrupts();
-    let spec = &config.network;
-    let mut last_state: Option<State> = None;
     let flow = trainer.run(&mut |event| {
         match event {
             Event::Steps { progress, steps_per_epoch } => report.steps(progress, *steps_per_epoch),
@@ -111,33 +129,40 @@ fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut 
                 report.epoch(epoch);
             }
             Event::Checkpoint { state, progress, best } => {
-                folder.save_checkpoint(spec, state, progress, *best)?;
-                last_state = Some(State::clone(state));
+                folder.save_checkpoint(config, state, progress, *best)?;
             }
         }
         Ok(if INTERRUPTS.load(Ordering::SeqCst) > 0 { Flow::Stop } else { Flow::Continue })
     });
     report.clear();
-    let flow = flow.inspect_err(|error| {
-        let again = format!("`syva resume {}`", folder.path().display());
-        match error {
-            Error::NonFinite { .. } => {
-                let path = folder.path().join("checkpoint");
-                eprintln!("syva: the last good state is kept in {}", path.display());
-            }
-            _ => eprintln!("syva: the last checkpoint is whole; when the cause is mended, go on with {again}"),
+    let finished = flow.and_then(|flow| match flow {
+        Flow::Stop => Ok(flow),
+        Flow::Continue => {
+            let model = trainer.model()?;
+            let path = folder.save_model(&model)?;
+            report.end(folder, &model.state.digest(), &path)?;
+            Ok(flow)
         }
-    })?;
-    if flow == Flow::Stop {
-        eprintln!("syva: stopped and saved; go on with `syva resume {}`", folder.path().display());
-        return Ok(ExitCode::from(1));
+    });
+    let path = folder.path().display();
+    match finished {
+        Ok(Flow::Continue) => Ok(ExitCode::SUCCESS),
+        Ok(Flow::Stop) => {
+            output::note(format_args!("syva: stopped and saved; go on with `syva resume {path}`"));
+            Ok(ExitCode::from(1))
+        }
+        Err(error) => {
+            output::note(format_args!("syva: {error}"));
+            output::note(match error {
+                Error::NonFinite { .. } => format!(
+                    "syva: the last good state is kept in {path}/checkpoint; since `syva resume` would come to the \
+                     same numbers, begin a new run (the same --out wants --force)"
+                ),
+                _ => format!("syva: what was saved is whole; once that is mended, go on with `syva resume {path}`"),
+            });
+            Ok(ExitCode::from(1))
+        }
     }
-    if let Some(state) = last_state {
-        let model = Model { spec: spec.clone(), state };
-        let path = folder.save_model(&model)?;
-        report.end(folder, &model, &path)?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What the terminal shows: a bar where there is a terminal, else a line every 10 epochs; or JSON; or nothing.
@@ -155,7 +180,7 @@ impl Report {
         let epochs = config.training.epochs;
         let visible = !args.quiet && !args.json && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(epochs * steps_per_epoch as u64), target);
+        let bar = ProgressBar::with_draw_target(Some(epochs.saturating_mul(steps_per_epoch as u64)), target);
         let template = "{prefix} {bar:24} {msg} | {per_sec} | {elapsed} < {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             let steps_per_second = |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
@@ -170,7 +195,7 @@ impl Report {
 
     fn begin(&self, what: &str, begin: Instant) {
         if !self.args.quiet && !self.args.json {
-            eprintln!("{what}; ready in {:.2} s", begin.elapsed().as_secs_f64());
+            output::note(format_args!("{what}; ready in {:.2} s", begin.elapsed().as_secs_f64()));
         }
     }
 
@@ -213,7 +238,7 @@ impl Report {
     }
 
     /// The run in a few lines, or one of JSON.
-    fn end(&self, folder: &RunFolder, model: &Model, path: &std::path::Path) -> Result<()> {
+    fn end(&self, folder: &RunFolder, digest: &str, path: &std::path::Path) -> Result<()> {
         if self.args.quiet {
             return Ok(());
         }
@@ -221,10 +246,9 @@ impl Report {
         let metrics = read_metrics(folder.path())?;
         let best = metrics.iter().min_by(|a, b| a.val_loss.total_cmp(&b.val_loss));
         let (Some(last), Some(best)) = (metrics.last(), best) else { return Ok(()) };
-        let digest = model.state.digest();
         if self.args.json {
             output::line(serde_json::json!({
-                "run": folder.path(), "model": path, "sha256_of_weights": digest, "seconds": seconds,
+                "run": folder.path().to_string_lossy(), "model": path.to_string_lossy(), "sha256_of_weights": digest, "seconds": seconds,
                 "epochs": last.epoch, "train_loss": last.train_loss, "train_acc": last.train_acc,
                 "train_balanced_acc": last.train_balanced_acc, "val_loss": last.val_loss, "val_acc": last.val_acc,
                 "val_balanced_acc": last.val_balanced_acc, "best_epoch": best.epoch, "best_val_loss": best.val_loss,

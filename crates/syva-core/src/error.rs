@@ -74,17 +74,19 @@ pub enum Error {
     },
     /// Training left the finite numbers.
     #[error(
-        "the loss is not finite at epoch {epoch}, step {step} (learning rate {learning_rate}); \
-         try a learning rate of {suggestion} or less (--lr), or inputs of smaller scale"
+        "{what} is not finite at epoch {epoch}, step {step} (learning rate {learning_rate:?}); \
+         try a learning rate of {suggestion:?} or less (--lr), or inputs of smaller scale"
     )]
     NonFinite {
+        /// What left them: "the loss", "a weight".
+        what: &'static str,
         /// Epoch, counted from 1.
         epoch: u64,
         /// Step within the epoch, counted from 1.
         step: u64,
         /// The learning rate of that step.
         learning_rate: f32,
-        /// A rate worth trying: a tenth of it.
+        /// A rate worth trying: a tenth of it, and at most 0.1.
         suggestion: f32,
     },
 }

@@ -1,9 +1,18 @@
 //! Writing files so that a crash leaves the old file or the new one, never a half.
 
 use crate::{Error, Result};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+
+/// How the names of scratch files begin and end.
+const SCRATCH: (&str, &str) = (".syva-", ".part");
+
+/// Whether this is the name of a scratch file, which a killed process may have left.
+pub(crate) fn is_scratch(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(SCRATCH.0) && name.ends_with(SCRATCH.1))
+}
 
 /// Writes a file through a scratch file beside it: sync, rename, sync the folder.
 ///
@@ -21,7 +30,7 @@ use std::path::Path;
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     // In the same folder, since a rename is atomic only within a file system.
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".syva-").suffix(".part");
+    builder.prefix(SCRATCH.0).suffix(SCRATCH.1);
     #[cfg(unix)]
     {
         // Scratch files are made private (0600); what is renamed into place should be what the umask says.

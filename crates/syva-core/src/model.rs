@@ -10,7 +10,7 @@
 //! JSON text, so that the file's bytes are reproducible) holds the [`Spec`] with its normalisation, so a model file needs
 //! nothing beside it: it takes raw pixels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, State};
-use crate::trainer::Progress;
+use crate::trainer::{Progress, Training};
 use crate::{Error, Result};
 
 /// The version of the description in the metadata.
@@ -54,12 +54,18 @@ struct Description {
     /// Only in checkpoints: where the training stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
+    /// Only in checkpoints: how it is trained, so that a change of `config.toml` does not go unnoticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    training: Option<Training>,
 }
+
+/// What a checkpoint holds beside the model.
+pub(crate) type Checkpoint = (Training, Progress);
 
 impl Model {
     /// The model as the bytes of a safetensors file; equal models give equal bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        encode(self, None)
+        encode(&self.spec, &self.state, None)
     }
 
     /// Reads the bytes of a safetensors file; `name` is what error messages call it.
@@ -86,19 +92,19 @@ impl Model {
 const MAX_BYTES: u64 = (1 << 33) + (1 << 27);
 
 #[cfg(feature = "files")]
-pub(crate) fn load(path: &Path) -> Result<(Model, Option<Progress>)> {
+pub(crate) fn load(path: &Path) -> Result<(Model, Option<Checkpoint>)> {
     decode(&crate::files::read_limited(path, MAX_BYTES)?, path)
 }
 
-pub(crate) fn encode(model: &Model, progress: Option<&Progress>) -> Result<Vec<u8>> {
-    model.state.check(&model.spec)?;
-    let description =
-        Description { format: FORMAT, spec: model.spec.clone(), step: model.state.step, progress: progress.cloned() };
+pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, &Progress)>) -> Result<Vec<u8>> {
+    state.check(spec)?;
+    let (training, progress) = checkpoint.map_or((None, None), |(t, p)| (Some(*t), Some(p.clone())));
+    let description = Description { format: FORMAT, spec: spec.clone(), step: state.step, progress, training };
     let description = serde_json::to_string(&description)
         .map_err(|error| Error::mismatch(format!("the model cannot be described: {error}"), "report this"))?;
     let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let mut tensors = Vec::new();
-    for (l, parameters) in model.state.layers.iter().enumerate() {
+    for (l, parameters) in state.layers.iter().enumerate() {
         let shape = vec![parameters.weight.rows(), parameters.weight.columns()];
         tensors.push((format!("fc{}.weight", l + 1), shape, bytes(parameters.weight.values())));
         tensors.push((format!("fc{}.bias", l + 1), vec![parameters.bias.len()], bytes(&parameters.bias)));
@@ -114,7 +120,7 @@ pub(crate) fn encode(model: &Model, progress: Option<&Progress>) -> Result<Vec<u
         .map_err(|error| Error::mismatch(format!("the model cannot be written: {error}"), "report this"))
 }
 
-pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<(Model, Option<Progress>)> {
+pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<(Model, Option<Checkpoint>)> {
     let refuse = |place: &str, problem: String, remedy: &str| Err(Error::file(path, place, problem, remedy));
     let broken = |error: safetensors::SafeTensorError| {
         let remedy = "it is damaged or no safetensors file; take an undamaged copy, or train again";
@@ -145,10 +151,9 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<(Model, Option<Progres
         let bias = tensor(&tensors, path, &format!("fc{}.bias", l + 1), &[units])?;
         layers.push(Parameters { weight: Matrix::new(units, fan_in, weight)?, bias });
     }
-    let wanted = |name: &str| {
-        (0..layers.len()).any(|l| *name == format!("fc{}.weight", l + 1) || *name == format!("fc{}.bias", l + 1))
-    };
-    if let Some(extra) = tensors.names().into_iter().find(|name| !wanted(name)) {
+    let wanted: HashSet<String> =
+        (1..=layers.len()).flat_map(|l| [format!("fc{l}.weight"), format!("fc{l}.bias")]).collect();
+    if let Some(extra) = tensors.names().into_iter().find(|name| !wanted.contains(*name)) {
         let problem = format!("the network {} has no such tensor", spec.widths());
         return refuse(extra, problem, "remove it; the metadata and the tensors disagree");
     }
@@ -158,7 +163,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<(Model, Option<Progres
         return refuse("metadata", "the progress does not fit the network".into(), "take an undamaged copy");
     }
     let state = State { step: description.step, layers };
-    Ok((Model { spec, state }, description.progress))
+    Ok((Model { spec, state }, description.training.zip(description.progress)))
 }
 
 /// A tensor of this shape, all finite.
@@ -218,6 +223,12 @@ mod tests {
         assert!(message(&edited("\"syva\"", "\"else\"")).contains("no entry 'syva'"));
         assert!(message(&edited("\\\"format\\\":1", "\\\"format\\\":2")).contains("format 2 is unknown"));
         assert!(message(&edited("\\\"features\\\":3", "\\\"features\\\":0")).contains("0 features"));
+        let shape = r#"\"features\":3,\"shape\":[9223372036854775808,4]"#;
+        assert!(message(&edited(r#"\"features\":3"#, shape)).contains("does not hold 3 features"));
+        let units = r#"{\"units\":18446744073709551615,\"activation\":\"tanh\"},"#;
+        assert!(
+            message(&edited(r#"{\"units\":2,\"activation\":\"tanh\"},"#, &units.repeat(3))).contains("more than 2^31")
+        );
         let mut infinite = good;
         let end = infinite.len();
         infinite[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());

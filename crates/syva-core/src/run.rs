@@ -11,12 +11,12 @@
 //! A process that works in the folder holds a lock on `.lock`, so that two never write to one run.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_atomically;
+use crate::files::{is_scratch, read_limited, write_atomically};
 use crate::model;
 use crate::spec::Spec;
 use crate::state::State;
@@ -52,8 +52,12 @@ pub struct DataConfig {
     pub digest: String,
 }
 
-/// What a run may leave in its folder; `--force` removes these and nothing else.
-const ENTRIES: [&str; 6] = ["config.toml", "metrics.jsonl", "checkpoint", "model.safetensors", "tensorboard", "plots"];
+/// What a run leaves in its folder; `--force` removes these and nothing else. The configuration goes last, since it is
+/// what tells that the folder is a run.
+const ENTRIES: [&str; 6] = ["metrics.jsonl", "model.safetensors", "checkpoint", "tensorboard", "plots", "config.toml"];
+
+/// The file that the lock is on.
+const LOCK: &str = ".lock";
 
 /// A run's folder, locked.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl RunFolder {
         for number in 1.. {
             let path = parent.join(format!("{name}-{number:03}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Self::fill(path, config),
+                Ok(()) => return Self::fill(lock(&path)?, path, config),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create folder", path)(error)),
             }
@@ -80,43 +84,41 @@ impl RunFolder {
     /// Makes the folder `path`. One that exists is refused unless it is empty, or a run and `force` is given: then
     /// what the old run left is removed.
     pub fn create(path: &Path, force: bool, config: &RunConfig) -> Result<Self> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::setting("out", "an empty name is no folder", "name the run's folder, or leave it out"));
+        }
+        if path.exists() {
+            check_free(path, force)?;
+        }
         fs::create_dir_all(path).map_err(Error::io("create folder", path))?;
-        let mut entries = fs::read_dir(path).map_err(Error::io("read folder", path))?;
-        if entries.next().is_some() {
-            let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the run folder", problem, remedy));
-            if !path.join("config.toml").is_file() {
-                return refuse("it exists and holds something that is no run", "give another name");
-            }
-            if !force {
-                let remedy = "give another name, or --force to replace it, or use `syva resume`";
-                return refuse("a run is there already", remedy);
-            }
-            let _lock = lock(path)?;
-            for entry in ENTRIES.map(|entry| path.join(entry)) {
-                let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-                match removed {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", entry)(error)),
-                    _ => {}
-                }
+        let lock = lock(path)?;
+        // Once more, since another process may have made a run there before it was locked.
+        check_free(path, force)?;
+        for entry in ENTRIES.map(|entry| path.join(entry)) {
+            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", entry)(error)),
+                _ => {}
             }
         }
-        Self::fill(path.to_path_buf(), config)
+        Self::fill(lock, path.to_path_buf(), config)
     }
 
-    fn fill(path: PathBuf, config: &RunConfig) -> Result<Self> {
-        let lock = lock(&path)?;
+    fn fill(lock: File, path: PathBuf, config: &RunConfig) -> Result<Self> {
+        remove_scratch(&path);
         let checkpoint = path.join("checkpoint");
         fs::create_dir_all(&checkpoint).map_err(Error::io("create folder", checkpoint))?;
-        let text = toml::to_string(config)
-            .map_err(|error| Error::mismatch(format!("the configuration cannot be written: {error}"), "report this"))?;
-        write_atomically(&path.join("config.toml"), |file| file.write_all(text.as_bytes()))?;
-        Ok(Self { path, _lock: lock })
+        let folder = Self { path, _lock: lock };
+        folder.save_config(config)?;
+        Ok(folder)
     }
 
     /// Opens a run that was begun earlier.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
         let config = read_config(path)?;
-        Ok((Self { path: path.to_path_buf(), _lock: lock(path)? }, config))
+        let lock = lock(path)?;
+        remove_scratch(path);
+        Ok((Self { path: path.to_path_buf(), _lock: lock }, config))
     }
 
     /// The folder.
@@ -138,7 +140,8 @@ impl RunFolder {
     /// Takes back the epochs after `epoch`, which a resumed run goes through again, and a torn last line.
     pub fn truncate_metrics(&self, epoch: u64) -> Result<()> {
         let path = self.path.join("metrics.jsonl");
-        let kept: Vec<String> = read_metrics(&self.path)?
+        let epochs = read_metrics(&self.path)?;
+        let kept: Vec<String> = epochs
             .iter()
             .filter(|metrics| metrics.epoch <= epoch)
             .filter_map(|metrics| serde_json::to_string(metrics).ok())
@@ -148,29 +151,63 @@ impl RunFolder {
     }
 
     /// Writes the last checkpoint, and the best model where there is a new one.
-    pub fn save_checkpoint(&self, spec: &Spec, state: &State, progress: &Progress, best: Option<&State>) -> Result<()> {
+    pub fn save_checkpoint(
+        &self,
+        config: &RunConfig,
+        state: &State,
+        progress: &Progress,
+        best: Option<&State>,
+    ) -> Result<()> {
+        // The epochs before this point will not be gone through again, so their lines must be as safe as it is.
+        let metrics = self.path.join("metrics.jsonl");
+        match OpenOptions::new().append(true).open(&metrics).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("write", metrics)(error)),
+            _ => {}
+        }
         let folder = self.path.join("checkpoint");
         if let Some(best) = best {
-            Model { spec: spec.clone(), state: best.clone() }.save(folder.join("best.safetensors"))?;
+            let bytes = model::encode(&config.network, best, None)?;
+            write_atomically(&folder.join("best.safetensors"), |file| file.write_all(&bytes))?;
         }
-        let bytes = model::encode(&Model { spec: spec.clone(), state: state.clone() }, Some(progress))?;
+        let bytes = model::encode(&config.network, state, Some((&config.training, progress)))?;
         write_atomically(&folder.join("last.safetensors"), |file| file.write_all(&bytes))
     }
 
-    /// The last checkpoint.
-    pub fn load_checkpoint(&self, config: &RunConfig) -> Result<(State, Progress)> {
+    /// The last checkpoint; none where the run ended before there was one, so that it has to begin at the beginning.
+    pub fn load_checkpoint(&self, config: &RunConfig) -> Result<Option<(State, Progress)>> {
         let path = self.path.join("checkpoint/last.safetensors");
-        let (model, progress) = model::load(&path)?;
-        let Some(progress) = progress else {
-            let problem = "it is a model without progress";
-            return Err(Error::file(path, "metadata", problem, "resume needs the run's own checkpoint"));
-        };
-        if model.spec != config.network {
-            let problem = format!("the network {} is not the one in config.toml", model.spec.widths());
-            let remedy = "undo the change of config.toml, or start a new run";
-            return Err(Error::file(path, "metadata", problem, remedy));
+        let refuse = |place: &str, problem: String, remedy: &str| Err(Error::file(&path, place, problem, remedy));
+        if !path.exists() {
+            if read_metrics(&self.path)?.is_empty() && !self.path.join("model.safetensors").exists() {
+                return Ok(None);
+            }
+            let problem = "it is missing, though the run has trained".into();
+            return refuse("the checkpoint", problem, "put it back, or start a new run");
         }
-        Ok((model.state, progress))
+        let (model, checkpoint) = model::load(&path)?;
+        let Some((training, progress)) = checkpoint else {
+            return refuse(
+                "metadata",
+                "it is a model without progress".into(),
+                "resume needs the run's own checkpoint",
+            );
+        };
+        let undo = "undo the change of config.toml, or start a new run";
+        if model.spec != config.network {
+            let (has, wants) = (model.spec.widths(), config.network.widths());
+            let differ = if has == wants { "in more than the widths" } else { "in its widths" };
+            let problem = format!("its network {has} is not that of config.toml, {wants}: they differ {differ}");
+            return refuse("metadata", problem, undo);
+        }
+        let wanted = Training { epochs: training.epochs, ..config.training };
+        if training != wanted {
+            let text = |t: Training| {
+                format!("batch_size {}, learning_rate {:?}, seed {}", t.batch_size, t.learning_rate, t.seed)
+            };
+            let problem = format!("it was trained with {}, but config.toml says {}", text(training), text(wanted));
+            return refuse("metadata", problem, undo);
+        }
+        Ok(Some((model.state, progress)))
     }
 
     /// Changes `config.toml` (more epochs, say).
@@ -195,30 +232,36 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
         let remedy = "name a folder that `syva train` made, such as runs/mnist-001";
         return Err(Error::file(path, "the run folder", "there is no config.toml", remedy));
     }
-    let bytes = crate::files::read_limited(&file, 1 << 24)?;
+    let bytes = read_limited(&file, 1 << 24)?;
     let text = String::from_utf8_lossy(&bytes);
-    toml::from_str(&text).map_err(|error| {
+    let remedy = "undo the change, or start a new run";
+    let config: RunConfig = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        let remedy = "undo the change, or start a new run";
         Error::file(&file, format!("line {line}"), error.message(), remedy)
-    })
+    })?;
+    let place = |error: Error| match error {
+        Error::Setting { setting, problem, .. } => Error::file(&file, setting, problem, remedy),
+        other => other,
+    };
+    config.training.validate().map_err(place)?;
+    config.network.validate().map_err(place)?;
+    Ok(config)
 }
 
 /// The epochs of the run in `path`; none if it has none yet. A torn last line, left by a kill, is passed over.
 pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
     let path = path.join("metrics.jsonl");
-    let file = match File::open(&path) {
-        Ok(file) => file,
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     let mut epochs = Vec::new();
-    let lines: Vec<_> =
-        BufReader::new(file).lines().collect::<std::io::Result<_>>().map_err(Error::io("read", &path))?;
-    for (i, line) in lines.iter().enumerate() {
-        match serde_json::from_str(line) {
+    let mut lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).enumerate().peekable();
+    while let Some((i, line)) = lines.next() {
+        match serde_json::from_slice(line) {
             Ok(epoch) => epochs.push(epoch),
-            Err(_) if i + 1 == lines.len() => {}
+            Err(_) if lines.peek().is_none() => {}
             Err(error) => {
                 let remedy = "remove the line";
                 return Err(Error::file(path, format!("line {}", i + 1), error.to_string(), remedy));
@@ -228,9 +271,47 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
     Ok(epochs)
 }
 
+/// Refuses a path that a new run would harm: a file, a folder that holds anything but a run, and unless `force` is given
+/// a run. What a process leaves that was killed before it had made a run is nothing.
+fn check_free(path: &Path, force: bool) -> Result<()> {
+    let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the run folder", problem, remedy));
+    if !path.is_dir() {
+        return refuse("there is a file of this name", "give another name");
+    }
+    let mut entries = 0;
+    for entry in fs::read_dir(path).map_err(Error::io("read folder", path))? {
+        let name = entry.map_err(Error::io("read folder", path))?.file_name();
+        let empty =
+            name == "checkpoint" && fs::read_dir(path.join(&name)).is_ok_and(|mut inner| inner.next().is_none());
+        entries += u32::from(!(empty || name == LOCK || is_scratch(&name)));
+    }
+    if entries == 0 {
+        return Ok(());
+    }
+    // Other programs have a config.toml too.
+    match read_config(path) {
+        Err(_) => refuse("it exists and holds something that is no run", "give another name"),
+        Ok(_) if !force => {
+            refuse("a run is there already", "give another name, or --force to replace it, or use `syva resume`")
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Removes what killed processes left of files that they were writing. Only for who holds the lock.
+fn remove_scratch(path: &Path) {
+    for folder in [path.to_path_buf(), path.join("checkpoint")] {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| is_scratch(&entry.file_name())) {
+            // One that stays does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Locks a run folder for this process.
 fn lock(path: &Path) -> Result<File> {
-    let file_path = path.join(".lock");
+    let file_path = path.join(LOCK);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&file_path);
     let file = file.map_err(Error::io("write", &file_path))?;
     match file.try_lock() {

@@ -190,6 +190,10 @@ impl<'a> Trainer<'a> {
         task: &'a Task,
         training: Training,
     ) -> Result<Self> {
+        training.validate()?;
+        spec.validate()?;
+        // Before the weights are drawn: memory that runs out there ends the process.
+        reserve(spec, training.batch_size.min(task.train.samples()))?;
         let state = State::initial(spec, training.seed)?;
         let progress = Progress { confusion: Confusion::new(spec.classes()), ..Progress::default() };
         Self::resume(engine, device, spec, task, training, &state, progress)
@@ -206,6 +210,9 @@ impl<'a> Trainer<'a> {
         progress: Progress,
     ) -> Result<Self> {
         training.validate()?;
+        spec.validate()?;
+        check_progress(&training, task, state, &progress)?;
+        reserve(spec, training.batch_size.min(task.train.samples()))?;
         let mut session = engine.open(device, spec)?;
         session.load(Split::Train, &task.train)?;
         session.load(Split::Validation, &task.validation)?;
@@ -276,7 +283,9 @@ impl<'a> Trainer<'a> {
                 }
             }
             let epoch = self.finish_epoch()?;
-            if listener(&Event::Epoch(&epoch))? == Flow::Stop {
+            let flow = listener(&Event::Epoch(&epoch))?;
+            // Who asks to stop after the last epoch gets what was to come: a training that is done.
+            if flow == Flow::Stop && self.progress.epoch < self.training.epochs {
                 self.checkpoint(listener)?;
                 return Ok(Flow::Stop);
             }
@@ -299,7 +308,7 @@ impl<'a> Trainer<'a> {
         };
         let report = self.session.train(&span)?;
         if let Some(step) = report.first_non_finite {
-            return Err(self.non_finite(self.progress.epoch + 1, first + step + 1));
+            return Err(self.non_finite("the loss", self.progress.epoch + 1, first + step + 1));
         }
         // One after the other, so that where a span ends cannot change the sum's bits.
         self.progress.loss_sum = report.losses.iter().fold(self.progress.loss_sum, |sum, loss| sum + loss);
@@ -310,9 +319,10 @@ impl<'a> Trainer<'a> {
         Ok(seconds)
     }
 
-    fn non_finite(&self, epoch: u64, step: usize) -> Error {
+    fn non_finite(&self, what: &'static str, epoch: u64, step: usize) -> Error {
         let learning_rate = self.training.learning_rate;
-        Error::NonFinite { epoch, step: step as u64, learning_rate, suggestion: learning_rate / 10.0 }
+        let suggestion = (learning_rate / 10.0).min(0.1);
+        Error::NonFinite { what, epoch, step: step as u64, learning_rate, suggestion }
     }
 
     /// Evaluates, and turns the page to the next epoch.
@@ -320,7 +330,11 @@ impl<'a> Trainer<'a> {
         let clock = Clock::start();
         let evaluation = self.session.evaluate(Split::Validation)?;
         if !evaluation.loss.is_finite() {
-            return Err(self.non_finite(self.progress.epoch + 1, self.steps_per_epoch()));
+            return Err(self.non_finite("the loss", self.progress.epoch + 1, self.steps_per_epoch()));
+        }
+        let is_best = self.progress.best.is_none_or(|(_, loss)| evaluation.loss < loss);
+        if is_best {
+            self.best_state = Some(self.finite_state()?);
         }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
         let balanced = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.balanced_accuracy());
@@ -337,28 +351,77 @@ impl<'a> Trainer<'a> {
             train_seconds: progress.train_seconds,
             eval_seconds: clock.seconds(),
         };
-        let best = match progress.best {
-            Some((best, loss)) if loss <= evaluation.loss => (best, loss),
-            _ => {
-                self.best_state = Some(self.session.state()?);
-                (epoch.epoch, evaluation.loss)
-            }
-        };
         *progress = Progress {
             epoch: epoch.epoch,
             confusion: Confusion::new(self.spec.classes()),
-            best: Some(best),
+            best: if is_best { Some((epoch.epoch, evaluation.loss)) } else { progress.best },
             ..Progress::default()
         };
         Ok(epoch)
     }
 
     fn checkpoint(&mut self, listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<()> {
-        let state = self.session.state()?;
+        let state = self.finite_state()?;
         let best = self.best_state.take();
         listener(&Event::Checkpoint { state: &state, progress: &self.progress, best: best.as_ref() })?;
         Ok(())
     }
+
+    /// The weights, if they are worth keeping. The loss that tells of a step that went beyond the finite numbers is
+    /// that of the next step; a checkpoint between the two would replace the last good one with one that nobody can
+    /// load.
+    fn finite_state(&mut self) -> Result<State> {
+        let state = self.session.state()?;
+        if state.is_finite() {
+            return Ok(state);
+        }
+        let (epoch, step) = match self.progress.step_in_epoch {
+            0 => (self.progress.epoch, self.steps_per_epoch()),
+            step => (self.progress.epoch + 1, step),
+        };
+        Err(self.non_finite("a weight", epoch, step))
+    }
+}
+
+/// Checks that a training so far is one that this training, on this data, can have come to.
+fn check_progress(training: &Training, task: &Task, state: &State, progress: &Progress) -> Result<()> {
+    let steps = task.train.samples().div_ceil(training.batch_size);
+    let taken = progress.epoch.checked_mul(steps as u64).and_then(|sum| sum.checked_add(progress.step_in_epoch as u64));
+    if progress.step_in_epoch > steps || taken != Some(state.step) {
+        let problem = format!(
+            "weights after {} steps are not those of epoch {}, step {}, with {steps} steps an epoch",
+            state.step,
+            progress.epoch.saturating_add(1),
+            progress.step_in_epoch
+        );
+        return Err(Error::mismatch(problem, "go on with the batch size and the data that the training began with"));
+    }
+    let begun = progress.epoch + u64::from(progress.step_in_epoch > 0);
+    if training.epochs < begun {
+        let problem = format!("the training is in epoch {begun} already, beyond {}", training.epochs);
+        return Err(Error::setting("epochs", problem, format!("ask for {begun} or more")));
+    }
+    Ok(())
+}
+
+/// Asks for the memory that a training needs, all at once, and gives it back: an error now, where the system says no,
+/// instead of a process that ends in the middle. (A system that promises more than it has says yes.)
+fn reserve(spec: &Spec, batch: usize) -> Result<()> {
+    // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file.
+    const COPIES: u64 = 5;
+    let parameters = spec.parameters() as u64;
+    // Activations and their gradients.
+    let values =
+        spec.layers.iter().fold(spec.input.features as u64, |sum, layer| sum.saturating_add(layer.units as u64));
+    let work = values.saturating_mul(batch as u64).saturating_mul(2);
+    let bytes = parameters.saturating_mul(COPIES).saturating_add(work).saturating_mul(4);
+    let mut memory = Vec::<u8>::new();
+    if usize::try_from(bytes).is_ok_and(|bytes| memory.try_reserve_exact(bytes).is_ok()) {
+        return Ok(());
+    }
+    let gib = bytes as f64 / f64::from(1 << 30);
+    let problem = format!("{parameters} parameters in batches of {batch} need {gib:.1} GiB, more than can be had here");
+    Err(Error::setting("hidden", problem, "use fewer or narrower layers, or a smaller batch"))
 }
 
 /// The number of steps of the next span, given how long this one took.
