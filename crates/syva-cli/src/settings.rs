@@ -22,7 +22,7 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Widths of the hidden layers; or none [default: 256,128]
-    #[arg(long, value_name = "WIDTHS")]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
     pub hidden: Option<Hidden>,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity [default: sigmoid]
     #[arg(long, value_name = "NAME")]
@@ -41,19 +41,19 @@ pub struct Settings {
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f32>,
     /// Samples a step [default: 128]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch_size: Option<usize>,
     /// Passes over the training data [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<u64>,
     /// Seed of the initial weights and of the order of the samples [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
     /// Device: auto, cpu or reference [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads; the results do not depend on it [default: one a core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Folder of the run [default: the first free of runs/DATA-001, -002, …]
     #[arg(long, value_name = "DIR")]
@@ -64,12 +64,7 @@ impl Settings {
     /// These settings, and for what they leave open those of a TOML file.
     pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else { return Ok(self) };
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let file: Self = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            let remedy = "the names are those of the flags: `syva train --help` lists them";
-            Error::file(path, format!("line {line}"), error.message(), remedy)
-        })?;
+        let file = Self::from_file(path)?;
         Ok(Self {
             data: self.data.or(file.data),
             data_dir: self.data_dir.or(file.data_dir),
@@ -86,6 +81,27 @@ impl Settings {
             threads: self.threads.or(file.threads),
             out: self.out.or(file.out),
         })
+    }
+
+    /// The settings of a TOML file.
+    fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let file: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            let remedy = "write one `name = value` a line, with the names that `syva train --help` lists";
+            Error::file(path, format!("line {line}"), error.message(), remedy)
+        })?;
+        // What a flag says is checked where it is read; what the file says, here, where the file is known.
+        file.training().map_err(|error| match error {
+            Error::Setting { setting, problem, remedy } => Error::file(path, setting, problem, remedy),
+            other => other,
+        })?;
+        for (name, folder) in [("data-dir", &file.data_dir), ("out", &file.out)] {
+            if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+                return Err(Error::file(path, name, "an empty name is no folder", "name one, or leave the line out"));
+            }
+        }
+        Ok(file)
     }
 
     /// How to train: what is set, else the chapter's defaults.
@@ -109,7 +125,11 @@ impl Settings {
         spec.optimizer = self.optimizer.unwrap_or(Optimizer::Sgd);
         spec.head = self.head.unwrap_or(spec.head);
         spec.validate()?;
-        task.train.check(&spec)?;
+        // All else about the network is the task's own.
+        if let Err(Error::Mismatch { problem, .. }) = task.train.check(&spec) {
+            let remedy = "leave it out, or use logits or log-softmax for classes";
+            return Err(Error::setting("head", problem, remedy));
+        }
         Ok(spec)
     }
 }
@@ -120,9 +140,21 @@ fn from_str<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::R
     name.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Widths of hidden layers: `256,128` or `none` as a flag, an array in a file.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+/// Widths of hidden layers: `256,128` or `none`; in a file also an array.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Hidden(pub Vec<usize>);
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => text,
+            toml::Value::Array(widths) if widths.is_empty() => "none".into(),
+            toml::Value::Array(widths) => widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            other => other.to_string(),
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 impl FromStr for Hidden {
     type Err = Error;
