@@ -1,0 +1,83 @@
+//! `syva data` and where data comes from.
+
+mod common;
+
+use common::{Place, Ran};
+
+#[test]
+fn exported_digits_are_not_taken_for_mnist() {
+    let place = Place::new();
+    place.run("data export --data digits --out idx").succeeds();
+    assert_eq!(place.names("idx").len(), 4);
+    let says = ["idx/train-images-idx3-ubyte", "SHA-256", "ba891046e6505d7a", "download it again"];
+    for command in ["data info --data mnist --data-dir idx", "train --data-dir idx --out run"] {
+        place.run(command).fails(1, &says);
+        assert_eq!(place.names(""), ["idx"]);
+    }
+    let by_variable =
+        place.syva(["train", "--out", "other"]).env("SYVA_MNIST_DIR", place.path("idx")).output().unwrap();
+    Ran::new(by_variable).fails(1, &says);
+}
+
+#[test]
+fn export_replaces_no_file() {
+    let place = Place::new();
+    place.write("idx/t10k-labels-idx1-ubyte", "mine");
+    place.run("data export --data digits --out idx").fails(1, &["idx/t10k-labels-idx1-ubyte", "name another folder"]);
+    assert_eq!(place.names("idx"), ["t10k-labels-idx1-ubyte"]);
+    assert_eq!(place.read("idx/t10k-labels-idx1-ubyte"), "mine");
+    place.run("data export --data digits --out idx/t10k-labels-idx1-ubyte").fails(1, &["cannot create folder"]);
+}
+
+#[test]
+fn the_grid_is_a_picture_of_the_size_asked() {
+    let place = Place::new();
+    place.run("data grid --data digits --rows 3 --out grid.png").succeeds();
+    let png = std::fs::read(place.path("grid.png")).unwrap();
+    assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
+    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    // Ten digits of 3 · 28 pixels across with gaps of 8; under a heading of 34, three down.
+    assert_eq!((number(16), number(20)), (10 * (84 + 8) + 8, 34 + 3 * (84 + 8) + 8));
+    assert_eq!(&png[png.len() - 8..png.len() - 4], b"IEND");
+    for (rows, out, code, says) in [
+        ("0", "x.png", 2, "rows: 0 rows make no picture; give 1 to 200"),
+        ("201", "x.png", 2, "rows: 201 rows"),
+        ("-1", "x.png", 2, "--rows"),
+        ("1", "absent/x.png", 1, "absent/x.png"),
+        ("1", "home", 1, "home"),
+    ] {
+        std::fs::create_dir_all(place.path("home")).unwrap();
+        place.run(&format!("data grid --data digits --rows {rows} --out {out}")).fails(code, &[says]);
+        assert!(!place.path("x.png").exists());
+    }
+    assert_eq!(place.names(""), ["grid.png", "home"]);
+}
+
+#[test]
+fn a_named_folder_without_mnist_is_an_error_and_no_fallback() {
+    let place = Place::new();
+    for args in
+        ["train --data-dir absent --out run", "data info --data-dir absent", "data info --data mnist --data-dir absent"]
+    {
+        place.run(args).fails(2, &["--data-dir absent", "no such folder", "name the folder"]);
+    }
+    let by_variable = place.syva(["data", "info"]).env("SYVA_MNIST_DIR", "absent").output().unwrap();
+    Ran::new(by_variable).fails(2, &["SYVA_MNIST_DIR=absent"]);
+    assert!(place.names("").is_empty());
+}
+
+/// The real MNIST, where the environment names it, is found by the variable and by the flag.
+#[test]
+fn mnist_is_found_where_it_is_named() {
+    let Some(dir) = std::env::var_os("SYVA_MNIST_DIR").filter(|dir| !dir.is_empty()) else {
+        println!("skipped: SYVA_MNIST_DIR names no folder");
+        return;
+    };
+    let place = Place::new();
+    let by_variable = Ran::new(place.syva(["data", "info"]).env("SYVA_MNIST_DIR", &dir).output().unwrap()).succeeds();
+    let by_flag = place.syva(["data", "info", "--data-dir".as_ref()].map(std::ffi::OsStr::new)).arg(&dir).output();
+    let by_flag = Ran::new(by_flag.unwrap()).succeeds();
+    assert!(by_flag.stdout.starts_with("mnist  784 features"), "{}", by_flag.stdout);
+    assert_eq!(by_flag.stdout, by_variable.stdout);
+    assert_eq!(by_flag.stderr, "");
+}

@@ -1,0 +1,151 @@
+//! Settings that make no sense are refused with the setting's name and a remedy, before anything is written.
+
+mod common;
+
+use common::Place;
+
+#[test]
+fn flags_without_sense_are_refused_and_leave_nothing() {
+    let place = Place::new();
+    for (flags, says) in [
+        ("--hidden 0", "positive numbers with commas"),
+        ("--hidden 8,0", "positive numbers with commas"),
+        ("--hidden 8,,8", "positive numbers with commas"),
+        ("--batch-size 0", "batch-size: 0 samples make no batch; give 1 or more"),
+        ("--batch-size 18446744073709551616", "--batch-size"),
+        ("--lr nan", "lr: NaN is no step size; give a positive number"),
+        ("--lr inf", "lr: inf is no step size"),
+        ("--lr 0", "lr: 0 is no step size"),
+        ("--lr -1", "lr: -1 is no step size"),
+        ("--lr 1e-60", "lr: 0 is no step size"),
+        ("--lr fast", "--lr"),
+        ("--epochs 0", "epochs: 0 epochs train nothing; give 1 or more"),
+        ("--epochs -1", "--epochs"),
+        ("--seed 4294967296", "--seed"),
+        ("--activation swish", "use one of identity, relu, sigmoid, tanh"),
+        ("--head softmax", "use one of regression, binary, logits, log-softmax"),
+        ("--head regression", "head: the data has 10 classes"),
+        ("--init magic", "use one of pytorch, xavier-uniform"),
+        ("--init constant:nan", "use one of pytorch, xavier-uniform"),
+        ("--optimizer magic", "use one of sgd"),
+        ("--data cifar", "use auto, mnist or digits"),
+        ("--device abacus", "device: there is no device 'abacus' here; use auto, cpu"),
+        ("--device cpu:9", "device: there is no device 'cpu:9' here"),
+        ("--threads 0", "threads: 0 threads cannot work; give 1 to"),
+        ("--data-dir here", "data-dir: digits are drawn, not read; leave it out"),
+        ("--checkpoint-seconds -1", "--checkpoint-seconds"),
+        ("--hidden 100000,100000", "hidden: 10079600010 parameters are more than 2^31; use fewer or narrower"),
+        // The sum of the products is beyond 128 bits.
+        ("--hidden 18446744073709551615,18446744073709551615", "parameters are more than 2^31"),
+    ] {
+        let mut args = vec!["train", "--out", "run"];
+        if !flags.contains("--data ") {
+            args.extend(["--data", "digits"]);
+        }
+        args.extend(flags.split(' '));
+        common::Ran::new(place.syva(&args).output().unwrap()).fails(2, &[says]);
+        assert!(place.names("").is_empty(), "{flags} left {:?}", place.names(""));
+    }
+}
+
+#[test]
+fn the_extremes_that_make_sense_work() {
+    let place = Place::new();
+    let digest = |out: &str, batch: &str| {
+        let args = ["train", "--data", "digits", "--hidden", "none", "--epochs", "1", "--json"];
+        let run = place.syva(args.into_iter().chain(["--batch-size", batch, "--out", out])).output().unwrap();
+        common::Ran::new(run).succeeds().digest()
+    };
+    let whole = digest("whole", "60000");
+    assert_eq!(digest("large", "60001"), whole, "a batch larger than the data is all of it");
+    assert_eq!(digest("huge", "18446744073709551615"), whole);
+    // What was begun with such a number can be read back.
+    place.run("resume huge --epochs 2 --quiet").succeeds();
+    let narrow = "train --data digits --hidden 1,1,1,1,1,1,1,1,1,1 --epochs 1 --batch-size 8192 --quiet --out narrow";
+    place.run(narrow).succeeds();
+}
+
+#[cfg(unix)]
+#[test]
+fn epochs_without_end_do_not_overflow() {
+    let place = Place::new();
+    let ran = place.sh(
+        "\"$SYVA\" train --data digits --hidden none --batch-size 4096 --epochs 18446744073709551615 --out run & pid=$!
+         for i in $(seq 1000); do [ -e run/checkpoint/last.safetensors ] && break; sleep 0.02; done
+         kill $pid; wait $pid",
+    );
+    ran.fails(1, &["18446744073709551615 epochs", "syva resume run"]);
+}
+
+#[test]
+fn a_configuration_file_that_is_wrong_is_named_with_its_line() {
+    let place = Place::new();
+    for (text, says) in [
+        ("lr = 0.1\nepochs = \n", "bad.toml (line 2): "),
+        ("\n\nepoch = 3\n", "bad.toml (line 3): unknown field `epoch`"),
+        ("lr = 0.1\n\nepochs = \"x\"\n", "bad.toml (line 3): invalid type: string \"x\""),
+        ("[train]\nepochs = 1\n", "bad.toml (line 1): unknown field `train`"),
+        ("activation = \"swish\"\n", "bad.toml (line 1): unknown variant `swish`"),
+        ("lr = 1\ndata = \"cifar\"\n", "bad.toml (line 2): data: unknown name 'cifar'; use auto"),
+        ("hidden = [8, 0]\n", "bad.toml (line 1): hidden: '8,0' is no list of widths"),
+        ("hidden = 1.5\n", "bad.toml (line 1): hidden: '1.5' is no list of widths"),
+        ("batch-size = 0\n", "bad.toml (batch-size): 0 samples make no batch; give 1 or more"),
+        ("lr = nan\n", "bad.toml (lr): NaN is no step size"),
+        ("out = \"\"\n", "bad.toml (out): an empty name is no folder"),
+        ("data-dir = \"\"\n", "bad.toml (data-dir): an empty name is no folder"),
+    ] {
+        place.write("bad.toml", text);
+        place.run("train --config bad.toml --out run").fails(1, &[says]);
+    }
+    place.write("bad.toml", b"\xff\xfe");
+    place.run("train --config bad.toml --out run").fails(1, &["cannot read bad.toml"]);
+    place.run("train --config absent.toml --out run").fails(1, &["cannot read absent.toml"]);
+    assert_eq!(place.names(""), ["bad.toml"]);
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+    let place = Place::new();
+    place.write("s.toml", "data = \"digits\"\nhidden = [3]\nlr = 0.5\nepochs = 7\nbatch-size = 8192\nseed = 9\n");
+    place.run("train --config s.toml --epochs 1 --seed 4 --quiet --out run").succeeds();
+    let config = place.read("run/config.toml");
+    for line in ["epochs = 1\n", "seed = 4\n", "learning_rate = 0.5\n", "batch_size = 8192\n", "units = 3\n"] {
+        assert!(config.contains(line), "{line} in {config}");
+    }
+}
+
+#[test]
+fn a_file_may_name_widths_as_the_flag_does() {
+    let place = Place::new();
+    for (i, hidden) in ["\"none\"", "[]", "\"4,3\"", "[4, 3]"].iter().enumerate() {
+        place.write("s.toml", format!("data = \"digits\"\nhidden = {hidden}\nepochs = 1\nbatch-size = 8192\n"));
+        place.run(&format!("train --config s.toml --quiet --out run{i}")).succeeds();
+    }
+    assert_eq!(place.read("run0/config.toml"), place.read("run1/config.toml"));
+    assert_eq!(place.read("run2/config.toml"), place.read("run3/config.toml"));
+    assert!(place.read("run2/config.toml").contains("units = 4\n"));
+}
+
+#[test]
+fn summaries_of_absurd_sizes_are_numbers_or_errors() {
+    let place = Place::new();
+    place.run("summary --batch-size 18446744073709551615").succeeds();
+    place.run("summary --batch-size 0").fails(2, &["batch-size: 0 samples"]);
+    place.run("summary --inputs 0").fails(2, &["input: 0 features"]);
+    place.run("summary --outputs 0").fails(2, &["0 units"]);
+    place.run("summary --hidden 18446744073709551615,18446744073709551615").fails(2, &["more than 2^31"]);
+    place.run("summary --uniform 18446744073709551615 --neurons 10").fails(2, &["depth: ", "ask for fewer"]);
+    place.run("summary --uniform 1000000000 --neurons 10000000000").fails(2, &["depth: ", "ask for fewer"]);
+    place.run("summary --funnel 3 --parameters 2").fails(2, &["budget: ", "allow at least"]);
+    place.run("summary --neurons 10").fails(2, &["--uniform"]);
+}
+
+/// Where the system refuses memory, that is an error and no abort.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_network_beyond_the_memory_is_refused() {
+    let place = Place::new();
+    let ran = place.sh("ulimit -v 4000000; \"$SYVA\" train --data digits --hidden 20000,20000 --epochs 1 --out run");
+    ran.fails(2, &["hidden: 415920010 parameters in batches of 128 need", "use fewer or narrower layers"]);
+    assert!(place.names("").is_empty());
+}
