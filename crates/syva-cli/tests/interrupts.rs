@@ -1,0 +1,130 @@
+//! Signals, numbers that are not finite, and full disks: a training stops, says how to go on, and loses nothing.
+#![cfg(unix)]
+
+mod common;
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Place, Ran, SMALL, metrics, wait_for};
+
+/// A training without end in `run`, once it has gone through an epoch.
+fn endless(place: &Place) -> Child {
+    let args = ["train", "--epochs", "1000000", "--out", "run"];
+    let mut command = place.syva(args.into_iter().chain(SMALL));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the first epoch", || place.path("run/metrics.jsonl").exists());
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+fn ended(child: Child) -> Ran {
+    Ran::new(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
+    for name in ["INT", "TERM", "HUP"] {
+        let place = Place::new();
+        let child = endless(&place);
+        signal(&child, name);
+        ended(child).fails(1, &["stopped and saved; go on with `syva resume run`"]);
+        let done = metrics(&place.path("run")).len();
+        let saved = place.run("eval run --json").succeeds().json()[0]["steps"].as_u64().unwrap();
+        assert!(saved >= 15 * done as u64, "{saved} steps are saved after {done} epochs of 15");
+        let epochs = done + 1;
+        let resumed = place.run(&format!("resume run --json --epochs {epochs}")).succeeds().digest();
+        let whole = place.train(&format!("--json --epochs {epochs} --out whole")).succeeds().digest();
+        assert_eq!(resumed, whole, "{name}");
+        assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+    }
+}
+
+#[test]
+fn a_second_interrupt_stops_at_once() {
+    let place = Place::new();
+    // The reference takes many seconds for such a step.
+    let args = ["train", "--data", "digits", "--device", "reference", "--hidden", "512", "--batch-size", "60000"];
+    let mut command = place.syva(args.into_iter().chain(["--out", "run"]));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the first checkpoint", || place.path("run/checkpoint/last.safetensors").exists());
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(300));
+    let begin = Instant::now();
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(ran.code, Some(1));
+    assert!(!ran.stderr.contains("stopped and saved"), "the first was to be finished after the second: {}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let place = Place::new();
+    let script = format!(
+        "trap '' HUP; \"$SYVA\" train {} --epochs 1000000 --quiet --out run & pid=$!
+         lines() {{ cat run/metrics.jsonl 2>/dev/null | wc -l; }}
+         wait_for() {{ for i in $(seq 1000); do [ \"$(lines)\" -lt $1 ] || return 0; sleep 0.02; done; kill -9 $pid; }}
+         wait_for 1; kill -HUP $pid; wait_for $(($(lines) + 3)); kill -TERM $pid; wait $pid",
+        SMALL.join(" ")
+    );
+    place.sh(&script).fails(1, &["stopped and saved"]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state() {
+    let place = Place::new();
+    let run = "train --data digits --hidden 8 --activation relu --lr 1e30 --batch-size 4096 --epochs 2 --out run";
+    let says =
+        ["the loss is not finite at epoch 1, step ", "(learning rate 1e30)", "try a learning rate of 0.1 or less"];
+    place.run(run).fails(1, &says).fails(1, &["run/checkpoint", "`syva resume` would come to the same", "--force"]);
+    place.run("eval run").succeeds();
+    // It is as it says.
+    place.run("resume run").fails(1, &says);
+    place.run("eval run").succeeds();
+}
+
+/// A step can leave a finite loss and weights beyond all bounds; such a state is no checkpoint.
+#[test]
+fn a_weight_that_is_not_finite_does_not_replace_the_last_good_state() {
+    let place = Place::new();
+    let run = "train --data digits --hidden 8 --activation identity --init constant:1000 --lr 3e38 --batch-size 4096 \
+               --checkpoint-seconds 0 --epochs 2 --out run";
+    place.run(run).fails(1, &["a weight is not finite at epoch 1, step 1", "run/checkpoint"]);
+    place.run("eval run").succeeds();
+}
+
+/// Every file is limited to 16 KiB, less than a checkpoint: writing fails half-way, as on a full disk.
+#[test]
+fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
+    let place = Place::new();
+    let whole = place.train("--epochs 3 --json --out whole").succeeds().digest();
+    place.finished("run");
+    let last = place.path("run/checkpoint/last.safetensors");
+    let before = std::fs::read(&last).unwrap();
+    let full = place.sh("trap '' XFSZ; ulimit -f 32; \"$SYVA\" resume run --epochs 3");
+    let says = ["cannot write run/checkpoint/", "what was saved is whole", "go on with `syva resume run`"];
+    full.fails(1, &says);
+    assert_eq!(std::fs::read(&last).unwrap(), before);
+    let no_scratch = place.names("run/checkpoint").iter().all(|name| !name.ends_with(".part"));
+    assert!(no_scratch, "{:?}", place.names("run/checkpoint"));
+    place.run("eval run").succeeds();
+    assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
+    assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+}
+
+/// The same from the first byte on: the run can be begun again in its own folder.
+#[test]
+fn a_disk_that_is_full_from_the_beginning_leaves_a_run_that_can_go_on() {
+    let place = Place::new();
+    let whole = place.train("--epochs 1 --json --out whole").succeeds().digest();
+    let train = format!("trap '' XFSZ; ulimit -f 32; \"$SYVA\" train {} --epochs 1 --out run", SMALL.join(" "));
+    place.sh(&train).fails(1, &["cannot write run/checkpoint/last.safetensors", "go on with `syva resume run`"]);
+    assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
+}

@@ -1,0 +1,157 @@
+//! Going on with a run: refused where it would not come to the same bits, and whole after all that can happen before.
+
+mod common;
+
+use common::{Place, metrics, wait_for};
+
+#[test]
+fn a_resumed_run_is_the_run_that_was_never_stopped() {
+    let place = Place::new();
+    let whole = place.train("--epochs 3 --json --out whole").succeeds().digest();
+    place.finished("run");
+    place.run("resume run --epochs 2 --quiet").succeeds();
+    assert_eq!(place.run("resume run --epochs 3 --json").succeeds().digest(), whole);
+    assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+    // Done is done: the same again.
+    assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
+    assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+}
+
+#[test]
+fn a_changed_configuration_is_refused_and_named() {
+    let place = Place::new();
+    place.finished("run");
+    let good = place.read("run/config.toml");
+    let checkpoint = std::fs::read(place.path("run/checkpoint/last.safetensors")).unwrap();
+    let digest = good.lines().find(|line| line.starts_with("digest")).unwrap();
+    for (from, to, says) in [
+        (digest, "digest = \"00\"", "is not what the run began with (00…)"),
+        ("units = 10", "units = 11", "(metadata): its network 784-10 is not that of config.toml, 784-11"),
+        ("head = \"logits\"", "head = \"log-softmax\"", "they differ in more than the widths"),
+        ("seed = 1", "seed = 2", "seed 1, but config.toml says batch_size 4096, learning_rate 0.01, seed 2"),
+        ("learning_rate = 0.01", "learning_rate = 0.02", "learning_rate 0.02"),
+        ("batch_size = 4096", "batch_size = 4095", "batch_size 4095"),
+        ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): 0 samples make no batch"),
+        ("units = 10", "units = 0", "run/config.toml (hidden): layer 1 has 0 units"),
+        ("source = \"digits\"", "source = \"cifar\"", "run/config.toml (data.source)"),
+        ("seed = 1", "seed = \"one\"", "run/config.toml (line 8)"),
+        ("seed = 1", "speed = 1", "unknown field `speed`"),
+        ("[training]", "[training", "run/config.toml (line 4)"),
+    ] {
+        place.edit("run/config.toml", from, to);
+        let refused = place.run("resume run --epochs 2").fails(1, &[says]);
+        assert!(refused.stderr.contains("; "), "a remedy: {}", refused.stderr);
+        place.write("run/config.toml", &good);
+    }
+    assert_eq!(std::fs::read(place.path("run/checkpoint/last.safetensors")).unwrap(), checkpoint);
+    assert_eq!(metrics(&place.path("run")).len(), 1);
+    place.run("resume run --epochs 2 --quiet").succeeds();
+}
+
+#[test]
+fn what_is_no_run_cannot_be_resumed() {
+    let place = Place::new();
+    place.write("empty/notes", "");
+    place.write("file", "");
+    for name in ["empty", "file", "absent"] {
+        let says = format!("{name} (the run folder): there is no config.toml; name a folder that `syva train` made");
+        place.run(&format!("resume {name}")).fails(1, &[&says]);
+    }
+    assert_eq!(place.names("empty"), ["notes"]);
+}
+
+#[test]
+fn a_checkpoint_that_is_missing_or_damaged_is_named() {
+    let place = Place::new();
+    place.finished("run");
+    let path = place.path("run/checkpoint/last.safetensors");
+    let good = std::fs::read(&path).unwrap();
+    for (bytes, says) in [
+        (&good[..good.len() / 2], "last.safetensors (header): "),
+        (&[][..], "last.safetensors (header): "),
+        (&std::fs::read(place.path("run/model.safetensors")).unwrap(), "(metadata): it is a model without progress"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        place.run("resume run --epochs 2").fails(1, &[says]);
+    }
+    // A checkpoint whose parts contradict each other.
+    let text = String::from_utf8_lossy(&good[8..2000]).into_owned();
+    let at = 8 + text.find(r#"\"step_in_epoch\":0"#).unwrap() + r#"\"step_in_epoch\":"#.len();
+    let mut lying = good.clone();
+    lying[at] = b'9';
+    std::fs::write(&path, lying).unwrap();
+    place.run("resume run --epochs 2").fails(1, &["weights after 15 steps are not those of epoch 2, step 9"]);
+    std::fs::remove_file(&path).unwrap();
+    place
+        .run("resume run --epochs 2")
+        .fails(1, &["last.safetensors (the checkpoint): it is missing", "start a new run"]);
+    std::fs::write(&path, good).unwrap();
+    place.run("resume run --epochs 2 --quiet").succeeds();
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_at_the_beginning() {
+    let place = Place::new();
+    let whole = place.train("--epochs 1 --json --out whole").succeeds().digest();
+    std::fs::create_dir_all(place.path("run/checkpoint")).unwrap();
+    place.write("run/config.toml", place.read("whole/config.toml"));
+    assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
+    assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+}
+
+#[test]
+fn fewer_epochs_than_done_are_refused_and_lose_nothing() {
+    let place = Place::new();
+    place.train("--epochs 2 --quiet --out run").succeeds();
+    place.run("resume run --epochs 1").fails(2, &["epochs: the training is in epoch 2 already", "ask for 2 or more"]);
+    place.run("resume run --epochs 0").fails(2, &["epochs: 0 epochs"]);
+    assert_eq!(metrics(&place.path("run")).len(), 2);
+    assert!(place.read("run/config.toml").contains("epochs = 2\n"));
+}
+
+#[test]
+fn torn_and_repeated_metrics_are_put_right() {
+    let place = Place::new();
+    place.train("--epochs 3 --quiet --out whole").succeeds();
+    place.finished("run");
+    let first = place.read("run/metrics.jsonl");
+    let later = place.read("whole/metrics.jsonl").lines().nth(1).unwrap().to_string();
+    for tail in ["{\"epoch\":2,\"train_lo".to_string(), format!("{later}\n{{"), "\0\0\0".into(), later.clone()] {
+        place.write("run/metrics.jsonl", format!("{first}{tail}"));
+        place.run("resume run --quiet").succeeds();
+        assert_eq!(place.read("run/metrics.jsonl"), first, "after {tail:?}");
+    }
+    place.write("run/metrics.jsonl", [first.as_bytes(), b"\xff\xfe"].concat());
+    place.run("resume run --epochs 3 --quiet").succeeds();
+    assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+    place.write("run/metrics.jsonl", format!("nonsense\n{first}"));
+    place.run("resume run --epochs 4").fails(1, &["metrics.jsonl (line 1)", "remove the line"]);
+}
+
+#[test]
+fn scratch_files_of_killed_processes_are_removed() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("run/checkpoint/.syva-x1y2z3.part", "half a checkpoint");
+    place.write("run/.syva-a1b2c3.part", "half a model");
+    place.run("resume run --epochs 2 --quiet").succeeds();
+    assert_eq!(place.names("run/checkpoint"), ["best.safetensors", "last.safetensors"]);
+    assert!(!place.names("run").iter().any(|name| name.ends_with(".part")));
+}
+
+#[test]
+fn a_run_in_use_is_left_alone() {
+    let place = Place::new();
+    let args = ["train", "--epochs", "1000000", "--quiet", "--out", "run"];
+    let mut running = place.syva(args.into_iter().chain(common::SMALL)).spawn().unwrap();
+    wait_for("the first checkpoint", || place.path("run/checkpoint/last.safetensors").exists());
+    let says = ["run (the run folder): another syva is working in it", "wait for it"];
+    place.run("resume run --epochs 1").fails(1, &says);
+    place.train("--epochs 1 --out run --force").fails(1, &says);
+    assert!(running.try_wait().unwrap().is_none(), "the first goes on");
+    place.run("eval run").succeeds();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // The lock ends with the process that held it.
+    place.train("--epochs 1 --quiet --out run --force").succeeds();
+}
