@@ -178,9 +178,8 @@ struct Report {
 impl Report {
     fn new(args: ReportArgs, config: &RunConfig, steps_per_epoch: usize, first_epoch: u64) -> Self {
         let epochs = config.training.epochs;
-        let visible = !args.quiet && !args.json && std::io::stderr().is_terminal();
-        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(epochs.saturating_mul(steps_per_epoch as u64)), target);
+        let steps = epochs.saturating_mul(steps_per_epoch as u64);
+        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
         let template = "{prefix} {bar:24} {msg} | {per_sec} | {elapsed} < {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             let steps_per_second = |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
@@ -193,9 +192,13 @@ impl Report {
         Self { args, bar, epochs, first_epoch, begin: Instant::now(), last: None }
     }
 
+    /// Says what begins; from then on there is a bar, where there is a terminal.
     fn begin(&self, what: &str, begin: Instant) {
         if !self.args.quiet && !self.args.json {
             output::note(format_args!("{what}; ready in {:.2} s", begin.elapsed().as_secs_f64()));
+            if std::io::stderr().is_terminal() {
+                self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
         }
     }
 

@@ -67,17 +67,3 @@ fn a_named_folder_without_mnist_is_an_error_and_no_fallback() {
 }
 
 /// The real MNIST, where the environment names it, is found by the variable and by the flag.
-#[test]
-fn mnist_is_found_where_it_is_named() {
-    let Some(dir) = std::env::var_os("SYVA_MNIST_DIR").filter(|dir| !dir.is_empty()) else {
-        println!("skipped: SYVA_MNIST_DIR names no folder");
-        return;
-    };
-    let place = Place::new();
-    let by_variable = Ran::new(place.syva(["data", "info"]).env("SYVA_MNIST_DIR", &dir).output().unwrap()).succeeds();
-    let by_flag = place.syva(["data", "info", "--data-dir".as_ref()].map(std::ffi::OsStr::new)).arg(&dir).output();
-    let by_flag = Ran::new(by_flag.unwrap()).succeeds();
-    assert!(by_flag.stdout.starts_with("mnist  784 features"), "{}", by_flag.stdout);
-    assert_eq!(by_flag.stdout, by_variable.stdout);
-    assert_eq!(by_flag.stderr, "");
-}

@@ -1,7 +1,6 @@
 //! Runs the built program in a temporary folder, with nothing of the user's around it.
 
-// Each test binary uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -141,7 +140,7 @@ impl Ran {
 pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what} did not come");
+        assert!(begin.elapsed() < Duration::from_mins(1), "{what} did not come");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
