@@ -15,15 +15,13 @@ use syva_core::{Activation, Head, Matrix, Spec, State};
 
 use crate::buffer::{Buffer, PAD, Shared};
 use crate::kernels::{Finish, Kernels, Product, SparseProduct};
-use crate::sparse::{InputKernel, SparseColumns, SparseRows};
+use crate::sparse::{InputKernel, PIECES, SparseColumns, SparseRows, piece};
 use crate::team::Team;
 
 /// Rows and columns of a tile: small enough for two threads to share the smallest layer of the chapter's network,
 /// large enough that its 16 to 64 KiB of operands are read many times from the L1 or L2 cache.
 const TILE_ROWS: usize = 32;
 const TILE_COLUMNS: usize = 64;
-/// Ranges of features whose non-zeros are listed, and whose weights are updated, apart.
-const PIECES: usize = 16;
 /// Samples, and units, of a tile of the sparse first layer: a list is walked once for all its units.
 const SPARSE_ROWS: usize = 8;
 const SPARSE_COLUMNS: usize = 256;
@@ -202,12 +200,6 @@ struct Grid {
     tile_columns: usize,
 }
 
-/// First feature and number of features of a piece.
-fn piece(piece: usize, features: usize) -> (usize, usize) {
-    let bound = |piece: usize| piece * features / PIECES;
-    (bound(piece), bound(piece + 1) - bound(piece))
-}
-
 struct Tile {
     row: usize,
     rows: usize,
@@ -275,7 +267,7 @@ impl Runner {
                 let (first, count) = piece(task, features);
                 // SAFETY: the piece belongs to this task alone.
                 let columns = unsafe { &mut columns.part(task, 1)[0] };
-                columns.collect(first, count, (0..rows).map(|b| sparse.row(batch.sample(b))));
+                columns.collect(first, count, (0..rows).map(|b| sparse.part(batch.sample(b), task)));
             }
             None if task < input_tasks => {
                 for b in task * TILE_ROWS..rows.min((task + 1) * TILE_ROWS) {
