@@ -348,8 +348,8 @@ impl ReferenceSession {
     }
 }
 
-/// The data of a split, or the error that says it was never loaded. For engines.
-pub fn loaded(data: Option<&Dataset>) -> Result<&Dataset> {
+/// The data of a split, in an engine's own form, or the error that says it was never loaded. For engines.
+pub fn loaded<T>(data: Option<&T>) -> Result<&T> {
     data.ok_or_else(|| Error::mismatch("the session has no such data", "call load first"))
 }
 

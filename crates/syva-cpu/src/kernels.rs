@@ -14,8 +14,9 @@
 //! input gradient    a = d  [batch, units]     b = W  [units, fan_in]   init = 0      finish = store
 //! ```
 //!
-//! where `a` is read one value at a time, by two strides (a transpose costs nothing), and `b` a vector at a time. The
-//! bodies are written once, generic over the trait `Vector`, and compiled for each instruction set; [`Kernels`] holds the
+//! where `a` is read one value at a time, by two strides (a transpose costs nothing), and `b` a vector at a time. Where
+//! most of `a` is zero, as the first layer's inputs often are, a [`SparseProduct`] computes one row of outputs from the
+//! list of what is not. The bodies are written once, generic over the trait `Vector`, and compiled for each instruction set; [`Kernels`] holds the
 //! pointers to one of them.
 
 use syva_core::Activation;
@@ -24,6 +25,7 @@ use syva_core::reference::{activate, derive};
 
 use crate::buffer::{PAD, Shared};
 use crate::isa::Isa;
+use crate::sparse::Entry;
 use crate::vector::{Portable, Vector};
 
 /// A block of a matrix product; see the module's header.
@@ -94,10 +96,47 @@ impl Product<'_> {
     }
 }
 
+/// One row of a product whose `a` is a list of its non-zeros: `c[j] = finish(init[j] + Σ entry.value · b[entry.index, j])`,
+/// summed in the order of the list.
+#[derive(Clone, Copy)]
+pub struct SparseProduct<'a> {
+    /// Outputs across, a multiple of 16.
+    pub columns: usize,
+    /// The non-zeros.
+    pub a: &'a [Entry],
+    /// `b[p, j]` is at `p · b_stride + j`.
+    pub b: &'a [f32],
+    /// See `b`.
+    pub b_stride: usize,
+    /// What each column's sum starts at; zeros if none.
+    pub init: Option<&'a [f32]>,
+    /// `c[j]` is at `c_at + j`.
+    pub c: Shared<'a, f32>,
+    /// See `c`.
+    pub c_at: usize,
+    /// What is done with the sums.
+    pub finish: Finish<'a>,
+}
+
+impl SparseProduct<'_> {
+    /// Panics unless every access is inside the slices. Kernels rely on it.
+    fn check(&self) {
+        assert!(self.columns.is_multiple_of(PAD) && self.columns <= self.b.len(), "columns are padded");
+        let rows = (self.b.len() - self.columns) / self.b_stride + 1;
+        assert!(self.a.iter().all(|entry| (entry.index as usize) < rows), "b is large enough");
+        assert!(self.c_at + self.columns <= self.c.len(), "c is large enough");
+        assert!(self.init.is_none_or(|init| init.len() >= self.columns), "one init a column");
+        if let Finish::Descend { fold: Some((shift, bias_gradient)), .. } = self.finish {
+            assert!(!shift.is_empty() && bias_gradient.len() >= self.columns, "fold is large enough");
+        }
+    }
+}
+
 /// The kernels of one instruction set.
 #[derive(Clone, Copy)]
 pub struct Kernels {
     product: unsafe fn(&Product<'_>),
+    sparse_product: unsafe fn(&SparseProduct<'_>),
     activate: unsafe fn(Activation, &mut [f32]),
     derive: unsafe fn(Activation, &[f32], &mut [f32]),
     scale_bytes: unsafe fn(&[u8], &[f32], &mut [f32]),
@@ -124,6 +163,16 @@ impl Kernels {
         product.check();
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
         unsafe { (self.product)(product) }
+    }
+
+    /// Computes the row.
+    ///
+    /// # Safety
+    /// No other thread may touch the row of `c` meanwhile, and `c` may overlap none of the other slices.
+    pub unsafe fn sparse_product(&self, product: &SparseProduct<'_>) {
+        product.check();
+        // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
+        unsafe { (self.sparse_product)(product) }
     }
 
     /// `z = a(z)`, element by element.
@@ -225,23 +274,85 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize>(product: &Prod
         }
         for (r, row) in c.into_iter().enumerate() {
             let to = product.c.as_mut_ptr().add(product.c_at + (i + r) * product.c_stride + j);
-            for (n, sum) in row.into_iter().enumerate() {
-                let to = to.add(n * V::LANES);
-                match product.finish {
-                    Finish::Store => sum.store(to),
-                    Finish::StorePositiveZero => sum.add(V::splat(0.0)).store(to),
-                    Finish::Descend { learning_rate, fold } => {
-                        let gradient = match fold {
-                            None => sum,
-                            Some((shift, bias_gradient)) => V::splat(shift[i + r])
-                                .fma(V::load(bias_gradient.as_ptr().add(j + n * V::LANES)), sum)
-                                .add(V::splat(0.0)),
-                        };
-                        V::splat(-learning_rate).fma(gradient, V::load(to)).store(to);
-                    }
+            finish(&product.finish, row, i + r, j, to);
+        }
+    }
+}
+
+/// The epilogue for `ACROSS` vectors of sums in row `i` of the block, from column `j`, whose outputs are at `to`.
+///
+/// # Safety
+/// As for [`product`], and the outputs are inside the block.
+#[inline(always)]
+unsafe fn finish<V: Vector, const ACROSS: usize>(
+    finish: &Finish<'_>,
+    sums: [V; ACROSS],
+    i: usize,
+    j: usize,
+    to: *mut f32,
+) {
+    for (n, sum) in sums.into_iter().enumerate() {
+        // SAFETY: row i and columns j + n · LANES … are inside the block, so inside `fold` and c by `check`.
+        unsafe {
+            let to = to.add(n * V::LANES);
+            match *finish {
+                Finish::Store => sum.store(to),
+                Finish::StorePositiveZero => sum.add(V::splat(0.0)).store(to),
+                Finish::Descend { learning_rate, fold } => {
+                    let gradient = match fold {
+                        None => sum,
+                        Some((shift, bias_gradient)) => V::splat(shift[i])
+                            .fma(V::load(bias_gradient.as_ptr().add(j + n * V::LANES)), sum)
+                            .add(V::splat(0.0)),
+                    };
+                    V::splat(-learning_rate).fma(gradient, V::load(to)).store(to);
                 }
             }
         }
+    }
+}
+
+/// # Safety
+/// The processor has V's instruction set and this is compiled for it; `product.check()` holds; `c` is unaliased.
+#[inline(always)]
+unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
+    let mut j = 0;
+    while j < product.columns {
+        let left = ((product.columns - j) / V::LANES).min(V::ALONG);
+        // SAFETY: each strip has no more vectors than are left.
+        unsafe {
+            match left {
+                16.. => (sparse_strip::<V, 16>(product, j), j += 16 * V::LANES).0,
+                8..=15 => (sparse_strip::<V, 8>(product, j), j += 8 * V::LANES).0,
+                4..=7 => (sparse_strip::<V, 4>(product, j), j += 4 * V::LANES).0,
+                2..=3 => (sparse_strip::<V, 2>(product, j), j += 2 * V::LANES).0,
+                _ => (sparse_strip::<V, 1>(product, j), j += V::LANES).0,
+            }
+        }
+    }
+}
+
+/// `ALONG` vectors of columns from `j` on.
+///
+/// # Safety
+/// As for [`sparse_product`], and the columns are inside the row.
+#[inline(always)]
+unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, j: usize) {
+    // SAFETY: (whole body) `check` has found every entry's row of b, the init and c long enough for all columns.
+    unsafe {
+        let mut c = [V::splat(0.0); ALONG];
+        if let Some(init) = product.init {
+            c = std::array::from_fn(|n| V::load(init.as_ptr().add(j + n * V::LANES)));
+        }
+        let b = product.b.as_ptr().wrapping_add(j);
+        for entry in product.a {
+            let value = V::splat(entry.value);
+            let b = b.add(entry.index as usize * product.b_stride);
+            for (n, sum) in c.iter_mut().enumerate() {
+                *sum = value.fma(V::load(b.add(n * V::LANES)), *sum);
+            }
+        }
+        finish(&product.finish, c, 0, j, product.c.as_mut_ptr().add(product.c_at + j));
     }
 }
 
@@ -280,12 +391,17 @@ macro_rules! compile {
         mod $module {
             use super::*;
 
-            pub(super) const KERNELS: Kernels = Kernels { product, activate, derive, scale_bytes, scale };
+            pub(super) const KERNELS: Kernels = Kernels { product, sparse_product, activate, derive, scale_bytes, scale };
 
             $(#[target_feature(enable = $features)])?
             unsafe fn product(product: &Product<'_>) {
                 // SAFETY: compiled for V's instruction set by the attribute; the rest is the caller's promise.
                 unsafe { super::product::<$vector>(product) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn sparse_product(product: &SparseProduct<'_>) {
+                // SAFETY: as above.
+                unsafe { super::sparse_product::<$vector>(product) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn activate(activation: Activation, z: &mut [f32]) {

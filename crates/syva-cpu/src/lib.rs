@@ -9,6 +9,7 @@ mod buffer;
 pub mod isa;
 pub mod kernels;
 mod session;
+pub mod sparse;
 mod step;
 pub mod team;
 mod vector;
@@ -16,6 +17,7 @@ mod vector;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
 
 use crate::isa::Isa;
+use crate::sparse::InputKernel;
 
 /// The engine `cpu`.
 ///
@@ -35,13 +37,15 @@ use crate::isa::Isa;
 pub struct CpuEngine {
     isa: Isa,
     threads: usize,
+    inputs: InputKernel,
 }
 
 impl CpuEngine {
-    /// The widest instruction set of this processor (or the one that `SYVA_ISA` forces), one thread a core.
+    /// The widest instruction set of this processor (or the one that `SYVA_ISA` forces), one thread a core, dense or
+    /// sparse inputs by their density (or as `SYVA_KERNEL` forces).
     pub fn new() -> Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { isa: Isa::detect()?, threads })
+        Ok(Self { isa: Isa::detect()?, threads, inputs: InputKernel::detect()? })
     }
 
     /// As many threads as asked; the results do not depend on it.
@@ -56,6 +60,12 @@ impl CpuEngine {
     /// A narrower instruction set, for tests; the results do not depend on it.
     pub fn with_isa(self, isa: Isa) -> Result<Self> {
         Ok(Self { isa: isa.available()?, ..self })
+    }
+
+    /// Another way of reading inputs, for tests; the results do not depend on it.
+    #[must_use]
+    pub fn with_inputs(self, inputs: InputKernel) -> Self {
+        Self { inputs, ..self }
     }
 
     /// Threads that will work.
@@ -86,6 +96,6 @@ impl Engine for CpuEngine {
         if device.index != 0 {
             return Err(Error::Unsupported { what: format!("device {device}"), remedy: "use cpu".into() });
         }
-        Ok(Box::new(session::CpuSession::new(spec, self.isa, self.threads)?))
+        Ok(Box::new(session::CpuSession::new(spec, self.isa, self.threads, self.inputs)?))
     }
 }

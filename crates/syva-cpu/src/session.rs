@@ -6,7 +6,8 @@ use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, S
 
 use crate::isa::Isa;
 use crate::kernels::Kernels;
-use crate::step::{Batch, Runner, Weights, Workspace};
+use crate::sparse::InputKernel;
+use crate::step::{Batch, Loaded, Runner, Weights, Workspace};
 use crate::team::Team;
 
 /// Samples that pass through the network together where nothing is trained.
@@ -14,9 +15,10 @@ const EVALUATION_BATCH: usize = 512;
 
 pub(crate) struct CpuSession {
     runner: Runner,
+    inputs: InputKernel,
     weights: Option<Weights>,
-    train: Option<Dataset>,
-    validation: Option<Dataset>,
+    train: Option<Loaded>,
+    validation: Option<Loaded>,
     /// For training, as large as the largest batch so far.
     work: Option<Workspace>,
     /// For evaluation and prediction.
@@ -24,10 +26,11 @@ pub(crate) struct CpuSession {
 }
 
 impl CpuSession {
-    pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize) -> Result<Self> {
+    pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
         spec.validate()?;
         Ok(Self {
             runner: Runner { spec: spec.clone(), kernels: Kernels::new(isa)?, team: Team::new(threads) },
+            inputs,
             weights: None,
             train: None,
             validation: None,
@@ -44,9 +47,10 @@ impl CpuSession {
 impl Session for CpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.runner.spec)?;
+        let data = Some(Loaded::new(data, &self.runner.spec, self.inputs));
         match split {
-            Split::Train => self.train = Some(data.clone()),
-            Split::Validation => self.validation = Some(data.clone()),
+            Split::Train => self.train = data,
+            Split::Validation => self.validation = data,
         }
         Ok(())
     }
@@ -65,7 +69,7 @@ impl Session for CpuSession {
         let Self { runner, weights, train, work, .. } = self;
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
-        span.check(data.samples(), weights.step)?;
+        span.check(data.data.samples(), weights.step)?;
         let capacity = span.batch_size.min(span.order.len());
         let work = match work {
             Some(work) if work.capacity >= capacity => work,
@@ -74,17 +78,17 @@ impl Session for CpuSession {
         let mut report = Report { confusion: Confusion::new(runner.spec.classes()), ..Report::default() };
         for (step, (samples, learning_rate)) in span.batches().enumerate() {
             let batch = Batch::Samples(data, samples);
-            runner.forward(weights, work, batch);
-            runner.judge(weights, work, batch, data.targets(), true);
+            runner.forward(weights, work, batch, true);
+            runner.judge(weights, work, batch, data.data.targets(), true);
             let loss = mean(&work.losses[..samples.len()]);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
-            runner.backward(weights, work, samples.len(), learning_rate);
+            runner.backward(weights, work, batch, learning_rate);
             report.losses.push(loss);
             if runner.spec.classes() > 0 {
-                let hits = report.confusion.tally(data.targets(), work.predictions(batch));
+                let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
                 report.hits.push(hits);
             }
         }
@@ -98,7 +102,7 @@ impl Session for CpuSession {
             Split::Validation => loaded(validation.as_ref())?,
         };
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
-        let samples = data.samples();
+        let samples = data.data.samples();
         if work.capacity < EVALUATION_BATCH.min(samples) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false);
         }
@@ -106,10 +110,10 @@ impl Session for CpuSession {
         let mut sum = 0.0;
         for first in (0..samples).step_by(work.capacity) {
             let batch = Batch::Range(data, first, work.capacity.min(samples - first));
-            runner.forward(weights, work, batch);
-            runner.judge(weights, work, batch, data.targets(), false);
+            runner.forward(weights, work, batch, false);
+            runner.judge(weights, work, batch, data.data.targets(), false);
             sum = work.losses[..batch.len()].iter().fold(sum, |sum, &loss| sum + f64::from(loss));
-            confusion.tally(data.targets(), work.predictions(batch));
+            confusion.tally(data.data.targets(), work.predictions(batch));
         }
         Ok(Evaluation { loss: sum / samples as f64, confusion })
     }
@@ -124,7 +128,7 @@ impl Session for CpuSession {
         }
         for first in (0..rows).step_by(work.capacity) {
             let batch = Batch::Rows(inputs, first, work.capacity.min(rows - first));
-            runner.forward(weights, work, batch);
+            runner.forward(weights, work, batch, false);
             for b in 0..batch.len() {
                 let to = outputs.row_mut(first + b);
                 to.copy_from_slice(work.outputs(b));

@@ -14,13 +14,17 @@ use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::{Activation, Head, Matrix, Spec, State};
 
 use crate::buffer::{Buffer, PAD, Shared};
-use crate::kernels::{Finish, Kernels, Product};
+use crate::kernels::{Finish, Kernels, Product, SparseProduct};
+use crate::sparse::{InputKernel, PIECES, SparseColumns, SparseRows, piece};
 use crate::team::Team;
 
 /// Rows and columns of a tile: small enough for two threads to share the smallest layer of the chapter's network,
 /// large enough that its 16 to 64 KiB of operands are read many times from the L1 or L2 cache.
 const TILE_ROWS: usize = 32;
 const TILE_COLUMNS: usize = 64;
+/// Samples, and units, of a tile of the sparse first layer: a list is walked once for all its units.
+const SPARSE_ROWS: usize = 8;
+const SPARSE_COLUMNS: usize = 256;
 
 /// The weights as the kernels want them.
 pub(crate) struct Weights {
@@ -84,8 +88,10 @@ impl Weights {
 /// What a batch passes through, for up to `capacity` samples.
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
-    /// s, `[batch, features]`.
+    /// s, `[batch, features]`; or, where the data is sparse,
     scaled: Buffer,
+    /// its non-zeros by feature, in [`PIECES`] ranges of features.
+    columns: Vec<SparseColumns>,
     /// What the sums of the first layer start at, `[1, units]`.
     start: Buffer,
     /// Activations of each layer, `[batch, units]`; the last holds the outputs z.
@@ -104,6 +110,7 @@ impl Workspace {
         Self {
             capacity,
             scaled: Buffer::new(capacity, spec.input.features),
+            columns: (0..PIECES).map(|_| SparseColumns::default()).collect(),
             start: Buffer::new(1, spec.layers[0].units),
             h: buffers(capacity),
             d: buffers(if training { capacity } else { 0 }),
@@ -123,18 +130,31 @@ impl Workspace {
     }
 }
 
+/// A data set as the engine keeps it: shared, with the lists of its non-zeros where they pay.
+pub(crate) struct Loaded {
+    pub(crate) data: Dataset,
+    sparse: Option<SparseRows>,
+}
+
+impl Loaded {
+    pub(crate) fn new(data: &Dataset, spec: &Spec, kernel: InputKernel) -> Self {
+        let scale: Vec<f32> = (0..data.features()).map(|k| spec.input.normalization.of(k).0).collect();
+        Self { data: data.clone(), sparse: SparseRows::choose(data, &scale, kernel) }
+    }
+}
+
 /// Raw inputs of a batch.
 #[derive(Clone, Copy)]
 pub(crate) enum Batch<'a> {
     /// Samples of a data set.
-    Samples(&'a Dataset, &'a [u32]),
+    Samples(&'a Loaded, &'a [u32]),
     /// Consecutive samples of a data set: first, count.
-    Range(&'a Dataset, usize, usize),
+    Range(&'a Loaded, usize, usize),
     /// Rows of a matrix: first, count.
     Rows(&'a Matrix, usize, usize),
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Samples(_, samples) => samples.len(),
@@ -150,11 +170,19 @@ impl Batch<'_> {
         }
     }
 
+    /// The lists of the non-zeros of its data set, if there are any.
+    fn sparse(&self) -> Option<&'a SparseRows> {
+        match self {
+            Self::Samples(loaded, _) | Self::Range(loaded, ..) => loaded.sparse.as_ref(),
+            Self::Rows(..) => None,
+        }
+    }
+
     /// `s = scale · x` of the b-th sample.
     fn scaled(&self, kernels: &Kernels, b: usize, scale: &[f32], s: &mut [f32]) {
         let at = self.sample(b) * scale.len()..(self.sample(b) + 1) * scale.len();
         match self {
-            Self::Samples(data, _) | Self::Range(data, ..) => match data.inputs() {
+            Self::Samples(loaded, _) | Self::Range(loaded, ..) => match loaded.data.inputs() {
                 Inputs::U8(x) => kernels.scale_bytes(&x[at], scale, s),
                 Inputs::F32(x) => kernels.scale(&x[at], scale, s),
             },
@@ -169,6 +197,7 @@ struct Grid {
     rows: usize,
     columns: usize,
     tile_rows: usize,
+    tile_columns: usize,
 }
 
 struct Tile {
@@ -180,11 +209,11 @@ struct Tile {
 
 impl Grid {
     fn new(rows: usize, columns: usize, tile_rows: usize) -> Self {
-        Self { rows, columns: columns.next_multiple_of(PAD), tile_rows }
+        Self { rows, columns: columns.next_multiple_of(PAD), tile_rows, tile_columns: TILE_COLUMNS }
     }
 
     fn across(&self) -> usize {
-        self.columns.div_ceil(TILE_COLUMNS)
+        self.columns.div_ceil(self.tile_columns)
     }
 
     fn len(&self) -> usize {
@@ -192,9 +221,9 @@ impl Grid {
     }
 
     fn tile(&self, task: usize) -> Tile {
-        let (row, column) = (task / self.across() * self.tile_rows, task % self.across() * TILE_COLUMNS);
+        let (row, column) = (task / self.across() * self.tile_rows, task % self.across() * self.tile_columns);
         let rows = self.tile_rows.min(self.rows - row);
-        Tile { row, rows, column, columns: TILE_COLUMNS.min(self.columns - column) }
+        Tile { row, rows, column, columns: self.tile_columns.min(self.columns - column) }
     }
 }
 
@@ -207,47 +236,98 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// Outputs of the batch: gather, then forward layer by layer.
-    pub(crate) fn forward(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>) {
-        self.gather(weights, work, batch);
-        for l in 0..self.spec.layers.len() {
+    /// With `training`, also what [`Self::backward`] needs of the inputs.
+    pub(crate) fn forward(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
+        self.gather(weights, work, batch, training);
+        match batch.sparse() {
+            Some(sparse) => self.forward_sparse(weights, work, batch, sparse),
+            None => self.forward_layer(weights, work, 0, batch.len()),
+        }
+        for l in 1..self.spec.layers.len() {
             self.forward_layer(weights, work, l, batch.len());
         }
     }
 
-    /// `s = scale·x` row by row, and what the first layer's sums start at: the bias plus `Σ_k shift_k·w[j,k]`.
-    fn gather(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>) {
+    /// What the first layer's sums start at, the bias plus `Σ_k shift_k·w[j,k]`; and its inputs: `s = scale·x` row by
+    /// row, or for training on sparse data the lists of the batch's non-zeros by feature.
+    fn gather(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
         let kernels = self.kernels;
         let (rows, stride) = (batch.len(), work.scaled.stride);
-        let row_tasks = rows.div_ceil(TILE_ROWS);
+        let features = weights.scale.len();
         let w = &weights.transposed[0];
-        let (scaled, start) = (work.scaled.shared(), work.start.shared());
-        self.team.run(row_tasks + w.stride.div_ceil(TILE_COLUMNS), &|task| {
-            if task < row_tasks {
+        let start_tasks = w.stride.div_ceil(TILE_COLUMNS);
+        let (scaled, start, columns) = (work.scaled.shared(), work.start.shared(), Shared::new(&mut work.columns));
+        let input_tasks = match batch.sparse() {
+            None => rows.div_ceil(TILE_ROWS),
+            Some(_) if training => PIECES,
+            Some(_) => 0,
+        };
+        self.team.run(input_tasks + start_tasks, &|task| match batch.sparse() {
+            Some(sparse) if task < input_tasks => {
+                let (first, count) = piece(task, features);
+                // SAFETY: the piece belongs to this task alone.
+                let columns = unsafe { &mut columns.part(task, 1)[0] };
+                columns.collect(first, count, (0..rows).map(|b| sparse.part(batch.sample(b), task)));
+            }
+            None if task < input_tasks => {
                 for b in task * TILE_ROWS..rows.min((task + 1) * TILE_ROWS) {
                     // SAFETY: row b belongs to this task alone.
-                    let s = unsafe { scaled.part(b * stride, weights.scale.len()) };
+                    let s = unsafe { scaled.part(b * stride, features) };
                     batch.scaled(&kernels, b, &weights.scale, s);
                 }
-                return;
             }
-            let j = (task - row_tasks) * TILE_COLUMNS;
-            let product = Product {
-                rows: 1,
-                columns: TILE_COLUMNS.min(w.stride - j),
-                depth: w.rows,
-                a: &weights.shift,
-                a_row: 0,
-                a_depth: 1,
-                b: &w.as_slice()[j..],
-                b_stride: w.stride,
-                init: Some(&weights.bias[0].as_slice()[j..]),
-                c: start,
-                c_at: j,
-                c_stride: 0,
-                finish: Finish::Store,
-            };
-            // SAFETY: these columns of `start` belong to this task alone.
-            unsafe { kernels.product(&product) };
+            _ => {
+                let j = (task - input_tasks) * TILE_COLUMNS;
+                let product = Product {
+                    rows: 1,
+                    columns: TILE_COLUMNS.min(w.stride - j),
+                    depth: w.rows,
+                    a: &weights.shift,
+                    a_row: 0,
+                    a_depth: 1,
+                    b: &w.as_slice()[j..],
+                    b_stride: w.stride,
+                    init: Some(&weights.bias[0].as_slice()[j..]),
+                    c: start,
+                    c_at: j,
+                    c_stride: 0,
+                    finish: Finish::Store,
+                };
+                // SAFETY: these columns of `start` belong to this task alone.
+                unsafe { kernels.product(&product) };
+            }
+        });
+    }
+
+    /// The first layer on lists of non-zeros: a list is walked once for a whole row of outputs.
+    fn forward_sparse(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, sparse: &SparseRows) {
+        let kernels = self.kernels;
+        let activation = self.spec.layers[0].activation;
+        let w = &weights.transposed[0];
+        let start = &work.start;
+        let h_stride = work.h[0].stride;
+        let h = work.h[0].shared();
+        let grid = Grid { rows: batch.len(), columns: w.stride, tile_rows: SPARSE_ROWS, tile_columns: SPARSE_COLUMNS };
+        self.team.run(grid.len(), &|task| {
+            let tile = grid.tile(task);
+            for b in tile.row..tile.row + tile.rows {
+                let product = SparseProduct {
+                    columns: tile.columns,
+                    a: sparse.row(batch.sample(b)),
+                    b: &w.as_slice()[tile.column..],
+                    b_stride: w.stride,
+                    init: Some(&start.as_slice()[tile.column..]),
+                    c: h,
+                    c_at: b * h_stride + tile.column,
+                    finish: Finish::StorePositiveZero,
+                };
+                // SAFETY: the tile belongs to this task alone; h is read only after the kernel is done with it.
+                let h = unsafe {
+                    kernels.sparse_product(&product);
+                    h.part(b * h_stride + tile.column, tile.columns)
+                };
+                kernels.activate(activation, h);
+            }
         });
     }
 
@@ -328,9 +408,15 @@ impl Runner {
     }
 
     /// From d of the outputs: all input gradients and all updates, in one pass from the last layer to the first.
-    pub(crate) fn backward(&mut self, weights: &mut Weights, work: &mut Workspace, rows: usize, learning_rate: f32) {
+    pub(crate) fn backward(
+        &mut self,
+        weights: &mut Weights,
+        work: &mut Workspace,
+        batch: Batch<'_>,
+        learning_rate: f32,
+    ) {
         for l in (0..self.spec.layers.len()).rev() {
-            self.backward_layer(weights, work, l, rows, learning_rate);
+            self.backward_layer(weights, work, l, batch, learning_rate);
         }
         weights.step += 1;
     }
@@ -340,10 +426,11 @@ impl Runner {
         weights: &mut Weights,
         work: &mut Workspace,
         l: usize,
-        rows: usize,
+        batch: Batch<'_>,
         learning_rate: f32,
     ) {
         let kernels = self.kernels;
+        let rows = batch.len();
         let (d_below, d_here) = work.d.split_at_mut(l);
         let d = &d_here[0];
         let x = if l == 0 { &work.scaled } else { &work.h[l - 1] };
@@ -353,6 +440,7 @@ impl Runner {
             rows,
             learning_rate,
             shift: (l == 0).then_some(&weights.shift[..]),
+            columns: (l == 0 && batch.sparse().is_some()).then_some(&work.columns[..]),
             stride: weights.transposed[l].stride,
             grid: Grid::new(weights.transposed[l].rows, weights.transposed[l].stride, 2 * TILE_ROWS),
             w: weights.transposed[l].shared(),
@@ -368,7 +456,7 @@ impl Runner {
             below: d_below[l - 1].shared(),
         });
         let gradient_tasks = gradient.as_ref().map_or(0, |gradient| gradient.grid.len());
-        self.team.run(gradient_tasks + update.grid.len(), &|task| match &gradient {
+        self.team.run(gradient_tasks + update.len(), &|task| match &gradient {
             Some(gradient) if task < gradient_tasks => gradient.run(&kernels, task),
             _ => update.run(&kernels, task - gradient_tasks),
         });
@@ -415,14 +503,16 @@ impl InputGradient<'_> {
     }
 }
 
-/// Rule 3 (with rule 5 where `shift` is given) and SGD for one layer, on a tile of Wᵀ; tiles of the first row of
-/// tiles also update the bias of their columns.
+/// Rule 3 (with rule 5 where `shift` is given) and SGD for one layer, on a tile of Wᵀ: from all inputs, or for the first
+/// layer on sparse data from the lists of its non-zeros, a piece of features a tile. Tiles of the first row of tiles
+/// also update the bias of their columns.
 struct Update<'a> {
     d: &'a Buffer,
     x: &'a Buffer,
     rows: usize,
     learning_rate: f32,
     shift: Option<&'a [f32]>,
+    columns: Option<&'a [SparseColumns]>,
     stride: usize,
     grid: Grid,
     w: Shared<'a, f32>,
@@ -430,38 +520,63 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    fn run(&self, kernels: &Kernels, task: usize) {
-        let tile = self.grid.tile(task);
-        let d = &self.d.as_slice()[tile.column..];
-        let mut bias_gradient = [0.0; TILE_COLUMNS];
-        if tile.row == 0 || self.shift.is_some() {
-            // Σ_b d[b,j] as a product with ones: fma(1, d, g) is g + d.
-            let sums = Product {
-                rows: 1,
-                columns: tile.columns,
-                depth: self.rows,
-                a: &[1.0],
-                a_row: 0,
-                a_depth: 0,
-                b: d,
-                b_stride: self.d.stride,
-                init: None,
-                c: Shared::new(&mut bias_gradient),
-                c_at: 0,
-                c_stride: 0,
-                finish: Finish::Store,
-            };
-            // SAFETY: the array is this call's own.
-            unsafe { kernels.product(&sums) };
+    /// Number of tasks.
+    fn len(&self) -> usize {
+        if self.columns.is_some() { PIECES * self.grid.across() } else { self.grid.len() }
+    }
+
+    /// The tile of a task.
+    fn tile(&self, task: usize) -> Tile {
+        if self.columns.is_none() {
+            return self.grid.tile(task);
         }
-        if tile.row == 0 {
+        let (row, rows) = piece(task / self.grid.across(), self.grid.rows);
+        Tile { row, rows, ..self.grid.tile(task % self.grid.across()) }
+    }
+
+    fn run(&self, kernels: &Kernels, task: usize) {
+        let tile = self.tile(task);
+        let first = task < self.grid.across();
+        let mut bias_gradient = [0.0; TILE_COLUMNS];
+        if first || self.shift.is_some() {
+            self.sum(kernels, &tile, &mut bias_gradient);
+        }
+        if first {
             // SAFETY: the bias of these columns belongs to this task alone.
             let bias = unsafe { self.bias.part(tile.column, tile.columns) };
             for (bias, gradient) in bias.iter_mut().zip(bias_gradient) {
                 *bias = (-self.learning_rate).fma(gradient, *bias);
             }
         }
-        let fold = self.shift.map(|shift| (&shift[tile.row..], &bias_gradient[..]));
+        match self.columns {
+            Some(columns) => self.run_sparse(kernels, &tile, &columns[task / self.grid.across()], &bias_gradient),
+            None => self.run_dense(kernels, &tile, &bias_gradient),
+        }
+    }
+
+    /// `Σ_b d[b,j]` as a product with ones: fma(1, d, g) is g + d.
+    fn sum(&self, kernels: &Kernels, tile: &Tile, sums: &mut [f32]) {
+        let product = Product {
+            rows: 1,
+            columns: tile.columns,
+            depth: self.rows,
+            a: &[1.0],
+            a_row: 0,
+            a_depth: 0,
+            b: &self.d.as_slice()[tile.column..],
+            b_stride: self.d.stride,
+            init: None,
+            c: Shared::new(sums),
+            c_at: 0,
+            c_stride: 0,
+            finish: Finish::Store,
+        };
+        // SAFETY: the sums are borrowed by this call alone.
+        unsafe { kernels.product(&product) };
+    }
+
+    fn run_dense(&self, kernels: &Kernels, tile: &Tile, bias_gradient: &[f32]) {
+        let fold = self.shift.map(|shift| (&shift[tile.row..], bias_gradient));
         let product = Product {
             rows: tile.rows,
             columns: tile.columns,
@@ -469,7 +584,7 @@ impl Update<'_> {
             a: &self.x.as_slice()[tile.row..],
             a_row: 1,
             a_depth: self.x.stride,
-            b: d,
+            b: &self.d.as_slice()[tile.column..],
             b_stride: self.d.stride,
             init: None,
             c: self.w,
@@ -479,6 +594,24 @@ impl Update<'_> {
         };
         // SAFETY: the tile of Wᵀ belongs to this task alone; x and d are other buffers.
         unsafe { kernels.product(&product) };
+    }
+
+    fn run_sparse(&self, kernels: &Kernels, tile: &Tile, columns: &SparseColumns, bias_gradient: &[f32]) {
+        for feature in tile.row..tile.row + tile.rows {
+            let fold = self.shift.map(|shift| (&shift[feature..], bias_gradient));
+            let product = SparseProduct {
+                columns: tile.columns,
+                a: columns.column(feature),
+                b: &self.d.as_slice()[tile.column..],
+                b_stride: self.d.stride,
+                init: None,
+                c: self.w,
+                c_at: feature * self.stride + tile.column,
+                finish: Finish::Descend { learning_rate: self.learning_rate, fold },
+            };
+            // SAFETY: the tile of Wᵀ belongs to this task alone; d is another buffer.
+            unsafe { kernels.sparse_product(&product) };
+        }
     }
 }
 

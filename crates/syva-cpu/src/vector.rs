@@ -10,6 +10,8 @@ pub(crate) trait Vector: Copy {
     const ROWS: usize;
     /// Registers across the largest tile: 3 or 2.
     const ACROSS: usize;
+    /// Registers along the longest row of a sparse product: 16 or 8.
+    const ALONG: usize;
 
     /// Reads `LANES` values, any alignment.
     unsafe fn load(from: *const f32) -> Self;
@@ -31,6 +33,7 @@ impl Vector for Portable {
     const LANES: usize = 4;
     const ROWS: usize = 4;
     const ACROSS: usize = 3;
+    const ALONG: usize = 8;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -73,6 +76,7 @@ pub(crate) mod x86 {
         const LANES: usize = 8;
         const ROWS: usize = 4;
         const ACROSS: usize = 3;
+        const ALONG: usize = 8;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -109,6 +113,7 @@ pub(crate) mod x86 {
         const LANES: usize = 16;
         const ROWS: usize = 8;
         const ACROSS: usize = 2;
+        const ALONG: usize = 16;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {

@@ -8,16 +8,17 @@ use syva_core::conformance::{cases, run};
 use syva_core::{DeviceId, Engine};
 use syva_cpu::CpuEngine;
 use syva_cpu::isa::Isa;
+use syva_cpu::sparse::InputKernel::{self, Auto, Dense, Sparse};
 
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("an engine that cannot says so at open", says_so_at_open)];
     for isa in Isa::ALL {
-        for threads in 1..=4 {
+        for (kernel, threads) in [(Dense, 1), (Sparse, 1), (Auto, 2), (Dense, 2), (Sparse, 3), (Auto, 4)] {
             let missing = isa.available().is_err();
             let note = if missing { " (needs a processor that has it)" } else { "" };
-            let name = format!("{isa} on {threads} threads conforms to the reference{note}");
-            trials.push(Trial::test(name, move || conforms(isa, threads)).with_ignored_flag(missing));
+            let name = format!("{isa}, {kernel:?}, {threads} threads conforms to the reference{note}");
+            trials.push(Trial::test(name, move || conforms(isa, kernel, threads)).with_ignored_flag(missing));
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
@@ -28,8 +29,8 @@ fn device() -> DeviceId {
 }
 
 /// Runs all cases on one thread, and a third of them on each larger team.
-fn conforms(isa: Isa, threads: usize) -> Result<(), Failed> {
-    let engine = CpuEngine::new()?.with_isa(isa)?.with_threads(threads)?;
+fn conforms(isa: Isa, kernel: InputKernel, threads: usize) -> Result<(), Failed> {
+    let engine = CpuEngine::new()?.with_isa(isa)?.with_threads(threads)?.with_inputs(kernel);
     let (skip, step) = if threads == 1 { (0, 1) } else { (threads - 2, 3) };
     for case in cases().iter().skip(skip).step_by(step) {
         run(&engine, &device(), case)?;
