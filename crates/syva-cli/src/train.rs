@@ -68,7 +68,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let detail = engine.devices().into_iter().find(|info| info.id == device).map_or(String::new(), |i| i.detail);
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
-    drive(&mut trainer, &folder, &config, report)
+    Ok(drive(&mut trainer, &folder, &config, report))
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
@@ -96,7 +96,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     folder.save_config(&config)?;
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
     report.begin(&format!("{} on {device}, from epoch {}", describe(&config, &task), at + 1), begin);
-    drive(&mut trainer, &folder, &config, report)
+    Ok(drive(&mut trainer, &folder, &config, report))
 }
 
 fn every(args: CheckpointArgs) -> Duration {
@@ -119,7 +119,7 @@ fn describe(config: &RunConfig, task: &Task) -> String {
 }
 
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
-fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut report: Report) -> Result<ExitCode> {
+fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut report: Report) -> ExitCode {
     catch_interrupts();
     let flow = trainer.run(&mut |event| {
         match event {
@@ -146,10 +146,10 @@ fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut 
     });
     let path = folder.path().display();
     match finished {
-        Ok(Flow::Continue) => Ok(ExitCode::SUCCESS),
+        Ok(Flow::Continue) => ExitCode::SUCCESS,
         Ok(Flow::Stop) => {
             output::note(format_args!("syva: stopped and saved; go on with `syva resume {path}`"));
-            Ok(ExitCode::from(1))
+            ExitCode::from(1)
         }
         Err(error) => {
             output::note(format_args!("syva: {error}"));
@@ -160,7 +160,7 @@ fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut 
                 ),
                 _ => format!("syva: what was saved is whole; once that is mended, go on with `syva resume {path}`"),
             });
-            Ok(ExitCode::from(1))
+            ExitCode::from(1)
         }
     }
 }

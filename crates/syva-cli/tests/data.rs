@@ -65,5 +65,3 @@ fn a_named_folder_without_mnist_is_an_error_and_no_fallback() {
     Ran::new(by_variable).fails(2, &["SYVA_MNIST_DIR=absent"]);
     assert!(place.names("").is_empty());
 }
-
-/// The real MNIST, where the environment names it, is found by the variable and by the flag.

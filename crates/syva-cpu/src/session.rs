@@ -29,7 +29,7 @@ impl CpuSession {
     pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
         spec.validate()?;
         Ok(Self {
-            runner: Runner { spec: spec.clone(), kernels: Kernels::new(isa)?, team: Team::new(threads) },
+            runner: Runner { spec: spec.clone(), kernels: Kernels::new(isa)?, team: Team::new(threads)? },
             inputs,
             weights: None,
             train: None,

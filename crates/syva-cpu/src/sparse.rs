@@ -94,10 +94,10 @@ impl SparseRows {
         for sample in 0..data.samples() {
             for (first, count) in (0..PIECES).map(|p| piece(p, data.features())) {
                 rows.starts.push(rows.entries.len());
-                for feature in first..first + count {
+                for (feature, scale) in (first..).zip(&scale[first..first + count]) {
                     let x = data.inputs().get(sample * data.features() + feature);
                     if x != 0.0 {
-                        rows.entries.push(Entry { index: feature as u32, value: x * scale[feature] });
+                        rows.entries.push(Entry { index: feature as u32, value: x * scale });
                     }
                 }
             }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use syva_core::{Error, Result};
+
 /// Turns of spinning before a waiting thread parks (a worker) or yields (the caller): about 50 µs.
 const SPINS: u32 = 20_000;
 
@@ -64,10 +66,11 @@ struct State {
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// let mut team = syva_cpu::team::Team::new(3);
+/// let mut team = syva_cpu::team::Team::new(3)?;
 /// let sum = AtomicUsize::new(0);
 /// team.run(100, &|task| { sum.fetch_add(task, Ordering::Relaxed); });
 /// assert_eq!(sum.into_inner(), 4950);
+/// # Ok::<(), syva_core::Error>(())
 /// ```
 pub struct Team {
     state: Arc<State>,
@@ -75,27 +78,27 @@ pub struct Team {
 }
 
 impl Team {
-    /// A team of `threads`, of which the caller is one.
-    #[must_use]
-    pub fn new(threads: usize) -> Self {
-        let workers = threads.max(1) - 1;
+    /// A team of `threads`, of which the caller is one. An error if the system refuses a thread.
+    pub fn new(threads: usize) -> Result<Self> {
+        let count = threads.max(1) - 1;
         let state = Arc::new(State {
             job: AtomicPtr::new(std::ptr::null_mut()),
             gate: AtomicU64::new(0),
             left: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-            asleep: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
-        let workers = (0..workers)
-            .map(|me| {
-                let state = Arc::clone(&state);
-                thread::Builder::new()
-                    .name(format!("syva-{}", me + 1))
-                    .spawn(move || serve(&state, me))
-                    .expect("the system refused a thread")
-            })
-            .collect();
-        Self { state, workers }
+        // Filled one by one, so that those that did start are ended by `drop` when a later one is refused.
+        let mut team = Self { state, workers: Vec::new() };
+        for me in 0..count {
+            let state = Arc::clone(&team.state);
+            let worker = thread::Builder::new().name(format!("syva-{}", me + 1)).spawn(move || serve(&state, me));
+            team.workers.push(worker.map_err(|error| {
+                let problem = format!("the system refused thread {} of {threads} ({error})", me + 2);
+                Error::setting("threads", problem, "ask for fewer")
+            })?);
+        }
+        Ok(team)
     }
 
     /// Threads in the team.
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_task_runs_once_over_many_regions_and_after_sleep() {
-        let mut team = Team::new(4);
+        let mut team = Team::new(4).unwrap();
         for region in 0..2000 {
             let calls: Vec<AtomicUsize> = (0..region % 17).map(|_| AtomicUsize::new(0)).collect();
             team.run(calls.len(), &|task| {
@@ -206,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_lives_on() {
-        let mut team = Team::new(3);
+        let mut team = Team::new(3).unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| team.run(50, &|task| assert_ne!(task, 7, "task seven"))));
         assert!(result.is_err());
         let done = AtomicUsize::new(0);
