@@ -22,13 +22,22 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-fn ended(child: Child) -> Ran {
+fn ended(mut child: Child) -> Ran {
+    // What it prints until then fits a pipe. One that does not end is not left running.
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > Duration::from_mins(1) {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
     Ran::new(child.wait_with_output().unwrap())
 }
 
 #[test]
 fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
-    for name in ["INT", "TERM", "HUP"] {
+    // Not HUP: where the tests themselves run under nohup, it is ignored, as it should be.
+    for name in ["INT", "TERM"] {
         let place = Place::new();
         let child = endless(&place);
         signal(&child, name);
