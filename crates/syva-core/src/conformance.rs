@@ -110,7 +110,7 @@ fn dataset(spec: &Spec, kind: Kind, samples: usize, random: &mut Random) -> Data
     let inputs = match kind {
         Kind::Pixels => {
             let mut pixel = || if random.below(5) == 0 { random.below(256) as u8 } else { 0 };
-            Inputs::U8((0..count).map(|_| pixel()).collect())
+            Inputs::U8((0..count).map(|_| pixel()).collect::<Vec<_>>().into())
         }
         Kind::Reals | Kind::PerFeature => {
             let mut real = || match random.below(6) {
@@ -118,7 +118,7 @@ fn dataset(spec: &Spec, kind: Kind, samples: usize, random: &mut Random) -> Data
                 1 => -0.0,
                 _ => random.uniform(-2.0, 2.0),
             };
-            Inputs::F32((0..count).map(|_| real()).collect())
+            Inputs::F32((0..count).map(|_| real()).collect::<Vec<_>>().into())
         }
     };
     let targets = match spec.classes() {

@@ -47,7 +47,7 @@ impl CpuSession {
 impl Session for CpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.runner.spec)?;
-        let data = Some(Loaded::new(data, &self.runner.spec, self.inputs));
+        let data = Some(Loaded::new(data, &mut self.runner, self.inputs));
         match split {
             Split::Train => self.train = data,
             Split::Validation => self.validation = data,

@@ -10,6 +10,9 @@ use std::str::FromStr;
 use syva_core::data::{Dataset, Inputs};
 use syva_core::{Error, Result};
 
+use crate::buffer::Shared;
+use crate::team::Team;
+
 /// How the first layer reads its inputs; the results do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKernel {
@@ -59,8 +62,17 @@ pub(crate) fn piece(piece: usize, features: usize) -> (usize, usize) {
     (bound(piece), bound(piece + 1) - bound(piece))
 }
 
-/// The non-zeros of a data set, sample by sample, features ascending.
+/// The non-zeros of a data set, sample by sample, features ascending; in blocks, so that threads can list them together.
 pub(crate) struct SparseRows {
+    blocks: Vec<Block>,
+}
+
+/// Samples of a block.
+const BLOCK: usize = 1024;
+
+/// The non-zeros of [`BLOCK`] consecutive samples.
+#[derive(Default)]
+struct Block {
     entries: Vec<Entry>,
     /// Where the entries of each piece of each sample start; then their number.
     starts: Vec<usize>,
@@ -71,37 +83,59 @@ const WORTHWHILE: f64 = 0.4;
 
 impl SparseRows {
     /// The lists of a data set, where they are asked for or worth while.
-    pub(crate) fn choose(data: &Dataset, scale: &[f32], kernel: InputKernel) -> Option<Self> {
+    pub(crate) fn choose(data: &Dataset, scale: &[f32], kernel: InputKernel, team: &mut Team) -> Option<Self> {
         let sparse = match kernel {
             InputKernel::Auto => Self::is_worthwhile(data),
             InputKernel::Dense => false,
             InputKernel::Sparse => true,
         };
-        sparse.then(|| Self::new(data, scale))
+        sparse.then(|| Self::new(data, scale, team))
     }
 
-    /// Whether so few inputs are not zero that lists are faster.
+    /// Whether so few inputs are not zero that lists are faster, going by some hundred samples from all over the data.
     fn is_worthwhile(data: &Dataset) -> bool {
-        let non_zero = match data.inputs() {
-            Inputs::U8(values) => values.iter().filter(|&&value| value != 0).count(),
-            Inputs::F32(values) => values.iter().filter(|&&value| value != 0.0).count(),
-        };
-        (non_zero as f64) <= WORTHWHILE * data.inputs().len() as f64
+        let features = data.features();
+        let samples = (0..data.samples()).step_by(data.samples().div_ceil(500));
+        let inputs = samples.flat_map(|sample| sample * features..(sample + 1) * features);
+        let (non_zero, all) = inputs.fold((0usize, 0usize), |(non_zero, all), index| {
+            (non_zero + usize::from(data.inputs().get(index) != 0.0), all + 1)
+        });
+        non_zero as f64 <= WORTHWHILE * all as f64
     }
 
-    fn new(data: &Dataset, scale: &[f32]) -> Self {
-        let mut rows = Self { entries: Vec::new(), starts: Vec::with_capacity(data.samples() * PIECES + 1) };
-        match data.inputs() {
-            Inputs::U8(values) => rows.list(values, scale),
-            Inputs::F32(values) => rows.list(values, scale),
-        }
-        rows.starts.push(rows.entries.len());
-        rows.entries.shrink_to_fit();
-        rows
+    fn new(data: &Dataset, scale: &[f32], team: &mut Team) -> Self {
+        let mut blocks: Vec<Block> = (0..data.samples().div_ceil(BLOCK)).map(|_| Block::default()).collect();
+        let shared = Shared::new(&mut blocks);
+        team.run(data.samples().div_ceil(BLOCK), &|task| {
+            let first = task * BLOCK * scale.len();
+            let end = (first + BLOCK * scale.len()).min(data.inputs().len());
+            // SAFETY: the block belongs to this task alone.
+            let block = unsafe { &mut shared.part(task, 1)[0] };
+            match data.inputs() {
+                Inputs::U8(values) => block.list(&values[first..end], scale),
+                Inputs::F32(values) => block.list(&values[first..end], scale),
+            }
+        });
+        Self { blocks }
     }
 
-    /// Appends all samples. Every value is written, and the next one over it where it was zero: no branch to mispredict.
+    /// A sample's entries.
+    pub(crate) fn row(&self, sample: usize) -> &[Entry] {
+        self.blocks[sample / BLOCK].parts(sample % BLOCK * PIECES, PIECES)
+    }
+
+    /// A sample's entries with features in a piece.
+    pub(crate) fn part(&self, sample: usize, piece: usize) -> &[Entry] {
+        self.blocks[sample / BLOCK].parts(sample % BLOCK * PIECES + piece, 1)
+    }
+}
+
+impl Block {
+    /// Lists these samples. Every value is written, and the next one over it where it was zero: no branch to mispredict.
     fn list<T: Copy + Into<f32>>(&mut self, values: &[T], scale: &[f32]) {
+        let non_zero = values.iter().filter(|&&value| value.into() != 0.0).count();
+        self.entries.reserve_exact(non_zero);
+        self.starts.reserve_exact(values.len() / scale.len() * PIECES + 1);
         let mut scratch = vec![Entry { index: 0, value: 0.0 }; scale.len() + 1];
         for sample in values.chunks_exact(scale.len()) {
             for (first, count) in (0..PIECES).map(|p| piece(p, scale.len())) {
@@ -116,17 +150,12 @@ impl SparseRows {
                 self.entries.extend_from_slice(&scratch[..filled]);
             }
         }
+        self.starts.push(self.entries.len());
     }
 
-    /// A sample's entries.
-    pub(crate) fn row(&self, sample: usize) -> &[Entry] {
-        &self.entries[self.starts[sample * PIECES]..self.starts[(sample + 1) * PIECES]]
-    }
-
-    /// A sample's entries with features in a piece.
-    pub(crate) fn part(&self, sample: usize, piece: usize) -> &[Entry] {
-        let at = sample * PIECES + piece;
-        &self.entries[self.starts[at]..self.starts[at + 1]]
+    /// The entries of `count` pieces from piece `at` on.
+    fn parts(&self, at: usize, count: usize) -> &[Entry] {
+        &self.entries[self.starts[at]..self.starts[at + count]]
     }
 }
 
@@ -181,7 +210,7 @@ mod tests {
         let values: Vec<f32> = (0..60).map(|i| if i % 7 < 4 { 0.0 } else { i as f32 }).collect();
         let targets = Targets::Classes { labels: vec![0; 6].into(), classes: 2 };
         let data = Dataset::new(Inputs::F32(values.clone().into()), 10, targets).unwrap();
-        let rows = SparseRows::new(&data, &[2.0; 10]);
+        let rows = SparseRows::new(&data, &[2.0; 10], &mut Team::new(2).unwrap());
         let batch = [5, 0, 3, 3];
         let mut columns = SparseColumns::default();
         for p in 0..PIECES {

@@ -137,9 +137,9 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    pub(crate) fn new(data: &Dataset, spec: &Spec, kernel: InputKernel) -> Self {
-        let scale: Vec<f32> = (0..data.features()).map(|k| spec.input.normalization.of(k).0).collect();
-        Self { data: data.clone(), sparse: SparseRows::choose(data, &scale, kernel) }
+    pub(crate) fn new(data: &Dataset, runner: &mut Runner, kernel: InputKernel) -> Self {
+        let scale: Vec<f32> = (0..data.features()).map(|k| runner.spec.input.normalization.of(k).0).collect();
+        Self { data: data.clone(), sparse: SparseRows::choose(data, &scale, kernel, &mut runner.team) }
     }
 }
 

@@ -122,7 +122,8 @@ fn task(name: &str, train: (Vec<u8>, Vec<u8>), test: (Vec<u8>, Vec<u8>)) -> Resu
 
 fn open_mnist(dir: &Path) -> Result<Task> {
     let mnist::Mnist { train, test } = mnist::load(dir)?;
-    task("mnist", (train.pixels, train.labels), (test.pixels, test.labels))
+    let task = task("mnist", (train.pixels, train.labels), (test.pixels, test.labels))?;
+    Ok(Task { known_digest: Some(mnist::digest()), ..task })
 }
 
 fn open_digits() -> Result<Task> {
