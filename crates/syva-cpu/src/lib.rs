@@ -8,6 +8,7 @@
 mod buffer;
 pub mod isa;
 pub mod kernels;
+mod memory;
 mod session;
 pub mod sparse;
 mod step;

@@ -6,8 +6,9 @@ use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, S
 
 use crate::isa::Isa;
 use crate::kernels::Kernels;
+use crate::memory::{Batch, Loaded, Weights, Workspace};
 use crate::sparse::InputKernel;
-use crate::step::{Batch, Loaded, Runner, Weights, Workspace};
+use crate::step::Runner;
 use crate::team::Team;
 
 /// Samples that pass through the network together where nothing is trained.
@@ -47,7 +48,7 @@ impl CpuSession {
 impl Session for CpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.runner.spec)?;
-        let data = Some(Loaded::new(data, &mut self.runner, self.inputs));
+        let data = Some(Loaded::new(data, &self.runner.spec, &mut self.runner.team, self.inputs));
         match split {
             Split::Train => self.train = data,
             Split::Validation => self.validation = data,
