@@ -41,7 +41,7 @@ pub enum Command {
 /// `syva train`
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// Settings from a TOML file, with the names of the flags below; flags win
+    /// Settings from a TOML file, with the names of the flags from --data to --out; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]

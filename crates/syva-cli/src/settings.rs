@@ -88,7 +88,11 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let file: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            let remedy = "write one `name = value` a line, with the names that `syva train --help` lists";
+            let remedy = if text.contains("[training]") {
+                "this looks like a run's own config.toml: `syva resume RUN` goes on with a run"
+            } else {
+                "write one `name = value` a line, with the names that `syva train --help` lists from --data to --out"
+            };
             Error::file(path, format!("line {line}"), error.message(), remedy)
         })?;
         // What a flag says is checked where it is read; what the file says, here, where the file is known.

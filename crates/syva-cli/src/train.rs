@@ -95,7 +95,12 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     folder.truncate_metrics(at)?;
     folder.save_config(&config)?;
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
-    report.begin(&format!("{} on {device}, from epoch {}", describe(&config, &task), at + 1), begin);
+    let from = if at < config.training.epochs {
+        format!("from epoch {}", at + 1)
+    } else {
+        "all done already (--epochs N adds more)".to_string()
+    };
+    report.begin(&format!("{} on {device}, {from}", describe(&config, &task)), begin);
     Ok(drive(&mut trainer, &folder, &config, report))
 }
 

@@ -155,7 +155,7 @@ impl fmt::Display for Summary {
         row(f, cells)?;
         write!(
             f,
-            "hidden neurons {}; optimiser state {}; figures for batches of {} (total activations include the inputs)",
+            "hidden neurons {}; optimiser state {}; figures for training with batches of {},\nforward and backward (the total of activations includes the inputs)",
             grouped(self.neurons),
             bytes(self.optimizer_bytes),
             self.batch_size

@@ -1,8 +1,8 @@
 //! Inputs that are mostly zero: lists of what is not, by sample and by feature.
 //!
 //! The contract lets the first layer pass over zeros (rule 5): four fifths of MNIST's pixels, in the layer that is four
-//! fifths of the work. [`SparseRows`] lists a data set's non-zeros once, sample by sample, already scaled; forward
-//! walks a sample's list. [`SparseColumns`] lists a batch's by feature, samples ascending; the weight gradient of a
+//! fifths of the work. `SparseRows` lists a data set's non-zeros once, sample by sample, already scaled; forward
+//! walks a sample's list. `SparseColumns` lists a batch's by feature, samples ascending; the weight gradient of a
 //! feature walks its list. It is made anew each step, in pieces that threads share.
 
 use std::str::FromStr;
@@ -43,7 +43,7 @@ impl FromStr for InputKernel {
     }
 }
 
-/// A value that is not zero, and where: the feature in [`SparseRows`], the sample of the batch in [`SparseColumns`].
+/// A value that is not zero, and where: the feature in `SparseRows`, the sample of the batch in `SparseColumns`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
 pub struct Entry {
