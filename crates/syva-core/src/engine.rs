@@ -21,6 +21,13 @@ pub trait Engine {
     /// A session for one network on one of them. An engine that cannot run the network says so here, with
     /// [`Error::Unsupported`], never later. The state is undefined until [`Session::set_state`].
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>>;
+
+    /// The most single-precision floating-point operations a second that the device was seen to do just now, by fused
+    /// multiply-adds (two operations each) on registers alone; what a program's speed is a share of. Takes some tenths
+    /// of a second. `None` where the engine cannot tell.
+    fn peak(&self, _device: &DeviceId) -> Option<f64> {
+        None
+    }
 }
 
 /// A network on a device: its data, its state, and what can be done with them.
@@ -37,6 +44,11 @@ pub trait Session {
     /// Takes the steps of `span` on the training data, one synchronisation in all. Stops before the update of the
     /// first step whose loss is not finite; the report names it.
     fn train(&mut self, span: &Span<'_>) -> Result<Report>;
+
+    /// [`Session::train`] with a stopwatch on each part of the steps. Slower by a few per cent; the bits are the same.
+    fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
+        Ok((self.train(span)?, Breakdown::default()))
+    }
 
     /// Runs the network over a whole data set without changing anything.
     fn evaluate(&mut self, split: Split) -> Result<Evaluation>;
@@ -141,6 +153,20 @@ pub struct Report {
     pub confusion: Confusion,
     /// The step of the span, from 0, whose loss was not finite; it and all later steps were not taken.
     pub first_non_finite: Option<usize>,
+}
+
+/// Where the time of a span of training went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Breakdown {
+    /// Parts of the steps in the order in which a step comes to them: name, and seconds summed over all threads. Empty
+    /// where the engine does not tell.
+    pub parts: Vec<(String, f64)>,
+    /// Threads that worked on them.
+    pub threads: usize,
+    /// Seconds from the span's start to its end. What the threads' seconds exceed the parts' is waiting.
+    pub seconds: f64,
+    /// Multiply-adds that the products took: fewer than the network has where zeros were passed over.
+    pub multiply_adds: u64,
 }
 
 /// What a network makes of a data set.

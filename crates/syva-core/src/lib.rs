@@ -26,7 +26,7 @@ mod summary;
 pub mod trainer;
 
 pub use builder::{Loss, Mlp, Sequential};
-pub use engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
+pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 pub use error::{Error, Result};
 pub use metrics::Confusion;
 pub use model::Model;

@@ -1,53 +1,90 @@
-//! Memory of the engine: row-major matrices whose rows begin on cache lines, and tiles of them shared among threads.
+//! Memory of the engine: matrices in panels of 32 columns, and parts of them shared among threads.
 
 use std::marker::PhantomData;
 
-/// Row lengths are rounded up to this many f32 (one cache line, one AVX-512 register), so kernels need no masks.
-pub(crate) const PAD: usize = 16;
+/// Columns of a panel: two AVX-512 registers, two cache lines.
+pub const WIDTH: usize = 32;
+
+/// Kernels compute this many columns at a time or twice as many, so they need no masks: columns beyond a matrix's last
+/// are padding that they may compute on, but whose values never reach a real column.
+pub const HALF: usize = 16;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; PAD]);
+struct Line([f32; HALF]);
 
-/// A row-major matrix, zero at first. Columns beyond `columns` up to `stride` are padding, which kernels may
-/// compute on but whose values never reach a real column.
-pub(crate) struct Buffer {
+/// A matrix in panels, zero at first.
+///
+/// ```text
+/// panel 0: columns 0 … 31     row 0, row 1, … row rows − 1, 32 values each, contiguous
+/// panel 1: columns 32 … 63    likewise, behind it
+/// ```
+///
+/// However large the matrix, a kernel that goes down a panel reads memory in order: no two rows compete for a place in
+/// the cache, as rows a power of two apart do, and each page is used whole.
+pub(crate) struct Panels {
     lines: Vec<Line>,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// f32 from one row to the next: `columns` rounded up to [`PAD`].
-    pub(crate) stride: usize,
 }
 
-impl Buffer {
+impl Panels {
     pub(crate) fn new(rows: usize, columns: usize) -> Self {
-        let stride = columns.next_multiple_of(PAD);
-        Self { lines: vec![Line([0.0; PAD]); rows * stride / PAD], rows, columns, stride }
+        let lines = rows * columns.div_ceil(WIDTH) * (WIDTH / HALF);
+        Self { lines: vec![Line([0.0; HALF]); lines], rows, columns }
+    }
+
+    /// Number of panels.
+    pub(crate) fn count(&self) -> usize {
+        self.columns.div_ceil(WIDTH)
+    }
+
+    /// Where a panel starts; also the number of values in all panels before it.
+    pub(crate) fn at(&self, panel: usize) -> usize {
+        panel * WIDTH * self.rows
+    }
+
+    /// Columns of a panel that a kernel has to compute: 16 or 32.
+    pub(crate) fn width(&self, panel: usize) -> usize {
+        width(self.columns, panel)
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: Line is exactly PAD f32 without padding (64 bytes, align 64), and the lines are contiguous.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * PAD) }
+        // SAFETY: Line is exactly HALF f32 without padding (64 bytes, align 64), and the lines are contiguous.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * HALF) }
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above, and the borrow is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PAD) }
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * HALF) }
     }
 
-    /// A row without its padding.
-    pub(crate) fn row(&self, row: usize) -> &[f32] {
-        &self.as_slice()[row * self.stride..][..self.columns]
+    /// The value at a row and column.
+    pub(crate) fn get(&self, row: usize, column: usize) -> f32 {
+        self.as_slice()[self.at(column / WIDTH) + row * WIDTH + column % WIDTH]
     }
 
-    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        let (stride, columns) = (self.stride, self.columns);
-        &mut self.as_mut_slice()[row * stride..][..columns]
+    /// Replaces the value at a row and column.
+    pub(crate) fn set(&mut self, row: usize, column: usize, value: f32) {
+        let at = self.at(column / WIDTH) + row * WIDTH + column % WIDTH;
+        self.as_mut_slice()[at] = value;
+    }
+
+    /// Copies the start of a row, across the panels.
+    pub(crate) fn copy_row(&self, row: usize, to: &mut [f32]) {
+        for (panel, to) in to.chunks_mut(WIDTH).enumerate() {
+            to.copy_from_slice(&self.as_slice()[self.at(panel) + row * WIDTH..][..to.len()]);
+        }
     }
 
     pub(crate) fn shared(&mut self) -> Shared<'_, f32> {
         Shared::new(self.as_mut_slice())
     }
+}
+
+/// Columns of a panel of a matrix of `columns` that a kernel has to compute: 16 or 32.
+pub(crate) fn width(columns: usize, panel: usize) -> usize {
+    (columns - panel * WIDTH).next_multiple_of(HALF).min(WIDTH)
 }
 
 /// A slice that several threads write to, each in places of its own.
@@ -79,6 +116,12 @@ impl<'a, T> Shared<'a, T> {
         self.start
     }
 
+    /// What is to be read from `from` on, in places that no thread writes to meanwhile.
+    pub(crate) fn view(&self, from: usize) -> View<'a, T> {
+        assert!(from <= self.len, "from {from} of {}", self.len);
+        View { start: self.start.wrapping_add(from), len: self.len - from, slice: PhantomData }
+    }
+
     /// `len` values from `from`. Panics beyond the end.
     ///
     /// # Safety
@@ -87,5 +130,36 @@ impl<'a, T> Shared<'a, T> {
         assert!(from <= self.len && len <= self.len - from, "{len} values from {from} of {}", self.len);
         // SAFETY: in bounds by the assertion; unaliased by the caller's promise; alive for 'a by the phantom borrow.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+}
+
+/// Values to read, among which other threads may write in places that are not read.
+#[derive(Clone, Copy)]
+pub struct View<'a, T> {
+    start: *const T,
+    len: usize,
+    slice: PhantomData<&'a [T]>,
+}
+
+// SAFETY: a View is read only by `unsafe` kernels, whose callers promise that no thread writes what they read.
+unsafe impl<T: Sync> Sync for View<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Send for View<'_, T> {}
+
+impl<'a, T> From<&'a [T]> for View<'a, T> {
+    fn from(slice: &'a [T]) -> Self {
+        Self { start: slice.as_ptr(), len: slice.len(), slice: PhantomData }
+    }
+}
+
+impl<T> View<'_, T> {
+    /// Values in view.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where they start.
+    pub(crate) fn as_ptr(&self) -> *const T {
+        self.start
     }
 }

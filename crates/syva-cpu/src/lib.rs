@@ -5,20 +5,28 @@
 //! the widest instruction set of the processor ([`isa`]). Each output has one owner and one chain of fused
 //! multiply-adds in the contract's order, so neither the tiles nor the threads nor the width of the vectors change a bit.
 
-mod buffer;
+pub mod buffer;
 pub mod isa;
 pub mod kernels;
-mod memory;
+mod loss;
+pub mod memory;
+mod prefetch;
+mod profile;
 mod session;
 pub mod sparse;
 mod step;
 pub mod team;
 mod vector;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
 
 use crate::isa::Isa;
+use crate::kernels::Kernels;
 use crate::sparse::InputKernel;
+use crate::team::Team;
 
 /// The engine `cpu`.
 ///
@@ -91,6 +99,22 @@ impl Engine for CpuEngine {
             detail: format!("{}, {} thread{plural}", self.isa, self.threads),
             exact: true,
         }]
+    }
+
+    fn peak(&self, _device: &DeviceId) -> Option<f64> {
+        let kernels = Kernels::new(self.isa).ok()?;
+        let mut team = Team::new(self.threads).ok()?;
+        let mut best = 0.0_f64;
+        for _ in 0..10 {
+            let done = AtomicU64::new(0);
+            let start = Instant::now();
+            // Small tasks, so that all threads end together.
+            team.run(64 * self.threads, &|_| {
+                done.fetch_add(kernels.multiply_add(20_000), Ordering::Relaxed);
+            });
+            best = best.max(2.0 * done.into_inner() as f64 / start.elapsed().as_secs_f64());
+        }
+        Some(best)
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {

@@ -1,21 +1,22 @@
 //! The engine's memory: weights as the kernels want them, what a batch passes through, and where its inputs come from.
 
+use std::ops::Range;
+
 use syva_core::data::{Dataset, Inputs};
 use syva_core::{Matrix, Parameters, Spec, State};
 
-use crate::buffer::Buffer;
-use crate::kernels::Kernels;
-use crate::sparse::{InputKernel, PIECES, SparseColumns, SparseRows};
-use crate::team::Team;
+use crate::buffer::{HALF, Panels, WIDTH};
+use crate::sparse::{BLOCK, BlockLists, InputKernel, PIECE};
 
-/// The weights as the kernels want them.
+/// The weights as the kernels want them. Only [`Weights::set`] and [`Weights::get`] know the state's layout.
 pub(crate) struct Weights {
-    /// Wᵀ of each layer, `[fan_in, units]`.
-    pub(crate) transposed: Vec<Buffer>,
-    /// W `[units, fan_in]` of each layer but the first (whose entry is empty), valid during backward only.
-    pub(crate) plain: Vec<Buffer>,
+    /// Wᵀ of each layer, `[fan_in, units]`, rows rounded up to whole panels.
+    pub(crate) transposed: Vec<Panels>,
+    /// W `[units, fan_in]` of each layer but the first (whose entry is empty), rows likewise: a copy, which an update
+    /// renews with the weights.
+    pub(crate) plain: Vec<Panels>,
     /// `[1, units]` each.
-    pub(crate) bias: Vec<Buffer>,
+    pub(crate) bias: Vec<Panels>,
     /// Of each feature.
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
@@ -24,15 +25,15 @@ pub(crate) struct Weights {
 
 impl Weights {
     pub(crate) fn new(spec: &Spec) -> Self {
-        let layers = 0..spec.layers.len();
+        let shapes = || spec.layers.iter().enumerate().map(|(l, layer)| (l, spec.fan_in(l), layer.units));
         let (scale, shift) = (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
+        let panels = |rows: usize, columns| Panels::new(rows.next_multiple_of(WIDTH), columns);
         Self {
-            transposed: layers.clone().map(|l| Buffer::new(spec.fan_in(l), spec.layers[l].units)).collect(),
-            plain: layers
-                .clone()
-                .map(|l| if l == 0 { Buffer::new(0, 0) } else { Buffer::new(spec.layers[l].units, spec.fan_in(l)) })
+            transposed: shapes().map(|(_, fan_in, units)| panels(fan_in, units)).collect(),
+            plain: shapes()
+                .map(|(l, fan_in, units)| if l == 0 { panels(0, 0) } else { panels(units, fan_in) })
                 .collect(),
-            bias: layers.map(|l| Buffer::new(1, spec.layers[l].units)).collect(),
+            bias: shapes().map(|(_, _, units)| Panels::new(1, units)).collect(),
             scale,
             shift,
             step: 0,
@@ -42,12 +43,15 @@ impl Weights {
     pub(crate) fn set(&mut self, state: &State) {
         self.step = state.step;
         for (l, parameters) in state.layers.iter().enumerate() {
-            for (j, row) in (0..parameters.weight.rows()).map(|j| (j, parameters.weight.row(j))) {
-                for (k, &w) in row.iter().enumerate() {
-                    self.transposed[l].row_mut(k)[j] = w;
+            for j in 0..parameters.weight.rows() {
+                for (k, &w) in parameters.weight.row(j).iter().enumerate() {
+                    self.transposed[l].set(k, j, w);
+                    if l > 0 {
+                        self.plain[l].set(j, k, w);
+                    }
                 }
             }
-            self.bias[l].row_mut(0).copy_from_slice(&parameters.bias);
+            self.bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
         }
     }
 
@@ -57,10 +61,10 @@ impl Weights {
                 let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
                 for j in 0..weight.rows() {
                     for (k, w) in weight.row_mut(j).iter_mut().enumerate() {
-                        *w = self.transposed[l].row(k)[j];
+                        *w = self.transposed[l].get(k, j);
                     }
                 }
-                Parameters { weight, bias: self.bias[l].row(0).to_vec() }
+                Parameters { weight, bias: self.bias[l].as_slice()[..spec.layers[l].units].to_vec() }
             })
             .collect();
         State { step: self.step, layers }
@@ -70,16 +74,16 @@ impl Weights {
 /// What a batch passes through, for up to `capacity` samples.
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
-    /// s, `[batch, features]`; or, where the data is sparse,
-    pub(crate) scaled: Buffer,
-    /// its non-zeros by feature, in [`PIECES`] ranges of features.
-    pub(crate) columns: Vec<SparseColumns>,
+    /// s, `[batch, features]`,
+    pub(crate) scaled: Panels,
+    /// and, where the data is sparse, its non-zeros: for each block of samples, for each piece of features.
+    pub(crate) lists: Vec<BlockLists>,
     /// What the sums of the first layer start at, `[1, units]`.
-    pub(crate) start: Buffer,
+    pub(crate) start: Panels,
     /// Activations of each layer, `[batch, units]`; the last holds the outputs z.
-    pub(crate) h: Vec<Buffer>,
+    pub(crate) h: Vec<Panels>,
     /// Gradients by z of each layer, likewise; empty where no training is done.
-    pub(crate) d: Vec<Buffer>,
+    pub(crate) d: Vec<Panels>,
     /// Loss of each sample.
     pub(crate) losses: Vec<f32>,
     /// Predicted class of each sample.
@@ -88,14 +92,18 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn new(spec: &Spec, capacity: usize, training: bool) -> Self {
-        let buffers = |rows| spec.layers.iter().map(|layer| Buffer::new(rows, layer.units)).collect();
+        // A tile of rows goes through all panels: were these a power of two apart, its lines would compete for a few
+        // places in the cache.
+        let rows = capacity.next_multiple_of(2 * HALF) + HALF;
+        let panels = |rows| spec.layers.iter().map(|layer| Panels::new(rows, layer.units)).collect();
+        let lists = capacity.div_ceil(BLOCK) * spec.input.features.div_ceil(PIECE);
         Self {
             capacity,
-            scaled: Buffer::new(capacity, spec.input.features),
-            columns: (0..PIECES).map(|_| SparseColumns::default()).collect(),
-            start: Buffer::new(1, spec.layers[0].units),
-            h: buffers(capacity),
-            d: buffers(if training { capacity } else { 0 }),
+            scaled: Panels::new(rows, spec.input.features),
+            lists: (0..lists).map(|_| BlockLists::default()).collect(),
+            start: Panels::new(1, spec.layers[0].units),
+            h: panels(rows),
+            d: panels(if training { rows } else { 0 }),
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],
         }
@@ -103,72 +111,108 @@ impl Workspace {
 
     /// The samples of the batch with what was predicted for them.
     pub(crate) fn predictions(&self, batch: Batch<'_>) -> impl Iterator<Item = (usize, usize)> {
-        (0..batch.len()).map(move |b| (batch.sample(b), self.guesses[b] as usize))
+        (0..batch.samples.len()).map(move |b| (batch.samples.get(b), self.guesses[b] as usize))
     }
 
-    /// Outputs z of a sample of the batch.
-    pub(crate) fn outputs(&self, sample: usize) -> &[f32] {
-        self.h[self.h.len() - 1].row(sample)
+    /// Copies the outputs z of a sample of the batch.
+    pub(crate) fn copy_outputs(&self, sample: usize, to: &mut [f32]) {
+        self.h[self.h.len() - 1].copy_row(sample, to);
     }
 }
 
-/// A data set as the engine keeps it: shared, with the lists of its non-zeros where they pay.
+/// A data set as the engine keeps it: shared, never copied.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
-    sparse: Option<SparseRows>,
+    sparse: bool,
 }
 
 impl Loaded {
-    pub(crate) fn new(data: &Dataset, spec: &Spec, team: &mut Team, kernel: InputKernel) -> Self {
-        let scale: Vec<f32> = (0..data.features()).map(|k| spec.input.normalization.of(k).0).collect();
-        Self { data: data.clone(), sparse: SparseRows::choose(data, &scale, kernel, team) }
+    pub(crate) fn new(data: &Dataset, kernel: InputKernel) -> Self {
+        Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()) }
+    }
+
+    /// Some of its samples; `next` will be the next ones.
+    pub(crate) fn batch<'a>(&'a self, samples: Samples<'a>, next: Option<Samples<'a>>) -> Batch<'a> {
+        let source = match self.data.inputs() {
+            Inputs::U8(x) => Source::Bytes(x),
+            Inputs::F32(x) => Source::Floats(x),
+        };
+        Batch { source, samples, next, sparse: self.sparse }
     }
 }
 
 /// Raw inputs of a batch.
 #[derive(Clone, Copy)]
-pub(crate) enum Batch<'a> {
-    /// Samples of a data set.
-    Samples(&'a Loaded, &'a [u32]),
-    /// Consecutive samples of a data set: first, count.
-    Range(&'a Loaded, usize, usize),
-    /// Rows of a matrix: first, count.
-    Rows(&'a Matrix, usize, usize),
+pub(crate) struct Batch<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) samples: Samples<'a>,
+    /// The batch after this one, where there is one.
+    pub(crate) next: Option<Samples<'a>>,
+    /// Whether the first layer works on lists of non-zeros.
+    pub(crate) sparse: bool,
 }
 
-impl<'a> Batch<'a> {
+/// Raw inputs, `[samples, features]`.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// Such as pixels.
+    Bytes(&'a [u8]),
+    /// As they are.
+    Floats(&'a [f32]),
+}
+
+/// Which samples.
+#[derive(Clone, Copy)]
+pub enum Samples<'a> {
+    /// By their indices.
+    These(&'a [u32]),
+    /// Consecutive ones.
+    From {
+        /// The first one's index.
+        first: usize,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl Source<'_> {
+    /// Values of all samples.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Samples(_, samples) => samples.len(),
-            Self::Range(_, _, count) | Self::Rows(_, _, count) => *count,
+            Self::Bytes(x) => x.len(),
+            Self::Floats(x) => x.len(),
+        }
+    }
+}
+
+impl Samples<'_> {
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::These(samples) => samples.len(),
+            Self::From { count, .. } => *count,
         }
     }
 
-    /// Which sample of the data set is the b-th of the batch.
-    pub(crate) fn sample(&self, b: usize) -> usize {
+    /// Which sample is the b-th.
+    #[inline(always)]
+    pub(crate) fn get(&self, b: usize) -> usize {
         match self {
-            Self::Samples(_, samples) => samples[b] as usize,
-            Self::Range(_, first, _) | Self::Rows(_, first, _) => first + b,
+            Self::These(samples) => samples[b] as usize,
+            Self::From { first, .. } => first + b,
         }
     }
 
-    /// The lists of the non-zeros of its data set, if there are any.
-    pub(crate) fn sparse(&self) -> Option<&'a SparseRows> {
-        match self {
-            Self::Samples(loaded, _) | Self::Range(loaded, ..) => loaded.sparse.as_ref(),
-            Self::Rows(..) => None,
-        }
+    /// Those from `at` on.
+    pub(crate) fn from(&self, at: usize) -> Self {
+        self.part(&(at.min(self.len())..self.len()))
     }
 
-    /// `s = scale · x` of the b-th sample.
-    pub(crate) fn scaled(&self, kernels: &Kernels, b: usize, scale: &[f32], s: &mut [f32]) {
-        let at = self.sample(b) * scale.len()..(self.sample(b) + 1) * scale.len();
-        match self {
-            Self::Samples(loaded, _) | Self::Range(loaded, ..) => match loaded.data.inputs() {
-                Inputs::U8(x) => kernels.scale_bytes(&x[at], scale, s),
-                Inputs::F32(x) => kernels.scale(&x[at], scale, s),
-            },
-            Self::Rows(matrix, ..) => kernels.scale(&matrix.values()[at], scale, s),
+    /// Some of them.
+    pub(crate) fn part(&self, range: &Range<usize>) -> Self {
+        match *self {
+            Self::These(samples) => Self::These(&samples[range.clone()]),
+            Self::From { first, .. } => Self::From { first: first + range.start, count: range.len() },
         }
     }
 }

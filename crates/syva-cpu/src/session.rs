@@ -1,14 +1,17 @@
 //! The engine's session: data and weights in memory, spans of steps run one after another.
 
+use std::time::Instant;
+
 use syva_core::data::{Dataset, Split};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
-use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
+use syva_core::{Breakdown, Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
 
 use crate::isa::Isa;
 use crate::kernels::Kernels;
-use crate::memory::{Batch, Loaded, Weights, Workspace};
+use crate::memory::{Batch, Loaded, Samples, Source, Weights, Workspace};
+use crate::profile::Stopwatch;
 use crate::sparse::InputKernel;
-use crate::step::Runner;
+use crate::step::{Goal, Runner};
 use crate::team::Team;
 
 /// Samples that pass through the network together where nothing is trained.
@@ -30,7 +33,12 @@ impl CpuSession {
     pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
         spec.validate()?;
         Ok(Self {
-            runner: Runner { spec: spec.clone(), kernels: Kernels::new(isa)?, team: Team::new(threads)? },
+            runner: Runner {
+                spec: spec.clone(),
+                kernels: Kernels::new(isa)?,
+                team: Team::new(threads)?,
+                stopwatch: Stopwatch::new(spec.layers.len()),
+            },
             inputs,
             weights: None,
             train: None,
@@ -48,7 +56,7 @@ impl CpuSession {
 impl Session for CpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.runner.spec)?;
-        let data = Some(Loaded::new(data, &self.runner.spec, &mut self.runner.team, self.inputs));
+        let data = Some(Loaded::new(data, self.inputs));
         match split {
             Split::Train => self.train = data,
             Split::Validation => self.validation = data,
@@ -77,16 +85,17 @@ impl Session for CpuSession {
             _ => work.insert(Workspace::new(&runner.spec, capacity, true)),
         };
         let mut report = Report { confusion: Confusion::new(runner.spec.classes()), ..Report::default() };
-        for (step, (samples, learning_rate)) in span.batches().enumerate() {
-            let batch = Batch::Samples(data, samples);
-            runner.forward(weights, work, batch, true);
-            runner.judge(weights, work, batch, data.data.targets(), true);
+        let mut batches = span.batches().enumerate().peekable();
+        while let Some((step, (samples, learning_rate))) = batches.next() {
+            let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
+            let batch = data.batch(Samples::These(samples), next);
+            runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
             let loss = mean(&work.losses[..samples.len()]);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
-            runner.backward(weights, work, batch, learning_rate);
+            runner.update(weights, work, batch, learning_rate);
             report.losses.push(loss);
             if runner.spec.classes() > 0 {
                 let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
@@ -96,13 +105,22 @@ impl Session for CpuSession {
         Ok(report)
     }
 
+    fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
+        self.runner.stopwatch.start();
+        let start = Instant::now();
+        let report = self.train(span);
+        let seconds = start.elapsed().as_secs_f64();
+        let (parts, multiply_adds) = self.runner.stopwatch.stop();
+        Ok((report?, Breakdown { parts, threads: self.runner.team.threads(), seconds, multiply_adds }))
+    }
+
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
         let Self { runner, weights, train, validation, evaluation: work, .. } = self;
         let data = match split {
             Split::Train => loaded(train.as_ref())?,
             Split::Validation => loaded(validation.as_ref())?,
         };
-        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_ref().ok_or_else(Self::no_weights)?;
         let samples = data.data.samples();
         if work.capacity < EVALUATION_BATCH.min(samples) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false);
@@ -110,29 +128,36 @@ impl Session for CpuSession {
         let mut confusion = Confusion::new(runner.spec.classes());
         let mut sum = 0.0;
         for first in (0..samples).step_by(work.capacity) {
-            let batch = Batch::Range(data, first, work.capacity.min(samples - first));
-            runner.forward(weights, work, batch, false);
-            runner.judge(weights, work, batch, data.data.targets(), false);
-            sum = work.losses[..batch.len()].iter().fold(sum, |sum, &loss| sum + f64::from(loss));
+            let count = work.capacity.min(samples - first);
+            let batch = data.batch(Samples::From { first, count }, None);
+            runner.pass(weights, work, batch, Goal::Judge(data.data.targets()));
+            sum = work.losses[..count].iter().fold(sum, |sum, &loss| sum + f64::from(loss));
             confusion.tally(data.data.targets(), work.predictions(batch));
         }
         Ok(Evaluation { loss: sum / samples as f64, confusion })
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
-        let Self { runner, weights, evaluation: work, .. } = self;
+        let Self { runner, weights, inputs: kernel, evaluation: work, .. } = self;
         check_prediction(&runner.spec, inputs, outputs)?;
         let weights = weights.as_ref().ok_or_else(Self::no_weights)?;
         let rows = inputs.rows();
         if work.capacity < EVALUATION_BATCH.min(rows) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false);
         }
+        let sparse = rows > 0 && kernel.lists_row(inputs.row(0));
         for first in (0..rows).step_by(work.capacity) {
-            let batch = Batch::Rows(inputs, first, work.capacity.min(rows - first));
-            runner.forward(weights, work, batch, false);
-            for b in 0..batch.len() {
+            let count = work.capacity.min(rows - first);
+            let batch = Batch {
+                source: Source::Floats(inputs.values()),
+                samples: Samples::From { first, count },
+                next: None,
+                sparse,
+            };
+            runner.pass(weights, work, batch, Goal::Predict);
+            for b in 0..count {
                 let to = outputs.row_mut(first + b);
-                to.copy_from_slice(work.outputs(b));
+                work.copy_outputs(b, to);
                 read_outputs(runner.spec.head, to);
             }
         }

@@ -1,17 +1,19 @@
 //! Inputs that are mostly zero: lists of what is not, by sample and by feature.
 //!
 //! The contract lets the first layer pass over zeros (rule 5): four fifths of MNIST's pixels, in the layer that is four
-//! fifths of the work. `SparseRows` lists a data set's non-zeros once, sample by sample, already scaled; forward
-//! walks a sample's list. `SparseColumns` lists a batch's by feature, samples ascending; the weight gradient of a
-//! feature walks its list. It is made anew each step, in pieces that threads share.
+//! fifths of the work. Each batch is listed anew from its raw inputs, in blocks of 128 samples by 96 features: by sample
+//! for forward, by feature for the weight gradient. That costs a twentieth of what the lists save; lists kept for the
+//! whole data set would have to be fetched from memory, which costs no less.
 
 use std::str::FromStr;
 
-use syva_core::data::{Dataset, Inputs};
+use syva_core::data::Inputs;
 use syva_core::{Error, Result};
 
-use crate::buffer::Shared;
-use crate::team::Team;
+use crate::buffer::{HALF, WIDTH};
+use crate::memory::Samples;
+use crate::prefetch;
+use crate::vector::Vector;
 
 /// How the first layer reads its inputs; the results do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,43 @@ impl InputKernel {
     }
 }
 
+/// The share of inputs that are not zero, up to which lists are taken.
+const WORTHWHILE: f64 = 0.4;
+
+impl InputKernel {
+    /// Whether lists are to be taken for these samples; left to `Auto`, where so few of their inputs are not zero that
+    /// lists are faster, going by some hundred samples from all over them.
+    pub(crate) fn lists(self, inputs: &Inputs, features: usize) -> bool {
+        let samples = inputs.len() / features;
+        let every = samples.div_ceil(500).max(1);
+        let rows = (0..samples).step_by(every).map(|sample| sample * features..(sample + 1) * features);
+        let non_zero = || -> usize {
+            match inputs {
+                Inputs::U8(x) => rows.clone().map(|row| x[row].iter().filter(|&&x| x != 0).count()).sum(),
+                Inputs::F32(x) => rows.clone().map(|row| non_zeros(&x[row])).sum(),
+            }
+        };
+        self.lists_at(&non_zero, samples.div_ceil(every) * features)
+    }
+
+    /// The same for one sample.
+    pub(crate) fn lists_row(self, row: &[f32]) -> bool {
+        self.lists_at(&|| non_zeros(row), row.len())
+    }
+
+    fn lists_at(self, non_zeros: &dyn Fn() -> usize, all: usize) -> bool {
+        match self {
+            Self::Auto => non_zeros() as f64 <= WORTHWHILE * all as f64,
+            Self::Dense => false,
+            Self::Sparse => true,
+        }
+    }
+}
+
+fn non_zeros(row: &[f32]) -> usize {
+    row.iter().filter(|&&x| x != 0.0).count()
+}
+
 impl FromStr for InputKernel {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
@@ -43,187 +82,198 @@ impl FromStr for InputKernel {
     }
 }
 
-/// A value that is not zero, and where: the feature in `SparseRows`, the sample of the batch in `SparseColumns`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C)]
-pub struct Entry {
-    /// Feature or sample.
-    pub index: u32,
-    /// `s = scale · x`.
-    pub value: f32,
-}
+/// Most samples of a block.
+pub const BLOCK: usize = 128;
+/// Most features of a block.
+pub const PIECE: usize = 3 * WIDTH;
 
-/// Ranges of features whose non-zeros are listed, and whose weights are updated, apart.
-pub(crate) const PIECES: usize = 8;
+/// 0, 1, 2, …: the numbers of the rows and columns of a block.
+const NUMBERS: [u32; BLOCK + HALF] = {
+    let mut numbers = [0; BLOCK + HALF];
+    let mut i = 0;
+    while i < numbers.len() {
+        numbers[i] = i as u32;
+        i += 1;
+    }
+    numbers
+};
 
-/// First feature and number of features of a piece.
-pub(crate) fn piece(piece: usize, features: usize) -> (usize, usize) {
-    let bound = |piece: usize| piece * features / PIECES;
-    (bound(piece), bound(piece + 1) - bound(piece))
-}
-
-/// The non-zeros of a data set, sample by sample, features ascending; in blocks, so that threads can list them together.
-pub(crate) struct SparseRows {
-    blocks: Vec<Block>,
-}
-
-/// Samples of a block.
-const BLOCK: usize = 1024;
-
-/// The non-zeros of [`BLOCK`] consecutive samples.
+/// The non-zeros of each pair of rows of a matrix: the columns, ascending, where either row is not zero, and the values
+/// of both there.
+///
+/// A product reads what it multiplies with once for both rows: the L2 cache, where that lies, gives half a vector a
+/// cycle, while a processor multiplies one or two. Rows that are alike, as neighbouring pixels are, share most columns.
 #[derive(Default)]
-struct Block {
-    entries: Vec<Entry>,
-    /// Where the entries of each piece of each sample start; then their number.
-    starts: Vec<usize>,
+pub struct Lists {
+    /// Of the first and the second row of each pair.
+    values: [Vec<f32>; 2],
+    /// Each below `bound`: kernels rely on it. Nothing but a [`Writer`] writes here.
+    columns: Vec<u32>,
+    bound: usize,
+    rows: usize,
+    lens: Vec<u32>,
+    /// Places for each pair: as many as the matrix has columns, and a register more.
+    slot: usize,
 }
 
-/// The share of inputs that are not zero, up to which lists are taken.
-const WORTHWHILE: f64 = 0.4;
-
-impl SparseRows {
-    /// The lists of a data set, where they are asked for or worth while.
-    pub(crate) fn choose(data: &Dataset, scale: &[f32], kernel: InputKernel, team: &mut Team) -> Option<Self> {
-        let sparse = match kernel {
-            InputKernel::Auto => Self::is_worthwhile(data),
-            InputKernel::Dense => false,
-            InputKernel::Sparse => true,
-        };
-        sparse.then(|| Self::new(data, scale, team))
+impl Lists {
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
-    /// Whether so few inputs are not zero that lists are faster, going by some hundred samples from all over the data.
-    fn is_worthwhile(data: &Dataset) -> bool {
-        let features = data.features();
-        let samples = (0..data.samples()).step_by(data.samples().div_ceil(500));
-        let inputs = samples.flat_map(|sample| sample * features..(sample + 1) * features);
-        let (non_zero, all) = inputs.fold((0usize, 0usize), |(non_zero, all), index| {
-            (non_zero + usize::from(data.inputs().get(index) != 0.0), all + 1)
-        });
-        non_zero as f64 <= WORTHWHILE * all as f64
+    /// Places listed in all pairs.
+    pub(crate) fn entries(&self) -> usize {
+        self.lens.iter().map(|&len| len as usize).sum()
     }
 
-    fn new(data: &Dataset, scale: &[f32], team: &mut Team) -> Self {
-        let mut blocks: Vec<Block> = (0..data.samples().div_ceil(BLOCK)).map(|_| Block::default()).collect();
-        let shared = Shared::new(&mut blocks);
-        team.run(data.samples().div_ceil(BLOCK), &|task| {
-            let first = task * BLOCK * scale.len();
-            let end = (first + BLOCK * scale.len()).min(data.inputs().len());
-            // SAFETY: the block belongs to this task alone.
-            let block = unsafe { &mut shared.part(task, 1)[0] };
-            match data.inputs() {
-                Inputs::U8(values) => block.list(&values[first..end], scale),
-                Inputs::F32(values) => block.list(&values[first..end], scale),
-            }
-        });
-        Self { blocks }
+    /// Columns of the matrix.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound
     }
 
-    /// A sample's entries.
-    pub(crate) fn row(&self, sample: usize) -> &[Entry] {
-        self.blocks[sample / BLOCK].parts(sample % BLOCK * PIECES, PIECES)
+    /// Values of both rows, and columns, of the pair of rows 2·pair and 2·pair + 1.
+    #[inline(always)]
+    #[must_use]
+    pub fn pair(&self, pair: usize) -> ([&[f32]; 2], &[u32]) {
+        let at = pair * self.slot;
+        let range = at..at + self.lens[pair] as usize;
+        ([&self.values[0][range.clone()], &self.values[1][range.clone()]], &self.columns[range])
     }
 
-    /// A sample's entries with features in a piece.
-    pub(crate) fn part(&self, sample: usize, piece: usize) -> &[Entry] {
-        self.blocks[sample / BLOCK].parts(sample % BLOCK * PIECES + piece, 1)
-    }
-}
-
-impl Block {
-    /// Lists these samples. Every value is written, and the next one over it where it was zero: no branch to mispredict.
-    fn list<T: Copy + Into<f32>>(&mut self, values: &[T], scale: &[f32]) {
-        let non_zero = values.iter().filter(|&&value| value.into() != 0.0).count();
-        self.entries.reserve_exact(non_zero);
-        self.starts.reserve_exact(values.len() / scale.len() * PIECES + 1);
-        let mut scratch = vec![Entry { index: 0, value: 0.0 }; scale.len() + 1];
-        for sample in values.chunks_exact(scale.len()) {
-            for (first, count) in (0..PIECES).map(|p| piece(p, scale.len())) {
-                self.starts.push(self.entries.len());
-                let mut filled = 0;
-                let range = first..first + count;
-                for ((feature, &x), &scale) in (first..).zip(&sample[range.clone()]).zip(&scale[range]) {
-                    let x: f32 = x.into();
-                    scratch[filled] = Entry { index: feature as u32, value: x * scale };
-                    filled += usize::from(x != 0.0);
-                }
-                self.entries.extend_from_slice(&scratch[..filled]);
+    /// Makes the lists of a matrix of so many rows and columns, at first all zero.
+    pub(crate) fn clear(&mut self, rows: usize, columns: usize) {
+        assert!(columns <= BLOCK, "a block is at most {BLOCK} wide");
+        let pairs = rows.div_ceil(2);
+        (self.rows, self.bound, self.slot) = (rows, columns, columns + HALF);
+        self.lens.clear();
+        self.lens.resize(pairs, 0);
+        if self.columns.len() < pairs * self.slot {
+            self.values.iter_mut().for_each(|values| values.resize(pairs * self.slot, 0.0));
+            self.columns.resize(pairs * self.slot, 0);
+        }
+        // What another core has read since the last batch takes long to get back for writing: ask for all of it at once.
+        for at in (0..pairs).map(|pair| pair * self.slot) {
+            for byte in [0, 64] {
+                self.values.iter().for_each(|values| prefetch::to_write(values.as_ptr().wrapping_add(at), byte));
+                prefetch::to_write(self.columns.as_ptr().wrapping_add(at), byte);
             }
         }
-        self.starts.push(self.entries.len());
     }
 
-    /// The entries of `count` pieces from piece `at` on.
-    fn parts(&self, at: usize, count: usize) -> &[Entry] {
-        &self.entries[self.starts[at]..self.starts[at + count]]
+    /// What appends to the lists, until they are looked at again.
+    pub(crate) fn writer(&mut self) -> Writer {
+        let values = self.values.each_mut().map(Vec::as_mut_ptr);
+        Writer { values, columns: self.columns.as_mut_ptr(), lens: self.lens.as_mut_ptr(), slot: self.slot }
     }
 }
 
-/// The non-zeros of a batch for a range of features, feature by feature, samples ascending.
+/// Appends to lists. It holds where they are, so that nothing has to be looked up again after each write.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer {
+    values: [*mut f32; 2],
+    columns: *mut u32,
+    lens: *mut u32,
+    slot: usize,
+}
+
+impl Writer {
+    /// Appends to a pair those of the values in columns from `first` on whose bits are set in `lanes`.
+    ///
+    /// # Safety
+    /// As for all of V. The lists are borrowed by nobody else and have not changed since `writer`; the pair is one of
+    /// their rows; bits are set only for columns below `bound`, and no column is appended to the pair twice.
+    #[inline(always)]
+    pub(crate) unsafe fn append<V: Vector>(self, pair: usize, values: [V; 2], lanes: u32, first: usize) {
+        // SAFETY: the pair holds fewer than `bound` values before this, by the caller's promise, so that a register more
+        // is inside its slot; `first` is a column, so NUMBERS holds a register from there on. Numbers pass through the
+        // registers as the bits of f32, which no operation here looks at.
+        unsafe {
+            let len = self.lens.add(pair);
+            let at = pair * self.slot + *len as usize;
+            values[0].compress(lanes, self.values[0].add(at));
+            values[1].compress(lanes, self.values[1].add(at));
+            let numbers = V::load(NUMBERS.as_ptr().add(first).cast());
+            numbers.compress(lanes, self.columns.add(at).cast());
+            *len += lanes.count_ones();
+        }
+    }
+}
+
+/// A block of scaled inputs, to be listed.
+pub struct Listing<'a> {
+    /// Features of a sample.
+    pub features: usize,
+    /// The block's first feature,
+    pub first: usize,
+    /// and the scales of its features, at most [`PIECE`].
+    pub scale: &'a [f32],
+    /// At most [`BLOCK`].
+    pub samples: Samples<'a>,
+    /// The samples of the next batch, whose inputs are asked for from memory meanwhile.
+    pub next: Option<Samples<'a>>,
+}
+
+impl Listing<'_> {
+    /// Panics unless the block is small enough, and inside inputs of so many values. Kernels rely on it.
+    pub(crate) fn check(&self, len: usize) {
+        assert!(self.samples.len() <= BLOCK && self.scale.len() <= PIECE, "a block is at most {BLOCK} by {PIECE}");
+        let last = (0..self.samples.len()).map(|b| self.samples.get(b)).max().unwrap_or(0);
+        assert!(last * self.features + self.first + self.scale.len() <= len, "samples of the data");
+    }
+}
+
+/// What the first layer reads of a block of samples and a piece of features.
 #[derive(Default)]
-pub(crate) struct SparseColumns {
-    first: usize,
-    entries: Vec<Entry>,
-    /// Where each feature's entries start, relative to `first`; then their number.
-    starts: Vec<u32>,
-}
-
-impl SparseColumns {
-    /// Lists the entries of these parts of rows, whose features are in `first..first + count`, by counting sort.
-    pub(crate) fn collect<'a>(&mut self, first: usize, count: usize, parts: impl Iterator<Item = &'a [Entry]> + Clone) {
-        self.first = first;
-        self.starts.clear();
-        self.starts.resize(count + 1, 0);
-        for entry in parts.clone().flatten() {
-            self.starts[entry.index as usize - first + 1] += 1;
-        }
-        for feature in 0..count {
-            self.starts[feature + 1] += self.starts[feature];
-        }
-        self.entries.resize(self.starts[count] as usize, Entry { index: 0, value: 0.0 });
-        for (b, part) in parts.enumerate() {
-            for entry in part {
-                let next = &mut self.starts[entry.index as usize - first];
-                self.entries[*next as usize] = Entry { index: b as u32, value: entry.value };
-                *next += 1;
-            }
-        }
-        // Each start has moved to the next feature's: move them back.
-        self.starts.copy_within(0..count, 1);
-        self.starts[0] = 0;
-    }
-
-    /// A feature's entries.
-    pub(crate) fn column(&self, feature: usize) -> &[Entry] {
-        let at = feature - self.first;
-        &self.entries[self.starts[at] as usize..self.starts[at + 1] as usize]
-    }
+pub(crate) struct BlockLists {
+    /// Sample by sample, features numbered from the piece's first.
+    pub(crate) by_sample: Lists,
+    /// Feature by feature, samples numbered from the block's first.
+    pub(crate) by_feature: Lists,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syva_core::data::Targets;
+    use crate::isa::Isa;
+    use crate::kernels::Kernels;
+    use crate::memory::Source;
 
     #[test]
-    fn columns_are_the_transposed_rows() {
-        let values: Vec<f32> = (0..60).map(|i| if i % 7 < 4 { 0.0 } else { i as f32 }).collect();
-        let targets = Targets::Classes { labels: vec![0; 6].into(), classes: 2 };
-        let data = Dataset::new(Inputs::F32(values.clone().into()), 10, targets).unwrap();
-        let rows = SparseRows::new(&data, &[2.0; 10], &mut Team::new(2).unwrap());
-        let batch = [5, 0, 3, 3];
-        let mut columns = SparseColumns::default();
-        for p in 0..PIECES {
-            let (first, count) = piece(p, 10);
-            columns.collect(first, count, batch.iter().map(|&sample| rows.part(sample, p)));
-            for feature in first..first + count {
-                let wanted: Vec<Entry> = (0u32..)
-                    .zip(batch)
-                    .map(|(index, sample)| Entry { index, value: 2.0 * values[sample * 10 + feature] })
-                    .filter(|entry| entry.value != 0.0)
-                    .collect();
-                assert_eq!(columns.column(feature), wanted);
+    fn lists_hold_what_is_not_zero_in_order() {
+        let value = |row: usize, column: usize| if (row * 7 + column * 5) % 9 < 6 { 0 } else { (row + column) as u8 };
+        for isa in Isa::ALL.into_iter().filter_map(|isa| isa.available().ok()) {
+            for (rows, columns) in [(1, 1), (5, 3), (16, 96), (33, 50), (128, 90), (127, 17)] {
+                // A block inside a larger matrix: two features before it, three behind, the last sample first.
+                let (features, first) = (columns + 5, 2);
+                let inputs: Vec<u8> = (0..rows * features).map(|i| value(i / features, i % features)).collect();
+                let floats: Vec<f32> = inputs.iter().map(|&x| f32::from(x)).collect();
+                let order: Vec<u32> = (0..rows as u32).rev().collect();
+                let scale: Vec<f32> = (0..columns).map(|k| k as f32 + 0.5).collect();
+                let samples = Samples::These(&order);
+                let block = Listing { features, first, scale: &scale, samples, next: Some(samples) };
+                let wanted =
+                    |row: usize, column: usize| f32::from(value(rows - 1 - row, first + column)) * scale[column];
+                for source in [Source::Bytes(&inputs), Source::Floats(&floats)] {
+                    let (mut by_row, mut by_column) = (Lists::default(), Lists::default());
+                    Kernels::new(isa).unwrap().list(source, &block, &mut by_row, Some(&mut by_column));
+                    check(&by_row, rows, columns, &wanted);
+                    check(&by_column, columns, rows, &|column, row| wanted(row, column));
+                }
             }
+        }
+    }
+
+    fn check(lists: &Lists, rows: usize, columns: usize, value: &dyn Fn(usize, usize) -> f32) {
+        assert_eq!((lists.rows(), lists.bound()), (rows, columns));
+        for pair in 0..rows.div_ceil(2) {
+            let both = |column| [0, 1].map(|i| if 2 * pair + i < rows { value(2 * pair + i, column) } else { 0.0 });
+            let wanted: Vec<_> = (0..columns).map(|c| (both(c), c as u32)).filter(|(v, _)| *v != [0.0; 2]).collect();
+            let ([first, second], numbers) = lists.pair(pair);
+            let found: Vec<_> =
+                numbers.iter().enumerate().map(|(i, &column)| ([first[i], second[i]], column)).collect();
+            assert_eq!(found, wanted, "{rows} by {columns}, pair {pair}");
         }
     }
 }

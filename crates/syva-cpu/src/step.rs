@@ -1,524 +1,600 @@
-//! A training step on the CPU: its phases, as tiles for the team.
+//! A training step on the CPU: its regions, each shared out as tasks to the team.
 //!
 //! ```text
-//! gather    s = scale·x, start = bias + Σ shift·w      tasks: rows of the batch; columns of the first layer
-//! forward   h_l = a(start + x·Wᵀ), layer by layer      tasks: tiles
-//! loss      losses, predictions, d of the outputs      tasks: rows of the batch; transposes Wᵀ → W for what follows
-//! backward  layer by layer from the last:              tasks: tiles of both
-//!             d_(l−1) = (d_l·W) ⊙ a'                     from the transposed copy, so weights before the update,
-//!             Wᵀ −= lr·xᵀ·d_l, bias likewise             while these are updated
+//! gather     s = scale·x, its lists of non-zeros where the data is sparse; start = bias + Σ shift·w
+//! layer 0    h_0 = a(start + s·W_0ᵀ)                   tasks: tiles, dense or by lists
+//! the rest   h_l = a(bias + h_(l−1)·W_lᵀ), l = 1 …     tasks: rows of the batch, through all layers there and back;
+//!            loss, predictions, d of the outputs         or, where the weights are too large for a core's cache,
+//!            d_(l−1) = (d_l·W_l) ⊙ a', l = last … 1      a region a line, tasks: tiles
+//! update     W_lᵀ −= lr·h_(l−1)ᵀ·d_l, bias likewise     tasks: tiles of all layers, the first layer's first
 //! ```
 
-use syva_core::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
-use syva_core::data::Targets;
-use syva_core::{Activation, Head, Spec};
+use std::ops::Range;
 
-use crate::buffer::{Buffer, PAD, Shared};
-use crate::kernels::{Finish, Kernels, Product, SparseProduct};
+use syva_core::Spec;
+use syva_core::arithmetic::Real;
+use syva_core::data::Targets;
+
+use crate::buffer::{Panels, Shared, View, WIDTH};
+use crate::kernels::{Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::loss::{self, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
-use crate::sparse::{PIECES, SparseColumns, SparseRows, piece};
+use crate::profile::{Part, Stopwatch};
+use crate::sparse::{BLOCK, BlockLists, Listing, PIECE};
 use crate::team::Team;
 
-/// Rows and columns of a tile: small enough for two threads to share the smallest layer of the chapter's network,
-/// large enough that its 16 to 64 KiB of operands are read many times from the L1 or L2 cache.
-const TILE_ROWS: usize = 32;
-const TILE_COLUMNS: usize = 64;
-/// Samples, and units, of a tile of the sparse first layer: a list is walked once for all its units.
-const SPARSE_ROWS: usize = 8;
-const SPARSE_COLUMNS: usize = 256;
+/// Rows of a dense tile: a panel of weights is read once for so many.
+const TILE: usize = 64;
+/// Samples of a task of the sparse first layer.
+const SPARSE_ROWS: usize = 32;
+/// Panels of units of a task of the sparse first layer: what a list is walked once for, in registers.
+const SLICE: usize = 4;
+/// Panels of units of a task of a dense update.
+const UPDATE_PANELS: usize = 4;
+/// Weights, bytes of W and Wᵀ, that stay in a core's own cache while rows pass through.
+const CACHED: usize = 512 << 10;
 
-/// A grid of tiles over a `[rows, columns]` output; columns are padded.
-#[derive(Clone, Copy)]
-struct Grid {
-    rows: usize,
-    columns: usize,
-    tile_rows: usize,
-    tile_columns: usize,
-}
-
-struct Tile {
-    row: usize,
-    rows: usize,
-    column: usize,
-    columns: usize,
-}
-
-impl Grid {
-    fn new(rows: usize, columns: usize, tile_rows: usize) -> Self {
-        Self { rows, columns: columns.next_multiple_of(PAD), tile_rows, tile_columns: TILE_COLUMNS }
-    }
-
-    fn across(&self) -> usize {
-        self.columns.div_ceil(self.tile_columns)
-    }
-
-    fn len(&self) -> usize {
-        self.rows.div_ceil(self.tile_rows) * self.across()
-    }
-
-    fn tile(&self, task: usize) -> Tile {
-        let (row, column) = (task / self.across() * self.tile_rows, task % self.across() * self.tile_columns);
-        let rows = self.tile_rows.min(self.rows - row);
-        Tile { row, rows, column, columns: self.tile_columns.min(self.columns - column) }
-    }
-}
-
-/// The network's shape, the kernels and the team: what runs phases on weights and workspaces.
+/// The network's shape, the kernels and the team: what runs regions on weights and workspaces.
 pub(crate) struct Runner {
     pub(crate) spec: Spec,
     pub(crate) kernels: Kernels,
     pub(crate) team: Team,
+    pub(crate) stopwatch: Stopwatch,
+}
+
+/// What a pass is to do with the outputs.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal<'a> {
+    /// Nothing: they are wanted themselves.
+    Predict,
+    /// Losses and predictions.
+    Judge(&'a Targets),
+    /// These, and the gradients by all z.
+    Train(&'a Targets),
+}
+
+impl<'a> Goal<'a> {
+    fn targets(self) -> Option<&'a Targets> {
+        match self {
+            Self::Predict => None,
+            Self::Judge(targets) | Self::Train(targets) => Some(targets),
+        }
+    }
+
+    fn trains(self) -> bool {
+        matches!(self, Self::Train(_))
+    }
 }
 
 impl Runner {
-    /// Outputs of the batch: gather, then forward layer by layer.
-    /// With `training`, also what [`Self::backward`] needs of the inputs.
-    pub(crate) fn forward(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
-        self.gather(weights, work, batch, training);
-        match batch.sparse() {
-            Some(sparse) => self.forward_sparse(weights, work, batch, sparse),
-            None => self.forward_layer(weights, work, 0, batch.len()),
-        }
-        for l in 1..self.spec.layers.len() {
-            self.forward_layer(weights, work, l, batch.len());
-        }
-    }
-
-    /// What the first layer's sums start at, the bias plus `Σ_k shift_k·w[j,k]`; and its inputs: `s = scale·x` row by
-    /// row, or for training on sparse data the lists of the batch's non-zeros by feature.
-    fn gather(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
-        let kernels = self.kernels;
-        let (rows, stride) = (batch.len(), work.scaled.stride);
-        let features = weights.scale.len();
-        let w = &weights.transposed[0];
-        let start_tasks = w.stride.div_ceil(TILE_COLUMNS);
-        let (scaled, start, columns) = (work.scaled.shared(), work.start.shared(), Shared::new(&mut work.columns));
-        let input_tasks = match batch.sparse() {
-            None => rows.div_ceil(TILE_ROWS),
-            Some(_) if training => PIECES,
-            Some(_) => 0,
+    /// A batch through the network: outputs, and what else the goal wants.
+    pub(crate) fn pass(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
+        self.gather(weights, work, batch, goal.trains());
+        let Self { spec, kernels, team, stopwatch } = self;
+        let rows = batch.samples.len();
+        let Workspace { scaled, lists, start, h, d, losses, guesses, .. } = work;
+        let pass = Pass {
+            spec,
+            kernels,
+            stopwatch,
+            weights,
+            batch,
+            goal,
+            height: scaled.rows,
+            scaled,
+            lists,
+            start,
+            h: h.iter_mut().map(Panels::shared).collect(),
+            d: d.iter_mut().map(Panels::shared).collect(),
+            losses: Shared::new(losses),
+            guesses: Shared::new(guesses),
         };
-        self.team.run(input_tasks + start_tasks, &|task| match batch.sparse() {
-            Some(sparse) if task < input_tasks => {
-                let (first, count) = piece(task, features);
-                // SAFETY: the piece belongs to this task alone.
-                let columns = unsafe { &mut columns.part(task, 1)[0] };
-                columns.collect(first, count, (0..rows).map(|b| sparse.part(batch.sample(b), task)));
-            }
-            None if task < input_tasks => {
-                for b in task * TILE_ROWS..rows.min((task + 1) * TILE_ROWS) {
-                    // SAFETY: row b belongs to this task alone.
-                    let s = unsafe { scaled.part(b * stride, features) };
-                    batch.scaled(&kernels, b, &weights.scale, s);
-                }
-            }
-            _ => {
-                let j = (task - input_tasks) * TILE_COLUMNS;
-                let product = Product {
-                    rows: 1,
-                    columns: TILE_COLUMNS.min(w.stride - j),
-                    depth: w.rows,
-                    a: &weights.shift,
-                    a_row: 0,
-                    a_depth: 1,
-                    b: &w.as_slice()[j..],
-                    b_stride: w.stride,
-                    init: Some(&weights.bias[0].as_slice()[j..]),
-                    c: start,
-                    c_at: j,
-                    c_stride: 0,
-                    finish: Finish::Store,
-                };
-                // SAFETY: these columns of `start` belong to this task alone.
-                unsafe { kernels.product(&product) };
-            }
-        });
-    }
+        let layers = spec.layers.len();
+        let units = |l: usize| spec.layers[l].units.div_ceil(WIDTH);
 
-    /// The first layer on lists of non-zeros: a list is walked once for a whole row of outputs.
-    fn forward_sparse(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, sparse: &SparseRows) {
-        let kernels = self.kernels;
-        let activation = self.spec.layers[0].activation;
-        let w = &weights.transposed[0];
-        let start = &work.start;
-        let h_stride = work.h[0].stride;
-        let h = work.h[0].shared();
-        let grid = Grid { rows: batch.len(), columns: w.stride, tile_rows: SPARSE_ROWS, tile_columns: SPARSE_COLUMNS };
-        self.team.run(grid.len(), &|task| {
-            let tile = grid.tile(task);
-            for b in tile.row..tile.row + tile.rows {
-                let product = SparseProduct {
-                    columns: tile.columns,
-                    a: sparse.row(batch.sample(b)),
-                    b: &w.as_slice()[tile.column..],
-                    b_stride: w.stride,
-                    init: Some(&start.as_slice()[tile.column..]),
-                    c: h,
-                    c_at: b * h_stride + tile.column,
-                    finish: Finish::StorePositiveZero,
-                };
-                // SAFETY: the tile belongs to this task alone; h is read only after the kernel is done with it.
-                let h = unsafe {
-                    kernels.sparse_product(&product);
-                    h.part(b * h_stride + tile.column, tile.columns)
-                };
-                kernels.activate(activation, h);
-            }
-        });
-    }
-
-    fn forward_layer(&mut self, weights: &Weights, work: &mut Workspace, l: usize, rows: usize) {
-        let kernels = self.kernels;
-        let activation = self.spec.layers[l].activation;
-        let w = &weights.transposed[l];
-        let (below, here) = work.h.split_at_mut(l);
-        let (x, init, finish) = if l == 0 {
-            (&work.scaled, &work.start, Finish::StorePositiveZero)
+        let slices = units(0).div_ceil(SLICE);
+        if batch.sparse {
+            let blocks = rows.div_ceil(SPARSE_ROWS);
+            team.share(blocks * slices, rows * weights_of(spec, 0) / 5, &|task| {
+                pass.sparse_tile(part(task % blocks, SPARSE_ROWS, rows), task / blocks);
+            });
         } else {
-            (&below[l - 1], &weights.bias[l], Finish::Store)
-        };
-        let h_stride = here[0].stride;
-        let h = here[0].shared();
-        let grid = Grid::new(rows, w.stride, TILE_ROWS);
-        self.team.run(grid.len(), &|task| {
-            let tile = grid.tile(task);
-            let product = Product {
-                rows: tile.rows,
-                columns: tile.columns,
-                depth: w.rows,
-                a: &x.as_slice()[tile.row * x.stride..],
-                a_row: x.stride,
-                a_depth: 1,
-                b: &w.as_slice()[tile.column..],
-                b_stride: w.stride,
-                init: Some(&init.as_slice()[tile.column..]),
-                c: h,
-                c_at: tile.row * h_stride + tile.column,
-                c_stride: h_stride,
-                finish,
-            };
-            // SAFETY: the tile belongs to this task alone.
-            unsafe { kernels.product(&product) };
-            for row in tile.row..tile.row + tile.rows {
-                // SAFETY: as above; the kernel is done with it.
-                let h = unsafe { h.part(row * h_stride + tile.column, tile.columns) };
-                kernels.activate(activation, h);
+            let tiles = Tiles { rows, panels: units(0) };
+            team.share(tiles.count(), rows * weights_of(spec, 0), &|task| {
+                let (rows, panel) = tiles.get(task);
+                pass.forward_tile(0, rows, panel);
+            });
+        }
+
+        let rest: usize = (1..layers).map(|l| weights_of(spec, l)).sum();
+        let products = if goal.trains() { 2 } else { 1 };
+        if rest * 2 * size_of::<f32>() <= CACHED {
+            let block = rows.div_ceil(4 * team.threads()).next_multiple_of(8).min(TILE);
+            team.share(rows.div_ceil(block), rows * rest * products, &|task| {
+                let rows = part(task, block, rows);
+                for l in 1..layers {
+                    (0..units(l)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
+                }
+                pass.judge(rows.clone());
+                if goal.trains() {
+                    for l in (1..layers).rev() {
+                        (0..units(l - 1)).for_each(|panel| pass.gradient_tile(l, rows.clone(), panel));
+                    }
+                }
+            });
+            return;
+        }
+        for l in 1..layers {
+            let tiles = Tiles { rows, panels: units(l) };
+            team.share(tiles.count(), rows * weights_of(spec, l), &|task| {
+                let (rows, panel) = tiles.get(task);
+                pass.forward_tile(l, rows, panel);
+            });
+        }
+        team.share(rows.div_ceil(TILE), rows * spec.outputs() * 64, &|task| pass.judge(part(task, TILE, rows)));
+        if goal.trains() {
+            for l in (1..layers).rev() {
+                let tiles = Tiles { rows, panels: units(l - 1) };
+                team.share(tiles.count(), rows * weights_of(spec, l), &|task| {
+                    let (rows, panel) = tiles.get(task);
+                    pass.gradient_tile(l, rows, panel);
+                });
             }
-        });
+        }
     }
 
-    /// Losses and predictions of the batch; with `training`, also d of the outputs, and W from Wᵀ for [`Self::backward`].
-    pub(crate) fn judge(
-        &mut self,
-        weights: &mut Weights,
-        work: &mut Workspace,
-        batch: Batch<'_>,
-        targets: &Targets,
-        training: bool,
-    ) {
-        let head = self.spec.head;
-        let outputs = self.spec.outputs();
-        let rows = batch.len();
-        let row_tasks = rows.div_ceil(TILE_ROWS);
-        let z = &work.h[work.h.len() - 1];
-        let top = work.d.len() - 1;
-        let d_stride = work.d[top].stride;
-        let (d, losses, guesses) =
-            (work.d[top].shared(), Shared::new(&mut work.losses), Shared::new(&mut work.guesses));
-        let transposes = if training { Transposes::new(weights) } else { Transposes::none() };
-        self.team.run(row_tasks + transposes.len(), &|task| {
-            if task >= row_tasks {
-                transposes.run(task - row_tasks);
+    /// The inputs of the first layer, `s = scale·x`, and where the data is sparse their lists; and what its sums start
+    /// at, the bias plus `Σ_k shift_k·w[j,k]`.
+    fn gather(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
+        let Self { kernels, team, stopwatch, .. } = self;
+        let features = weights.scale.len();
+        let samples = batch.samples.len();
+        let (pieces, blocks) = (features.div_ceil(PIECE), samples.div_ceil(BLOCK));
+        let w = &weights.transposed[0];
+        let rows = work.scaled.rows;
+        let (scaled, start, lists) = (work.scaled.shared(), work.start.shared(), Shared::new(&mut work.lists));
+        let fill = |task: usize| {
+            let (piece, block) = (task % pieces, part(task / pieces, BLOCK, samples));
+            let columns = part(piece, PIECE, features);
+            let (next, samples) = (batch.next.map(|next| next.from(block.start)), batch.samples.part(&block));
+            if batch.sparse {
+                let scale = &weights.scale[columns.clone()];
+                let listing = Listing { features, first: columns.start, scale, samples, next };
+                // SAFETY: these lists belong to this task alone.
+                let BlockLists { by_sample, by_feature } = unsafe { &mut lists.part(task, 1)[0] };
+                kernels.list(batch.source, &listing, by_sample, training.then_some(by_feature));
                 return;
             }
-            let mut row = vec![0.0; outputs];
-            for b in task * TILE_ROWS..rows.min((task + 1) * TILE_ROWS) {
-                // SAFETY: sample b belongs to this task alone.
-                let (d, loss, guess) = unsafe {
-                    let d = if training { d.part(b * d_stride, outputs) } else { &mut row[..] };
-                    (d, &mut losses.part(b, 1)[0], &mut guesses.part(b, 1)[0])
+            for first in columns.clone().step_by(WIDTH) {
+                let scale = &weights.scale[first..columns.end.min(first + WIDTH)];
+                // SAFETY: these rows of this panel belong to this task alone.
+                let s = unsafe { scaled.part(first * rows + block.start * WIDTH, block.len() * WIDTH) };
+                kernels.scale(batch.source, &mut Scaling { features, first, scale, samples, next, s });
+            }
+        };
+        let begin = |panel: usize| {
+            let product = Product {
+                rows: 1,
+                columns: w.width(panel),
+                depth: features,
+                a: View::from(&weights.shift[..]),
+                a_row: 0,
+                a_depth: 1,
+                a_panel: WIDTH,
+                b: &w.as_slice()[w.at(panel)..],
+                init: Some(&weights.bias[0].as_slice()[panel * WIDTH..]),
+                c: start,
+                c_at: panel * WIDTH,
+                finish: Finish::Store,
+            };
+            // SAFETY: this panel of `start` belongs to this task alone.
+            unsafe { kernels.product(&product) };
+        };
+        let tasks = merged(&[pieces * blocks, w.count()]);
+        team.share(tasks.len(), samples * features + features * w.columns, &|task| {
+            stopwatch.time(Part::Gather, || match tasks[task] {
+                (0, task) => fill(task),
+                (_, panel) => begin(panel),
+            });
+        });
+    }
+
+    /// Takes the step: all weights and biases down their gradients.
+    pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, learning_rate: f32) {
+        let Self { spec, kernels, team, stopwatch } = self;
+        let rows = batch.samples.len();
+        let layers: Vec<Update<'_>> = (weights.transposed.iter_mut())
+            .zip(&mut weights.plain)
+            .zip(&mut weights.bias)
+            .enumerate()
+            .map(|(l, ((w, plain), bias))| Update {
+                kernels,
+                rows,
+                learning_rate,
+                fan_in: spec.fan_in(l),
+                units: spec.layers[l].units,
+                x: if l == 0 { &work.scaled } else { &work.h[l - 1] },
+                d: &work.d[l],
+                shift: (l == 0).then_some(&weights.shift[..]),
+                lists: (l == 0 && batch.sparse).then_some(&work.lists[..]),
+                height: w.rows,
+                w: w.shared(),
+                plain_height: plain.rows,
+                plain: plain.shared(),
+                bias: bias.shared(),
+            })
+            .collect();
+        let tasks = merged(&layers.iter().map(Update::tasks).collect::<Vec<_>>());
+        let terms = (0..layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
+        team.share(tasks.len(), terms, &|task| {
+            let (l, task) = tasks[task];
+            stopwatch.time(Part::Update(l), || layers[l].run(task));
+        });
+        weights.step += 1;
+        stopwatch.count(|| {
+            let listed = |lists: &BlockLists| 2 * lists.by_sample.entries() * spec.layers[0].units;
+            let first = if batch.sparse {
+                work.lists[..lists_of(rows, spec)].iter().map(listed).sum()
+            } else {
+                rows * weights_of(spec, 0)
+            };
+            2 * first + 3 * rows * (1..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>()
+        });
+    }
+}
+
+/// The tiles of a product of a layer: [`TILE`] rows by a panel.
+struct Tiles {
+    rows: usize,
+    panels: usize,
+}
+
+impl Tiles {
+    fn count(&self) -> usize {
+        self.rows.div_ceil(TILE) * self.panels
+    }
+
+    /// In an order in which the larger factor of the product is read once: the rows, or the weights.
+    fn get(&self, task: usize) -> (Range<usize>, usize) {
+        let blocks = self.rows.div_ceil(TILE);
+        let (block, panel) = if self.rows > self.panels * WIDTH {
+            (task / self.panels, task % self.panels)
+        } else {
+            (task % blocks, task / blocks)
+        };
+        (part(block, TILE, self.rows), panel)
+    }
+}
+
+/// The tasks of several kinds, 0..count of each, in one order: so that each thread's share, a part of all, holds the same
+/// part of each kind.
+fn merged(counts: &[usize]) -> Vec<(usize, usize)> {
+    let mut tasks: Vec<_> = (counts.iter().enumerate())
+        .flat_map(|(kind, &count)| (0..count).map(move |task| ((2 * task + 1) as f32 / count as f32, kind, task)))
+        .collect();
+    tasks.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    tasks.into_iter().map(|(_, kind, task)| (kind, task)).collect()
+}
+
+/// The n-th part of `0..len` in parts of `size`; the last may be smaller.
+fn part(n: usize, size: usize, len: usize) -> Range<usize> {
+    n * size..len.min((n + 1) * size)
+}
+
+fn weights_of(spec: &Spec, l: usize) -> usize {
+    spec.fan_in(l) * spec.layers[l].units
+}
+
+/// Number of lists of a batch.
+fn lists_of(rows: usize, spec: &Spec) -> usize {
+    rows.div_ceil(BLOCK) * spec.input.features.div_ceil(PIECE)
+}
+
+/// A batch on its way through the network.
+struct Pass<'a> {
+    spec: &'a Spec,
+    kernels: &'a Kernels,
+    stopwatch: &'a Stopwatch,
+    weights: &'a Weights,
+    batch: Batch<'a>,
+    goal: Goal<'a>,
+    /// Rows that the workspace's panels have.
+    height: usize,
+    scaled: &'a Panels,
+    lists: &'a [BlockLists],
+    start: &'a Panels,
+    h: Vec<Shared<'a, f32>>,
+    d: Vec<Shared<'a, f32>>,
+    losses: Shared<'a, f32>,
+    guesses: Shared<'a, u32>,
+}
+
+impl Pass<'_> {
+    /// Where a row of a panel starts, in any matrix of the workspace.
+    fn at(&self, panel: usize, row: usize) -> usize {
+        (panel * self.height + row) * WIDTH
+    }
+
+    /// Rules 2 and 5: one panel of h_l for some rows.
+    fn forward_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
+        self.stopwatch.time(Part::Forward(l), || {
+            let w = &self.weights.transposed[l];
+            let (a, init, finish) = if l == 0 {
+                (View::from(&self.scaled.as_slice()[rows.start * WIDTH..]), self.start, Finish::StorePositiveZero)
+            } else {
+                (self.h[l - 1].view(rows.start * WIDTH), &self.weights.bias[l], Finish::Store)
+            };
+            let product = Product {
+                rows: rows.len(),
+                columns: w.width(panel),
+                depth: self.spec.fan_in(l),
+                a,
+                a_row: WIDTH,
+                a_depth: 1,
+                a_panel: self.at(1, 0),
+                b: &w.as_slice()[w.at(panel)..],
+                init: Some(&init.as_slice()[panel * WIDTH..]),
+                c: self.h[l],
+                c_at: self.at(panel, rows.start),
+                finish,
+            };
+            // SAFETY: the tile belongs to this task alone, which has computed the rows below itself, or which runs in
+            // a region after they were computed.
+            unsafe { self.kernels.product(&product) };
+            self.activate(l, rows, panel);
+        });
+    }
+
+    fn activate(&self, l: usize, rows: Range<usize>, panel: usize) {
+        // SAFETY: the tile belongs to this task alone; the kernel is done with it.
+        let h = unsafe { self.h[l].part(self.at(panel, rows.start), rows.len() * WIDTH) };
+        self.kernels.activate(self.spec.layers[l].activation, h);
+    }
+
+    /// Rule 5 by lists: some panels of h_0 for some rows of one block, piece of features by piece.
+    fn sparse_tile(&self, rows: Range<usize>, slice: usize) {
+        self.stopwatch.time(Part::Forward(0), || {
+            let w = &self.weights.transposed[0];
+            let panels = slice * SLICE..w.count().min((slice + 1) * SLICE);
+            let columns = panels.clone().map(|panel| w.width(panel)).sum();
+            let c = Place { values: self.h[0], at: self.at(panels.start, rows.start), panel: self.at(1, 0) };
+            let pieces = self.spec.fan_in(0).div_ceil(PIECE);
+            for piece in 0..pieces {
+                let product = SparseProduct {
+                    a: &self.lists[rows.start / BLOCK * pieces + piece].by_sample,
+                    rows: (rows.start % BLOCK, rows.len()),
+                    columns,
+                    b: &w.as_slice()[w.at(panels.start) + piece * PIECE * WIDTH..],
+                    b_panel: w.at(1),
+                    init: match piece {
+                        0 => Init::Row(&self.start.as_slice()[panels.start * WIDTH..]),
+                        _ => Init::Sums(c),
+                    },
+                    c,
+                    finish: if piece + 1 == pieces { Finish::StorePositiveZero } else { Finish::Store },
                 };
-                (*loss, *guess) = judge_sample(head, z.row(b), targets, batch.sample(b), rows, d);
+                // SAFETY: the tile belongs to this task alone.
+                unsafe { self.kernels.sparse_product(&product) };
+            }
+            panels.for_each(|panel| self.activate(0, rows.clone(), panel));
+        });
+    }
+
+    /// Losses and predictions of some rows, and d of their outputs; nothing where they are only predicted.
+    fn judge(&self, rows: Range<usize>) {
+        let Some(targets) = self.goal.targets() else { return };
+        self.stopwatch.time(Part::Loss, || {
+            let last = self.spec.layers.len() - 1;
+            let outputs = self.spec.outputs();
+            let stride = loss::stride(outputs);
+            let mut z = vec![0.0; JUDGED * stride];
+            let copy = |matrix: Shared<'_, f32>, row: usize, f: &mut dyn FnMut(usize, &mut [f32])| {
+                for panel in 0..outputs.div_ceil(WIDTH) {
+                    let width = WIDTH.min(outputs - panel * WIDTH);
+                    // SAFETY: the rows belong to this task alone.
+                    f(panel * WIDTH, unsafe { matrix.part(self.at(panel, row), width) });
+                }
+            };
+            for rows in rows.clone().step_by(JUDGED).map(|first| first..rows.end.min(first + JUDGED)) {
+                let z = &mut z[..rows.len() * stride];
+                for (row, z) in rows.clone().zip(z.chunks_exact_mut(stride)) {
+                    copy(self.h[last], row, &mut |at, h| z[at..at + h.len()].copy_from_slice(h));
+                }
+                let samples = || rows.clone().map(|row| self.batch.samples.get(row));
+                let (mut labels, mut values) = ([0; JUDGED], Vec::new());
+                let targets = match targets {
+                    Targets::Classes { labels: all, .. } => {
+                        labels.iter_mut().zip(samples()).for_each(|(label, sample)| *label = all[sample]);
+                        RowTargets::Labels(&labels)
+                    }
+                    Targets::Values { values: all, .. } => {
+                        samples().for_each(|b| values.extend_from_slice(&all[b * outputs..(b + 1) * outputs]));
+                        RowTargets::Values(&values)
+                    }
+                };
+                // SAFETY: the rows belong to this task alone.
+                let (losses, guesses) =
+                    unsafe { (self.losses.part(rows.start, rows.len()), self.guesses.part(rows.start, rows.len())) };
+                let batch = self.batch.samples.len();
+                let mut judged = LossRows { head: self.spec.head, outputs, batch, z, targets, losses, guesses };
+                self.kernels.judge(&mut judged);
+                if self.goal.trains() {
+                    for (row, z) in rows.clone().zip(z.chunks_exact(stride)) {
+                        copy(self.d[last], row, &mut |at, d| d.copy_from_slice(&z[at..at + d.len()]));
+                    }
+                }
             }
         });
     }
 
-    /// From d of the outputs: all input gradients and all updates, in one pass from the last layer to the first.
-    pub(crate) fn backward(
-        &mut self,
-        weights: &mut Weights,
-        work: &mut Workspace,
-        batch: Batch<'_>,
-        learning_rate: f32,
-    ) {
-        for l in (0..self.spec.layers.len()).rev() {
-            self.backward_layer(weights, work, l, batch, learning_rate);
-        }
-        weights.step += 1;
-    }
-
-    fn backward_layer(
-        &mut self,
-        weights: &mut Weights,
-        work: &mut Workspace,
-        l: usize,
-        batch: Batch<'_>,
-        learning_rate: f32,
-    ) {
-        let kernels = self.kernels;
-        let rows = batch.len();
-        let (d_below, d_here) = work.d.split_at_mut(l);
-        let d = &d_here[0];
-        let x = if l == 0 { &work.scaled } else { &work.h[l - 1] };
-        let update = Update {
-            d,
-            x,
-            rows,
-            learning_rate,
-            shift: (l == 0).then_some(&weights.shift[..]),
-            columns: (l == 0 && batch.sparse().is_some()).then_some(&work.columns[..]),
-            stride: weights.transposed[l].stride,
-            grid: Grid::new(weights.transposed[l].rows, weights.transposed[l].stride, 2 * TILE_ROWS),
-            w: weights.transposed[l].shared(),
-            bias: weights.bias[l].shared(),
-        };
-        let gradient = (l > 0).then(|| InputGradient {
-            activation: self.spec.layers[l - 1].activation,
-            d,
-            h: x,
-            w: &weights.plain[l],
-            stride: x.stride,
-            grid: Grid::new(rows, x.stride, TILE_ROWS),
-            below: d_below[l - 1].shared(),
-        });
-        let gradient_tasks = gradient.as_ref().map_or(0, |gradient| gradient.grid.len());
-        self.team.run(gradient_tasks + update.len(), &|task| match &gradient {
-            Some(gradient) if task < gradient_tasks => gradient.run(&kernels, task),
-            _ => update.run(&kernels, task - gradient_tasks),
+    /// Rule 4: one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(h_(l−1))`.
+    fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
+        self.stopwatch.time(Part::Gradient(l), || {
+            let w = &self.weights.plain[l];
+            let at = self.at(panel, rows.start);
+            let product = Product {
+                rows: rows.len(),
+                columns: w.width(panel),
+                depth: self.spec.layers[l].units,
+                a: self.d[l].view(rows.start * WIDTH),
+                a_row: WIDTH,
+                a_depth: 1,
+                a_panel: self.at(1, 0),
+                b: &w.as_slice()[w.at(panel)..],
+                init: None,
+                c: self.d[l - 1],
+                c_at: at,
+                finish: Finish::Store,
+            };
+            // SAFETY: the tile belongs to this task alone, which has computed the rows of d_l itself, or which runs in
+            // a region after they were computed; h is not written to meanwhile.
+            let (h, gradient) = unsafe {
+                self.kernels.product(&product);
+                (self.h[l - 1].part(at, rows.len() * WIDTH), self.d[l - 1].part(at, rows.len() * WIDTH))
+            };
+            self.kernels.derive(self.spec.layers[l - 1].activation, h, gradient);
         });
     }
 }
 
-/// Rule 4 for one layer: `d_(l−1) = (d_l·W) ⊙ a'(h_(l−1))`.
-struct InputGradient<'a> {
-    activation: Activation,
-    d: &'a Buffer,
-    h: &'a Buffer,
-    w: &'a Buffer,
-    stride: usize,
-    grid: Grid,
-    below: Shared<'a, f32>,
-}
-
-impl InputGradient<'_> {
-    fn run(&self, kernels: &Kernels, task: usize) {
-        let tile = self.grid.tile(task);
-        let product = Product {
-            rows: tile.rows,
-            columns: tile.columns,
-            depth: self.w.rows,
-            a: &self.d.as_slice()[tile.row * self.d.stride..],
-            a_row: self.d.stride,
-            a_depth: 1,
-            b: &self.w.as_slice()[tile.column..],
-            b_stride: self.w.stride,
-            init: None,
-            c: self.below,
-            c_at: tile.row * self.stride + tile.column,
-            c_stride: self.stride,
-            finish: Finish::Store,
-        };
-        // SAFETY: the tile belongs to this task alone.
-        unsafe { kernels.product(&product) };
-        for row in tile.row..tile.row + tile.rows {
-            let at = row * self.stride + tile.column;
-            // SAFETY: as above; the kernel is done with it.
-            let gradient = unsafe { self.below.part(at, tile.columns) };
-            kernels.derive(self.activation, &self.h.as_slice()[at..at + tile.columns], gradient);
-        }
-    }
-}
-
-/// Rule 3 (with rule 5 where `shift` is given) and SGD for one layer, on a tile of Wᵀ: from all inputs, or for the first
-/// layer on sparse data from the lists of its non-zeros, a piece of features a tile. Tiles of the first row of tiles
-/// also update the bias of their columns.
+/// Rule 3 (with rule 5 where `shift` is given) and SGD for one layer.
 struct Update<'a> {
-    d: &'a Buffer,
-    x: &'a Buffer,
+    kernels: &'a Kernels,
     rows: usize,
     learning_rate: f32,
+    fan_in: usize,
+    units: usize,
+    x: &'a Panels,
+    d: &'a Panels,
     shift: Option<&'a [f32]>,
-    columns: Option<&'a [SparseColumns]>,
-    stride: usize,
-    grid: Grid,
+    lists: Option<&'a [BlockLists]>,
+    /// Rows of Wᵀ, in memory.
+    height: usize,
     w: Shared<'a, f32>,
+    /// Rows of W, in memory; 0 where there is none.
+    plain_height: usize,
+    plain: Shared<'a, f32>,
     bias: Shared<'a, f32>,
 }
 
 impl Update<'_> {
-    /// Number of tasks.
-    fn len(&self) -> usize {
-        if self.columns.is_some() { PIECES * self.grid.across() } else { self.grid.len() }
+    /// Features and panels of units of a task.
+    fn task_size(&self) -> (usize, usize) {
+        if self.lists.is_some() { (PIECE, SLICE) } else { (WIDTH, UPDATE_PANELS) }
     }
 
-    /// The tile of a task.
-    fn tile(&self, task: usize) -> Tile {
-        if self.columns.is_none() {
-            return self.grid.tile(task);
-        }
-        let (row, rows) = piece(task / self.grid.across(), self.grid.rows);
-        Tile { row, rows, ..self.grid.tile(task % self.grid.across()) }
+    fn panels(&self) -> usize {
+        self.units.div_ceil(WIDTH)
     }
 
-    fn run(&self, kernels: &Kernels, task: usize) {
-        let tile = self.tile(task);
-        let first = task < self.grid.across();
-        let mut bias_gradient = [0.0; TILE_COLUMNS];
-        if first || self.shift.is_some() {
-            self.sum(kernels, &tile, &mut bias_gradient);
+    fn tasks(&self) -> usize {
+        let (features, panels) = self.task_size();
+        self.fan_in.div_ceil(features) * self.panels().div_ceil(panels)
+    }
+
+    /// Updates some features' weights to some units; with the first features also these units' biases.
+    fn run(&self, task: usize) {
+        let (features, panels) = self.task_size();
+        let down = self.fan_in.div_ceil(features);
+        let features = part(task % down, features, self.fan_in);
+        let panels = part(task / down, panels, self.panels());
+        let mut bias_gradient = [0.0; UPDATE_PANELS * WIDTH];
+        if features.start == 0 || self.shift.is_some() {
+            for (panel, sums) in panels.clone().zip(bias_gradient.chunks_exact_mut(WIDTH)) {
+                self.sum(panel, sums);
+            }
         }
-        if first {
-            // SAFETY: the bias of these columns belongs to this task alone.
-            let bias = unsafe { self.bias.part(tile.column, tile.columns) };
+        if features.start == 0 {
+            // SAFETY: the bias of these units belongs to this task alone.
+            let bias = unsafe { self.bias.part(panels.start * WIDTH, panels.len() * WIDTH) };
             for (bias, gradient) in bias.iter_mut().zip(bias_gradient) {
                 *bias = (-self.learning_rate).fma(gradient, *bias);
             }
         }
-        match self.columns {
-            Some(columns) => self.run_sparse(kernels, &tile, &columns[task / self.grid.across()], &bias_gradient),
-            None => self.run_dense(kernels, &tile, &bias_gradient),
+        match self.lists {
+            Some(lists) => self.run_sparse(features, panels, lists, &bias_gradient),
+            None => panels.zip(bias_gradient.chunks_exact(WIDTH)).for_each(|(panel, bias_gradient)| {
+                self.run_dense(features.clone(), panel, bias_gradient);
+            }),
         }
     }
 
-    /// `Σ_b d[b,j]` as a product with ones: fma(1, d, g) is g + d.
-    fn sum(&self, kernels: &Kernels, tile: &Tile, sums: &mut [f32]) {
+    /// `Σ_b d[b,j]` of a panel of units as a product with ones: fma(1, d, g) is g + d.
+    fn sum(&self, panel: usize, sums: &mut [f32]) {
         let product = Product {
             rows: 1,
-            columns: tile.columns,
+            columns: self.d.width(panel),
             depth: self.rows,
-            a: &[1.0],
+            a: View::from(&[1.0][..]),
             a_row: 0,
             a_depth: 0,
-            b: &self.d.as_slice()[tile.column..],
-            b_stride: self.d.stride,
+            a_panel: 0,
+            b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
             c: Shared::new(sums),
             c_at: 0,
-            c_stride: 0,
             finish: Finish::Store,
         };
         // SAFETY: the sums are borrowed by this call alone.
-        unsafe { kernels.product(&product) };
+        unsafe { self.kernels.product(&product) };
     }
 
-    fn run_dense(&self, kernels: &Kernels, tile: &Tile, bias_gradient: &[f32]) {
-        let fold = self.shift.map(|shift| (&shift[tile.row..], bias_gradient));
+    fn run_dense(&self, features: Range<usize>, panel: usize, bias_gradient: &[f32]) {
+        let fold = self.shift.map(|shift| (&shift[features.clone()], bias_gradient));
+        let at = panel * WIDTH * self.height + features.start * WIDTH;
         let product = Product {
-            rows: tile.rows,
-            columns: tile.columns,
+            rows: features.len(),
+            columns: self.d.width(panel),
             depth: self.rows,
-            a: &self.x.as_slice()[tile.row..],
+            a: View::from(&self.x.as_slice()[self.x.at(features.start / WIDTH)..]),
             a_row: 1,
-            a_depth: self.x.stride,
-            b: &self.d.as_slice()[tile.column..],
-            b_stride: self.d.stride,
+            a_depth: WIDTH,
+            a_panel: WIDTH * WIDTH,
+            b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
             c: self.w,
-            c_at: tile.row * self.stride + tile.column,
-            c_stride: self.stride,
+            c_at: at,
             finish: Finish::Descend { learning_rate: self.learning_rate, fold },
         };
-        // SAFETY: the tile of Wᵀ belongs to this task alone; x and d are other buffers.
-        unsafe { kernels.product(&product) };
+        // SAFETY: the tile of Wᵀ, and so of W, belongs to this task alone; x and d are other buffers.
+        unsafe {
+            self.kernels.product(&product);
+            if self.plain_height > 0 {
+                let plain_at = features.start * self.plain_height + panel * WIDTH * WIDTH;
+                let plain = self.plain.part(plain_at, WIDTH * WIDTH);
+                self.kernels.transpose(self.w.part(at, WIDTH * WIDTH), plain);
+            }
+        }
     }
 
-    fn run_sparse(&self, kernels: &Kernels, tile: &Tile, columns: &SparseColumns, bias_gradient: &[f32]) {
-        for feature in tile.row..tile.row + tile.rows {
-            let fold = self.shift.map(|shift| (&shift[feature..], bias_gradient));
+    /// Block of samples by block, the sums so far in a scratch, the last one's straight into the weights.
+    fn run_sparse(&self, features: Range<usize>, panels: Range<usize>, lists: &[BlockLists], bias_gradient: &[f32]) {
+        let columns = panels.clone().map(|panel| self.d.width(panel)).sum();
+        let (pieces, piece) = (self.fan_in.div_ceil(PIECE), features.start / PIECE);
+        let blocks = self.rows.div_ceil(BLOCK);
+        let mut scratch = vec![0.0; if blocks > 1 { SLICE * PIECE * WIDTH } else { 0 }];
+        let sums = Place { values: Shared::new(&mut scratch), at: 0, panel: PIECE * WIDTH };
+        let w = Place {
+            values: self.w,
+            at: (panels.start * self.height + features.start) * WIDTH,
+            panel: self.height * WIDTH,
+        };
+        for block in 0..blocks {
+            let fold = self.shift.map(|shift| (&shift[features.clone()], bias_gradient));
+            let descend = Finish::Descend { learning_rate: self.learning_rate, fold };
+            let (c, finish) = if block + 1 == blocks { (w, descend) } else { (sums, Finish::Store) };
             let product = SparseProduct {
-                columns: tile.columns,
-                a: columns.column(feature),
-                b: &self.d.as_slice()[tile.column..],
-                b_stride: self.d.stride,
-                init: None,
-                c: self.w,
-                c_at: feature * self.stride + tile.column,
-                finish: Finish::Descend { learning_rate: self.learning_rate, fold },
+                a: &lists[block * pieces + piece].by_feature,
+                rows: (0, features.len()),
+                columns,
+                b: &self.d.as_slice()[self.d.at(panels.start) + block * BLOCK * WIDTH..],
+                b_panel: self.d.at(1),
+                init: if block == 0 { Init::Zero } else { Init::Sums(sums) },
+                c,
+                finish,
             };
-            // SAFETY: the tile of Wᵀ belongs to this task alone; d is another buffer.
-            unsafe { kernels.sparse_product(&product) };
-        }
-    }
-}
-
-/// The copies W of Wᵀ, in blocks of [`TILE_COLUMNS`] units, for all layers but the first.
-struct Transposes<'a> {
-    layers: Vec<(&'a Buffer, Shared<'a, f32>, usize)>,
-    /// Number of the first task of each layer; then the number of tasks.
-    first: Vec<usize>,
-}
-
-impl<'a> Transposes<'a> {
-    fn none() -> Self {
-        Self { layers: Vec::new(), first: vec![0] }
-    }
-
-    fn new(weights: &'a mut Weights) -> Self {
-        let mut transposes = Self::none();
-        for (from, to) in weights.transposed.iter().zip(&mut weights.plain).skip(1) {
-            let stride = to.stride;
-            transposes.layers.push((from, to.shared(), stride));
-            transposes.first.push(transposes.len() + from.columns.div_ceil(PAD));
-        }
-        transposes
-    }
-
-    fn len(&self) -> usize {
-        self.first[self.first.len() - 1]
-    }
-
-    /// Copies 16 columns of Wᵀ to 16 rows of W.
-    fn run(&self, task: usize) {
-        let layer = self.first.partition_point(|&first| first <= task) - 1;
-        let (from, to, stride) = &self.layers[layer];
-        let j = (task - self.first[layer]) * PAD;
-        let width = PAD.min(from.columns - j);
-        // SAFETY: rows j … j + width of W belong to this task alone.
-        let to = unsafe { to.part(j * stride, width * stride) };
-        for (k, row) in from.as_slice().chunks(from.stride).enumerate() {
-            for (i, &w) in row[j..j + width].iter().enumerate() {
-                to[i * stride + k] = w;
-            }
-        }
-    }
-}
-
-/// Loss and prediction of one sample, and d, the gradient of the batch's mean loss by its outputs z (rules 6 and 8).
-fn judge_sample(head: Head, z: &[f32], targets: &Targets, sample: usize, batch: usize, d: &mut [f32]) -> (f32, u32) {
-    match targets {
-        Targets::Values { values, outputs } => {
-            let mean = 2.0 / (batch * outputs) as f32;
-            let mut sum = 0.0;
-            for ((d, &z), &t) in d.iter_mut().zip(z).zip(&values[sample * outputs..]) {
-                let error = z - t;
-                sum = error.fma(error, sum);
-                *d = error * mean;
-            }
-            (sum / *outputs as f32, 0)
-        }
-        Targets::Classes { labels, .. } if head == Head::Binary => {
-            let y = labels[sample] as f32;
-            d[0] = (z[0].sigmoid() - y) * (1.0 / batch as f32);
-            (binary_cross_entropy(z[0], y), u32::from(z[0] > 0.0))
-        }
-        Targets::Classes { labels, .. } => {
-            let label = labels[sample] as usize;
-            let mean = 1.0 / batch as f32;
-            let row = SoftmaxRow::new(z, d);
-            for (j, d) in d.iter_mut().enumerate() {
-                *d = (*d / row.sum - if j == label { 1.0 } else { 0.0 }) * mean;
-            }
-            (row.cross_entropy(z[label]), row.argmax as u32)
+            // SAFETY: the tile of Wᵀ belongs to this task alone, and the scratch to this call; d is another buffer.
+            unsafe { self.kernels.sparse_product(&product) };
         }
     }
 }

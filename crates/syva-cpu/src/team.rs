@@ -1,7 +1,8 @@
 //! A team of threads that stays together: a region of work costs microseconds, not a fork.
 //!
-//! [`Team::run`] hands out task numbers 0..n by an atomic counter, so that a thread which the system holds up takes
-//! fewer. The caller works too, and once no task is left it shuts the region's gate: it waits for the workers that
+//! [`Team::run`] gives each thread a share of the task numbers 0..n, the same from one region to the next like it, so
+//! that what a thread has worked on is in its cache when it comes back to it. A thread that is done with its share helps
+//! the others, so that one which the system holds up takes fewer. The caller works too, and once no task is left it shuts the region's gate: it waits for the workers that
 //! came in, never for one that the system held up outside. Between regions workers spin for a while, then park, so
 //! that an idle session costs nothing.
 
@@ -16,28 +17,41 @@ use syva_core::{Error, Result};
 /// Turns of spinning before a waiting thread parks (a worker) or yields (the caller): about 50 µs.
 const SPINS: u32 = 20_000;
 
+/// Multiply-adds up to which a region is not worth sharing out: about a microsecond.
+const ALONE: usize = 1 << 16;
+
 /// A region of work: a closure and its number of tasks.
 struct Job<'a> {
     work: &'a (dyn Fn(usize) + Sync),
     tasks: usize,
-    next: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
+/// How many tasks of a thread's share have been taken; on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Taken(AtomicUsize);
+
 impl Job<'_> {
-    /// Takes tasks until none is left. A panic is kept for the caller; the remaining tasks are dropped.
-    fn work_through(&self) {
+    /// Takes tasks until none is left: of the share of thread `me`, then of the others'. A panic is kept for the caller;
+    /// the remaining tasks are dropped.
+    fn work_through(&self, shares: &[Taken], me: usize) {
+        let bound = |share: usize| share * self.tasks / shares.len();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let task = self.next.fetch_add(1, Ordering::Relaxed);
-                if task >= self.tasks {
-                    break;
+            for share in (0..shares.len()).map(|i| (me + i) % shares.len()) {
+                loop {
+                    let task = bound(share) + shares[share].0.fetch_add(1, Ordering::Relaxed);
+                    if task >= bound(share + 1) {
+                        break;
+                    }
+                    (self.work)(task);
                 }
-                (self.work)(task);
             }
         }));
         if let Err(panic) = result {
-            self.next.store(self.tasks, Ordering::Relaxed);
+            for share in shares {
+                share.0.store(self.tasks, Ordering::Relaxed);
+            }
             *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
     }
@@ -60,6 +74,8 @@ struct State {
     left: AtomicU64,
     stop: AtomicBool,
     asleep: Vec<AtomicBool>,
+    /// Of each thread, the caller's first; set to 0 before the gate opens.
+    shares: Vec<Taken>,
 }
 
 /// Threads that work together.
@@ -87,6 +103,7 @@ impl Team {
             left: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            shares: (0..=count).map(|_| Taken::default()).collect(),
         });
         // Filled one by one, so that those that did start are ended by `drop` when a later one is refused.
         let mut team = Self { state, workers: Vec::new() };
@@ -107,11 +124,21 @@ impl Team {
         self.workers.len() + 1
     }
 
+    /// As [`Team::run`], but by the caller alone where there is so little to do that the others would come too late.
+    pub(crate) fn share(&mut self, tasks: usize, multiply_adds: usize, work: &(dyn Fn(usize) + Sync)) {
+        if multiply_adds <= ALONE {
+            (0..tasks).for_each(work);
+        } else {
+            self.run(tasks, work);
+        }
+    }
+
     /// Calls `work` once for each of 0..tasks, on all threads, and returns when all calls have. Panics if one did.
     pub fn run(&mut self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
-        let job = Job { work, tasks, next: AtomicUsize::new(0), panic: Mutex::new(None) };
+        let job = Job { work, tasks, panic: Mutex::new(None) };
+        let state = &*self.state;
+        state.shares.iter().for_each(|share| share.0.store(0, Ordering::Relaxed));
         if !self.workers.is_empty() && tasks > 1 {
-            let state = &*self.state;
             // The pointer outlives its type's lifetime only in name: a worker looks at it only between coming in and
             // leaving, and this function does not return before all that came in have left.
             state.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
@@ -124,7 +151,7 @@ impl Team {
                     worker.thread().unpark();
                 }
             }
-            job.work_through();
+            job.work_through(&state.shares, 0);
             let inside = state.gate.fetch_and(!OPEN, Ordering::AcqRel) % OPEN;
             let mut spins = 0;
             while state.left.load(Ordering::Acquire) < inside {
@@ -132,7 +159,7 @@ impl Team {
                 if spins < SPINS { std::hint::spin_loop() } else { thread::yield_now() }
             }
         } else {
-            job.work_through();
+            job.work_through(&state.shares, 0);
         }
         if let Some(panic) = job.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(panic);
@@ -170,7 +197,7 @@ fn serve(state: &State, me: usize) {
             // SAFETY: the job was stored before its gate was opened (released there, acquired by `fetch_update`), and
             // `run` keeps it alive until every worker that came in has left, which this one does below.
             let job = unsafe { &*state.job.load(Ordering::Relaxed) };
-            job.work_through();
+            job.work_through(&state.shares, me + 1);
             state.left.fetch_add(1, Ordering::Release);
         }
     }

@@ -1,0 +1,292 @@
+//! Each kernel of each instruction set against a plain loop, bit by bit, over awkward shapes, between guard words.
+//!
+//! Outputs lie in memory filled with a NaN that no computation makes; after the call every word that is not an output
+//! must still hold it. Has its own main, so that tests of an instruction set that this processor lacks are counted as
+//! ignored.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use syva_core::Activation::{Identity, Relu, Sigmoid, Tanh};
+use syva_core::arithmetic::Real;
+use syva_core::random::{Random, Stream};
+use syva_core::reference::{activate, derive};
+use syva_cpu::buffer::{Shared, View, WIDTH};
+use syva_cpu::isa::Isa;
+use syva_cpu::kernels::{Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use syva_cpu::memory::{Samples, Source};
+use syva_cpu::sparse::{BLOCK, Listing, Lists, PIECE};
+
+type Test = fn(&Kernels, &mut Random) -> Result<(), Failed>;
+
+const TESTS: [(&str, Test); 6] = [
+    ("product", product),
+    ("sparse product", sparse_product),
+    ("lists", lists),
+    ("scale", scale),
+    ("transpose", transpose),
+    ("activations and derivatives", elementwise),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let seed = std::env::var("SYVA_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut trials = Vec::new();
+    for isa in Isa::ALL {
+        for (name, test) in TESTS {
+            let missing = isa.available().is_err();
+            let note = if missing { " (needs a processor that has it)" } else { "" };
+            let run = move || {
+                test(&Kernels::new(isa)?, &mut Random::new(seed, Stream::Augmentation, 0))
+                    .map_err(|failed| format!("seed {seed}: {}", failed.message().unwrap_or_default()).into())
+            };
+            trials.push(Trial::test(format!("{isa}, {name}, seed {seed}{note}"), run).with_ignored_flag(missing));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A NaN that no computation makes.
+const GUARD: u32 = 0x7fed_cba9;
+
+/// Words before and behind an output.
+const MARGIN: usize = 40;
+
+fn guarded(words: usize) -> Vec<f32> {
+    vec![f32::from_bits(GUARD); MARGIN + words + MARGIN]
+}
+
+/// Whether two slices hold the same bits, the guards included.
+fn same(place: &str, found: &[f32], wanted: &[f32]) -> Result<(), Failed> {
+    match found.iter().zip(wanted).position(|(f, w)| f.to_bits() != w.to_bits()) {
+        None if found.len() == wanted.len() => Ok(()),
+        None => Err(format!("{place}: {} words instead of {}", found.len(), wanted.len()).into()),
+        Some(at) => Err(format!("{place}: word {at} is {:?} instead of {:?}", found[at], wanted[at]).into()),
+    }
+}
+
+fn draw(random: &mut Random, count: usize) -> Vec<f32> {
+    (0..count).map(|_| random.uniform(-1.0, 1.0)).collect()
+}
+
+/// What a kernel leaves of `sum` in row i, column j, where `old` stood.
+fn finished(finish: &Finish<'_>, sum: f32, i: usize, j: usize, old: f32) -> f32 {
+    match *finish {
+        Finish::Store => sum,
+        Finish::StorePositiveZero => sum + 0.0,
+        Finish::Descend { learning_rate, fold } => {
+            let gradient = fold.map_or(sum, |(shift, bias)| shift[i].fma(bias[j], sum) + 0.0);
+            (-learning_rate).fma(gradient, old)
+        }
+    }
+}
+
+/// Every epilogue.
+fn finishes<'a>(shift: &'a [f32], bias: &'a [f32]) -> [Finish<'a>; 4] {
+    let descend = |fold| Finish::Descend { learning_rate: 0.3, fold };
+    [Finish::Store, Finish::StorePositiveZero, descend(None), descend(Some((shift, bias)))]
+}
+
+fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for rows in [1, 2, 3, 5, 7, 8, 9, 13, 31, 64] {
+        for depth in [0_usize, 1, 2, 31, 32, 33, 70] {
+            for columns in [WIDTH / 2, WIDTH] {
+                let panels = depth.div_ceil(WIDTH);
+                // a by rows, panel after panel; and a transposed, as the weight gradient reads it.
+                let layouts = [(WIDTH, 1, rows * WIDTH), (1, WIDTH, WIDTH * WIDTH)];
+                for (a_row, a_depth, a_panel) in layouts {
+                    if a_row == 1 && rows > WIDTH {
+                        continue;
+                    }
+                    let a = draw(random, (panels * a_panel).max(rows * a_row) + depth * a_depth);
+                    let (b, init) = (draw(random, depth * WIDTH), draw(random, columns));
+                    let (shift, bias) = (draw(random, rows), draw(random, columns));
+                    for (finish, init) in finishes(&shift, &bias).into_iter().zip([None, Some(&init[..]), None, None]) {
+                        let mut found = guarded(rows * WIDTH);
+                        if matches!(finish, Finish::Descend { .. }) {
+                            for i in 0..rows {
+                                found[MARGIN + i * WIDTH..][..columns].copy_from_slice(&draw(random, columns));
+                            }
+                        }
+                        let mut wanted = found.clone();
+                        for i in 0..rows {
+                            for j in 0..columns {
+                                let mut sum = init.map_or(0.0, |init| init[j]);
+                                for p in 0..depth {
+                                    let a = a[p / WIDTH * a_panel + p % WIDTH * a_depth + i * a_row];
+                                    sum = a.fma(b[p * WIDTH + j], sum);
+                                }
+                                let at = MARGIN + i * WIDTH + j;
+                                wanted[at] = finished(&finish, sum, i, j, wanted[at]);
+                            }
+                        }
+                        let product = Product {
+                            rows,
+                            columns,
+                            depth,
+                            a: View::from(&a[..]),
+                            a_row,
+                            a_depth,
+                            a_panel,
+                            b: &b,
+                            init,
+                            c: Shared::new(&mut found),
+                            c_at: MARGIN,
+                            finish,
+                        };
+                        // SAFETY: nothing else refers to c while the kernel runs.
+                        unsafe { kernels.product(&product) };
+                        same(&format!("{rows} by {columns}, depth {depth}"), &found, &wanted)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A matrix in which four of five values are zero.
+fn mostly_zero(random: &mut Random, count: usize) -> Vec<f32> {
+    (0..count).map(|_| if random.below(5) == 0 { random.uniform(-1.0, 1.0) } else { 0.0 }).collect()
+}
+
+/// Lists a whole matrix.
+fn listed(kernels: &Kernels, x: &[f32], features: usize, scale: &[f32]) -> [Lists; 2] {
+    let samples = Samples::From { first: 0, count: x.len() / features };
+    let block = Listing { features, first: 0, scale, samples, next: None };
+    let mut lists = [Lists::default(), Lists::default()];
+    let [rows, columns] = &mut lists;
+    kernels.list(Source::Floats(x), &block, rows, Some(columns));
+    lists
+}
+
+fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for rows in [1, 2, 3, 16, 33] {
+        for depth in [1, 17, PIECE] {
+            for columns in [16_usize, 32, 48, 80, 96, 128, 144] {
+                let a = mostly_zero(random, rows * depth);
+                let [lists, _] = listed(kernels, &a, depth, &vec![1.0; depth]);
+                let across = columns.div_ceil(WIDTH);
+                let (b_panel, c_panel) = (depth * WIDTH + 48, rows * WIDTH + 16);
+                let (b, init) = (draw(random, across * b_panel), draw(random, columns));
+                let (shift, bias) = (draw(random, rows), draw(random, columns));
+                for (n, finish) in finishes(&shift, &bias).into_iter().enumerate() {
+                    // All rows, or all but the first pair.
+                    let first = if rows > 2 { n % 2 * 2 } else { 0 };
+                    let at = |i: usize, j: usize| MARGIN + j / WIDTH * c_panel + i * WIDTH + j % WIDTH;
+                    let mut found = guarded(across * c_panel);
+                    for i in 0..rows - first {
+                        (0..columns).for_each(|j| found[at(i, j)] = random.uniform(-1.0, 1.0));
+                    }
+                    let (starts, mut wanted) = (found.clone(), found.clone());
+                    for i in 0..rows - first {
+                        for j in 0..columns {
+                            let mut sum = [0.0, init[j], starts[at(i, j)], 0.0][n];
+                            for p in 0..depth {
+                                let b = b[j / WIDTH * b_panel + p * WIDTH + j % WIDTH];
+                                sum = a[(first + i) * depth + p].fma(b, sum);
+                            }
+                            wanted[at(i, j)] = finished(&finish, sum, i, j, starts[at(i, j)]);
+                        }
+                    }
+                    let c = Place { values: Shared::new(&mut found), at: MARGIN, panel: c_panel };
+                    let init = [Init::Zero, Init::Row(&init), Init::Sums(c), Init::Zero][n];
+                    let rows = (first, rows - first);
+                    let product = SparseProduct { a: &lists, rows, columns, b: &b, b_panel, init, c, finish };
+                    // SAFETY: nothing else refers to c while the kernel runs.
+                    unsafe { kernels.sparse_product(&product) };
+                    // The sign of a zero sum may differ where zeros were passed over; rule 5 settles it with `+ 0`.
+                    let settle =
+                        |values: &[f32]| values.iter().map(|&v| if v == 0.0 { 0.0 } else { v }).collect::<Vec<_>>();
+                    same(&format!("{rows:?} by {columns}, depth {depth}"), &settle(&found), &settle(&wanted))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lists(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for samples in [1, 2, 7, 16, 33, BLOCK - 1, BLOCK] {
+        for features in [1, 5, 16, 50, PIECE] {
+            let x = mostly_zero(random, samples * features);
+            let scale = draw(random, features);
+            let [by_sample, by_feature] = listed(kernels, &x, features, &scale);
+            let value = |b: usize, k: usize| x[b * features + k] * scale[k];
+            check_lists(&by_sample, samples, features, &value)?;
+            check_lists(&by_feature, features, samples, &|k, b| value(b, k))?;
+        }
+    }
+    Ok(())
+}
+
+/// Each pair's list against the values of its two rows.
+fn check_lists(lists: &Lists, rows: usize, columns: usize, value: &dyn Fn(usize, usize) -> f32) -> Result<(), Failed> {
+    for pair in 0..rows.div_ceil(2) {
+        let both = |j| [0, 1].map(|i| if 2 * pair + i < rows { value(2 * pair + i, j) } else { 0.0 });
+        let wanted: Vec<_> = (0..columns).map(|j| (both(j), j as u32)).filter(|(v, _)| *v != [0.0; 2]).collect();
+        let ([even, odd], numbers) = lists.pair(pair);
+        let found: Vec<_> = numbers.iter().enumerate().map(|(n, &j)| ([even[n], odd[n]], j)).collect();
+        if lists.rows() != rows || found != wanted {
+            return Err(format!("{rows} by {columns}, pair {pair}: {found:?} instead of {wanted:?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn scale(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for (features, first, width) in [(1, 0, 1), (32, 0, 32), (50, 32, 18), (784, 64, 32)] {
+        let bytes: Vec<u8> = (0..9 * features).map(|_| random.below(256) as u8).collect();
+        let floats = draw(random, 9 * features);
+        let (scale, order) = (draw(random, width), [8, 0, 3, 3, 5]);
+        let samples = Samples::These(&order);
+        let x = |source: Source<'_>, at: usize| match source {
+            Source::Bytes(x) => f32::from(x[at]),
+            Source::Floats(x) => x[at],
+        };
+        for source in [Source::Bytes(&bytes), Source::Floats(&floats)] {
+            let mut found = guarded(order.len() * WIDTH);
+            let mut wanted = found.clone();
+            for (i, &sample) in order.iter().enumerate() {
+                for k in 0..width {
+                    wanted[MARGIN + i * WIDTH + k] = x(source, sample as usize * features + first + k) * scale[k];
+                }
+            }
+            let s = &mut found[MARGIN..MARGIN + order.len() * WIDTH];
+            kernels.scale(source, &mut Scaling { features, first, scale: &scale, samples, next: None, s });
+            same(&format!("{width} of {features} features"), &found, &wanted)?;
+        }
+    }
+    Ok(())
+}
+
+fn transpose(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    let from = draw(random, WIDTH * WIDTH);
+    let mut found = guarded(WIDTH * WIDTH);
+    let mut wanted = found.clone();
+    for i in 0..WIDTH {
+        (0..WIDTH).for_each(|j| wanted[MARGIN + j * WIDTH + i] = from[i * WIDTH + j]);
+    }
+    kernels.transpose(&from, &mut found[MARGIN..MARGIN + WIDTH * WIDTH]);
+    same("32 by 32", &found, &wanted)
+}
+
+fn elementwise(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for activation in [Identity, Relu, Sigmoid, Tanh] {
+        for len in [0, 1, 3, 15, 16, 33, 100] {
+            let z: Vec<f32> = (0..len).map(|_| random.uniform(-20.0, 20.0)).collect();
+            let gradient = draw(random, len);
+            let mut found = guarded(len);
+            let mut wanted = found.clone();
+            let inside = MARGIN..MARGIN + len;
+            found[inside.clone()].copy_from_slice(&z);
+            (0..len).for_each(|i| wanted[MARGIN + i] = activate(activation, z[i]));
+            kernels.activate(activation, &mut found[inside.clone()]);
+            same(&format!("{activation} of {len}"), &found, &wanted)?;
+            let h = found[inside.clone()].to_vec();
+            found[inside.clone()].copy_from_slice(&gradient);
+            (0..len).for_each(|i| wanted[MARGIN + i] = derive(activation, h[i], gradient[i]));
+            kernels.derive(activation, &h, &mut found[inside]);
+            same(&format!("derivative of {activation} of {len}"), &found, &wanted)?;
+        }
+    }
+    Ok(())
+}
