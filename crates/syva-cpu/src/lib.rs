@@ -16,6 +16,7 @@ mod session;
 pub mod sparse;
 mod step;
 pub mod team;
+mod update;
 mod vector;
 
 use std::sync::atomic::{AtomicU64, Ordering};

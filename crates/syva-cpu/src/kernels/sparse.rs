@@ -1,0 +1,151 @@
+//! The product with lists of non-zeros: a pair of rows of outputs stays in registers while its list is walked.
+
+use crate::buffer::{HALF, Shared, WIDTH};
+use crate::kernels::{Finish, finish};
+use crate::sparse::Lists;
+use crate::vector::Vector;
+
+/// A product whose `a` is given by lists of its non-zeros, on one or several panels:
+/// `c[i,j] = finish(init[i,j] + Σ a[i,p] · b[p,j])`, summed over the listed p in ascending order.
+#[derive(Clone, Copy)]
+pub struct SparseProduct<'a> {
+    /// The non-zeros of each row of `a`.
+    pub a: &'a Lists,
+    /// Its first row and the number of rows; the outputs' rows are counted from the first one.
+    pub rows: (usize, usize),
+    /// Outputs across, a multiple of 16.
+    pub columns: usize,
+    /// `b[p, j]` is at `j / 32 · b_panel + 32 · p + j % 32`.
+    pub b: &'a [f32],
+    /// See `b`.
+    pub b_panel: usize,
+    /// What the sums start at.
+    pub init: Init<'a>,
+    /// `c[i, j]`.
+    pub c: Place<'a>,
+    /// What is done with the sums.
+    pub finish: Finish<'a>,
+}
+
+/// Some panels of a matrix inside a larger one: `[i, j]` is at `at + j / 32 · panel + 32 · i + j % 32`.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The larger matrix.
+    pub values: Shared<'a, f32>,
+    /// See above.
+    pub at: usize,
+    /// See above.
+    pub panel: usize,
+}
+
+impl Place<'_> {
+    fn check(&self, rows: usize, columns: usize) {
+        let last = (columns - 1) / WIDTH * self.panel + (rows - 1) * WIDTH + WIDTH.min(columns) - 1;
+        assert!(last < self.values.len() && self.at < self.values.len() - last, "a place is large enough");
+    }
+}
+
+/// What the sums of a [`SparseProduct`] start at.
+#[derive(Clone, Copy)]
+pub enum Init<'a> {
+    /// 0.
+    Zero,
+    /// A value a column.
+    Row(&'a [f32]),
+    /// A value an output, which may be `c` itself.
+    Sums(Place<'a>),
+}
+
+impl SparseProduct<'_> {
+    /// Panics unless every access is inside the slices. Kernels rely on it.
+    pub(super) fn check(&self) {
+        assert!(self.columns.is_multiple_of(HALF) && self.columns > 0, "columns are padded");
+        let (first, rows) = self.rows;
+        assert!(
+            first.is_multiple_of(2) && first <= self.a.rows() && rows <= self.a.rows() - first,
+            "rows that are listed"
+        );
+        if rows == 0 {
+            return;
+        }
+        if let Some(last) = self.a.bound().checked_sub(1) {
+            let end = (self.columns - 1) / WIDTH * self.b_panel + last * WIDTH + WIDTH.min(self.columns);
+            assert!(end <= self.b.len(), "b is large enough");
+        }
+        match self.init {
+            Init::Zero => {}
+            Init::Row(init) => assert!(init.len() >= self.columns, "one init a column"),
+            Init::Sums(sums) => sums.check(rows, self.columns),
+        }
+        self.c.check(rows, self.columns);
+        self.finish.check(rows, self.columns);
+    }
+}
+
+/// # Safety
+/// The processor has V's instruction set and this is compiled for it; `product.check()` holds; `c` is unaliased.
+#[inline(always)]
+pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
+    let mut j = 0;
+    while j < product.columns {
+        let left = ((product.columns - j) / V::LANES).min(V::ALONG);
+        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves, so one that is longer
+        // than a panel starts at a panel's start, and no other crosses from panel to panel.
+        unsafe {
+            match left {
+                8.. => (sparse_strip::<V, 8>(product, j), j += 8 * V::LANES).0,
+                4..=7 => (sparse_strip::<V, 4>(product, j), j += 4 * V::LANES).0,
+                2..=3 => (sparse_strip::<V, 2>(product, j), j += 2 * V::LANES).0,
+                _ => (sparse_strip::<V, 1>(product, j), j += V::LANES).0,
+            }
+        }
+    }
+}
+
+/// `ALONG` vectors of columns from `j` on, all rows, two by two.
+///
+/// # Safety
+/// As for [`sparse_product`], and the columns are inside the block.
+#[inline(always)]
+unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, j: usize) {
+    // Of vector n, from the first one on, in a matrix whose panels are this far apart.
+    let offset = |n: usize, panel: usize| n * V::LANES / WIDTH * panel + n * V::LANES % WIDTH;
+    let start = |panel: usize| j / WIDTH * panel + j % WIDTH;
+    let (c_panel, b_panel) = (product.c.panel, product.b_panel);
+    let (first, rows) = product.rows;
+    // SAFETY: (whole body) `check` has found b long enough for every column of the lists, and init and c for all rows.
+    unsafe {
+        let b = product.b.as_ptr().add(start(b_panel));
+        let c = product.c.values.as_mut_ptr().add(product.c.at + start(c_panel));
+        let begin = |i: usize| -> [V; ALONG] {
+            match product.init {
+                Init::Row(init) => std::array::from_fn(|n| V::load(init.as_ptr().add(j + n * V::LANES))),
+                Init::Sums(Place { values, at, panel }) if i < rows => {
+                    let from = values.as_mut_ptr().add(at + start(panel) + i * WIDTH);
+                    std::array::from_fn(|n| V::load(from.add(offset(n, panel))))
+                }
+                Init::Zero | Init::Sums(_) => [V::splat(0.0); ALONG],
+            }
+        };
+        for i in (0..rows).step_by(2) {
+            let (mut even, mut odd) = (begin(i), begin(i + 1));
+            let (values, columns) = product.a.pair(first / 2 + i / 2);
+            for ((&x, &y), &column) in values[0].iter().zip(values[1]).zip(columns) {
+                let (x, y) = (V::splat(x), V::splat(y));
+                let b = b.add(column as usize * WIDTH);
+                for n in 0..ALONG {
+                    let value = V::load(b.add(offset(n, b_panel)));
+                    even[n] = x.fma(value, even[n]);
+                    odd[n] = y.fma(value, odd[n]);
+                }
+            }
+            for n in 0..ALONG {
+                let (j, to) = (j + n * V::LANES, c.add(i * WIDTH + offset(n, c_panel)));
+                finish(&product.finish, even[n], i, j, to);
+                if i + 1 < rows {
+                    finish(&product.finish, odd[n], i + 1, j, to.add(WIDTH));
+                }
+            }
+        }
+    }
+}
