@@ -25,6 +25,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Judge a model or a run by validation data
     Eval(EvalArgs),
+    /// Time epochs, and show where the time of a step goes
+    Bench(BenchArgs),
     /// Show a network's layers, parameters, memory and work
     Summary(SummaryArgs),
     /// Look at, export or download data
@@ -131,6 +133,53 @@ pub enum SplitArg {
     Train,
     /// What it is judged by.
     Val,
+}
+
+/// `syva bench`
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Data: auto, mnist or digits [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub data: Option<syva::data::source::Source>,
+    /// Folder with the MNIST files
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Widths of the hidden layers; or none [default: 256,128]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
+    pub hidden: Option<crate::settings::Hidden>,
+    /// Activation of the hidden layers [default: sigmoid]
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<syva::Activation>,
+    /// Learning rate [default: 0.01]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    pub lr: Option<f32>,
+    /// Samples a step [default: 128]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub batch_size: Option<usize>,
+    /// Seed of the initial weights and of the order of the samples [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<u32>,
+    /// Epochs that are timed; one more is taken apart
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 5)]
+    pub epochs: u64,
+    /// Epochs before these
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
+    pub warmup: u64,
+    /// Device [default: all but reference]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// CPU threads [default: one a core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// Also train 100 epochs on each device, for the whole time and the final accuracy
+    #[arg(long)]
+    pub table: bool,
+    /// Also write the report to a file
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `syva summary`

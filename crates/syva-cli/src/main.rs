@@ -2,6 +2,7 @@
 //! 0 done, 1 failed or interrupted, 2 wrong usage.
 
 mod args;
+mod bench;
 mod data;
 mod eval;
 mod output;
@@ -33,6 +34,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Train(args) => return train::train(&args),
         Command::Resume(args) => return train::resume(&args),
         Command::Eval(args) => eval::eval(&args)?,
+        Command::Bench(args) => bench::bench(&args)?,
         Command::Summary(args) => summary::summary(&args)?,
         Command::Data(args) => data::data(&args.command)?,
         Command::Devices(args) => devices(args.threads)?,

@@ -17,6 +17,10 @@ pub(crate) struct Weights {
     pub(crate) plain: Vec<Panels>,
     /// `[1, units]` each.
     pub(crate) bias: Vec<Panels>,
+    /// What the sums of the first layer start at, `[1, units]`: the bias plus `Σ_k shift_k·w[j,k]`,
+    pub(crate) start: Panels,
+    /// unless the weights have changed since.
+    pub(crate) start_is_stale: bool,
     /// Of each feature.
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
@@ -34,6 +38,8 @@ impl Weights {
                 .map(|(l, fan_in, units)| if l == 0 { panels(0, 0) } else { panels(units, fan_in) })
                 .collect(),
             bias: shapes().map(|(_, _, units)| Panels::new(1, units)).collect(),
+            start: Panels::new(1, spec.layers[0].units),
+            start_is_stale: true,
             scale,
             shift,
             step: 0,
@@ -42,6 +48,7 @@ impl Weights {
 
     pub(crate) fn set(&mut self, state: &State) {
         self.step = state.step;
+        self.start_is_stale = true;
         for (l, parameters) in state.layers.iter().enumerate() {
             for j in 0..parameters.weight.rows() {
                 for (k, &w) in parameters.weight.row(j).iter().enumerate() {
@@ -78,8 +85,6 @@ pub(crate) struct Workspace {
     pub(crate) scaled: Panels,
     /// and, where the data is sparse, its non-zeros: for each block of samples, for each piece of features.
     pub(crate) lists: Vec<BlockLists>,
-    /// What the sums of the first layer start at, `[1, units]`.
-    pub(crate) start: Panels,
     /// Activations of each layer, `[batch, units]`; the last holds the outputs z.
     pub(crate) h: Vec<Panels>,
     /// Gradients by z of each layer, likewise; empty where no training is done.
@@ -101,7 +106,6 @@ impl Workspace {
             capacity,
             scaled: Panels::new(rows, spec.input.features),
             lists: (0..lists).map(|_| BlockLists::default()).collect(),
-            start: Panels::new(1, spec.layers[0].units),
             h: panels(rows),
             d: panels(if training { rows } else { 0 }),
             losses: vec![0.0; capacity],
@@ -120,6 +124,9 @@ impl Workspace {
     }
 }
 
+/// Samples of a batch that are listed at most: of more, the lists would take more memory than the inputs.
+const LISTED: usize = 8192;
+
 /// A data set as the engine keeps it: shared, never copied.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
@@ -137,7 +144,7 @@ impl Loaded {
             Inputs::U8(x) => Source::Bytes(x),
             Inputs::F32(x) => Source::Floats(x),
         };
-        Batch { source, samples, next, sparse: self.sparse }
+        Batch { source, samples, next, sparse: self.sparse && samples.len() <= LISTED }
     }
 }
 

@@ -120,7 +120,7 @@ impl Session for CpuSession {
             Split::Train => loaded(train.as_ref())?,
             Split::Validation => loaded(validation.as_ref())?,
         };
-        let weights = weights.as_ref().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         let samples = data.data.samples();
         if work.capacity < EVALUATION_BATCH.min(samples) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false);
@@ -140,7 +140,7 @@ impl Session for CpuSession {
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
         let Self { runner, weights, inputs: kernel, evaluation: work, .. } = self;
         check_prediction(&runner.spec, inputs, outputs)?;
-        let weights = weights.as_ref().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         let rows = inputs.rows();
         if work.capacity < EVALUATION_BATCH.min(rows) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false);

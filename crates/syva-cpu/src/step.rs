@@ -66,11 +66,12 @@ impl<'a> Goal<'a> {
 
 impl Runner {
     /// A batch through the network: outputs, and what else the goal wants.
-    pub(crate) fn pass(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
+    pub(crate) fn pass(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
         self.gather(weights, work, batch, goal.trains());
         let Self { spec, kernels, team, stopwatch } = self;
         let rows = batch.samples.len();
-        let Workspace { scaled, lists, start, h, d, losses, guesses, .. } = work;
+        let weights = &*weights;
+        let Workspace { scaled, lists, h, d, losses, guesses, .. } = work;
         let pass = Pass {
             spec,
             kernels,
@@ -81,7 +82,6 @@ impl Runner {
             height: scaled.rows,
             scaled,
             lists,
-            start,
             h: h.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
@@ -142,21 +142,22 @@ impl Runner {
     }
 
     /// The inputs of the first layer, `s = scale·x`, and where the data is sparse their lists; and what its sums start
-    /// at, the bias plus `Σ_k shift_k·w[j,k]`.
-    fn gather(&mut self, weights: &Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
+    /// at, where the weights have changed.
+    fn gather(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
         let Self { kernels, team, stopwatch, .. } = self;
-        let features = weights.scale.len();
+        let Weights { transposed, bias, start, start_is_stale, scale: scales, shift, .. } = weights;
+        let features = scales.len();
         let samples = batch.samples.len();
         let (pieces, blocks) = (features.div_ceil(PIECE), samples.div_ceil(BLOCK));
-        let w = &weights.transposed[0];
+        let w = &transposed[0];
         let rows = work.scaled.rows;
-        let (scaled, start, lists) = (work.scaled.shared(), work.start.shared(), Shared::new(&mut work.lists));
+        let (scaled, start, lists) = (work.scaled.shared(), start.shared(), Shared::new(&mut work.lists));
         let fill = |task: usize| {
             let (piece, block) = (task % pieces, part(task / pieces, BLOCK, samples));
             let columns = part(piece, PIECE, features);
             let (next, samples) = (batch.next.map(|next| next.from(block.start)), batch.samples.part(&block));
             if batch.sparse {
-                let scale = &weights.scale[columns.clone()];
+                let scale = &scales[columns.clone()];
                 let listing = Listing { features, first: columns.start, scale, samples, next };
                 // SAFETY: these lists belong to this task alone.
                 let BlockLists { by_sample, by_feature } = unsafe { &mut lists.part(task, 1)[0] };
@@ -164,7 +165,7 @@ impl Runner {
                 return;
             }
             for first in columns.clone().step_by(WIDTH) {
-                let scale = &weights.scale[first..columns.end.min(first + WIDTH)];
+                let scale = &scales[first..columns.end.min(first + WIDTH)];
                 // SAFETY: these rows of this panel belong to this task alone.
                 let s = unsafe { scaled.part(first * rows + block.start * WIDTH, block.len() * WIDTH) };
                 kernels.scale(batch.source, &mut Scaling { features, first, scale, samples, next, s });
@@ -175,12 +176,12 @@ impl Runner {
                 rows: 1,
                 columns: w.width(panel),
                 depth: features,
-                a: View::from(&weights.shift[..]),
+                a: View::from(&shift[..]),
                 a_row: 0,
                 a_depth: 1,
                 a_panel: WIDTH,
                 b: &w.as_slice()[w.at(panel)..],
-                init: Some(&weights.bias[0].as_slice()[panel * WIDTH..]),
+                init: Some(&bias[0].as_slice()[panel * WIDTH..]),
                 c: start,
                 c_at: panel * WIDTH,
                 finish: Finish::Store,
@@ -188,8 +189,9 @@ impl Runner {
             // SAFETY: this panel of `start` belongs to this task alone.
             unsafe { kernels.product(&product) };
         };
-        let tasks = merged(&[pieces * blocks, w.count()]);
-        team.share(tasks.len(), samples * features + features * w.columns, &|task| {
+        let starts = if std::mem::take(start_is_stale) { w.count() } else { 0 };
+        let tasks = merged(&[pieces * blocks, starts]);
+        team.share(tasks.len(), (samples + starts * WIDTH) * features, &|task| {
             stopwatch.time(Part::Gather, || match tasks[task] {
                 (0, task) => fill(task),
                 (_, panel) => begin(panel),
@@ -229,6 +231,7 @@ impl Runner {
             stopwatch.time(Part::Update(l), || layers[l].run(task));
         });
         weights.step += 1;
+        weights.start_is_stale = true;
         stopwatch.count(|| {
             let listed = |lists: &BlockLists| 2 * lists.by_sample.entries() * spec.layers[0].units;
             let first = if batch.sparse {
@@ -300,7 +303,6 @@ struct Pass<'a> {
     height: usize,
     scaled: &'a Panels,
     lists: &'a [BlockLists],
-    start: &'a Panels,
     h: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
@@ -318,7 +320,7 @@ impl Pass<'_> {
         self.stopwatch.time(Part::Forward(l), || {
             let w = &self.weights.transposed[l];
             let (a, init, finish) = if l == 0 {
-                (View::from(&self.scaled.as_slice()[rows.start * WIDTH..]), self.start, Finish::StorePositiveZero)
+                (View::from(&self.scaled.as_slice()[rows.start * WIDTH..]), &self.weights.start, Finish::StorePositiveZero)
             } else {
                 (self.h[l - 1].view(rows.start * WIDTH), &self.weights.bias[l], Finish::Store)
             };
@@ -365,7 +367,7 @@ impl Pass<'_> {
                     b: &w.as_slice()[w.at(panels.start) + piece * PIECE * WIDTH..],
                     b_panel: w.at(1),
                     init: match piece {
-                        0 => Init::Row(&self.start.as_slice()[panels.start * WIDTH..]),
+                        0 => Init::Row(&self.weights.start.as_slice()[panels.start * WIDTH..]),
                         _ => Init::Sums(c),
                     },
                     c,

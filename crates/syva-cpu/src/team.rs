@@ -14,8 +14,9 @@ use std::thread::{self, JoinHandle};
 
 use syva_core::{Error, Result};
 
-/// Turns of spinning before a waiting thread parks (a worker) or yields (the caller): about 50 µs.
-const SPINS: u32 = 20_000;
+/// Turns of spinning before a waiting thread parks (a worker) or yields (the caller): about 20 µs; more would
+/// keep a core from whoever else wants it.
+const SPINS: u32 = 2_000;
 
 /// Multiply-adds up to which a region is not worth sharing out: about a microsecond.
 const ALONE: usize = 1 << 16;

@@ -1,0 +1,29 @@
+//! syva, through its library: the session that a trainer drives, without the evaluation that the peers don't do.
+
+use peer_protocol::{CLASSES, FEATURES, Job, LEARNING_RATE, MEAN_STD};
+use syva::data::{Dataset, Inputs, Split, Targets};
+use syva::{Activation, Engine, Mlp, Normalization, Result, Session, Span, State};
+
+fn main() -> Result<()> {
+    let job = Job::from_args();
+    let normalization = Normalization::pixels(MEAN_STD.0.into(), MEAN_STD.1.into());
+    let spec = Mlp::new(FEATURES).normalized(normalization).hidden(&job.hidden, Activation::Sigmoid).classes(CLASSES);
+    let labels = job.labels.iter().copied().map(u32::from).collect();
+    let data =
+        Dataset::new(Inputs::U8(job.pixels.clone().into()), FEATURES, Targets::Classes { labels, classes: CLASSES })?;
+    let mut session = syva::CpuEngine::new()?.open(&"cpu".parse()?, &spec)?;
+    session.load(Split::Train, &data)?;
+    session.set_state(&State::initial(&spec, job.seed)?)?;
+    let mut step = 0;
+    job.serve("syva, this commit", |order| {
+        train(session.as_mut(), order, job.batch, &mut step).expect("a finite training")
+    });
+    Ok(())
+}
+
+fn train(session: &mut dyn Session, order: &[u32], batch_size: usize, step: &mut u64) -> Result<f64> {
+    let learning_rate = &vec![LEARNING_RATE; order.len().div_ceil(batch_size)][..];
+    let report = session.train(&Span { first_step: *step, order, batch_size, learning_rate })?;
+    *step += report.losses.len() as u64;
+    Ok(report.losses.iter().sum::<f64>() / report.losses.len() as f64)
+}

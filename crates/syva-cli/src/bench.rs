@@ -1,0 +1,307 @@
+//! `syva bench`: what an epoch takes, what the machine could do, and where the time of a step goes.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use syva::data::{Split, Task};
+use syva::random::permutation;
+use syva::{
+    Breakdown, DeviceInfo, Engine, Error, Matrix, Report, Result, Session, Span, Spec, State, Trainer, Training,
+};
+
+use crate::args::BenchArgs;
+use crate::data::{self, Talk};
+use crate::output;
+use crate::settings::Settings;
+
+/// The timings of the course's chapter, "Syvät neuroverkot": 100 epochs of 784-256-128-10 on MNIST with batch 128, in
+/// PyTorch. Device, seconds an epoch, seconds in all, accuracy on the 10,000 test images in per cent.
+const CHAPTER: [(&str, f64, f64, f64); 4] = [
+    ("MacBook Pro M2 Max, CPU", 2.9, 288.0, 95.35),
+    ("MacBook Pro M2 Max, MPS", 3.7, 372.0, 95.18),
+    ("PC i7-12700F, CPU", 3.2, 322.0, 95.21),
+    ("PC RTX 3060 Ti, CUDA", 3.3, 330.0, 95.14),
+];
+
+/// Single predictions that are timed together.
+const PREDICTIONS: u32 = 1000;
+
+/// What was measured on a device. All times in seconds.
+struct Timing {
+    device: DeviceInfo,
+    epochs: Vec<f64>,
+    losses: Vec<f64>,
+    steps: usize,
+    samples: usize,
+    /// Multiply-adds of an epoch, every product dense.
+    dense: u64,
+    breakdown: Breakdown,
+    /// Operations a second that the device was seen to do before or after.
+    peak: Option<f64>,
+    evaluation: f64,
+    prediction: f64,
+    /// The whole training, with an evaluation after each epoch, and the final accuracy.
+    whole: Option<(f64, f64)>,
+}
+
+pub fn bench(args: &BenchArgs) -> Result<()> {
+    let settings = Settings {
+        data: args.data,
+        data_dir: args.data_dir.clone(),
+        hidden: args.hidden.clone(),
+        activation: args.activation,
+        lr: args.lr,
+        batch_size: args.batch_size,
+        seed: args.seed,
+        ..Settings::default()
+    };
+    let training = settings.training()?;
+    if args.epochs == 0 {
+        return Err(Error::setting("epochs", "0 epochs take no time", "give 1 or more"));
+    }
+    let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
+    let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
+    for engine in syva::engines(args.threads)? {
+        for info in engine.devices() {
+            // The reference is a definition, not a competitor: timed only when it is named.
+            if args.device.as_ref().map_or(info.id.engine != "reference", |name| *name == info.id.to_string()) {
+                let (engine, _) = syva::engine(&info.id.to_string(), args.threads)?;
+                chosen.push((engine, info));
+            }
+        }
+    }
+    if chosen.is_empty() {
+        syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+    }
+    let task = data::open(source, settings.data_dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
+    let spec = settings.network(&task)?;
+    let timings: Vec<Timing> = (chosen.iter())
+        .map(|(engine, info)| measure(engine.as_ref(), info, &spec, &task, training, args))
+        .collect::<Result<_>>()?;
+    let report = report(&timings, &spec, &task, training);
+    if args.json {
+        output::line(as_json(&timings, &spec, &task, training));
+    } else {
+        output::print(&report);
+    }
+    if let Some(path) = &args.markdown {
+        syva::files::write_atomically(path, |file| file.write_all(report.as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn measure(
+    engine: &dyn Engine,
+    info: &DeviceInfo,
+    spec: &Spec,
+    task: &Task,
+    training: Training,
+    args: &BenchArgs,
+) -> Result<Timing> {
+    let peak = engine.peak(&info.id);
+    let mut session = engine.open(&info.id, spec)?;
+    session.load(Split::Train, &task.train)?;
+    session.load(Split::Validation, &task.validation)?;
+    session.set_state(&State::initial(spec, training.seed)?)?;
+    let samples = task.train.samples();
+    let steps = samples.div_ceil(training.batch_size);
+    let rates = vec![training.learning_rate; steps];
+    // Each epoch has an order of its own, as the trainer's have.
+    let epoch = |number: u64, run: &mut dyn FnMut(&Span<'_>) -> Result<Report>| -> Result<(f64, f64)> {
+        let order = permutation(training.seed, number, samples);
+        let (first_step, batch_size) = (number * steps as u64, training.batch_size);
+        let start = Instant::now();
+        let report = run(&Span { first_step, order: &order, batch_size, learning_rate: &rates })?;
+        let seconds = start.elapsed().as_secs_f64();
+        if let Some(step) = report.first_non_finite {
+            let problem = format!("the loss of step {} is not finite", first_step + step as u64 + 1);
+            return Err(Error::mismatch(problem, "lower --lr"));
+        }
+        Ok((seconds, report.losses.iter().sum::<f64>() / report.losses.len() as f64))
+    };
+    let mut times = Vec::new();
+    for number in 0..args.warmup + args.epochs {
+        times.push(epoch(number, &mut |span| session.train(span))?);
+    }
+    let mut breakdown = Breakdown::default();
+    epoch(args.warmup + args.epochs, &mut |span| {
+        let (report, parts) = session.profile(span)?;
+        breakdown = parts;
+        Ok(report)
+    })?;
+    let (evaluation, prediction) = judge(session.as_mut(), spec, task)?;
+    let whole = if args.table { Some(train_whole(engine, info, spec, task, training)?) } else { None };
+    let peak = peak.into_iter().chain(engine.peak(&info.id)).reduce(f64::max);
+    let products = |l: usize| if l == 0 { 2 } else { 3 };
+    let weights = |l: usize| (spec.fan_in(l) * spec.layers[l].units) as u64;
+    Ok(Timing {
+        device: info.clone(),
+        epochs: times[args.warmup as usize..].iter().map(|time| time.0).collect(),
+        losses: times.iter().map(|time| time.1).collect(),
+        steps,
+        samples,
+        dense: (0..spec.layers.len()).map(|l| products(l) * weights(l)).sum::<u64>() * samples as u64,
+        breakdown,
+        peak,
+        evaluation,
+        prediction,
+        whole,
+    })
+}
+
+/// Seconds of an evaluation of the validation data, and of the prediction of one sample: medians.
+fn judge(session: &mut dyn Session, spec: &Spec, task: &Task) -> Result<(f64, f64)> {
+    let mut evaluations = Vec::new();
+    for _ in 0..5 {
+        let start = Instant::now();
+        session.evaluate(Split::Validation)?;
+        evaluations.push(start.elapsed().as_secs_f64());
+    }
+    let features = spec.input.features;
+    let values = (0..features).map(|k| task.validation.inputs().get(k)).collect();
+    let (inputs, mut outputs) = (Matrix::new(1, features, values)?, Matrix::zeros(1, spec.outputs()));
+    let mut predictions = Vec::new();
+    for _ in 0..6 {
+        let start = Instant::now();
+        for _ in 0..PREDICTIONS {
+            session.predict(&inputs, &mut outputs)?;
+        }
+        predictions.push(start.elapsed().as_secs_f64() / f64::from(PREDICTIONS));
+    }
+    Ok((median(&evaluations), median(&predictions[1..])))
+}
+
+/// The chapter's training: all epochs, each judged by the validation data. Seconds, and the final accuracy.
+fn train_whole(
+    engine: &dyn Engine,
+    info: &DeviceInfo,
+    spec: &Spec,
+    task: &Task,
+    training: Training,
+) -> Result<(f64, f64)> {
+    output::note(format_args!("training {} epochs on {}", training.epochs, info.id));
+    let start = Instant::now();
+    let mut accuracy = 0.0;
+    Trainer::new(engine, &info.id, spec, task, training)?.run(&mut |event| {
+        if let syva::trainer::Event::Epoch(epoch) = event {
+            accuracy = epoch.val_acc.unwrap_or(0.0);
+        }
+        Ok(syva::trainer::Flow::Continue)
+    })?;
+    Ok((start.elapsed().as_secs_f64(), accuracy))
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    f64::midpoint(times[(times.len() - 1) / 2], times[times.len() / 2])
+}
+
+impl Timing {
+    /// Seconds that threads waited, of an epoch; with more than one, mostly for each other.
+    fn waiting(&self) -> f64 {
+        self.breakdown.seconds * self.breakdown.threads as f64
+            - self.breakdown.parts.iter().map(|part| part.1).sum::<f64>()
+    }
+
+    /// Floating-point operations a second: those of a dense network, and those done.
+    fn speeds(&self) -> (f64, Option<f64>) {
+        let speed = |multiply_adds: u64| 2.0 * multiply_adds as f64 / median(&self.epochs);
+        (speed(self.dense), (self.breakdown.multiply_adds > 0).then(|| speed(self.breakdown.multiply_adds)))
+    }
+}
+
+/// Whether the chapter's rows are about the same training.
+fn is_chapters(spec: &Spec, task: &Task, training: Training) -> bool {
+    task.name == "mnist" && spec.widths() == "784-256-128-10" && training.batch_size == 128
+}
+
+/// All of it as Markdown that reads well as text.
+fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> String {
+    let mut text = format!(
+        "# syva {} on {}, {}, batch {}\n",
+        env!("CARGO_PKG_VERSION"),
+        task.name,
+        spec.widths(),
+        training.batch_size
+    );
+    for timing in timings {
+        section(&mut text, timing);
+    }
+    text += "\n## Devices\n\n| device | s an epoch | whole training | final accuracy |\n|---|---|---|---|\n";
+    for timing in timings {
+        let seconds = timing.whole.map_or("–".into(), |(seconds, _)| format!("{seconds:.1} s"));
+        let accuracy = timing.whole.map_or("–".into(), |(_, accuracy)| format!("{:.2} %", 100.0 * accuracy));
+        let DeviceInfo { name, detail, .. } = &timing.device;
+        let _ = writeln!(text, "| {name}, {detail} | {:.3} | {seconds} | {accuracy} |", median(&timing.epochs));
+    }
+    if is_chapters(spec, task, training) {
+        for (device, epoch, whole, accuracy) in CHAPTER {
+            let _ = writeln!(text, "| {device} (chapter) | {epoch:.1} | {whole:.0} s | {accuracy:.2} % |");
+        }
+        text += "\nThe chapter's rows are PyTorch's, from the course's chapter \"Syvät neuroverkot\": 100 epochs.\n";
+    }
+    text
+}
+
+/// One device.
+fn section(text: &mut String, timing: &Timing) {
+    let mid = median(&timing.epochs);
+    let (least, most) =
+        (timing.epochs.iter().copied().fold(f64::MAX, f64::min), timing.epochs.iter().copied().fold(0.0, f64::max));
+    let DeviceInfo { id, name, detail, .. } = &timing.device;
+    let _ = write!(text, "\n## {id}: {name}, {detail}\n\n| | |\n|---|---|\n");
+    let mut row = |what: &str, figure: String| {
+        let _ = writeln!(text, "| {what} | {figure} |");
+    };
+    row("epoch", format!("{mid:.4} s ({least:.4}–{most:.4} s, {} epochs)", timing.epochs.len()));
+    row("step", format!("{:.1} µs", 1e6 * mid / timing.steps as f64));
+    row("samples a second", format!("{:.0}", timing.samples as f64 / mid));
+    let share =
+        |speed: f64| timing.peak.map_or(String::new(), |peak| format!(", {:.0} % of the peak", 100.0 * speed / peak));
+    let (dense, done) = timing.speeds();
+    row("speed, as if all were dense", format!("{:.0} GFLOP/s{}", 1e-9 * dense, share(dense)));
+    if let Some(done) = done {
+        row("speed, as done", format!("{:.0} GFLOP/s{}", 1e-9 * done, share(done)));
+    }
+    row("peak measured here", timing.peak.map_or("not told".into(), |peak| format!("{:.0} GFLOP/s", 1e-9 * peak)));
+    row("evaluation of the validation data", format!("{:.1} ms", 1e3 * timing.evaluation));
+    row("prediction of one sample", format!("{:.1} µs", 1e6 * timing.prediction));
+    let Breakdown { parts, threads, seconds, .. } = &timing.breakdown;
+    if parts.is_empty() {
+        *text += "\nThis engine does not tell where the time of a step goes.\n";
+        return;
+    }
+    let _ = write!(text, "\n| part of a step | µs | share |\n|---|---|---|\n");
+    let whole = seconds * *threads as f64;
+    for (name, part) in parts.iter().map(|(name, part)| (name.as_str(), *part)).chain([("waiting", timing.waiting())]) {
+        let each = 1e6 * part / *threads as f64 / timing.steps as f64;
+        let _ = writeln!(text, "| {name} | {each:.1} | {:.1} % |", 100.0 * part / whole);
+    }
+}
+
+fn as_json(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> Value {
+    let device = |timing: &Timing| {
+        let (dense, done) = timing.speeds();
+        let Breakdown { parts, threads, seconds, multiply_adds } = &timing.breakdown;
+        let parts: Vec<Value> = parts.iter().map(|(name, part)| json!({ "part": name, "seconds": part })).collect();
+        json!({
+            "device": timing.device.id.to_string(), "name": timing.device.name, "detail": timing.device.detail,
+            "epoch_seconds": timing.epochs, "median_epoch_seconds": median(&timing.epochs), "train_loss": timing.losses,
+            "steps": timing.steps, "samples": timing.samples, "dense_multiply_adds": timing.dense,
+            "dense_flops": dense, "flops": done, "peak_flops": timing.peak,
+            "evaluation_seconds": timing.evaluation, "prediction_seconds": timing.prediction,
+            "breakdown": {
+                "parts": parts, "waiting_seconds": timing.waiting(), "threads": threads, "seconds": seconds,
+                "multiply_adds": multiply_adds,
+            },
+            "whole_training_seconds": timing.whole.map(|whole| whole.0),
+            "final_accuracy": timing.whole.map(|whole| whole.1),
+        })
+    };
+    json!({
+        "syva": env!("CARGO_PKG_VERSION"), "data": task.name, "network": spec.widths(), "batch_size": training.batch_size,
+        "seed": training.seed, "devices": timings.iter().map(device).collect::<Vec<_>>(),
+    })
+}

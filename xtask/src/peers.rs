@@ -1,0 +1,246 @@
+//! `cargo xtask peers`: Syvä against other frameworks, each asked in turn, so that what the machine does to one it does
+//! to all.
+//!
+//! A peer is a program that trains on demand ([`process`]); which there are and how they are made stands in
+//! [`catalogue`]. All peers are started, then asked for an epoch one after the other: one round as a warm-up, then the
+//! counted ones. A peer counts if its losses follow Syvä's. The sweep does the same with some steps of other shapes.
+
+mod catalogue;
+mod process;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use catalogue::{PEERS, Peer, Workshop};
+use process::{Answer, Process};
+use report::{Row, Spread, SweepRow};
+
+/// Losses of two peers may differ by this share: their weights and orders are drawn by other generators. That alone was
+/// seen to part them by 4.5 % in the sixth epoch, where the curve is steepest.
+const TOLERANCE: f64 = 0.06;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only JAX and PyTorch with its data in memory, and no sweep.
+    #[arg(long)]
+    quick: bool,
+    /// Only these peers, besides syva.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Counted epochs of each peer.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    epochs: usize,
+    /// Leave out the sweep over batch sizes and widths.
+    #[arg(long)]
+    no_sweep: bool,
+    /// Nothing but the sweep.
+    #[arg(long, conflicts_with_all = ["quick", "no_sweep"])]
+    sweep_only: bool,
+    /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the results go [default: bench/results/CPU.md].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What is trained.
+#[derive(Clone, Debug)]
+struct Shape {
+    hidden: Vec<usize>,
+    batch: usize,
+}
+
+impl Shape {
+    fn hidden(&self) -> String {
+        self.hidden.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Multiply-adds of a step, all of them dense.
+    fn work(&self) -> usize {
+        let widths: Vec<usize> = [784].iter().chain(&self.hidden).chain(&[10]).copied().collect();
+        let products = |l: usize| if l == 0 { 2 } else { 3 };
+        widths.windows(2).enumerate().map(|(l, pair)| products(l) * pair[0] * pair[1]).sum::<usize>() * self.batch
+    }
+
+    /// Steps that take some tenths of a second: so much work, but no more steps than the overhead of small ones allows,
+    /// and no more than an epoch has.
+    fn steps(&self) -> usize {
+        (20_000_000_000 / self.work()).clamp(4, 4000).min(60_000 / self.batch)
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let chosen = choose(args)?;
+    let data = report::mnist(args.data_dir.as_deref())?;
+    let workshop = Workshop::new()?;
+    workshop.prepare(&chosen)?;
+    let shape = Shape { hidden: vec![256, 128], batch: 128 };
+    let rows = if args.sweep_only { Vec::new() } else { epochs(&workshop, &chosen, &data, &shape, args.epochs)? };
+    if !rows.is_empty() {
+        println!("\n{}", report::table(&rows));
+    }
+    let sweep = if args.quick || args.no_sweep { Vec::new() } else { sweep(&workshop, &data)? };
+    if !sweep.is_empty() {
+        println!("\n{}", report::sweep_table(&sweep));
+    }
+    let failed = rows.iter().any(|row| row.problem.is_some()) || sweep.iter().any(|row| row.problem.is_some());
+    let path = report::write(args.out.clone(), &rows, &sweep)?;
+    println!("\nwritten to {}", path.display());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Syvä's peers first, in the order of the catalogue.
+fn choose(args: &Args) -> Result<Vec<&'static Peer>> {
+    let known = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = args.peers.iter().find(|name| PEERS.iter().all(|peer| peer.name != **name)) {
+        bail!("there is no peer '{unknown}'; known are {}", known());
+    }
+    let wanted = |peer: &&Peer| {
+        peer.ours
+            || if args.quick {
+                peer.quick
+            } else {
+                args.peers.is_empty() || args.peers.iter().any(|name| name == peer.name)
+            }
+    };
+    Ok(PEERS.iter().filter(wanted).collect())
+}
+
+/// A peer at work, until it fails.
+struct Running {
+    peer: &'static Peer,
+    process: Result<Process>,
+    answers: Vec<Answer>,
+}
+
+impl Running {
+    /// All peers, each started when the one before is ready.
+    fn start(workshop: &Workshop, peers: &[&'static Peer], data: &std::path::Path, shape: &Shape) -> Vec<Self> {
+        let start = |peer: &&'static Peer| {
+            eprintln!("starting {}", peer.name);
+            let process = Process::start(workshop.command(peer, data, shape)).context(peer.name);
+            Self { peer, process, answers: Vec::new() }
+        };
+        peers.iter().map(start).collect()
+    }
+
+    /// Asks for one more training.
+    fn ask(&mut self, request: &str, limit: Duration) {
+        let Ok(process) = &mut self.process else { return };
+        match process.ask(request, limit) {
+            Ok(answer) => {
+                eprintln!("  {:<18} {:>9.4} s  loss {:.4}", self.peer.name, answer.seconds, answer.loss);
+                self.answers.push(answer);
+            }
+            Err(error) => {
+                eprintln!("  {:<18} {error:#}", self.peer.name);
+                self.process = Err(error);
+            }
+        }
+    }
+}
+
+fn epochs(
+    workshop: &Workshop,
+    peers: &[&'static Peer],
+    data: &std::path::Path,
+    shape: &Shape,
+    count: usize,
+) -> Result<Vec<Row>> {
+    let mut all = Running::start(workshop, peers, data, shape);
+    for round in 0..=count {
+        eprintln!("{}", if round == 0 { "warm-up".into() } else { format!("epoch {round} of {count}") });
+        for running in &mut all {
+            running.ask("epoch", Duration::from_mins(5));
+        }
+    }
+    let ours = &all[0];
+    if let Err(error) = &ours.process {
+        bail!("syva itself failed: {error:#}");
+    }
+    let curve = ours.answers.clone();
+    Ok(all.iter().map(|running| row(running, &curve)).collect())
+}
+
+/// What a peer's answers come to, beside Syvä's.
+fn row(running: &Running, ours: &[Answer]) -> Row {
+    let (peer, answers) = (running.peer, &running.answers);
+    let mut problem = running.process.as_ref().err().map(|error| format!("{error:#}"));
+    if problem.is_none() && !agrees(answers, ours) {
+        problem = Some("does not count: its losses are not Syvä's".into());
+    }
+    let versions = running.process.as_ref().map_or(String::new(), |process| process.versions.clone());
+    let counted = answers.get(1..).unwrap_or_default();
+    let ratios = ours[1..].iter().zip(counted).map(|(ours, theirs)| ours.seconds / theirs.seconds);
+    Row {
+        name: peer.name.into(),
+        what: peer.what.into(),
+        versions,
+        seconds: Spread::of(counted.iter().map(|answer| answer.seconds)),
+        ratio: Spread::of(ratios),
+        losses: answers.iter().map(|answer| answer.loss).collect(),
+        problem,
+    }
+}
+
+/// Whether the losses of two peers follow the same curve.
+fn agrees(theirs: &[Answer], ours: &[Answer]) -> bool {
+    let close = |(theirs, ours): (&Answer, &Answer)| (theirs.loss - ours.loss).abs() <= TOLERANCE * ours.loss;
+    theirs.len() == ours.len() && theirs.iter().zip(ours).all(close)
+}
+
+/// Syvä, PyTorch and JAX at other shapes.
+fn sweep(workshop: &Workshop, data: &std::path::Path) -> Result<Vec<SweepRow>> {
+    let peers: Vec<&'static Peer> = PEERS.iter().filter(|peer| peer.name == "syva" || peer.quick).collect();
+    let mut rows = Vec::new();
+    for hidden in [&[32, 32][..], &[256, 128], &[1024, 1024, 1024], &[2048, 2048]] {
+        for batch in [1, 8, 32, 128, 512, 4096] {
+            let shape = Shape { hidden: hidden.to_vec(), batch };
+            let steps = shape.steps();
+            eprintln!("hidden {}, batch {batch}, {steps} steps", shape.hidden());
+            let mut all = Running::start(workshop, &peers, data, &shape);
+            let request = format!("steps {steps}");
+            for _ in 0..4 {
+                for running in &mut all {
+                    running.ask(&request, Duration::from_mins(2));
+                }
+            }
+            if let Some(Err(error)) = all.first().map(|ours| &ours.process) {
+                bail!("syva itself failed: {error:#}");
+            }
+            rows.push(SweepRow::of(&shape, steps, &all));
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(losses: &[f64]) -> Vec<Answer> {
+        losses.iter().map(|&loss| Answer { seconds: 1.0, loss }).collect()
+    }
+
+    #[test]
+    fn curves_agree_within_the_tolerance_and_at_full_length_only() {
+        let ours = answers(&[2.3, 2.2]);
+        assert!(agrees(&answers(&[2.31, 2.19]), &ours));
+        assert!(!agrees(&answers(&[2.3, 2.0]), &ours));
+        assert!(!agrees(&answers(&[2.3]), &ours));
+        assert!(!agrees(&answers(&[2.3, f64::NAN]), &ours));
+    }
+
+    #[test]
+    fn a_sweep_takes_no_more_than_an_epoch() {
+        let steps = |hidden: &[usize], batch| Shape { hidden: hidden.to_vec(), batch }.steps();
+        assert_eq!(steps(&[32, 32], 4096), 14);
+        assert_eq!(steps(&[32, 32], 1), 4000);
+        assert_eq!(steps(&[2048, 2048], 4096), 4);
+    }
+}

@@ -1,0 +1,138 @@
+//! Which peers there are, and how their programs are made: Python scripts in a virtual environment, Rust programs each
+//! in a workspace of its own, all under `target/peers`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::Shape;
+
+/// Another framework, or Syvä itself.
+pub struct Peer {
+    pub name: &'static str,
+    /// How it trains.
+    pub what: &'static str,
+    pub ours: bool,
+    /// Part of `--quick`, and of the sweep.
+    pub quick: bool,
+    program: Program,
+}
+
+enum Program {
+    /// A script in `bench/peers`, and its variant.
+    Python(&'static str, Option<&'static str>),
+    /// A package in `bench/peers`, and variables that it is given.
+    Rust(&'static str, &'static [(&'static str, &'static str)]),
+}
+
+use Program::{Python, Rust};
+
+const fn peer(name: &'static str, what: &'static str, quick: bool, program: Program) -> Peer {
+    Peer { name, what, ours: false, quick, program }
+}
+
+/// All of them; Syvä first, then in the order in which they are asked.
+pub const PEERS: [Peer; 10] = [
+    Peer { ours: true, ..peer("syva", "as it is", false, Rust("syva", &[])) },
+    Peer { ours: true, ..peer("syva-dense", "SYVA_KERNEL=dense", false, Rust("syva", &[("SYVA_KERNEL", "dense")])) },
+    peer("jax", "jit and scan over an epoch", true, Python("jax_scan.py", None)),
+    peer("pytorch", "eager, data in memory", true, Python("pytorch_memory.py", None)),
+    peer("pytorch-compiled", "torch.compile, data in memory", false, Python("pytorch_memory.py", Some("compile"))),
+    peer(
+        "pytorch-notebook",
+        "DataLoader, image by image, as in the chapter",
+        false,
+        Python("pytorch_notebook.py", None),
+    ),
+    peer("scikit-learn", "MLPClassifier.partial_fit", false, Python("sklearn_mlp.py", None)),
+    peer("burn", "the flex backend", false, Rust("burn", &[])),
+    peer("candle", "CPU", false, Rust("candle", &[])),
+    peer("fastnn", "CPU", false, Rust("fastnn", &[])),
+];
+
+/// Where the programs are made.
+pub struct Workshop {
+    sources: PathBuf,
+    target: PathBuf,
+}
+
+impl Workshop {
+    pub fn new() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        Ok(Self { sources: root.join("bench/peers"), target: target.join("peers") })
+    }
+
+    fn python(&self) -> PathBuf {
+        self.target.join(if cfg!(windows) { "venv/Scripts/python.exe" } else { "venv/bin/python" })
+    }
+
+    /// Builds and installs what the peers need.
+    pub fn prepare(&self, peers: &[&Peer]) -> Result<()> {
+        std::fs::create_dir_all(&self.target)?;
+        if peers.iter().any(|peer| matches!(peer.program, Python(..))) {
+            self.install()?;
+        }
+        let mut packages: Vec<&str> = Vec::new();
+        for peer in peers {
+            match peer.program {
+                Rust(package, _) if !packages.contains(&package) => packages.push(package),
+                _ => {}
+            }
+        }
+        for package in packages {
+            let manifest = self.sources.join(package).join("Cargo.toml");
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args(["build", "--release", "--quiet", "--manifest-path"]).arg(manifest);
+            cargo.arg("--target-dir").arg(self.target.join("rust"));
+            succeed(&mut cargo).with_context(|| format!("building the peer {package}"))?;
+        }
+        Ok(())
+    }
+
+    /// The virtual environment with what `requirements.txt` pins; made once for these versions.
+    fn install(&self) -> Result<()> {
+        let requirements = self.sources.join("requirements.txt");
+        let (wanted, mark) = (std::fs::read(&requirements)?, self.target.join("venv/installed.txt"));
+        if std::fs::read(&mark).is_ok_and(|installed| installed == wanted) {
+            return Ok(());
+        }
+        let python = if cfg!(windows) { "python" } else { "python3" };
+        succeed(Command::new(python).args(["-m", "venv"]).arg(self.target.join("venv")))
+            .context("making a virtual environment (it takes Python 3.12 or newer with its venv module)")?;
+        let mut pip = Command::new(self.python());
+        succeed(pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements))
+            .context("installing the Python peers")?;
+        Ok(std::fs::write(mark, wanted)?)
+    }
+
+    /// What starts a peer.
+    pub fn command(&self, peer: &Peer, data: &Path, shape: &Shape) -> Command {
+        let (mut command, variant) = match peer.program {
+            Python(script, variant) => {
+                let mut python = Command::new(self.python());
+                // Its threads wait asleep while others are asked.
+                python.env("OMP_WAIT_POLICY", "passive").arg(self.sources.join(script));
+                (python, variant)
+            }
+            Rust(package, variables) => {
+                let program = format!("peer-{package}{}", std::env::consts::EXE_SUFFIX);
+                let mut program = Command::new(self.target.join("rust/release").join(program));
+                program.envs(variables.iter().copied());
+                (program, None)
+            }
+        };
+        command.arg(data).arg(shape.hidden()).arg(shape.batch.to_string()).arg("1").args(variant);
+        command
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let name = command.get_program().display().to_string();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot start {name}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! What was measured, as tables.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use syva::data::mnist;
+
+use super::{Running, Shape};
+
+/// Least, middle and greatest of some figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub min: f64,
+    pub median: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    pub fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut figures: Vec<f64> = figures.collect();
+        figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        let median = match figures.len() % 2 {
+            1 => figures[middle],
+            _ => f64::midpoint(*figures.get(middle.checked_sub(1)?)?, figures[middle]),
+        };
+        Some(Self { min: figures[0], median, max: figures[figures.len() - 1] })
+    }
+
+    fn show(spread: Option<Self>, decimals: usize) -> String {
+        spread.map_or("–".into(), |Self { min, median, max }| {
+            format!("**{median:.decimals$}** ({min:.decimals$}–{max:.decimals$})")
+        })
+    }
+}
+
+/// A peer's epochs.
+pub struct Row {
+    pub name: String,
+    pub what: String,
+    pub versions: String,
+    /// Of an epoch.
+    pub seconds: Option<Spread>,
+    /// Syvä's seconds by its own, round by round.
+    pub ratio: Option<Spread>,
+    pub losses: Vec<f64>,
+    pub problem: Option<String>,
+}
+
+/// The peers' epochs as Markdown.
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from("| | how | seconds an epoch | syva / this | losses | |\n|---|---|---|---|---|---|\n");
+    for row in rows {
+        let losses: Vec<String> = row.losses.iter().map(|loss| format!("{loss:.3}")).collect();
+        let note = row.problem.as_ref().unwrap_or(&row.versions);
+        let ratio = if row.problem.is_none() { Spread::show(row.ratio, 3) } else { "–".into() };
+        let seconds = Spread::show(row.seconds, 3);
+        let _ = writeln!(text, "| {} | {} | {seconds} | {ratio} | {} | {note} |", row.name, row.what, losses.join(" "));
+    }
+    text
+}
+
+/// A shape's samples a second, Syvä's first.
+pub struct SweepRow {
+    hidden: String,
+    batch: usize,
+    steps: usize,
+    /// Name and median.
+    rates: Vec<(&'static str, Option<f64>)>,
+    pub problem: Option<String>,
+}
+
+impl SweepRow {
+    pub fn of(shape: &Shape, steps: usize, all: &[Running]) -> Self {
+        let samples = (steps * shape.batch).min(60_000) as f64;
+        let rate = |running: &Running| {
+            let seconds = running.answers.iter().skip(1).map(|answer| answer.seconds);
+            (running.peer.name, Spread::of(seconds).map(|seconds| samples / seconds.median))
+        };
+        let problem = all.iter().find_map(|running| running.process.as_ref().err().map(|error| format!("{error:#}")));
+        let rates = all.iter().map(rate).collect();
+        Self { hidden: shape.hidden(), batch: shape.batch, steps, rates, problem }
+    }
+
+    /// Syvä's time by the fastest other's.
+    fn ratio(&self) -> Option<f64> {
+        let ours = self.rates.first()?.1?;
+        let best = self.rates[1..].iter().filter_map(|(_, rate)| *rate).max_by(f64::total_cmp)?;
+        Some(best / ours)
+    }
+}
+
+/// The sweep as Markdown.
+pub fn sweep_table(rows: &[SweepRow]) -> String {
+    let names: Vec<&str> = rows.first().map_or(Vec::new(), |row| row.rates.iter().map(|(name, _)| *name).collect());
+    let mut text = format!("| hidden | batch | steps | {} | syva / best other | |\n", names.join(" | "));
+    text += &format!("|{}\n", "---|".repeat(names.len() + 5));
+    for row in rows {
+        let rates = row.rates.iter().map(|(_, rate)| rate.map_or("–".into(), |rate| format!("{rate:.0}")));
+        let ratio = row.ratio().map_or("–".into(), |ratio| format!("**{ratio:.2}**"));
+        let (rates, note) = (rates.collect::<Vec<_>>().join(" | "), row.problem.as_deref().unwrap_or(""));
+        let _ = writeln!(text, "| {} | {} | {} | {rates} | {ratio} | {note} |", row.hidden, row.batch, row.steps);
+    }
+    text
+}
+
+/// The folder with MNIST's files.
+pub fn mnist(dir: Option<&Path>) -> Result<PathBuf> {
+    mnist::find(dir).context("the peers train on the real MNIST: name its folder in SYVA_MNIST_DIR")
+}
+
+/// Writes all tables.
+pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<PathBuf> {
+    let cpu = syva_cpu_name();
+    let path = out.unwrap_or_else(|| {
+        let name: String =
+            cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/results").join(format!("{name}.md"))
+    });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut text = format!("# {cpu}, {cores} cores\n\n");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let _ = writeln!(
+        text,
+        "Made by `cargo xtask {}`; what the tables mean is in [bench/README.md](../README.md).",
+        arguments.join(" ")
+    );
+    if !rows.is_empty() {
+        let _ = writeln!(text, "\n## An epoch of 784-256-128-10 on MNIST, batch 128\n\n{}", table(rows));
+    }
+    if !sweep.is_empty() {
+        let _ = writeln!(text, "\n## Other shapes: samples a second\n\n{}", sweep_table(sweep));
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(&path, text.trim_end().to_string() + "\n").with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}
+
+/// The processor as the CPU engine calls it.
+fn syva_cpu_name() -> String {
+    use syva::Engine as _;
+    let named = syva::CpuEngine::new().ok().and_then(|engine| engine.devices().first().map(|info| info.name.clone()));
+    named.unwrap_or_else(|| "unknown processor".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_the_middle_of_odd_and_even_numbers_of_figures() {
+        let spread = |figures: &[f64]| Spread::of(figures.iter().copied());
+        assert_eq!(spread(&[]), None);
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), Some(Spread { min: 1.0, median: 2.0, max: 3.0 }));
+        assert_eq!(spread(&[4.0, 1.0]), Some(Spread { min: 1.0, median: 2.5, max: 4.0 }));
+    }
+
+    #[test]
+    fn a_sweep_row_compares_with_the_fastest() {
+        let rates = vec![("syva", Some(200.0)), ("jax", Some(50.0)), ("pytorch", Some(100.0))];
+        let row = SweepRow { hidden: "32".into(), batch: 1, steps: 1, rates, problem: None };
+        assert_eq!(row.ratio(), Some(0.5));
+        assert!(sweep_table(&[row]).contains("| 32 | 1 | 1 | 200 | 50 | 100 | **0.50** |"));
+    }
+}
