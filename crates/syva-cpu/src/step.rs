@@ -320,7 +320,11 @@ impl Pass<'_> {
         self.stopwatch.time(Part::Forward(l), || {
             let w = &self.weights.transposed[l];
             let (a, init, finish) = if l == 0 {
-                (View::from(&self.scaled.as_slice()[rows.start * WIDTH..]), &self.weights.start, Finish::StorePositiveZero)
+                (
+                    View::from(&self.scaled.as_slice()[rows.start * WIDTH..]),
+                    &self.weights.start,
+                    Finish::StorePositiveZero,
+                )
             } else {
                 (self.h[l - 1].view(rows.start * WIDTH), &self.weights.bias[l], Finish::Store)
             };
