@@ -46,7 +46,7 @@ fn main() {
             let loss = cross_entropy.forward(logits, labels.clone().select(0, batch));
             losses.push(f64::from(loss.clone().into_scalar::<f32>()));
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            model = optimizer.step(LEARNING_RATE.into(), model, gradients);
+            model = optimizer.step(f64::from(LEARNING_RATE), model, gradients);
         }
         losses.iter().sum::<f64>() / losses.len() as f64
     });
