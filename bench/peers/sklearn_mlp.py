@@ -36,10 +36,10 @@ model = Mlp(
 
 def train(steps):
     if steps is None:
-        model.partial_fit(images, labels, classes)  # shuffles by itself
+        model.partial_fit(images, labels, classes=classes)  # shuffles by itself
     else:
         some = rng.permutation(len(labels))[: steps * args.batch]
-        model.partial_fit(images[some], labels[some], classes)
+        model.partial_fit(images[some], labels[some], classes=classes)
     return model.loss_
 
 

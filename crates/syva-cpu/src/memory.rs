@@ -1,6 +1,6 @@
 //! The engine's memory: weights as the kernels want them, what a batch passes through, and where its inputs come from.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use syva_core::data::{Dataset, Inputs};
 use syva_core::{Matrix, Parameters, Spec, State};
@@ -124,18 +124,21 @@ impl Workspace {
     }
 }
 
-/// Samples of a batch that are listed at most: of more, the lists would take more memory than the inputs.
-const LISTED: usize = 8192;
+/// Samples of a batch that are listed: lists of fewer cost more time than they save, of more, more memory than inputs.
+const LISTED: RangeInclusive<usize> = 4..=8192;
 
 /// A data set as the engine keeps it: shared, never copied.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
     sparse: bool,
+    /// Sizes of batches that are listed.
+    listed: RangeInclusive<usize>,
 }
 
 impl Loaded {
     pub(crate) fn new(data: &Dataset, kernel: InputKernel) -> Self {
-        Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()) }
+        let listed = if kernel == InputKernel::Auto { LISTED } else { 0..=*LISTED.end() };
+        Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()), listed }
     }
 
     /// Some of its samples; `next` will be the next ones.
@@ -144,7 +147,7 @@ impl Loaded {
             Inputs::U8(x) => Source::Bytes(x),
             Inputs::F32(x) => Source::Floats(x),
         };
-        Batch { source, samples, next, sparse: self.sparse && samples.len() <= LISTED }
+        Batch { source, samples, next, sparse: self.sparse && self.listed.contains(&samples.len()) }
     }
 }
 

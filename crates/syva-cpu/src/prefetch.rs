@@ -12,15 +12,3 @@ pub(crate) fn to_read<T>(from: *const T, byte: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, byte);
 }
-
-/// The same, to write: the line is taken away from other cores. (The instruction is an empty one where it is not known.)
-#[inline(always)]
-pub(crate) fn to_write<T>(from: *const T, byte: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: prefetching accesses nothing.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) from.cast::<u8>().wrapping_add(byte), options(nostack, preserves_flags));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = (from, byte);
-}

@@ -12,7 +12,6 @@ use syva_core::{Error, Result};
 
 use crate::buffer::{HALF, WIDTH};
 use crate::memory::Samples;
-use crate::prefetch;
 use crate::vector::Vector;
 
 /// How the first layer reads its inputs; the results do not depend on it.
@@ -152,13 +151,6 @@ impl Lists {
         if self.columns.len() < pairs * self.slot {
             self.values.iter_mut().for_each(|values| values.resize(pairs * self.slot, 0.0));
             self.columns.resize(pairs * self.slot, 0);
-        }
-        // What another core has read since the last batch takes long to get back for writing: ask for all of it at once.
-        for at in (0..pairs).map(|pair| pair * self.slot) {
-            for byte in [0, 64] {
-                self.values.iter().for_each(|values| prefetch::to_write(values.as_ptr().wrapping_add(at), byte));
-                prefetch::to_write(self.columns.as_ptr().wrapping_add(at), byte);
-            }
         }
     }
 

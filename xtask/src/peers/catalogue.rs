@@ -112,8 +112,7 @@ impl Workshop {
         let (mut command, variant) = match peer.program {
             Python(script, variant) => {
                 let mut python = Command::new(self.python());
-                // Its threads wait asleep while others are asked.
-                python.env("OMP_WAIT_POLICY", "passive").arg(self.sources.join(script));
+                python.arg(self.sources.join(script));
                 (python, variant)
             }
             Rust(package, variables) => {

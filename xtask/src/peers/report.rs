@@ -117,7 +117,7 @@ pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<P
     let path = out.unwrap_or_else(|| {
         let name: String =
             cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/results").join(format!("{name}.md"))
+        Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("bench").join("results").join(format!("{name}.md"))
     });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut text = format!("# {cpu}, {cores} cores\n\n");

@@ -29,7 +29,8 @@ fn main() {
     device.seed(job.seed.into());
     // Linear begins as PyTorch's does.
     let layers = job.layers().into_iter().map(|(fan_in, units)| LinearConfig::new(fan_in, units).init(&device));
-    let mut model = Mlp { layers: layers.collect() };
+    // Taken out for each step and put back: a clone would keep the optimiser from working in place.
+    let mut kept = Some(Mlp { layers: layers.collect() });
     let mut optimizer = SgdConfig::new().init();
     let cross_entropy = CrossEntropyLossConfig::new().init(&device);
     let samples = job.labels.len();
@@ -38,6 +39,7 @@ fn main() {
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [samples]), &device);
     job.serve("burn 0.22.1 (flex)", |order| {
         let mut losses = Vec::new();
+        let mut model = kept.take().expect("the model is put back");
         for batch in order.chunks(job.batch) {
             let batch: Vec<i32> = batch.iter().map(|&sample| sample as i32).collect();
             let count = batch.len();
@@ -48,6 +50,7 @@ fn main() {
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(f64::from(LEARNING_RATE), model, gradients);
         }
+        kept = Some(model);
         losses.iter().sum::<f64>() / losses.len() as f64
     });
 }
