@@ -100,7 +100,7 @@ impl Workshop {
         }
         let python = if cfg!(windows) { "python" } else { "python3" };
         succeed(Command::new(python).args(["-m", "venv"]).arg(self.target.join("venv")))
-            .context("making a virtual environment (it takes Python 3.12 or newer with its venv module)")?;
+            .context("making a virtual environment (it takes Python 3.10 or newer with its venv module)")?;
         let mut pip = Command::new(self.python());
         succeed(pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements))
             .context("installing the Python peers")?;
