@@ -70,6 +70,15 @@ pub fn cases() -> Vec<Case> {
             cases.push(case(widths, activation, head, kind, batch_size, (i * 10 + j) as u32));
         }
     }
+    // Batches and weights larger than what engines work on at a time.
+    let large: [(&[usize], Activation, Head, Kind, usize); 3] = [
+        (&[784, 40, 10], Sigmoid, Head::Logits, Kind::Pixels, 300),
+        (&[600, 5, 3], Tanh, Head::Regression, Kind::Reals, 530),
+        (&[17, 300, 260, 10], Relu, Head::LogSoftmax, Kind::PerFeature, 70),
+    ];
+    for (i, (widths, activation, head, kind, batch_size)) in large.into_iter().enumerate() {
+        cases.push(case(widths, activation, head, kind, batch_size, (1000 + i) as u32));
+    }
     cases
 }
 

@@ -6,12 +6,14 @@ use syva_core::Activation::Sigmoid;
 use syva_core::random::{Random, Stream};
 use syva_cpu::buffer::{Shared, View, WIDTH};
 use syva_cpu::isa::Isa;
-use syva_cpu::kernels::{Finish, Init, Kernels, Place, Product, SparseProduct};
+use syva_cpu::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use syva_cpu::memory::{Samples, Source};
-use syva_cpu::sparse::{Listing, Lists, PIECE};
+use syva_cpu::sparse::{ListBy, Lists};
 
 const BATCH: usize = 128;
 const FEATURES: usize = 784;
+/// Features that are listed.
+const PIECE: usize = 96;
 const DESCEND: Finish<'_> = Finish::Descend { learning_rate: 0.01, fold: None };
 
 fn draw(count: usize) -> Vec<f32> {
@@ -90,10 +92,16 @@ fn sparse(criterion: &mut Criterion) {
     let pixels = pixels(BATCH);
     let scale = vec![0.012; PIECE];
     let samples = Samples::From { first: 0, count: BATCH };
-    let block = Listing { features: FEATURES, first: 0, scale: &scale, samples, next: None };
+    let block = Block { features: FEATURES, first: 0, scale: &scale, samples, next: None };
     let (mut by_sample, mut by_feature) = (Lists::default(), Lists::default());
-    each_isa(criterion, "lists of 128 by 96 pixels", BATCH * PIECE, &mut |kernels| {
-        kernels.list(Source::Bytes(&pixels), &block, &mut by_sample, Some(&mut by_feature));
+    for (by, lists) in [(ListBy::Sample, &mut by_sample), (ListBy::Feature, &mut by_feature)] {
+        each_isa(criterion, &format!("lists of 128 by 96 pixels, {by:?}"), BATCH * PIECE, &mut |kernels| {
+            kernels.list(Source::Bytes(&pixels), &block, by, lists);
+        });
+    }
+    let mut s = vec![0.0; BATCH * PIECE];
+    each_isa(criterion, "scaling of 128 by 96 pixels", BATCH * PIECE, &mut |kernels| {
+        kernels.scale(Source::Bytes(&pixels), &mut Scaling { block, s: &mut s, panel: BATCH * WIDTH });
     });
     let b = draw(4 * BATCH * WIDTH);
     let mut values = vec![0.0; 4 * BATCH * WIDTH];

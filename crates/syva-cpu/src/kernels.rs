@@ -32,11 +32,11 @@ use crate::buffer::{HALF, WIDTH};
 use crate::isa::Isa;
 use crate::loss::{LossRows, judge_rows};
 use crate::memory::Source;
-use crate::sparse::{Listing, Lists};
+use crate::sparse::{ListBy, Lists};
 use crate::vector::{Portable, Vector};
 
 pub use dense::Product;
-pub use gather::Scaling;
+pub use gather::{Block, Scaling};
 pub use sparse::{Init, Place, SparseProduct};
 
 /// The epilogue of a product.
@@ -93,7 +93,7 @@ unsafe fn finish<V: Vector>(finish: &Finish<'_>, sum: V, i: usize, j: usize, to:
 pub struct Kernels {
     product: unsafe fn(&Product<'_>),
     sparse_product: unsafe fn(&SparseProduct<'_>),
-    list: unsafe fn(Source<'_>, &Listing<'_>, &mut Lists, Option<&mut Lists>),
+    list: unsafe fn(Source<'_>, &Block<'_>, ListBy, &mut Lists),
     transpose: unsafe fn(&[f32], &mut [f32]),
     activate: unsafe fn(Activation, &mut [f32]),
     derive: unsafe fn(Activation, &[f32], &mut [f32]),
@@ -136,11 +136,11 @@ impl Kernels {
         unsafe { (self.sparse_product)(product) }
     }
 
-    /// Lists the non-zeros of a block of scaled inputs by samples, and by features if asked.
-    pub fn list(&self, inputs: Source<'_>, block: &Listing<'_>, rows: &mut Lists, columns: Option<&mut Lists>) {
+    /// Lists the non-zeros of a block of scaled inputs, at most [`COLUMNS`](crate::sparse::COLUMNS) of each row.
+    pub fn list(&self, inputs: Source<'_>, block: &Block<'_>, by: ListBy, lists: &mut Lists) {
         block.check(inputs.len());
         // SAFETY: `new` found the instruction set; `check` found the bounds; the lists make room for themselves.
-        unsafe { (self.list)(inputs, block, rows, columns) }
+        unsafe { (self.list)(inputs, block, by, lists) }
     }
 
     /// Transposes a block of 32 by 32 values.
@@ -175,9 +175,10 @@ impl Kernels {
         unsafe { (self.multiply_add)(rounds) }
     }
 
-    /// `s = x · scale` for one panel of features.
+    /// `s = x · scale` for a block of inputs.
     pub fn scale(&self, inputs: Source<'_>, scaling: &mut Scaling<'_>) {
-        // SAFETY: `new` found the instruction set.
+        scaling.check(inputs.len());
+        // SAFETY: `new` found the instruction set; `check` found the bounds.
         unsafe { (self.scale)(inputs, scaling) }
     }
 }
@@ -228,12 +229,14 @@ macro_rules! compile {
                 unsafe { sparse::sparse_product::<$vector>(product) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn list(inputs: Source<'_>, block: &Listing<'_>, rows: &mut Lists, columns: Option<&mut Lists>) {
+            unsafe fn list(inputs: Source<'_>, block: &Block<'_>, by: ListBy, lists: &mut Lists) {
                 // SAFETY: as above.
                 unsafe {
-                    match inputs {
-                        Source::Bytes(x) => gather::list::<$vector, u8>(x, block, rows, columns),
-                        Source::Floats(x) => gather::list::<$vector, f32>(x, block, rows, columns),
+                    match (by, inputs) {
+                        (ListBy::Sample, Source::Bytes(x)) => gather::list_samples::<$vector, u8>(x, block, lists),
+                        (ListBy::Sample, Source::Floats(x)) => gather::list_samples::<$vector, f32>(x, block, lists),
+                        (ListBy::Feature, Source::Bytes(x)) => gather::list_features::<$vector, u8>(x, block, lists),
+                        (ListBy::Feature, Source::Floats(x)) => gather::list_features::<$vector, f32>(x, block, lists),
                     }
                 }
             }
@@ -261,9 +264,12 @@ macro_rules! compile {
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn scale(inputs: Source<'_>, scaling: &mut Scaling<'_>) {
-                match inputs {
-                    Source::Bytes(x) => gather::scale_all(x, scaling),
-                    Source::Floats(x) => gather::scale_all(x, scaling),
+                // SAFETY: as above.
+                unsafe {
+                    match inputs {
+                        Source::Bytes(x) => gather::scale::<$vector, u8>(x, scaling),
+                        Source::Floats(x) => gather::scale::<$vector, f32>(x, scaling),
+                    }
                 }
             }
         }

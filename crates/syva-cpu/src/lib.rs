@@ -12,6 +12,7 @@ mod loss;
 pub mod memory;
 mod prefetch;
 mod profile;
+mod scratch;
 mod session;
 pub mod sparse;
 mod step;
@@ -110,7 +111,7 @@ impl Engine for CpuEngine {
             let done = AtomicU64::new(0);
             let start = Instant::now();
             // Small tasks, so that all threads end together.
-            team.run(64 * self.threads, &|_| {
+            team.run(64 * self.threads, &|_, _| {
                 done.fetch_add(kernels.multiply_add(20_000), Ordering::Relaxed);
             });
             best = best.max(2.0 * done.into_inner() as f64 / start.elapsed().as_secs_f64());

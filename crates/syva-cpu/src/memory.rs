@@ -1,26 +1,25 @@
 //! The engine's memory: weights as the kernels want them, what a batch passes through, and where its inputs come from.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use syva_core::data::{Dataset, Inputs};
 use syva_core::{Matrix, Parameters, Spec, State};
 
 use crate::buffer::{HALF, Panels, WIDTH};
-use crate::sparse::{BLOCK, BlockLists, InputKernel, PIECE};
+use crate::sparse::InputKernel;
 
 /// The weights as the kernels want them. Only [`Weights::set`] and [`Weights::get`] know the state's layout.
 pub(crate) struct Weights {
     /// Wᵀ of each layer, `[fan_in, units]`, rows rounded up to whole panels.
     pub(crate) transposed: Vec<Panels>,
-    /// W `[units, fan_in]` of each layer but the first (whose entry is empty), rows likewise: a copy, which an update
-    /// renews with the weights.
-    pub(crate) plain: Vec<Panels>,
     /// `[1, units]` each.
     pub(crate) bias: Vec<Panels>,
     /// What the sums of the first layer start at, `[1, units]`: the bias plus `Σ_k shift_k·w[j,k]`,
     pub(crate) start: Panels,
-    /// unless the weights have changed since.
+    /// unless they were set since.
     pub(crate) start_is_stale: bool,
+    /// Another one after each change.
+    pub(crate) version: u64,
     /// Of each feature.
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
@@ -29,17 +28,14 @@ pub(crate) struct Weights {
 
 impl Weights {
     pub(crate) fn new(spec: &Spec) -> Self {
-        let shapes = || spec.layers.iter().enumerate().map(|(l, layer)| (l, spec.fan_in(l), layer.units));
+        let shapes = || spec.layers.iter().enumerate().map(|(l, layer)| (spec.fan_in(l), layer.units));
         let (scale, shift) = (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
-        let panels = |rows: usize, columns| Panels::new(rows.next_multiple_of(WIDTH), columns);
         Self {
-            transposed: shapes().map(|(_, fan_in, units)| panels(fan_in, units)).collect(),
-            plain: shapes()
-                .map(|(l, fan_in, units)| if l == 0 { panels(0, 0) } else { panels(units, fan_in) })
-                .collect(),
-            bias: shapes().map(|(_, _, units)| Panels::new(1, units)).collect(),
+            transposed: shapes().map(|(fan_in, units)| Panels::new(fan_in.next_multiple_of(WIDTH), units)).collect(),
+            bias: shapes().map(|(_, units)| Panels::new(1, units)).collect(),
             start: Panels::new(1, spec.layers[0].units),
             start_is_stale: true,
+            version: 0,
             scale,
             shift,
             step: 0,
@@ -49,13 +45,11 @@ impl Weights {
     pub(crate) fn set(&mut self, state: &State) {
         self.step = state.step;
         self.start_is_stale = true;
+        self.version += 1;
         for (l, parameters) in state.layers.iter().enumerate() {
             for j in 0..parameters.weight.rows() {
                 for (k, &w) in parameters.weight.row(j).iter().enumerate() {
                     self.transposed[l].set(k, j, w);
-                    if l > 0 {
-                        self.plain[l].set(j, k, w);
-                    }
                 }
             }
             self.bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
@@ -81,10 +75,8 @@ impl Weights {
 /// What a batch passes through, for up to `capacity` samples.
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
-    /// s, `[batch, features]`,
-    pub(crate) scaled: Panels,
-    /// and, where the data is sparse, its non-zeros: for each block of samples, for each piece of features.
-    pub(crate) lists: Vec<BlockLists>,
+    /// Rows that its panels have.
+    pub(crate) height: usize,
     /// Activations of each layer, `[batch, units]`; the last holds the outputs z.
     pub(crate) h: Vec<Panels>,
     /// Gradients by z of each layer, likewise; empty where no training is done.
@@ -101,11 +93,9 @@ impl Workspace {
         // places in the cache.
         let rows = capacity.next_multiple_of(2 * HALF) + HALF;
         let panels = |rows| spec.layers.iter().map(|layer| Panels::new(rows, layer.units)).collect();
-        let lists = capacity.div_ceil(BLOCK) * spec.input.features.div_ceil(PIECE);
         Self {
             capacity,
-            scaled: Panels::new(rows, spec.input.features),
-            lists: (0..lists).map(|_| BlockLists::default()).collect(),
+            height: rows,
             h: panels(rows),
             d: panels(if training { rows } else { 0 }),
             losses: vec![0.0; capacity],
@@ -124,20 +114,20 @@ impl Workspace {
     }
 }
 
-/// Samples of a batch that are listed: lists of fewer cost more time than they save, of more, more memory than inputs.
-const LISTED: RangeInclusive<usize> = 4..=8192;
+/// Samples of a batch from which on they are listed: lists of fewer cost more time than they save.
+const LISTED: usize = 4;
 
 /// A data set as the engine keeps it: shared, never copied.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
     sparse: bool,
-    /// Sizes of batches that are listed.
-    listed: RangeInclusive<usize>,
+    /// The smallest batch that is listed.
+    listed: usize,
 }
 
 impl Loaded {
     pub(crate) fn new(data: &Dataset, kernel: InputKernel) -> Self {
-        let listed = if kernel == InputKernel::Auto { LISTED } else { 0..=*LISTED.end() };
+        let listed = if kernel == InputKernel::Auto { LISTED } else { 0 };
         Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()), listed }
     }
 
@@ -147,7 +137,7 @@ impl Loaded {
             Inputs::U8(x) => Source::Bytes(x),
             Inputs::F32(x) => Source::Floats(x),
         };
-        Batch { source, samples, next, sparse: self.sparse && self.listed.contains(&samples.len()) }
+        Batch { source, samples, next, sparse: self.sparse && samples.len() >= self.listed }
     }
 }
 

@@ -7,12 +7,9 @@ use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
 use syva_core::{Breakdown, Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
 
 use crate::isa::Isa;
-use crate::kernels::Kernels;
 use crate::memory::{Batch, Loaded, Samples, Source, Weights, Workspace};
-use crate::profile::Stopwatch;
 use crate::sparse::InputKernel;
 use crate::step::{Goal, Runner};
-use crate::team::Team;
 
 /// Samples that pass through the network together where nothing is trained.
 const EVALUATION_BATCH: usize = 512;
@@ -33,12 +30,7 @@ impl CpuSession {
     pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
         spec.validate()?;
         Ok(Self {
-            runner: Runner {
-                spec: spec.clone(),
-                kernels: Kernels::new(isa)?,
-                team: Team::new(threads)?,
-                stopwatch: Stopwatch::new(spec.layers.len()),
-            },
+            runner: Runner::new(spec, isa, threads)?,
             inputs,
             weights: None,
             train: None,

@@ -1,17 +1,17 @@
 //! Inputs that are mostly zero: lists of what is not, by sample and by feature.
 //!
 //! The contract lets the first layer pass over zeros (rule 5): four fifths of MNIST's pixels, in the layer that is four
-//! fifths of the work. Each batch is listed anew from its raw inputs, in blocks of 128 samples by 96 features: by sample
-//! for forward, by feature for the weight gradient. That costs a twentieth of what the lists save; lists kept for the
-//! whole data set would have to be fetched from memory, which costs no less.
+//! fifths of the work. Each task lists what it multiplies from the raw inputs, by sample for forward, by feature for the
+//! weight gradient, piece of features by piece and block of samples by block. That costs a tenth of what the lists save;
+//! lists shared by the threads would have to travel from cache to cache, and lists kept for the whole data set would
+//! have to be fetched from memory, which costs no less.
 
 use std::str::FromStr;
 
 use syva_core::data::Inputs;
 use syva_core::{Error, Result};
 
-use crate::buffer::{HALF, WIDTH};
-use crate::memory::Samples;
+use crate::buffer::HALF;
 use crate::vector::Vector;
 
 /// How the first layer reads its inputs; the results do not depend on it.
@@ -81,14 +81,12 @@ impl FromStr for InputKernel {
     }
 }
 
-/// Most samples of a block.
-pub const BLOCK: usize = 128;
-/// Most features of a block.
-pub const PIECE: usize = 3 * WIDTH;
+/// Most columns of a matrix that is listed.
+pub const COLUMNS: usize = 512;
 
-/// 0, 1, 2, …: the numbers of the rows and columns of a block.
-const NUMBERS: [u32; BLOCK + HALF] = {
-    let mut numbers = [0; BLOCK + HALF];
+/// 0, 1, 2, …: the numbers of the columns.
+const NUMBERS: [u32; COLUMNS + HALF] = {
+    let mut numbers = [0; COLUMNS + HALF];
     let mut i = 0;
     while i < numbers.len() {
         numbers[i] = i as u32;
@@ -122,7 +120,7 @@ impl Lists {
         self.rows
     }
 
-    /// Places listed in all pairs.
+    /// Places listed, in all pairs.
     pub(crate) fn entries(&self) -> usize {
         self.lens.iter().map(|&len| len as usize).sum()
     }
@@ -143,7 +141,7 @@ impl Lists {
 
     /// Makes the lists of a matrix of so many rows and columns, at first all zero.
     pub(crate) fn clear(&mut self, rows: usize, columns: usize) {
-        assert!(columns <= BLOCK, "a block is at most {BLOCK} wide");
+        assert!(columns <= COLUMNS, "at most {COLUMNS} columns are listed");
         let pairs = rows.div_ceil(2);
         (self.rows, self.bound, self.slot) = (rows, columns, columns + HALF);
         self.lens.clear();
@@ -171,65 +169,56 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Appends to a pair those of the values in columns from `first` on whose bits are set in `lanes`.
+    /// Appends to a pair, of which `len` places are listed, those of the values in columns from `first` on of which
+    /// either is not zero. How many places are listed then.
     ///
     /// # Safety
     /// As for all of V. The lists are borrowed by nobody else and have not changed since `writer`; the pair is one of
-    /// their rows; bits are set only for columns below `bound`, and no column is appended to the pair twice.
+    /// their rows; values at or beyond `bound` are zero, and no column is appended to the pair twice.
     #[inline(always)]
-    pub(crate) unsafe fn append<V: Vector>(self, pair: usize, values: [V; 2], lanes: u32, first: usize) {
+    pub(crate) unsafe fn append<V: Vector>(self, pair: usize, len: usize, values: [V; 2], first: usize) -> usize {
         // SAFETY: the pair holds fewer than `bound` values before this, by the caller's promise, so that a register more
         // is inside its slot; `first` is a column, so NUMBERS holds a register from there on. Numbers pass through the
         // registers as the bits of f32, which no operation here looks at.
         unsafe {
-            let len = self.lens.add(pair);
-            let at = pair * self.slot + *len as usize;
-            values[0].compress(lanes, self.values[0].add(at));
-            values[1].compress(lanes, self.values[1].add(at));
-            let numbers = V::load(NUMBERS.as_ptr().add(first).cast());
-            numbers.compress(lanes, self.columns.add(at).cast());
-            *len += lanes.count_ones();
+            let lanes = values[0].non_zero() | values[1].non_zero();
+            if lanes != 0 {
+                let at = pair * self.slot + len;
+                values[0].compress(lanes, self.values[0].add(at));
+                values[1].compress(lanes, self.values[1].add(at));
+                let numbers = V::load(NUMBERS.as_ptr().add(first).cast());
+                numbers.compress(lanes, self.columns.add(at).cast());
+            }
+            len + lanes.count_ones() as usize
         }
     }
-}
 
-/// A block of scaled inputs, to be listed.
-pub struct Listing<'a> {
-    /// Features of a sample.
-    pub features: usize,
-    /// The block's first feature,
-    pub first: usize,
-    /// and the scales of its features, at most [`PIECE`].
-    pub scale: &'a [f32],
-    /// At most [`BLOCK`].
-    pub samples: Samples<'a>,
-    /// The samples of the next batch, whose inputs are asked for from memory meanwhile.
-    pub next: Option<Samples<'a>>,
-}
-
-impl Listing<'_> {
-    /// Panics unless the block is small enough, and inside inputs of so many values. Kernels rely on it.
-    pub(crate) fn check(&self, len: usize) {
-        assert!(self.samples.len() <= BLOCK && self.scale.len() <= PIECE, "a block is at most {BLOCK} by {PIECE}");
-        let last = (0..self.samples.len()).map(|b| self.samples.get(b)).max().unwrap_or(0);
-        assert!(last * self.features + self.first + self.scale.len() <= len, "samples of the data");
+    /// Ends the list of a pair.
+    ///
+    /// # Safety
+    /// As for `append`, and `len` is what the last one returned.
+    #[inline(always)]
+    pub(crate) unsafe fn end(self, pair: usize, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { *self.lens.add(pair) = len as u32 };
     }
 }
 
-/// What the first layer reads of a block of samples and a piece of features.
-#[derive(Default)]
-pub(crate) struct BlockLists {
-    /// Sample by sample, features numbered from the piece's first.
-    pub(crate) by_sample: Lists,
-    /// Feature by feature, samples numbered from the block's first.
-    pub(crate) by_feature: Lists,
+/// What the rows of lists are.
+#[derive(Clone, Copy, Debug)]
+pub enum ListBy {
+    /// Samples of the block, its features numbered.
+    Sample,
+    /// Features of the block, its samples numbered.
+    Feature,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::isa::Isa;
-    use crate::kernels::Kernels;
+    use crate::kernels::{Block, Kernels};
+    use crate::memory::Samples;
     use crate::memory::Source;
 
     #[test]
@@ -244,14 +233,15 @@ mod tests {
                 let order: Vec<u32> = (0..rows as u32).rev().collect();
                 let scale: Vec<f32> = (0..columns).map(|k| k as f32 + 0.5).collect();
                 let samples = Samples::These(&order);
-                let block = Listing { features, first, scale: &scale, samples, next: Some(samples) };
+                let block = Block { features, first, scale: &scale, samples, next: Some(samples) };
                 let wanted =
                     |row: usize, column: usize| f32::from(value(rows - 1 - row, first + column)) * scale[column];
                 for source in [Source::Bytes(&inputs), Source::Floats(&floats)] {
-                    let (mut by_row, mut by_column) = (Lists::default(), Lists::default());
-                    Kernels::new(isa).unwrap().list(source, &block, &mut by_row, Some(&mut by_column));
-                    check(&by_row, rows, columns, &wanted);
-                    check(&by_column, columns, rows, &|column, row| wanted(row, column));
+                    let (kernels, mut lists) = (Kernels::new(isa).unwrap(), Lists::default());
+                    kernels.list(source, &block, ListBy::Sample, &mut lists);
+                    check(&lists, rows, columns, &wanted);
+                    kernels.list(source, &block, ListBy::Feature, &mut lists);
+                    check(&lists, columns, rows, &|column, row| wanted(row, column));
                 }
             }
         }

@@ -1,33 +1,38 @@
 //! A training step on the CPU: its regions, each shared out as tasks to the team.
 //!
 //! ```text
-//! gather     s = scale·x, its lists of non-zeros where the data is sparse; start = bias + Σ shift·w
-//! layer 0    h_0 = a(start + s·W_0ᵀ)                   tasks: tiles, dense or by lists
+//! layer 0    h_0 = a(start + s·W_0ᵀ), s = scale·x       tasks: rows of the batch by slices of units, dense or by lists
 //! the rest   h_l = a(bias + h_(l−1)·W_lᵀ), l = 1 …     tasks: rows of the batch, through all layers there and back;
 //!            loss, predictions, d of the outputs         or, where the weights are too large for a core's cache,
 //!            d_(l−1) = (d_l·W_l) ⊙ a', l = last … 1      a region a line, tasks: tiles
-//! update     W_lᵀ −= lr·h_(l−1)ᵀ·d_l, bias likewise     tasks: tiles of all layers, the first layer's first
+//! update     W_lᵀ −= lr·h_(l−1)ᵀ·d_l, bias likewise,    tasks: tiles of all layers
+//!            start = bias + Σ shift·w for the next step
 //! ```
+//!
+//! Each task of layer 0 scales the inputs that it needs for itself, from their raw bytes. Some are scaled twice or more;
+//! but what one core writes and another reads has to travel between their caches, and that takes longer.
 
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
 use syva_core::data::Targets;
 
-use crate::buffer::{Panels, Shared, View, WIDTH};
-use crate::kernels::{Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::buffer::{Panels, Shared, View, WIDTH, width};
+use crate::isa::Isa;
+use crate::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use crate::loss::{self, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
 use crate::profile::{Part, Stopwatch};
-use crate::sparse::{BLOCK, BlockLists, Listing, PIECE};
+use crate::scratch::{self, Scratch, Space};
+use crate::sparse::{COLUMNS, ListBy};
 use crate::team::Team;
-use crate::update::Update;
+use crate::update::{First, Grid, Update, X, start};
 
-/// Rows of a dense tile: a panel of weights is read once for so many.
+/// Most rows of a dense tile: a panel of weights is read once for so many.
 const TILE: usize = 64;
-/// Samples of a task of the sparse first layer.
-const SPARSE_ROWS: usize = 32;
-/// Panels of units of a task of the sparse first layer: what a list is walked once for, in registers.
+/// Panels of units of a task of the first layer: what its inputs are scaled or listed once for.
 pub(crate) const SLICE: usize = 4;
 /// Weights, bytes of W and Wᵀ, that stay in a core's own cache while rows pass through.
 const CACHED: usize = 512 << 10;
@@ -38,6 +43,12 @@ pub(crate) struct Runner {
     pub(crate) kernels: Kernels,
     pub(crate) team: Team,
     pub(crate) stopwatch: Stopwatch,
+    /// Of each thread.
+    scratch: Vec<Mutex<Scratch>>,
+    /// The tasks of an update, by layer and number: dense, and with lists.
+    updates: [Vec<(usize, usize)>; 2],
+    /// For each slice of the first layer, tasks of its update that are not done yet.
+    left: Vec<AtomicUsize>,
 }
 
 /// What a pass is to do with the outputs.
@@ -65,13 +76,27 @@ impl<'a> Goal<'a> {
 }
 
 impl Runner {
+    pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize) -> syva_core::Result<Self> {
+        let team = Team::new(threads)?;
+        let layers = || 0..spec.layers.len();
+        let updates = |sparse| merged(&layers().map(|l| Grid::of(spec, l, sparse).tasks()).collect::<Vec<_>>());
+        Ok(Self {
+            spec: spec.clone(),
+            kernels: Kernels::new(isa)?,
+            scratch: scratch::of_each(team.threads(), spec),
+            team,
+            stopwatch: Stopwatch::new(spec.layers.len()),
+            updates: [updates(false), updates(true)],
+            left: (0..panels(spec, 0).div_ceil(SLICE)).map(|_| AtomicUsize::new(0)).collect(),
+        })
+    }
+
     /// A batch through the network: outputs, and what else the goal wants.
     pub(crate) fn pass(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
-        self.gather(weights, work, batch, goal.trains());
-        let Self { spec, kernels, team, stopwatch } = self;
+        self.renew_start(weights);
+        let Self { spec, kernels, team, stopwatch, scratch, .. } = self;
         let rows = batch.samples.len();
-        let weights = &*weights;
-        let Workspace { scaled, lists, h, d, losses, guesses, .. } = work;
+        let Workspace { height, h, d, losses, guesses, .. } = work;
         let pass = Pass {
             spec,
             kernels,
@@ -79,191 +104,156 @@ impl Runner {
             weights,
             batch,
             goal,
-            height: scaled.rows,
-            scaled,
-            lists,
+            height: *height,
             h: h.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
             guesses: Shared::new(guesses),
         };
         let layers = spec.layers.len();
-        let units = |l: usize| spec.layers[l].units.div_ceil(WIDTH);
 
-        let slices = units(0).div_ceil(SLICE);
-        if batch.sparse {
-            let blocks = rows.div_ceil(SPARSE_ROWS);
-            team.share(blocks * slices, rows * weights_of(spec, 0) / 5, &|task| {
-                pass.sparse_tile(part(task % blocks, SPARSE_ROWS, rows), task / blocks);
-            });
-        } else {
-            let tiles = Tiles { rows, panels: units(0) };
-            team.share(tiles.count(), rows * weights_of(spec, 0), &|task| {
-                let (rows, panel) = tiles.get(task);
-                pass.forward_tile(0, rows, panel);
-            });
-        }
+        let tiles = Tiles::new(rows, spec.layers[0].units, SLICE * WIDTH, team.threads());
+        let density = if batch.sparse { 5 } else { 1 };
+        team.share(tiles.count(), rows * weights_of(spec, 0) / density, &|thread, task| {
+            let (rows, slice) = tiles.get(task);
+            pass.first_tile(rows, slice, &mut scratch::own(scratch, thread));
+        });
 
         let rest: usize = (1..layers).map(|l| weights_of(spec, l)).sum();
         let products = if goal.trains() { 2 } else { 1 };
         if rest * 2 * size_of::<f32>() <= CACHED {
-            let block = rows.div_ceil(4 * team.threads()).next_multiple_of(8).min(TILE);
-            team.share(rows.div_ceil(block), rows * rest * products, &|task| {
-                let rows = part(task, block, rows);
+            let tiles = Tiles::new(rows, 1, 1, team.threads());
+            team.share(tiles.count(), rows * rest * products, &|thread, task| {
+                let (rows, _) = tiles.get(task);
+                let scratch = &mut scratch::own(scratch, thread);
                 for l in 1..layers {
-                    (0..units(l)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
+                    (0..panels(spec, l)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
                 }
-                pass.judge(rows.clone());
+                pass.judge(rows.clone(), &mut scratch.outputs);
                 if goal.trains() {
                     for l in (1..layers).rev() {
-                        (0..units(l - 1)).for_each(|panel| pass.gradient_tile(l, rows.clone(), panel));
+                        (0..panels(spec, l - 1)).for_each(|panel| pass.gradient_tile(l, rows.clone(), panel, scratch));
                     }
                 }
             });
             return;
         }
         for l in 1..layers {
-            let tiles = Tiles { rows, panels: units(l) };
-            team.share(tiles.count(), rows * weights_of(spec, l), &|task| {
+            let tiles = Tiles::new(rows, spec.layers[l].units, WIDTH, team.threads());
+            team.share(tiles.count(), rows * weights_of(spec, l), &|_, task| {
                 let (rows, panel) = tiles.get(task);
                 pass.forward_tile(l, rows, panel);
             });
         }
-        team.share(rows.div_ceil(TILE), rows * spec.outputs() * 64, &|task| pass.judge(part(task, TILE, rows)));
+        team.share(rows.div_ceil(TILE), rows * spec.outputs() * 64, &|thread, task| {
+            pass.judge(part(task, TILE, rows), &mut scratch::own(scratch, thread).outputs);
+        });
         if goal.trains() {
             for l in (1..layers).rev() {
-                let tiles = Tiles { rows, panels: units(l - 1) };
-                team.share(tiles.count(), rows * weights_of(spec, l), &|task| {
+                let tiles = Tiles::new(rows, spec.fan_in(l), WIDTH, team.threads());
+                team.share(tiles.count(), rows * weights_of(spec, l), &|thread, task| {
                     let (rows, panel) = tiles.get(task);
-                    pass.gradient_tile(l, rows, panel);
+                    pass.gradient_tile(l, rows, panel, &mut scratch::own(scratch, thread));
                 });
             }
         }
     }
 
-    /// The inputs of the first layer, `s = scale·x`, and where the data is sparse their lists; and what its sums start
-    /// at, where the weights have changed.
-    fn gather(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, training: bool) {
-        let Self { kernels, team, stopwatch, .. } = self;
-        let Weights { transposed, bias, start, start_is_stale, scale: scales, shift, .. } = weights;
-        let features = scales.len();
-        let samples = batch.samples.len();
-        let (pieces, blocks) = (features.div_ceil(PIECE), samples.div_ceil(BLOCK));
-        let w = &transposed[0];
-        let rows = work.scaled.rows;
-        let (scaled, start, lists) = (work.scaled.shared(), start.shared(), Shared::new(&mut work.lists));
-        let fill = |task: usize| {
-            let (piece, block) = (task % pieces, part(task / pieces, BLOCK, samples));
-            let columns = part(piece, PIECE, features);
-            let (next, samples) = (batch.next.map(|next| next.from(block.start)), batch.samples.part(&block));
-            if batch.sparse {
-                let scale = &scales[columns.clone()];
-                let listing = Listing { features, first: columns.start, scale, samples, next };
-                // SAFETY: these lists belong to this task alone.
-                let BlockLists { by_sample, by_feature } = unsafe { &mut lists.part(task, 1)[0] };
-                kernels.list(batch.source, &listing, by_sample, training.then_some(by_feature));
-                return;
-            }
-            for first in columns.clone().step_by(WIDTH) {
-                let scale = &scales[first..columns.end.min(first + WIDTH)];
-                // SAFETY: these rows of this panel belong to this task alone.
-                let s = unsafe { scaled.part(first * rows + block.start * WIDTH, block.len() * WIDTH) };
-                kernels.scale(batch.source, &mut Scaling { features, first, scale, samples, next, s });
-            }
-        };
-        let begin = |panel: usize| {
-            let product = Product {
-                rows: 1,
-                columns: w.width(panel),
-                depth: features,
-                a: View::from(&shift[..]),
-                a_row: 0,
-                a_depth: 1,
-                a_panel: WIDTH,
-                b: &w.as_slice()[w.at(panel)..],
-                init: Some(&bias[0].as_slice()[panel * WIDTH..]),
-                c: start,
-                c_at: panel * WIDTH,
-                finish: Finish::Store,
-            };
-            // SAFETY: this panel of `start` belongs to this task alone.
-            unsafe { kernels.product(&product) };
-        };
-        let starts = if std::mem::take(start_is_stale) { w.count() } else { 0 };
-        let tasks = merged(&[pieces * blocks, starts]);
-        team.share(tasks.len(), (samples + starts * WIDTH) * features, &|task| {
-            stopwatch.time(Part::Gather, || match tasks[task] {
-                (0, task) => fill(task),
-                (_, panel) => begin(panel),
+    /// What the sums of the first layer start at, where the weights were set since an update computed it.
+    fn renew_start(&mut self, weights: &mut Weights) {
+        let Self { spec, kernels, team, stopwatch, .. } = self;
+        if std::mem::take(&mut weights.start_is_stale) {
+            let (w, sums) = (&weights.transposed[0], weights.start.shared());
+            team.share(w.count(), weights_of(spec, 0), &|_, panel| {
+                let (at, columns) = (panel * WIDTH, w.width(panel));
+                let bias = &weights.bias[0].as_slice()[at..];
+                // SAFETY: this panel of the sums belongs to this task alone.
+                let sums = unsafe { sums.part(at, columns) };
+                stopwatch.time(Part::Forward(0), || {
+                    start(kernels, &weights.shift, &w.as_slice()[w.at(panel)..], bias, sums);
+                });
             });
-        });
+        }
     }
 
     /// Takes the step: all weights and biases down their gradients.
     pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, learning_rate: f32) {
-        let Self { spec, kernels, team, stopwatch } = self;
+        let Self { spec, kernels, team, stopwatch, scratch, updates, left } = self;
         let rows = batch.samples.len();
+        weights.version += 1;
+        let first = First {
+            batch,
+            scale: &weights.scale,
+            shift: &weights.shift,
+            version: weights.version,
+            start: weights.start.shared(),
+            left,
+        };
         let layers: Vec<Update<'_>> = (weights.transposed.iter_mut())
-            .zip(&mut weights.plain)
             .zip(&mut weights.bias)
             .enumerate()
-            .map(|(l, ((w, plain), bias))| Update {
+            .map(|(l, (w, bias))| Update {
                 kernels,
+                stopwatch,
+                part: Part::Update(l),
                 rows,
                 learning_rate,
-                fan_in: spec.fan_in(l),
-                units: spec.layers[l].units,
-                x: if l == 0 { &work.scaled } else { &work.h[l - 1] },
+                grid: Grid::of(spec, l, batch.sparse),
+                x: if l == 0 { X::Raw(&first) } else { X::Hidden(&work.h[l - 1]) },
                 d: &work.d[l],
-                shift: (l == 0).then_some(&weights.shift[..]),
-                lists: (l == 0 && batch.sparse).then_some(&work.lists[..]),
                 height: w.rows,
                 w: w.shared(),
-                plain_height: plain.rows,
-                plain: plain.shared(),
                 bias: bias.shared(),
             })
             .collect();
-        let tasks = merged(&layers.iter().map(Update::tasks).collect::<Vec<_>>());
+        for left in left.iter() {
+            left.store(layers[0].grid.down(), Ordering::Relaxed);
+        }
+        let tasks = &updates[usize::from(batch.sparse)];
         let terms = (0..layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
-        team.share(tasks.len(), terms, &|task| {
+        team.share(tasks.len(), terms, &|thread, task| {
             let (l, task) = tasks[task];
-            stopwatch.time(Part::Update(l), || layers[l].run(task));
+            layers[l].run(task, &mut scratch::own(scratch, thread));
         });
         weights.step += 1;
-        weights.start_is_stale = true;
         stopwatch.count(|| {
-            let listed = |lists: &BlockLists| 2 * lists.by_sample.entries() * spec.layers[0].units;
-            let first = if batch.sparse {
-                work.lists[..lists_of(rows, spec)].iter().map(listed).sum()
-            } else {
-                rows * weights_of(spec, 0)
-            };
-            2 * first + 3 * rows * (1..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>()
+            let first = if batch.sparse { 0 } else { 2 * weights_of(spec, 0) };
+            rows * (first + 3 * (1..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>())
         });
     }
 }
 
-/// The tiles of a product of a layer: [`TILE`] rows by a panel.
+/// The tasks of a product: some rows by a part of the columns, enough for all threads to end at about the same time.
 struct Tiles {
     rows: usize,
-    panels: usize,
+    /// Rows of a tile.
+    block: usize,
+    /// Parts across, and columns in all.
+    across: usize,
+    columns: usize,
 }
 
 impl Tiles {
+    /// Of `size` columns each.
+    fn new(rows: usize, columns: usize, size: usize, threads: usize) -> Self {
+        let across = columns.div_ceil(size);
+        let block = (rows * across).div_ceil(4 * threads).next_multiple_of(8).min(TILE);
+        Self { rows, block, across, columns }
+    }
+
     fn count(&self) -> usize {
-        self.rows.div_ceil(TILE) * self.panels
+        self.rows.div_ceil(self.block) * self.across
     }
 
     /// In an order in which the larger factor of the product is read once: the rows, or the weights.
     fn get(&self, task: usize) -> (Range<usize>, usize) {
-        let blocks = self.rows.div_ceil(TILE);
-        let (block, panel) = if self.rows > self.panels * WIDTH {
-            (task / self.panels, task % self.panels)
+        let blocks = self.rows.div_ceil(self.block);
+        let (block, across) = if self.rows > self.columns {
+            (task / self.across, task % self.across)
         } else {
             (task % blocks, task / blocks)
         };
-        (part(block, TILE, self.rows), panel)
+        (part(block, self.block, self.rows), across)
     }
 }
 
@@ -286,9 +276,9 @@ fn weights_of(spec: &Spec, l: usize) -> usize {
     spec.fan_in(l) * spec.layers[l].units
 }
 
-/// Number of lists of a batch.
-fn lists_of(rows: usize, spec: &Spec) -> usize {
-    rows.div_ceil(BLOCK) * spec.input.features.div_ceil(PIECE)
+/// Panels of units of a layer.
+fn panels(spec: &Spec, l: usize) -> usize {
+    spec.layers[l].units.div_ceil(WIDTH)
 }
 
 /// A batch on its way through the network.
@@ -301,8 +291,6 @@ struct Pass<'a> {
     goal: Goal<'a>,
     /// Rows that the workspace's panels have.
     height: usize,
-    scaled: &'a Panels,
-    lists: &'a [BlockLists],
     h: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
@@ -315,32 +303,110 @@ impl Pass<'_> {
         (panel * self.height + row) * WIDTH
     }
 
-    /// Rules 2 and 5: one panel of h_l for some rows.
+    /// Rule 5: some panels of h_0 for some rows.
+    fn first_tile(&self, rows: Range<usize>, slice: usize, scratch: &mut Scratch) {
+        let panels = part(slice, SLICE, panels(self.spec, 0));
+        if self.batch.sparse {
+            self.first_by_lists(rows.clone(), panels.clone(), scratch);
+        } else {
+            self.first_dense(rows.clone(), panels.clone(), scratch);
+        }
+        self.stopwatch.time(Part::Forward(0), || panels.for_each(|panel| self.activate(0, rows.clone(), panel)));
+    }
+
+    /// Raw inputs of some rows.
+    fn block(&self, rows: &Range<usize>, features: Range<usize>) -> Block<'_> {
+        Block {
+            features: self.spec.input.features,
+            first: features.start,
+            scale: &self.weights.scale[features],
+            samples: self.batch.samples.part(rows),
+            next: self.batch.next.map(|next| next.from(rows.start)),
+        }
+    }
+
+    fn first_dense(&self, rows: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
+        let features = self.spec.input.features;
+        // An odd number of lines apart: otherwise the panels would compete for the same places in the cache.
+        let apart = (rows.len() | 1) * WIDTH;
+        let inputs = scratch.inputs.of(features.div_ceil(WIDTH) * apart);
+        self.stopwatch.time(Part::Gather, || {
+            let block = self.block(&rows, 0..features);
+            self.kernels.scale(self.batch.source, &mut Scaling { block, s: inputs, panel: apart });
+        });
+        self.stopwatch.time(Part::Forward(0), || {
+            let w = &self.weights.transposed[0];
+            for panel in panels {
+                let product = Product {
+                    rows: rows.len(),
+                    columns: w.width(panel),
+                    depth: features,
+                    a: View::from(&*inputs),
+                    a_row: WIDTH,
+                    a_depth: 1,
+                    a_panel: apart,
+                    b: &w.as_slice()[w.at(panel)..],
+                    init: Some(&self.weights.start.as_slice()[panel * WIDTH..]),
+                    c: self.h[0],
+                    c_at: self.at(panel, rows.start),
+                    finish: Finish::StorePositiveZero,
+                };
+                // SAFETY: the tile belongs to this task alone.
+                unsafe { self.kernels.product(&product) };
+            }
+        });
+    }
+
+    /// Piece of features by piece.
+    fn first_by_lists(&self, rows: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
+        let features = self.spec.input.features;
+        let w = &self.weights.transposed[0];
+        let units = panels.clone().map(|panel| w.width(panel)).sum();
+        let c = Place { values: self.h[0], at: self.at(panels.start, rows.start), panel: self.at(1, 0) };
+        let pieces = features.div_ceil(COLUMNS);
+        let size = features.div_ceil(pieces).next_multiple_of(WIDTH);
+        for columns in (0..pieces).map(|piece| part(piece, size, features)) {
+            let block = self.block(&rows, columns.clone());
+            let lists = &mut scratch.lists;
+            self.stopwatch.time(Part::Gather, || {
+                self.kernels.list(self.batch.source, &block, ListBy::Sample, lists);
+            });
+            let product = SparseProduct {
+                a: lists,
+                rows: (0, rows.len()),
+                columns: units,
+                b: &w.as_slice()[w.at(panels.start) + columns.start * WIDTH..],
+                b_panel: w.at(1),
+                init: match columns.start {
+                    0 => Init::Row(&self.weights.start.as_slice()[panels.start * WIDTH..]),
+                    _ => Init::Sums(c),
+                },
+                c,
+                finish: if columns.end == features { Finish::StorePositiveZero } else { Finish::Store },
+            };
+            // SAFETY: the tile belongs to this task alone.
+            self.stopwatch.time(Part::Forward(0), || unsafe { self.kernels.sparse_product(&product) });
+            self.stopwatch.count(|| 2 * lists.entries() * units);
+        }
+    }
+
+    /// Rule 2: one panel of h_l, l > 0, for some rows.
     fn forward_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
         self.stopwatch.time(Part::Forward(l), || {
             let w = &self.weights.transposed[l];
-            let (a, init, finish) = if l == 0 {
-                (
-                    View::from(&self.scaled.as_slice()[rows.start * WIDTH..]),
-                    &self.weights.start,
-                    Finish::StorePositiveZero,
-                )
-            } else {
-                (self.h[l - 1].view(rows.start * WIDTH), &self.weights.bias[l], Finish::Store)
-            };
             let product = Product {
                 rows: rows.len(),
                 columns: w.width(panel),
                 depth: self.spec.fan_in(l),
-                a,
+                a: self.h[l - 1].view(rows.start * WIDTH),
                 a_row: WIDTH,
                 a_depth: 1,
                 a_panel: self.at(1, 0),
                 b: &w.as_slice()[w.at(panel)..],
-                init: Some(&init.as_slice()[panel * WIDTH..]),
+                init: Some(&self.weights.bias[l].as_slice()[panel * WIDTH..]),
                 c: self.h[l],
                 c_at: self.at(panel, rows.start),
-                finish,
+                finish: Finish::Store,
             };
             // SAFETY: the tile belongs to this task alone, which has computed the rows below itself, or which runs in
             // a region after they were computed.
@@ -355,43 +421,14 @@ impl Pass<'_> {
         self.kernels.activate(self.spec.layers[l].activation, h);
     }
 
-    /// Rule 5 by lists: some panels of h_0 for some rows of one block, piece of features by piece.
-    fn sparse_tile(&self, rows: Range<usize>, slice: usize) {
-        self.stopwatch.time(Part::Forward(0), || {
-            let w = &self.weights.transposed[0];
-            let panels = slice * SLICE..w.count().min((slice + 1) * SLICE);
-            let columns = panels.clone().map(|panel| w.width(panel)).sum();
-            let c = Place { values: self.h[0], at: self.at(panels.start, rows.start), panel: self.at(1, 0) };
-            let pieces = self.spec.fan_in(0).div_ceil(PIECE);
-            for piece in 0..pieces {
-                let product = SparseProduct {
-                    a: &self.lists[rows.start / BLOCK * pieces + piece].by_sample,
-                    rows: (rows.start % BLOCK, rows.len()),
-                    columns,
-                    b: &w.as_slice()[w.at(panels.start) + piece * PIECE * WIDTH..],
-                    b_panel: w.at(1),
-                    init: match piece {
-                        0 => Init::Row(&self.weights.start.as_slice()[panels.start * WIDTH..]),
-                        _ => Init::Sums(c),
-                    },
-                    c,
-                    finish: if piece + 1 == pieces { Finish::StorePositiveZero } else { Finish::Store },
-                };
-                // SAFETY: the tile belongs to this task alone.
-                unsafe { self.kernels.sparse_product(&product) };
-            }
-            panels.for_each(|panel| self.activate(0, rows.clone(), panel));
-        });
-    }
-
     /// Losses and predictions of some rows, and d of their outputs; nothing where they are only predicted.
-    fn judge(&self, rows: Range<usize>) {
+    fn judge(&self, rows: Range<usize>, space: &mut Space) {
         let Some(targets) = self.goal.targets() else { return };
         self.stopwatch.time(Part::Loss, || {
             let last = self.spec.layers.len() - 1;
             let outputs = self.spec.outputs();
             let stride = loss::stride(outputs);
-            let mut z = vec![0.0; JUDGED * stride];
+            let space = space.of(JUDGED * stride);
             let copy = |matrix: Shared<'_, f32>, row: usize, f: &mut dyn FnMut(usize, &mut [f32])| {
                 for panel in 0..outputs.div_ceil(WIDTH) {
                     let width = WIDTH.min(outputs - panel * WIDTH);
@@ -400,7 +437,7 @@ impl Pass<'_> {
                 }
             };
             for rows in rows.clone().step_by(JUDGED).map(|first| first..rows.end.min(first + JUDGED)) {
-                let z = &mut z[..rows.len() * stride];
+                let z = &mut space[..rows.len() * stride];
                 for (row, z) in rows.clone().zip(z.chunks_exact_mut(stride)) {
                     copy(self.h[last], row, &mut |at, h| z[at..at + h.len()].copy_from_slice(h));
                 }
@@ -432,19 +469,18 @@ impl Pass<'_> {
     }
 
     /// Rule 4: one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(h_(l−1))`.
-    fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
+    fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize, scratch: &mut Scratch) {
         self.stopwatch.time(Part::Gradient(l), || {
-            let w = &self.weights.plain[l];
             let at = self.at(panel, rows.start);
             let product = Product {
                 rows: rows.len(),
-                columns: w.width(panel),
+                columns: width(self.spec.fan_in(l), panel),
                 depth: self.spec.layers[l].units,
                 a: self.d[l].view(rows.start * WIDTH),
                 a_row: WIDTH,
                 a_depth: 1,
                 a_panel: self.at(1, 0),
-                b: &w.as_slice()[w.at(panel)..],
+                b: scratch.plain.panel(self.kernels, self.weights, l, panel),
                 init: None,
                 c: self.d[l - 1],
                 c_at: at,

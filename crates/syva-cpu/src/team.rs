@@ -23,7 +23,7 @@ const ALONE: usize = 1 << 16;
 
 /// A region of work: a closure and its number of tasks.
 struct Job<'a> {
-    work: &'a (dyn Fn(usize) + Sync),
+    work: &'a (dyn Fn(usize, usize) + Sync),
     tasks: usize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -45,7 +45,7 @@ impl Job<'_> {
                     if task >= bound(share + 1) {
                         break;
                     }
-                    (self.work)(task);
+                    (self.work)(me, task);
                 }
             }
         }));
@@ -85,7 +85,7 @@ struct State {
 /// use std::sync::atomic::{AtomicUsize, Ordering};
 /// let mut team = syva_cpu::team::Team::new(3)?;
 /// let sum = AtomicUsize::new(0);
-/// team.run(100, &|task| { sum.fetch_add(task, Ordering::Relaxed); });
+/// team.run(100, &|_, task| { sum.fetch_add(task, Ordering::Relaxed); });
 /// assert_eq!(sum.into_inner(), 4950);
 /// # Ok::<(), syva_core::Error>(())
 /// ```
@@ -126,16 +126,17 @@ impl Team {
     }
 
     /// As [`Team::run`], but by the caller alone where there is so little to do that the others would come too late.
-    pub(crate) fn share(&mut self, tasks: usize, multiply_adds: usize, work: &(dyn Fn(usize) + Sync)) {
+    pub(crate) fn share(&mut self, tasks: usize, multiply_adds: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         if multiply_adds <= ALONE {
-            (0..tasks).for_each(work);
+            (0..tasks).for_each(|task| work(0, task));
         } else {
             self.run(tasks, work);
         }
     }
 
-    /// Calls `work` once for each of 0..tasks, on all threads, and returns when all calls have. Panics if one did.
-    pub fn run(&mut self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
+    /// Calls `work` once for each task of 0..tasks, on all threads, with the thread's number and the task's; returns when
+    /// all calls have. Panics if one did.
+    pub fn run(&mut self, tasks: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         let job = Job { work, tasks, panic: Mutex::new(None) };
         let state = &*self.state;
         state.shares.iter().for_each(|share| share.0.store(0, Ordering::Relaxed));
@@ -225,7 +226,7 @@ mod tests {
         let mut team = Team::new(4).unwrap();
         for region in 0..2000 {
             let calls: Vec<AtomicUsize> = (0..region % 17).map(|_| AtomicUsize::new(0)).collect();
-            team.run(calls.len(), &|task| {
+            team.run(calls.len(), &|_, task| {
                 calls[task].fetch_add(1, Ordering::Relaxed);
             });
             assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1));
@@ -238,10 +239,10 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_lives_on() {
         let mut team = Team::new(3).unwrap();
-        let result = catch_unwind(AssertUnwindSafe(|| team.run(50, &|task| assert_ne!(task, 7, "task seven"))));
+        let result = catch_unwind(AssertUnwindSafe(|| team.run(50, &|_, task| assert_ne!(task, 7, "task seven"))));
         assert!(result.is_err());
         let done = AtomicUsize::new(0);
-        team.run(50, &|_| {
+        team.run(50, &|_, _| {
             done.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(done.into_inner(), 50);

@@ -1,41 +1,80 @@
 //! The update of a layer: its weight gradient, never stored, and the optimiser's step, a tile of weights at a time.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use syva_core::Spec;
 use syva_core::arithmetic::Real;
 
 use crate::buffer::{Panels, Shared, View, WIDTH};
-use crate::kernels::{Finish, Init, Kernels, Place, Product, SparseProduct};
-use crate::sparse::{BLOCK, BlockLists, PIECE};
+use crate::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::memory::Batch;
+use crate::profile::{Part, Stopwatch};
+use crate::scratch::{BiasGradients, Scratch};
+use crate::sparse::ListBy;
 use crate::step::{SLICE, part};
 
-/// Panels of units of a task of a dense update.
-const UPDATE_PANELS: usize = 4;
+/// Features of a task of the first layer by lists,
+const PIECE: usize = 3 * WIDTH;
+/// and samples that it lists at a time.
+const BLOCK: usize = 128;
 
-/// Rule 3 (with rule 5 where `shift` is given) and SGD for one layer.
+/// Rule 3 and SGD for one layer.
 pub(crate) struct Update<'a> {
     pub(crate) kernels: &'a Kernels,
+    pub(crate) stopwatch: &'a Stopwatch,
+    pub(crate) part: Part,
     pub(crate) rows: usize,
     pub(crate) learning_rate: f32,
-    pub(crate) fan_in: usize,
-    pub(crate) units: usize,
-    pub(crate) x: &'a Panels,
+    pub(crate) grid: Grid,
+    pub(crate) x: X<'a>,
     pub(crate) d: &'a Panels,
-    pub(crate) shift: Option<&'a [f32]>,
-    pub(crate) lists: Option<&'a [BlockLists]>,
     /// Rows of Wᵀ, in memory.
     pub(crate) height: usize,
     pub(crate) w: Shared<'a, f32>,
-    /// Rows of W, in memory; 0 where there is none.
-    pub(crate) plain_height: usize,
-    pub(crate) plain: Shared<'a, f32>,
     pub(crate) bias: Shared<'a, f32>,
 }
 
-impl Update<'_> {
-    /// Features and panels of units of a task.
-    fn task_size(&self) -> (usize, usize) {
-        if self.lists.is_some() { (PIECE, SLICE) } else { (WIDTH, UPDATE_PANELS) }
+/// The inputs of a layer.
+#[derive(Clone, Copy)]
+pub(crate) enum X<'a> {
+    /// Of the first one: to be scaled (rule 5).
+    Raw(&'a First<'a>),
+    /// Of another.
+    Hidden(&'a Panels),
+}
+
+/// What only the first layer has.
+pub(crate) struct First<'a> {
+    pub(crate) batch: Batch<'a>,
+    pub(crate) scale: &'a [f32],
+    pub(crate) shift: &'a [f32],
+    /// Of the weights.
+    pub(crate) version: u64,
+    /// What its sums start at in the next step,
+    pub(crate) start: Shared<'a, f32>,
+    /// computed by whoever does the last of these tasks of a slice.
+    pub(crate) left: &'a [AtomicUsize],
+}
+
+/// The tasks of a layer: some features' weights to some units.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid {
+    fan_in: usize,
+    units: usize,
+    /// Features of a task.
+    features: usize,
+}
+
+impl Grid {
+    pub(crate) fn of(spec: &Spec, l: usize, sparse: bool) -> Self {
+        let features = if sparse && l == 0 { PIECE } else { WIDTH };
+        Self { fan_in: spec.fan_in(l), units: spec.layers[l].units, features }
+    }
+
+    /// Tasks of a slice of units.
+    pub(crate) fn down(&self) -> usize {
+        self.fan_in.div_ceil(self.features)
     }
 
     fn panels(&self) -> usize {
@@ -43,103 +82,143 @@ impl Update<'_> {
     }
 
     pub(crate) fn tasks(&self) -> usize {
-        let (features, panels) = self.task_size();
-        self.fan_in.div_ceil(features) * self.panels().div_ceil(panels)
+        self.down() * self.panels().div_ceil(SLICE)
     }
 
+    /// Features, slice of units, and panels of units of a task.
+    fn get(&self, task: usize) -> (Range<usize>, usize, Range<usize>) {
+        let slice = task / self.down();
+        (part(task % self.down(), self.features, self.fan_in), slice, part(slice, SLICE, self.panels()))
+    }
+}
+
+impl Update<'_> {
     /// Updates some features' weights to some units; with the first features also these units' biases.
-    pub(crate) fn run(&self, task: usize) {
-        let (features, panels) = self.task_size();
-        let down = self.fan_in.div_ceil(features);
-        let features = part(task % down, features, self.fan_in);
-        let panels = part(task / down, panels, self.panels());
-        let mut bias_gradient = [0.0; UPDATE_PANELS * WIDTH];
-        if features.start == 0 || self.shift.is_some() {
-            for (panel, sums) in panels.clone().zip(bias_gradient.chunks_exact_mut(WIDTH)) {
-                self.sum(panel, sums);
+    pub(crate) fn run(&self, task: usize, scratch: &mut Scratch) {
+        let (features, slice, panels) = self.grid.get(task);
+        match self.x {
+            X::Raw(first) => {
+                self.renew_bias_gradients(first, slice, panels.clone(), &mut scratch.bias_gradients);
+                if features.start == 0 {
+                    self.descend(panels.clone(), &scratch.bias_gradients.values);
+                }
+                if first.batch.sparse {
+                    self.run_by_lists(first, features, panels.clone(), scratch);
+                } else {
+                    self.run_first(first, features, panels.clone(), scratch);
+                }
+                if first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
+                    self.start(first, panels);
+                }
             }
-        }
-        if features.start == 0 {
-            // SAFETY: the bias of these units belongs to this task alone.
-            let bias = unsafe { self.bias.part(panels.start * WIDTH, panels.len() * WIDTH) };
-            for (bias, gradient) in bias.iter_mut().zip(bias_gradient) {
-                *bias = (-self.learning_rate).fma(gradient, *bias);
-            }
-        }
-        match self.lists {
-            Some(lists) => self.run_sparse(features, panels, lists, &bias_gradient),
-            None => panels.zip(bias_gradient.chunks_exact(WIDTH)).for_each(|(panel, bias_gradient)| {
-                self.run_dense(features.clone(), panel, bias_gradient);
+            X::Hidden(h) => self.stopwatch.time(self.part, || {
+                if features.start == 0 {
+                    let mut sums = [0.0; SLICE * WIDTH];
+                    self.sum(panels.clone(), &mut sums);
+                    self.descend(panels.clone(), &sums);
+                }
+                let x = &h.as_slice()[h.at(features.start / WIDTH)..];
+                panels.for_each(|panel| self.run_dense(x, features.clone(), panel, None));
             }),
         }
     }
 
-    /// `Σ_b d[b,j]` of a panel of units as a product with ones: fma(1, d, g) is g + d.
-    fn sum(&self, panel: usize, sums: &mut [f32]) {
-        let product = Product {
-            rows: 1,
-            columns: self.d.width(panel),
-            depth: self.rows,
-            a: View::from(&[1.0][..]),
-            a_row: 0,
-            a_depth: 0,
-            a_panel: 0,
-            b: &self.d.as_slice()[self.d.at(panel)..],
-            init: None,
-            c: Shared::new(sums),
-            c_at: 0,
-            finish: Finish::Store,
-        };
-        // SAFETY: the sums are borrowed by this call alone.
-        unsafe { self.kernels.product(&product) };
+    /// `Σ_b d[b,j]` of some panels of units as products with ones: fma(1, d, g) is g + d.
+    fn sum(&self, panels: Range<usize>, sums: &mut [f32]) {
+        for (panel, sums) in panels.zip(sums.chunks_exact_mut(WIDTH)) {
+            let columns = self.d.width(panel);
+            sum(self.kernels, self.rows, None, &self.d.as_slice()[self.d.at(panel)..], None, &mut sums[..columns]);
+        }
     }
 
-    fn run_dense(&self, features: Range<usize>, panel: usize, bias_gradient: &[f32]) {
-        let fold = self.shift.map(|shift| (&shift[features.clone()], bias_gradient));
-        let at = panel * WIDTH * self.height + features.start * WIDTH;
+    /// Bias gradients of a slice, unless this thread has them.
+    fn renew_bias_gradients(&self, first: &First<'_>, slice: usize, panels: Range<usize>, kept: &mut BiasGradients) {
+        let of = Some((first.version, slice));
+        if kept.of != of {
+            kept.of = None;
+            self.stopwatch.time(self.part, || self.sum(panels, &mut kept.values));
+            kept.of = of;
+        }
+    }
+
+    /// Biases down their gradients.
+    fn descend(&self, panels: Range<usize>, gradients: &[f32]) {
+        // SAFETY: the bias of these units belongs to this task alone.
+        let bias = unsafe { self.bias.part(panels.start * WIDTH, panels.len() * WIDTH) };
+        for (bias, &gradient) in bias.iter_mut().zip(gradients) {
+            *bias = (-self.learning_rate).fma(gradient, *bias);
+        }
+    }
+
+    /// Raw inputs of some samples.
+    fn block<'b>(&self, first: &'b First<'_>, features: &Range<usize>, samples: Range<usize>) -> Block<'b> {
+        Block {
+            features: self.grid.fan_in,
+            first: features.start,
+            scale: &first.scale[features.clone()],
+            samples: first.batch.samples.part(&samples),
+            next: None,
+        }
+    }
+
+    /// The first layer's tile, dense.
+    fn run_first(&self, first: &First<'_>, features: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
+        let x = scratch.inputs.of(self.rows * WIDTH);
+        self.stopwatch.time(Part::Gather, || {
+            let block = self.block(first, &features, 0..self.rows);
+            self.kernels.scale(first.batch.source, &mut Scaling { block, s: x, panel: self.rows * WIDTH });
+        });
+        self.stopwatch.time(self.part, || {
+            let gradients = scratch.bias_gradients.values.chunks_exact(WIDTH);
+            for (panel, gradients) in panels.zip(gradients) {
+                self.run_dense(x, features.clone(), panel, Some((&first.shift[features.clone()], gradients)));
+            }
+        });
+    }
+
+    /// A tile of Wᵀ from one panel of inputs, `[batch, 32]`.
+    fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<(&[f32], &[f32])>) {
         let product = Product {
             rows: features.len(),
             columns: self.d.width(panel),
             depth: self.rows,
-            a: View::from(&self.x.as_slice()[self.x.at(features.start / WIDTH)..]),
+            a: View::from(x),
             a_row: 1,
             a_depth: WIDTH,
             a_panel: WIDTH * WIDTH,
             b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
             c: self.w,
-            c_at: at,
+            c_at: (panel * self.height + features.start) * WIDTH,
             finish: Finish::Descend { learning_rate: self.learning_rate, fold },
         };
-        // SAFETY: the tile of Wᵀ, and so of W, belongs to this task alone; x and d are other buffers.
-        unsafe {
-            self.kernels.product(&product);
-            if self.plain_height > 0 {
-                let plain_at = features.start * self.plain_height + panel * WIDTH * WIDTH;
-                let plain = self.plain.part(plain_at, WIDTH * WIDTH);
-                self.kernels.transpose(self.w.part(at, WIDTH * WIDTH), plain);
-            }
-        }
+        // SAFETY: the tile of Wᵀ belongs to this task alone; x and d are other buffers.
+        unsafe { self.kernels.product(&product) };
     }
 
-    /// Block of samples by block, the sums so far in a scratch, the last one's straight into the weights.
-    fn run_sparse(&self, features: Range<usize>, panels: Range<usize>, lists: &[BlockLists], bias_gradient: &[f32]) {
+    /// The first layer's tile by lists. Block of samples by block, the sums so far in a scratch, the last one's straight
+    /// into the weights.
+    fn run_by_lists(&self, first: &First<'_>, features: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
         let columns = panels.clone().map(|panel| self.d.width(panel)).sum();
-        let (pieces, piece) = (self.fan_in.div_ceil(PIECE), features.start / PIECE);
         let blocks = self.rows.div_ceil(BLOCK);
-        let mut scratch = vec![0.0; if blocks > 1 { SLICE * PIECE * WIDTH } else { 0 }];
-        let sums = Place { values: Shared::new(&mut scratch), at: 0, panel: PIECE * WIDTH };
+        let sums = scratch.sums.of(if blocks > 1 { SLICE * PIECE * WIDTH } else { 0 });
+        let sums = Place { values: Shared::new(sums), at: 0, panel: PIECE * WIDTH };
         let w = Place {
             values: self.w,
             at: (panels.start * self.height + features.start) * WIDTH,
             panel: self.height * WIDTH,
         };
+        let fold = Some((&first.shift[features.clone()], &scratch.bias_gradients.values[..]));
+        let descend = Finish::Descend { learning_rate: self.learning_rate, fold };
         for block in 0..blocks {
-            let fold = self.shift.map(|shift| (&shift[features.clone()], bias_gradient));
-            let descend = Finish::Descend { learning_rate: self.learning_rate, fold };
+            let samples = self.block(first, &features, part(block, BLOCK, self.rows));
+            let lists = &mut scratch.lists;
+            self.stopwatch.time(Part::Gather, || {
+                self.kernels.list(first.batch.source, &samples, ListBy::Feature, lists);
+            });
             let (c, finish) = if block + 1 == blocks { (w, descend) } else { (sums, Finish::Store) };
             let product = SparseProduct {
-                a: &lists[block * pieces + piece].by_feature,
+                a: lists,
                 rows: (0, features.len()),
                 columns,
                 b: &self.d.as_slice()[self.d.at(panels.start) + block * BLOCK * WIDTH..],
@@ -148,8 +227,51 @@ impl Update<'_> {
                 c,
                 finish,
             };
-            // SAFETY: the tile of Wᵀ belongs to this task alone, and the scratch to this call; d is another buffer.
-            unsafe { self.kernels.sparse_product(&product) };
+            // SAFETY: the tile of Wᵀ belongs to this task alone, and the sums to this thread; d is another buffer.
+            self.stopwatch.time(self.part, || unsafe { self.kernels.sparse_product(&product) });
+            self.stopwatch.count(|| 2 * lists.entries() * columns);
         }
     }
+
+    /// What the sums of some panels of the first layer start at, once their weights and biases are updated.
+    fn start(&self, first: &First<'_>, panels: Range<usize>) {
+        self.stopwatch.time(Part::Forward(0), || {
+            for panel in panels {
+                let (at, columns) = (panel * WIDTH, self.d.width(panel));
+                // SAFETY: all tasks of these panels but this one are done, and no other looks at them before the region
+                // ends.
+                let (w, bias, sums) = unsafe {
+                    let w = self.w.part(panel * self.height * WIDTH, self.height * WIDTH);
+                    (w, self.bias.part(at, columns), first.start.part(at, columns))
+                };
+                start(self.kernels, first.shift, w, bias, sums);
+            }
+        });
+    }
+}
+
+/// `bias + Σ_k shift_k·w[j,k]` of a panel of units.
+pub(crate) fn start(kernels: &Kernels, shift: &[f32], w: &[f32], bias: &[f32], sums: &mut [f32]) {
+    sum(kernels, shift.len(), Some(shift), w, Some(bias), sums);
+}
+
+/// Sums down a panel, 16 or 32 of them: `init + Σ_p a_p·b[p,j]`, where a is all ones and init all zeros if not given.
+fn sum(kernels: &Kernels, depth: usize, a: Option<&[f32]>, b: &[f32], init: Option<&[f32]>, sums: &mut [f32]) {
+    let step = usize::from(a.is_some());
+    let product = Product {
+        rows: 1,
+        columns: sums.len(),
+        depth,
+        a: View::from(a.unwrap_or(&[1.0])),
+        a_row: 0,
+        a_depth: step,
+        a_panel: step * WIDTH,
+        b,
+        init,
+        c: Shared::new(sums),
+        c_at: 0,
+        finish: Finish::Store,
+    };
+    // SAFETY: the sums are borrowed by this call alone.
+    unsafe { kernels.product(&product) };
 }

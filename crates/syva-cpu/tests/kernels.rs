@@ -11,9 +11,9 @@ use syva_core::random::{Random, Stream};
 use syva_core::reference::{activate, derive};
 use syva_cpu::buffer::{Shared, View, WIDTH};
 use syva_cpu::isa::Isa;
-use syva_cpu::kernels::{Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use syva_cpu::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use syva_cpu::memory::{Samples, Source};
-use syva_cpu::sparse::{BLOCK, Listing, Lists, PIECE};
+use syva_cpu::sparse::{COLUMNS, ListBy, Lists};
 
 type Test = fn(&Kernels, &mut Random) -> Result<(), Failed>;
 
@@ -151,16 +151,17 @@ fn mostly_zero(random: &mut Random, count: usize) -> Vec<f32> {
 /// Lists a whole matrix.
 fn listed(kernels: &Kernels, x: &[f32], features: usize, scale: &[f32]) -> [Lists; 2] {
     let samples = Samples::From { first: 0, count: x.len() / features };
-    let block = Listing { features, first: 0, scale, samples, next: None };
-    let mut lists = [Lists::default(), Lists::default()];
-    let [rows, columns] = &mut lists;
-    kernels.list(Source::Floats(x), &block, rows, Some(columns));
-    lists
+    let block = Block { features, first: 0, scale, samples, next: None };
+    [ListBy::Sample, ListBy::Feature].map(|by| {
+        let mut lists = Lists::default();
+        kernels.list(Source::Floats(x), &block, by, &mut lists);
+        lists
+    })
 }
 
 fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
     for rows in [1, 2, 3, 16, 33] {
-        for depth in [1, 17, PIECE] {
+        for depth in [1, 17, 96] {
             for columns in [16_usize, 32, 48, 80, 96, 128, 144] {
                 let a = mostly_zero(random, rows * depth);
                 let [lists, _] = listed(kernels, &a, depth, &vec![1.0; depth]);
@@ -205,8 +206,8 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
 }
 
 fn lists(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    for samples in [1, 2, 7, 16, 33, BLOCK - 1, BLOCK] {
-        for features in [1, 5, 16, 50, PIECE] {
+    for samples in [1, 2, 7, 16, 33, 127, COLUMNS] {
+        for features in [1, 5, 16, 50, COLUMNS] {
             let x = mostly_zero(random, samples * features);
             let scale = draw(random, features);
             let [by_sample, by_feature] = listed(kernels, &x, features, &scale);
@@ -233,7 +234,7 @@ fn check_lists(lists: &Lists, rows: usize, columns: usize, value: &dyn Fn(usize,
 }
 
 fn scale(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    for (features, first, width) in [(1, 0, 1), (32, 0, 32), (50, 32, 18), (784, 64, 32)] {
+    for (features, first, width) in [(1, 0, 1), (32, 0, 32), (50, 32, 18), (784, 64, 32), (784, 3, 100)] {
         let bytes: Vec<u8> = (0..9 * features).map(|_| random.below(256) as u8).collect();
         let floats = draw(random, 9 * features);
         let (scale, order) = (draw(random, width), [8, 0, 3, 3, 5]);
@@ -242,16 +243,24 @@ fn scale(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
             Source::Bytes(x) => f32::from(x[at]),
             Source::Floats(x) => x[at],
         };
+        let panel = (order.len() + 1) * WIDTH;
         for source in [Source::Bytes(&bytes), Source::Floats(&floats)] {
-            let mut found = guarded(order.len() * WIDTH);
+            let mut found = guarded(width.div_ceil(WIDTH) * panel);
             let mut wanted = found.clone();
             for (i, &sample) in order.iter().enumerate() {
                 for k in 0..width {
-                    wanted[MARGIN + i * WIDTH + k] = x(source, sample as usize * features + first + k) * scale[k];
+                    wanted[MARGIN + k / WIDTH * panel + i * WIDTH + k % WIDTH] =
+                        x(source, sample as usize * features + first + k) * scale[k];
+                }
+                // What stands in the last panel's other columns does not matter.
+                for k in width..width.next_multiple_of(WIDTH) {
+                    let at = MARGIN + k / WIDTH * panel + i * WIDTH + k % WIDTH;
+                    (wanted[at], found[at]) = (0.0, 0.0);
                 }
             }
-            let s = &mut found[MARGIN..MARGIN + order.len() * WIDTH];
-            kernels.scale(source, &mut Scaling { features, first, scale: &scale, samples, next: None, s });
+            let block = Block { features, first, scale: &scale, samples, next: Some(samples) };
+            let s = &mut found[MARGIN..MARGIN + width.div_ceil(WIDTH) * panel];
+            kernels.scale(source, &mut Scaling { block, s, panel });
             same(&format!("{width} of {features} features"), &found, &wanted)?;
         }
     }

@@ -3,23 +3,49 @@
 use crate::buffer::{HALF, WIDTH};
 use crate::memory::Samples;
 use crate::prefetch;
-use crate::sparse::{Listing, Lists, Writer};
+use crate::sparse::Lists;
 use crate::vector::Vector;
 
-/// One panel of scaled inputs, to be filled.
-pub struct Scaling<'a> {
+/// A block of raw inputs.
+#[derive(Clone, Copy)]
+pub struct Block<'a> {
     /// Features of a sample.
     pub features: usize,
-    /// The panel's first feature,
+    /// The block's first feature,
     pub first: usize,
-    /// and the scales of its features, at most 32.
+    /// and the scales of its features.
     pub scale: &'a [f32],
     /// Which samples.
     pub samples: Samples<'a>,
     /// The samples of the next batch, whose inputs are asked for from memory meanwhile.
     pub next: Option<Samples<'a>>,
-    /// The panel's rows, one a sample.
+}
+
+/// A block of inputs to be scaled, into panels.
+pub struct Scaling<'a> {
+    /// What is scaled.
+    pub block: Block<'a>,
+    /// `s[b, k]` is at `k / 32 · panel + 32 · b + k % 32`; k goes up to whole panels.
     pub s: &'a mut [f32],
+    /// See `s`.
+    pub panel: usize,
+}
+
+impl Block<'_> {
+    /// Panics unless the block is inside inputs of so many values. Kernels rely on it.
+    pub(super) fn check(&self, len: usize) {
+        let last = (0..self.samples.len()).map(|b| self.samples.get(b)).max().unwrap_or(0);
+        assert!(last * self.features + self.first + self.scale.len() <= len, "samples of the data");
+    }
+}
+
+impl Scaling<'_> {
+    /// Panics unless the block is inside inputs of so many values, and there is room. Kernels rely on it.
+    pub(super) fn check(&self, len: usize) {
+        self.block.check(len);
+        let panels = self.block.scale.len().div_ceil(WIDTH);
+        assert!(panels.saturating_sub(1) * self.panel + self.block.samples.len() * WIDTH <= self.s.len(), "s has room");
+    }
 }
 
 /// A kind of stored input.
@@ -45,103 +71,134 @@ impl Input for f32 {
     }
 }
 
-/// In squares of LANES by LANES: by samples from the rows as they are, by features from the transposed square.
+impl Block<'_> {
+    /// Where the block's part of a sample starts in x.
+    #[inline(always)]
+    fn at(&self, sample: usize) -> usize {
+        self.samples.get(sample) * self.features + self.first
+    }
+
+    /// LANES scaled values of a sample from a column of the block on; zeros beyond its width.
+    ///
+    /// # Safety
+    /// As for V; `check` holds for x; `at` is a sample's, and the column one of the block's.
+    #[inline(always)]
+    unsafe fn load<V: Vector, T: Input>(&self, x: &[T], at: usize, column: usize) -> V {
+        // SAFETY: `check` has found the block inside x; the rest is LANES values or longer.
+        unsafe {
+            if column + V::LANES <= self.scale.len() {
+                T::load::<V>(x.as_ptr().add(at + column)).mul(V::load(self.scale.as_ptr().add(column)))
+            } else {
+                V::load(rest(&x[at + column..], &self.scale[column..]).as_ptr())
+            }
+        }
+    }
+
+    /// Asks for the next batch's part of this block from memory.
+    #[inline(always)]
+    fn prefetch<T>(&self, x: &[T], sample: usize) {
+        if let Some(next) = self.next.filter(|next| sample < next.len()) {
+            let next = x.as_ptr().wrapping_add(next.get(sample) * self.features + self.first);
+            (0..self.scale.len() * size_of::<T>()).step_by(64).for_each(|byte| prefetch::to_read(next, byte));
+        }
+    }
+}
+
+/// Scaled values, fewer than a register's, and zeros. Seldom wanted, so kept out of the loops.
+#[cold]
+#[inline(never)]
+fn rest<T: Input>(x: &[T], scale: &[f32]) -> [f32; HALF] {
+    let mut rest = [0.0; HALF];
+    for (rest, (&x, scale)) in rest.iter_mut().zip(x.iter().zip(scale)) {
+        *rest = x.into() * scale;
+    }
+    rest
+}
+
+/// Two samples at a time.
 ///
 /// # Safety
 /// The processor has V's instruction set and this is compiled for it; `block.check()` holds.
 #[inline(always)]
-pub(super) unsafe fn list<V: Vector, T: Input>(
-    x: &[T],
-    block: &Listing<'_>,
-    rows: &mut Lists,
-    columns: Option<&mut Lists>,
-) {
+pub(super) unsafe fn list_samples<V: Vector, T: Input>(x: &[T], block: &Block<'_>, lists: &mut Lists) {
     let (height, width) = (block.samples.len(), block.scale.len());
-    rows.clear(height, width);
-    let rows = rows.writer();
-    let columns = columns.map(|columns| {
-        columns.clear(width, height);
-        columns.writer()
-    });
-    let (mut square, mut transposed) = ([0.0; HALF * HALF], [0.0; HALF * HALF]);
-    let mut starts = [0; HALF];
-    for row in (0..height).step_by(V::LANES) {
-        let inside = V::LANES.min(height - row);
-        for (i, start) in starts.iter_mut().enumerate().take(inside) {
-            *start = block.samples.get(row + i) * block.features + block.first;
-            if let Some(next) = block.next.filter(|next| row + i < next.len()) {
-                let next = x.as_ptr().wrapping_add(next.get(row + i) * block.features + block.first);
-                (0..width * size_of::<T>()).step_by(64).for_each(|byte| prefetch::to_read(next, byte));
+    lists.clear(height, width);
+    let writer = lists.writer();
+    for row in (0..height).step_by(2) {
+        let (even, odd) = (block.at(row), block.at((row + 1).min(height - 1)));
+        block.prefetch(x, row);
+        block.prefetch(x, row + 1);
+        let mut len = 0;
+        // SAFETY: rows and columns are inside the block, for which the lists have been cleared.
+        unsafe {
+            for column in (0..width).step_by(V::LANES) {
+                let first = block.load::<V, T>(x, even, column);
+                let second = if row + 1 < height { block.load::<V, T>(x, odd, column) } else { V::splat(0.0) };
+                len = writer.append(row / 2, len, [first, second], column);
             }
-        }
-        for column in (0..width).step_by(V::LANES) {
-            // SAFETY: `check` has found the samples inside x and the block no larger than the lists have been cleared
-            // for; a square is LANES by LANES or larger.
-            unsafe {
-                if inside == V::LANES && column + V::LANES <= width {
-                    let scale = V::load(block.scale.as_ptr().add(column));
-                    for (i, start) in starts.iter().enumerate().take(V::LANES) {
-                        let s = T::load::<V>(x.as_ptr().add(start + column)).mul(scale);
-                        s.store(square.as_mut_ptr().add(i * V::LANES));
-                    }
-                } else {
-                    square.fill(0.0);
-                    for (i, start) in starts.iter().enumerate().take(inside) {
-                        for k in 0..V::LANES.min(width - column) {
-                            square[i * V::LANES + k] = x[start + column + k].into() * block.scale[column + k];
-                        }
-                    }
-                }
-                let any = append_rows::<V>(&square, rows, row / 2, inside, column);
-                if let Some(columns) = columns.filter(|_| any != 0) {
-                    V::transpose(square.as_ptr(), V::LANES, transposed.as_mut_ptr(), V::LANES);
-                    append_rows::<V>(&transposed, columns, column / 2, V::LANES.min(width - column), row);
-                }
-            }
+            writer.end(row / 2, len);
         }
     }
 }
 
-/// Appends what is not zero in `rows` rows of a square to the lists from `pair` on, in columns from `column` on.
-/// Bits are set in the result for columns that are not all zero.
+/// In squares of LANES by LANES, transposed.
 ///
 /// # Safety
-/// As for [`Writer::append`]; the square is LANES by LANES or larger, and the rows below `rows` are zero.
+/// The processor has V's instruction set and this is compiled for it; `block.check()` holds.
 #[inline(always)]
-unsafe fn append_rows<V: Vector>(
-    square: &[f32; HALF * HALF],
-    to: Writer,
-    pair: usize,
-    rows: usize,
-    column: usize,
-) -> u32 {
-    let mut any = 0;
-    for i in (0..rows).step_by(2) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let load = |i: usize| V::load(square.as_ptr().add(i * V::LANES));
-            let values = [load(i), load(i + 1)];
-            let lanes = values[0].non_zero() | values[1].non_zero();
-            any |= lanes;
-            to.append(pair + i / 2, values, lanes, column);
+pub(super) unsafe fn list_features<V: Vector, T: Input>(x: &[T], block: &Block<'_>, lists: &mut Lists) {
+    let (height, width) = (block.samples.len(), block.scale.len());
+    lists.clear(width, height);
+    let writer = lists.writer();
+    let (mut square, mut transposed) = ([0.0; HALF * HALF], [0.0; HALF * HALF]);
+    for column in (0..width).step_by(V::LANES) {
+        let mut lens = [0; HALF / 2];
+        let pairs = V::LANES.min(width - column).div_ceil(2);
+        for row in (0..height).step_by(V::LANES) {
+            let mut any = 0;
+            // SAFETY: rows and columns are inside the block, for which the lists have been cleared; a square is LANES by
+            // LANES or larger.
+            unsafe {
+                for i in 0..V::LANES {
+                    let inside = row + i < height;
+                    let values = if inside { block.load::<V, T>(x, block.at(row + i), column) } else { V::splat(0.0) };
+                    any |= values.non_zero();
+                    values.store(square.as_mut_ptr().add(i * V::LANES));
+                }
+                if any == 0 {
+                    continue;
+                }
+                V::transpose(square.as_ptr(), V::LANES, transposed.as_mut_ptr(), V::LANES);
+                for (pair, len) in lens.iter_mut().enumerate().take(pairs) {
+                    let load = |i: usize| V::load(transposed.as_ptr().add(i * V::LANES));
+                    *len = writer.append(column / 2 + pair, *len, [load(2 * pair), load(2 * pair + 1)], row);
+                }
+            }
+        }
+        for (pair, len) in lens.into_iter().enumerate().take(pairs) {
+            // SAFETY: as above.
+            unsafe { writer.end(column / 2 + pair, len) };
         }
     }
-    any
 }
 
-/// Row by row, a panel's whole width at once where the panel is full.
+/// Sample by sample.
+///
+/// # Safety
+/// The processor has V's instruction set and this is compiled for it; `scaling.check()` holds.
 #[inline(always)]
-pub(super) fn scale_all<T: Input>(x: &[T], scaling: &mut Scaling<'_>) {
-    let (scale, first, samples) = (scaling.scale, scaling.first, scaling.samples);
-    for (b, s) in scaling.s.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate().take(samples.len()) {
-        if let Some(next) = scaling.next.filter(|next| b < next.len()) {
-            prefetch::to_read(x.as_ptr().wrapping_add(next.get(b) * scaling.features + first), 0);
-        }
-        let at = samples.get(b) * scaling.features + first;
-        let x = &x[at..at + scale.len()];
-        match (x.first_chunk::<WIDTH>(), scale.first_chunk::<WIDTH>()) {
-            (Some(x), Some(scale)) => (0..WIDTH).for_each(|k| s[k] = x[k].into() * scale[k]),
-            _ => s.iter_mut().zip(x).zip(scale).for_each(|((s, &x), &scale)| *s = x.into() * scale),
+pub(super) unsafe fn scale<V: Vector, T: Input>(x: &[T], scaling: &mut Scaling<'_>) {
+    let (panel, block) = (scaling.panel, &scaling.block);
+    let to = scaling.s.as_mut_ptr();
+    for row in 0..block.samples.len() {
+        let at = block.at(row);
+        block.prefetch(x, row);
+        for column in (0..block.scale.len()).step_by(V::LANES) {
+            // SAFETY: row and column are inside the block; `check` has found as much room as whole panels need.
+            unsafe {
+                let s = block.load::<V, T>(x, at, column);
+                s.store(to.add(column / WIDTH * panel + row * WIDTH + column % WIDTH));
+            }
         }
     }
 }

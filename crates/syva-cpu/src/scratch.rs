@@ -1,0 +1,113 @@
+//! What one thread works with: space for the inputs of a task, and what it has computed of the weights for itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use syva_core::Spec;
+
+use crate::buffer::{Panels, WIDTH};
+use crate::kernels::Kernels;
+use crate::memory::Weights;
+use crate::sparse::Lists;
+use crate::step::SLICE;
+
+/// Bytes of W that a thread keeps transposed; more would drive the rest out of its core's cache.
+const KEPT: usize = 256 << 10;
+
+/// One thread's. Nothing here passes from thread to thread.
+pub(crate) struct Scratch {
+    /// Scaled inputs, in panels.
+    pub(crate) inputs: Space,
+    /// Their non-zeros.
+    pub(crate) lists: Lists,
+    /// Gradients of weights, summed over some of the samples.
+    pub(crate) sums: Space,
+    /// Outputs of some samples.
+    pub(crate) outputs: Space,
+    pub(crate) bias_gradients: BiasGradients,
+    pub(crate) plain: Plain,
+}
+
+/// One for each thread of a team.
+pub(crate) fn of_each(threads: usize, spec: &Spec) -> Vec<Mutex<Scratch>> {
+    let new = |_| {
+        Mutex::new(Scratch {
+            inputs: Space::default(),
+            lists: Lists::default(),
+            sums: Space::default(),
+            outputs: Space::default(),
+            bias_gradients: BiasGradients { of: None, values: [0.0; SLICE * WIDTH] },
+            plain: Plain::new(spec),
+        })
+    };
+    (0..threads).map(new).collect()
+}
+
+/// That of a thread. Nobody else asks for it, so it is never waited for; a panic in an earlier task has left nothing
+/// in it that a later one would take for its own.
+pub(crate) fn own(scratch: &[Mutex<Scratch>], thread: usize) -> MutexGuard<'_, Scratch> {
+    scratch[thread].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Space that grows as needed, from the start of a cache line on.
+pub(crate) struct Space(Panels);
+
+impl Default for Space {
+    fn default() -> Self {
+        Self(Panels::new(0, WIDTH))
+    }
+}
+
+impl Space {
+    /// So many values, whatever they are.
+    pub(crate) fn of(&mut self, len: usize) -> &mut [f32] {
+        if self.0.as_slice().len() < len {
+            self.0 = Panels::new(len.div_ceil(WIDTH), WIDTH);
+        }
+        &mut self.0.as_mut_slice()[..len]
+    }
+}
+
+/// Bias gradients of some units of the first layer, which many tasks need.
+pub(crate) struct BiasGradients {
+    /// Of which weights and which slice of units.
+    pub(crate) of: Option<(u64, usize)>,
+    pub(crate) values: [f32; SLICE * WIDTH],
+}
+
+/// Panels of W `[units, fan_in]`, transposed from Wᵀ when they are first asked for after an update: of all layers but
+/// the first where they are small, otherwise the last one only.
+pub(crate) struct Plain {
+    kept: Vec<(Option<(u64, usize)>, Space)>,
+    /// The number of each layer's first panel.
+    first: Vec<usize>,
+}
+
+impl Plain {
+    fn new(spec: &Spec) -> Self {
+        let (mut first, mut panels, mut bytes) = (vec![0], 0, 0);
+        for l in 1..spec.layers.len() {
+            first.push(panels);
+            panels += spec.fan_in(l).div_ceil(WIDTH);
+            bytes += spec.fan_in(l) * spec.layers[l].units * size_of::<f32>();
+        }
+        let kept = if bytes <= KEPT { panels } else { 1 };
+        Self { kept: (0..kept).map(|_| (None, Space::default())).collect(), first }
+    }
+
+    /// W of a layer but the first, from feature 32·panel on: `[units, 32]`, units rounded up to whole panels.
+    pub(crate) fn panel(&mut self, kernels: &Kernels, weights: &Weights, l: usize, panel: usize) -> &[f32] {
+        let w = &weights.transposed[l];
+        let number = self.first[l] + panel;
+        let at = number % self.kept.len();
+        let (of, space) = &mut self.kept[at];
+        let values = space.of(w.count() * WIDTH * WIDTH);
+        if *of != Some((weights.version, number)) {
+            *of = None;
+            for (units, block) in values.chunks_exact_mut(WIDTH * WIDTH).enumerate() {
+                kernels.transpose(&w.as_slice()[w.at(units) + panel * WIDTH * WIDTH..], block);
+            }
+            *of = Some((weights.version, number));
+        }
+        values
+    }
+}
