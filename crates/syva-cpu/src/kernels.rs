@@ -64,26 +64,45 @@ impl Finish<'_> {
     }
 }
 
-/// The epilogue for a vector of sums in row `i` from column `j`, whose outputs are at `to`.
+/// The epilogue for rows of sums from row `i` and column `j` on, whose outputs are at `to(row, vector)`. The match stands
+/// outside the loops, so that sums stay in registers.
 ///
 /// # Safety
-/// As for [`product`], and the outputs are inside the panel.
+/// As for [`product`], and the outputs are inside the block.
 #[inline(always)]
-unsafe fn finish<V: Vector>(finish: &Finish<'_>, sum: V, i: usize, j: usize, to: *mut f32) {
+unsafe fn finish<V: Vector, const ROWS: usize, const ACROSS: usize>(
+    finish: &Finish<'_>,
+    sums: [[V; ACROSS]; ROWS],
+    (i, j): (usize, usize),
+    to: impl Fn(usize, usize) -> *mut f32,
+) {
     // SAFETY: row i and columns from j on are inside the block, so inside `fold` and c by `check`.
     unsafe {
         match *finish {
-            Finish::Store => sum.store(to),
-            Finish::StorePositiveZero => sum.add(V::splat(0.0)).store(to),
-            Finish::Descend { learning_rate, fold } => {
-                let gradient = match fold {
-                    None => sum,
-                    Some((shift, bias_gradient)) => V::splat(*shift.as_ptr().add(i))
-                        .fma(V::load(bias_gradient.as_ptr().add(j)), sum)
-                        .add(V::splat(0.0)),
-                };
-                V::splat(-learning_rate).fma(gradient, V::load(to)).store(to);
+            Finish::Store => each(sums, |sum, r, n| sum.store(to(r, n))),
+            Finish::StorePositiveZero => each(sums, |sum, r, n| sum.add(V::splat(0.0)).store(to(r, n))),
+            Finish::Descend { learning_rate, fold: None } => {
+                let rate = V::splat(-learning_rate);
+                each(sums, |sum, r, n| rate.fma(sum, V::load(to(r, n))).store(to(r, n)));
             }
+            Finish::Descend { learning_rate, fold: Some((shift, bias_gradient)) } => {
+                let (rate, zero) = (V::splat(-learning_rate), V::splat(0.0));
+                let bias: [V; ACROSS] = std::array::from_fn(|n| V::load(bias_gradient.as_ptr().add(j + n * V::LANES)));
+                each(sums, |sum, r, n| {
+                    let gradient = V::splat(*shift.as_ptr().add(i + r)).fma(bias[n], sum).add(zero);
+                    rate.fma(gradient, V::load(to(r, n))).store(to(r, n));
+                });
+            }
+        }
+    }
+}
+
+/// Does something with each sum, its row and its vector.
+#[inline(always)]
+fn each<V: Vector, const ROWS: usize, const ACROSS: usize>(sums: [[V; ACROSS]; ROWS], work: impl Fn(V, usize, usize)) {
+    for (r, row) in sums.into_iter().enumerate() {
+        for (n, sum) in row.into_iter().enumerate() {
+            work(sum, r, n);
         }
     }
 }

@@ -126,12 +126,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize>(product: &Prod
             left -= left.min(WIDTH);
             panel = panel.wrapping_add(product.a_panel);
         }
-        for (r, row) in c.into_iter().enumerate() {
-            for (n, sum) in row.into_iter().enumerate() {
-                let j = j + n * V::LANES;
-                let to = product.c.as_mut_ptr().add(product.c_at + (i + r) * WIDTH + j);
-                finish(&product.finish, sum, i + r, j, to);
-            }
-        }
+        let to = product.c.as_mut_ptr().add(product.c_at + i * WIDTH + j);
+        finish(&product.finish, c, (i, j), |r, n| to.add(r * WIDTH + n * V::LANES));
     }
 }

@@ -139,12 +139,11 @@ unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_
                     odd[n] = y.fma(value, odd[n]);
                 }
             }
-            for n in 0..ALONG {
-                let (j, to) = (j + n * V::LANES, c.add(i * WIDTH + offset(n, c_panel)));
-                finish(&product.finish, even[n], i, j, to);
-                if i + 1 < rows {
-                    finish(&product.finish, odd[n], i + 1, j, to.add(WIDTH));
-                }
+            let to = |r: usize, n: usize| c.add((i + r) * WIDTH + offset(n, c_panel));
+            if i + 1 < rows {
+                finish(&product.finish, [even, odd], (i, j), to);
+            } else {
+                finish(&product.finish, [even], (i, j), to);
             }
         }
     }
