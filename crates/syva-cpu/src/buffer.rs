@@ -116,6 +116,12 @@ impl<'a, T> Shared<'a, T> {
         self.start
     }
 
+    /// The same from `at` on.
+    pub(crate) fn from(&self, at: usize) -> Self {
+        assert!(at <= self.len, "from {at} of {}", self.len);
+        Self { start: self.start.wrapping_add(at), len: self.len - at, slice: PhantomData }
+    }
+
     /// What is to be read from `from` on, in places that no thread writes to meanwhile.
     pub(crate) fn view(&self, from: usize) -> View<'a, T> {
         assert!(from <= self.len, "from {from} of {}", self.len);

@@ -28,7 +28,7 @@ use std::hint::black_box;
 
 use syva_core::Activation;
 
-use crate::buffer::{HALF, WIDTH};
+use crate::buffer::{HALF, Shared, WIDTH};
 use crate::isa::Isa;
 use crate::loss::{LossRows, judge_rows};
 use crate::memory::Source;
@@ -50,16 +50,27 @@ pub enum Finish<'a> {
     Descend {
         /// The learning rate.
         learning_rate: f32,
-        /// For the first layer: the shift of each row and the bias gradient of each column, with which the gradient is
-        /// `fma(shift, bias_gradient, sum) + 0` (rule 5).
-        fold: Option<(&'a [f32], &'a [f32])>,
+        /// For the first layer.
+        fold: Option<Fold<'a>>,
     },
+}
+
+/// What the shift of the first layer's inputs adds (rule 5).
+#[derive(Clone, Copy)]
+pub struct Fold<'a> {
+    /// Of each row,
+    pub shift: &'a [f32],
+    /// and of each column, with which the gradient is `fma(shift, bias_gradient, sum) + 0`.
+    pub bias_gradient: &'a [f32],
+    /// What the sums of the next step start at, column by column: `fma(shift, c, start)`, row after row.
+    pub start: Option<Shared<'a, f32>>,
 }
 
 impl Finish<'_> {
     fn check(&self, rows: usize, columns: usize) {
-        if let Finish::Descend { fold: Some((shift, bias_gradient)), .. } = self {
-            assert!(shift.len() >= rows && bias_gradient.len() >= columns, "fold is large enough");
+        if let Finish::Descend { fold: Some(fold), .. } = self {
+            let across = fold.start.map_or(columns, |start| start.len()).min(fold.bias_gradient.len());
+            assert!(fold.shift.len() >= rows && across >= columns, "fold is large enough");
         }
     }
 }
@@ -85,13 +96,26 @@ unsafe fn finish<V: Vector, const ROWS: usize, const ACROSS: usize>(
                 let rate = V::splat(-learning_rate);
                 each(sums, |sum, r, n| rate.fma(sum, V::load(to(r, n))).store(to(r, n)));
             }
-            Finish::Descend { learning_rate, fold: Some((shift, bias_gradient)) } => {
+            Finish::Descend { learning_rate, fold: Some(Fold { shift, bias_gradient, start }) } => {
                 let (rate, zero) = (V::splat(-learning_rate), V::splat(0.0));
                 let bias: [V; ACROSS] = std::array::from_fn(|n| V::load(bias_gradient.as_ptr().add(j + n * V::LANES)));
+                let Some(start) = start.map(|start| start.as_mut_ptr().add(j)) else {
+                    each(sums, |sum, r, n| {
+                        let gradient = V::splat(*shift.as_ptr().add(i + r)).fma(bias[n], sum).add(zero);
+                        rate.fma(gradient, V::load(to(r, n))).store(to(r, n));
+                    });
+                    return;
+                };
+                let mut next: [V; ACROSS] = std::array::from_fn(|n| V::load(start.add(n * V::LANES)));
                 each(sums, |sum, r, n| {
-                    let gradient = V::splat(*shift.as_ptr().add(i + r)).fma(bias[n], sum).add(zero);
-                    rate.fma(gradient, V::load(to(r, n))).store(to(r, n));
+                    let shift = V::splat(*shift.as_ptr().add(i + r));
+                    let w = rate.fma(shift.fma(bias[n], sum).add(zero), V::load(to(r, n)));
+                    w.store(to(r, n));
+                    next[n] = shift.fma(w, next[n]);
                 });
+                for (n, next) in next.into_iter().enumerate() {
+                    next.store(start.add(n * V::LANES));
+                }
             }
         }
     }
@@ -99,7 +123,10 @@ unsafe fn finish<V: Vector, const ROWS: usize, const ACROSS: usize>(
 
 /// Does something with each sum, its row and its vector.
 #[inline(always)]
-fn each<V: Vector, const ROWS: usize, const ACROSS: usize>(sums: [[V; ACROSS]; ROWS], work: impl Fn(V, usize, usize)) {
+fn each<V: Vector, const ROWS: usize, const ACROSS: usize>(
+    sums: [[V; ACROSS]; ROWS],
+    mut work: impl FnMut(V, usize, usize),
+) {
     for (r, row) in sums.into_iter().enumerate() {
         for (n, sum) in row.into_iter().enumerate() {
             work(sum, r, n);

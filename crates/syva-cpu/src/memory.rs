@@ -114,14 +114,14 @@ impl Workspace {
     }
 }
 
-/// Samples of a batch from which on they are listed: lists of fewer cost more time than they save.
+/// Samples of a batch from which on they are listed by feature: lists of fewer cost more time than they save.
 const LISTED: usize = 4;
 
 /// A data set as the engine keeps it: shared, never copied.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
     sparse: bool,
-    /// The smallest batch that is listed.
+    /// The smallest batch that is listed by feature.
     listed: usize,
 }
 
@@ -137,7 +137,8 @@ impl Loaded {
             Inputs::U8(x) => Source::Bytes(x),
             Inputs::F32(x) => Source::Floats(x),
         };
-        Batch { source, samples, next, sparse: self.sparse && samples.len() >= self.listed }
+        let by_feature = self.sparse && samples.len() >= self.listed;
+        Batch { source, samples, next, by_sample: self.sparse, by_feature }
     }
 }
 
@@ -148,8 +149,10 @@ pub(crate) struct Batch<'a> {
     pub(crate) samples: Samples<'a>,
     /// The batch after this one, where there is one.
     pub(crate) next: Option<Samples<'a>>,
-    /// Whether the first layer works on lists of non-zeros.
-    pub(crate) sparse: bool,
+    /// Whether the first layer works on lists of non-zeros: forward,
+    pub(crate) by_sample: bool,
+    /// and in its update.
+    pub(crate) by_feature: bool,
 }
 
 /// Raw inputs, `[samples, features]`.

@@ -137,14 +137,15 @@ impl Session for CpuSession {
         if work.capacity < EVALUATION_BATCH.min(rows) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false);
         }
-        let sparse = rows > 0 && kernel.lists_row(inputs.row(0));
+        let by_sample = rows > 0 && kernel.lists_row(inputs.row(0));
         for first in (0..rows).step_by(work.capacity) {
             let count = work.capacity.min(rows - first);
             let batch = Batch {
                 source: Source::Floats(inputs.values()),
                 samples: Samples::From { first, count },
                 next: None,
-                sparse,
+                by_sample,
+                by_feature: false,
             };
             runner.pass(weights, work, batch, Goal::Predict);
             for b in 0..count {

@@ -45,8 +45,8 @@ pub(crate) struct Runner {
     pub(crate) stopwatch: Stopwatch,
     /// Of each thread.
     scratch: Vec<Mutex<Scratch>>,
-    /// The tasks of an update, by layer and number: dense, and with lists.
-    updates: [Vec<(usize, usize)>; 2],
+    /// The tasks of the last update, by layer and number, and how each layer was divided.
+    updates: (Vec<Grid>, Vec<(usize, usize)>),
     /// For each slice of the first layer, tasks of its update that are not done yet.
     left: Vec<AtomicUsize>,
 }
@@ -78,15 +78,13 @@ impl<'a> Goal<'a> {
 impl Runner {
     pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize) -> syva_core::Result<Self> {
         let team = Team::new(threads)?;
-        let layers = || 0..spec.layers.len();
-        let updates = |sparse| merged(&layers().map(|l| Grid::of(spec, l, sparse).tasks()).collect::<Vec<_>>());
         Ok(Self {
             spec: spec.clone(),
             kernels: Kernels::new(isa)?,
             scratch: scratch::of_each(team.threads(), spec),
             team,
             stopwatch: Stopwatch::new(spec.layers.len()),
-            updates: [updates(false), updates(true)],
+            updates: Default::default(),
             left: (0..panels(spec, 0).div_ceil(SLICE)).map(|_| AtomicUsize::new(0)).collect(),
         })
     }
@@ -113,7 +111,7 @@ impl Runner {
         let layers = spec.layers.len();
 
         let tiles = Tiles::new(rows, spec.layers[0].units, SLICE * WIDTH, team.threads());
-        let density = if batch.sparse { 5 } else { 1 };
+        let density = if batch.by_sample { 5 } else { 1 };
         team.share(tiles.count(), rows * weights_of(spec, 0) / density, &|thread, task| {
             let (rows, slice) = tiles.get(task);
             pass.first_tile(rows, slice, &mut scratch::own(scratch, thread));
@@ -181,6 +179,14 @@ impl Runner {
         let Self { spec, kernels, team, stopwatch, scratch, updates, left } = self;
         let rows = batch.samples.len();
         weights.version += 1;
+        let terms = (0..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
+        let threads = if team.alone(terms) { 1 } else { team.threads() };
+        let grids = || (0..spec.layers.len()).map(|l| Grid::new(spec, l, &batch, threads));
+        let (kept, tasks) = updates;
+        if !grids().eq(kept.iter().copied()) {
+            *kept = grids().collect();
+            *tasks = merged(&kept.iter().map(Grid::tasks).collect::<Vec<_>>());
+        }
         let first = First {
             batch,
             scale: &weights.scale,
@@ -198,7 +204,7 @@ impl Runner {
                 part: Part::Update(l),
                 rows,
                 learning_rate,
-                grid: Grid::of(spec, l, batch.sparse),
+                grid: kept[l],
                 x: if l == 0 { X::Raw(&first) } else { X::Hidden(&work.h[l - 1]) },
                 d: &work.d[l],
                 height: w.rows,
@@ -209,15 +215,14 @@ impl Runner {
         for left in left.iter() {
             left.store(layers[0].grid.down(), Ordering::Relaxed);
         }
-        let tasks = &updates[usize::from(batch.sparse)];
-        let terms = (0..layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
         team.share(tasks.len(), terms, &|thread, task| {
             let (l, task) = tasks[task];
             layers[l].run(task, &mut scratch::own(scratch, thread));
         });
         weights.step += 1;
         stopwatch.count(|| {
-            let first = if batch.sparse { 0 } else { 2 * weights_of(spec, 0) };
+            let first = usize::from(!batch.by_sample) + usize::from(!batch.by_feature);
+            let first = first * weights_of(spec, 0);
             rows * (first + 3 * (1..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>())
         });
     }
@@ -306,7 +311,7 @@ impl Pass<'_> {
     /// Rule 5: some panels of h_0 for some rows.
     fn first_tile(&self, rows: Range<usize>, slice: usize, scratch: &mut Scratch) {
         let panels = part(slice, SLICE, panels(self.spec, 0));
-        if self.batch.sparse {
+        if self.batch.by_sample {
             self.first_by_lists(rows.clone(), panels.clone(), scratch);
         } else {
             self.first_dense(rows.clone(), panels.clone(), scratch);

@@ -125,9 +125,14 @@ impl Team {
         self.workers.len() + 1
     }
 
+    /// Whether there is so little to do that the others would come too late, or there are none.
+    pub(crate) fn alone(&self, multiply_adds: usize) -> bool {
+        multiply_adds <= ALONE || self.workers.is_empty()
+    }
+
     /// As [`Team::run`], but by the caller alone where there is so little to do that the others would come too late.
     pub(crate) fn share(&mut self, tasks: usize, multiply_adds: usize, work: &(dyn Fn(usize, usize) + Sync)) {
-        if multiply_adds <= ALONE {
+        if self.alone(multiply_adds) {
             (0..tasks).for_each(|task| work(0, task));
         } else {
             self.run(tasks, work);

@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
-use syva_core::arithmetic::Real;
 
 use crate::buffer::{Panels, Shared, View, WIDTH};
-use crate::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::kernels::{Block, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use crate::memory::Batch;
 use crate::profile::{Part, Stopwatch};
 use crate::scratch::{BiasGradients, Scratch};
@@ -58,7 +57,7 @@ pub(crate) struct First<'a> {
 }
 
 /// The tasks of a layer: some features' weights to some units.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
     fan_in: usize,
     units: usize,
@@ -67,9 +66,17 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    pub(crate) fn of(spec: &Spec, l: usize, sparse: bool) -> Self {
-        let features = if sparse && l == 0 { PIECE } else { WIDTH };
-        Self { fan_in: spec.fan_in(l), units: spec.layers[l].units, features }
+    /// The fewer samples, the more features, so that no task is too small; of the first layer all features, if so many
+    /// tasks are enough for the threads.
+    pub(crate) fn new(spec: &Spec, l: usize, batch: &Batch<'_>, threads: usize) -> Self {
+        let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
+        let dense = WIDTH * (BLOCK / batch.samples.len()).clamp(1, 8);
+        let features = match l {
+            0 if threads == 1 || units >= 8 * threads * SLICE * WIDTH => fan_in,
+            0 if batch.by_feature => PIECE,
+            _ => dense,
+        };
+        Self { fan_in, units, features }
     }
 
     /// Tasks of a slice of units.
@@ -92,42 +99,64 @@ impl Grid {
     }
 }
 
-impl Update<'_> {
+/// A range in parts of `size`; the last may be smaller.
+fn parts(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(size).map(move |start| start..end.min(start + size))
+}
+
+impl<'a> Update<'a> {
     /// Updates some features' weights to some units; with the first features also these units' biases.
     pub(crate) fn run(&self, task: usize, scratch: &mut Scratch) {
         let (features, slice, panels) = self.grid.get(task);
         match self.x {
             X::Raw(first) => {
-                self.renew_bias_gradients(first, slice, panels.clone(), &mut scratch.bias_gradients);
-                if features.start == 0 {
-                    self.descend(panels.clone(), &scratch.bias_gradients.values);
-                }
-                if first.batch.sparse {
-                    self.run_by_lists(first, features, panels.clone(), scratch);
+                self.stopwatch.time(self.part, || {
+                    self.renew_bias_gradients(first, slice, panels.clone(), &mut scratch.bias_gradients);
+                    if features.start == 0 {
+                        self.update_bias(panels.clone());
+                    }
+                });
+                // A task of all features comes to them in order, so it can compute what the next sums start at.
+                let whole = features.len() == self.grid.fan_in;
+                let start = whole.then(|| self.begin(first, &panels));
+                if first.batch.by_feature {
+                    for features in parts(features, PIECE) {
+                        self.run_by_lists(first, features, panels.clone(), start, scratch);
+                    }
                 } else {
-                    self.run_first(first, features, panels.clone(), scratch);
+                    for features in parts(features, WIDTH) {
+                        self.run_first(first, features, panels.clone(), start, scratch);
+                    }
                 }
-                if first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
+                if !whole && first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
                     self.start(first, panels);
                 }
             }
             X::Hidden(h) => self.stopwatch.time(self.part, || {
                 if features.start == 0 {
-                    let mut sums = [0.0; SLICE * WIDTH];
-                    self.sum(panels.clone(), &mut sums);
-                    self.descend(panels.clone(), &sums);
+                    self.update_bias(panels.clone());
                 }
-                let x = &h.as_slice()[h.at(features.start / WIDTH)..];
-                panels.for_each(|panel| self.run_dense(x, features.clone(), panel, None));
+                for features in parts(features, WIDTH) {
+                    let x = &h.as_slice()[h.at(features.start / WIDTH)..];
+                    panels.clone().for_each(|panel| self.run_dense(x, features.clone(), panel, None));
+                }
             }),
         }
     }
 
-    /// `Σ_b d[b,j]` of some panels of units as products with ones: fma(1, d, g) is g + d.
-    fn sum(&self, panels: Range<usize>, sums: &mut [f32]) {
-        for (panel, sums) in panels.zip(sums.chunks_exact_mut(WIDTH)) {
-            let columns = self.d.width(panel);
-            sum(self.kernels, self.rows, None, &self.d.as_slice()[self.d.at(panel)..], None, &mut sums[..columns]);
+    /// `Σ_b d[b,j]` of a panel of units, which goes to `to`.
+    fn sum(&self, panel: usize, to: &mut [f32], finish: Finish<'_>) {
+        let d = &self.d.as_slice()[self.d.at(panel)..];
+        sum(self.kernels, self.rows, None, d, None, &mut to[..self.d.width(panel)], finish);
+    }
+
+    /// Biases of some panels down their gradients.
+    fn update_bias(&self, panels: Range<usize>) {
+        for panel in panels {
+            // SAFETY: the bias of these units belongs to this task alone.
+            let bias = unsafe { self.bias.part(panel * WIDTH, WIDTH) };
+            self.sum(panel, bias, Finish::Descend { learning_rate: self.learning_rate, fold: None });
         }
     }
 
@@ -136,17 +165,10 @@ impl Update<'_> {
         let of = Some((first.version, slice));
         if kept.of != of {
             kept.of = None;
-            self.stopwatch.time(self.part, || self.sum(panels, &mut kept.values));
+            for (panel, gradients) in panels.zip(kept.values.chunks_exact_mut(WIDTH)) {
+                self.sum(panel, gradients, Finish::Store);
+            }
             kept.of = of;
-        }
-    }
-
-    /// Biases down their gradients.
-    fn descend(&self, panels: Range<usize>, gradients: &[f32]) {
-        // SAFETY: the bias of these units belongs to this task alone.
-        let bias = unsafe { self.bias.part(panels.start * WIDTH, panels.len() * WIDTH) };
-        for (bias, &gradient) in bias.iter_mut().zip(gradients) {
-            *bias = (-self.learning_rate).fma(gradient, *bias);
         }
     }
 
@@ -162,22 +184,31 @@ impl Update<'_> {
     }
 
     /// The first layer's tile, dense.
-    fn run_first(&self, first: &First<'_>, features: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
+    fn run_first(
+        &self,
+        first: &First<'_>,
+        features: Range<usize>,
+        panels: Range<usize>,
+        start: Option<Shared<'a, f32>>,
+        scratch: &mut Scratch,
+    ) {
         let x = scratch.inputs.of(self.rows * WIDTH);
         self.stopwatch.time(Part::Gather, || {
             let block = self.block(first, &features, 0..self.rows);
             self.kernels.scale(first.batch.source, &mut Scaling { block, s: x, panel: self.rows * WIDTH });
         });
         self.stopwatch.time(self.part, || {
+            let shift = &first.shift[features.clone()];
             let gradients = scratch.bias_gradients.values.chunks_exact(WIDTH);
-            for (panel, gradients) in panels.zip(gradients) {
-                self.run_dense(x, features.clone(), panel, Some((&first.shift[features.clone()], gradients)));
+            for (n, (panel, bias_gradient)) in panels.zip(gradients).enumerate() {
+                let start = start.map(|start| start.from(n * WIDTH));
+                self.run_dense(x, features.clone(), panel, Some(Fold { shift, bias_gradient, start }));
             }
         });
     }
 
     /// A tile of Wᵀ from one panel of inputs, `[batch, 32]`.
-    fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<(&[f32], &[f32])>) {
+    fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<Fold<'_>>) {
         let product = Product {
             rows: features.len(),
             columns: self.d.width(panel),
@@ -198,7 +229,14 @@ impl Update<'_> {
 
     /// The first layer's tile by lists. Block of samples by block, the sums so far in a scratch, the last one's straight
     /// into the weights.
-    fn run_by_lists(&self, first: &First<'_>, features: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
+    fn run_by_lists(
+        &self,
+        first: &First<'_>,
+        features: Range<usize>,
+        panels: Range<usize>,
+        start: Option<Shared<'a, f32>>,
+        scratch: &mut Scratch,
+    ) {
         let columns = panels.clone().map(|panel| self.d.width(panel)).sum();
         let blocks = self.rows.div_ceil(BLOCK);
         let sums = scratch.sums.of(if blocks > 1 { SLICE * PIECE * WIDTH } else { 0 });
@@ -208,8 +246,8 @@ impl Update<'_> {
             at: (panels.start * self.height + features.start) * WIDTH,
             panel: self.height * WIDTH,
         };
-        let fold = Some((&first.shift[features.clone()], &scratch.bias_gradients.values[..]));
-        let descend = Finish::Descend { learning_rate: self.learning_rate, fold };
+        let fold = Fold { shift: &first.shift[features.clone()], bias_gradient: &scratch.bias_gradients.values, start };
+        let descend = Finish::Descend { learning_rate: self.learning_rate, fold: Some(fold) };
         for block in 0..blocks {
             let samples = self.block(first, &features, part(block, BLOCK, self.rows));
             let lists = &mut scratch.lists;
@@ -233,6 +271,15 @@ impl Update<'_> {
         }
     }
 
+    /// Where what the sums of some panels of the first layer start at is to be computed, holding their biases.
+    fn begin(&self, first: &First<'a>, panels: &Range<usize>) -> Shared<'a, f32> {
+        let (at, len) = (panels.start * WIDTH, panels.len() * WIDTH);
+        // SAFETY: the biases of these units and their start belong to this task alone.
+        let (bias, start) = unsafe { (self.bias.part(at, len), first.start.part(at, len)) };
+        start.copy_from_slice(bias);
+        Shared::new(start)
+    }
+
     /// What the sums of some panels of the first layer start at, once their weights and biases are updated.
     fn start(&self, first: &First<'_>, panels: Range<usize>) {
         self.stopwatch.time(Part::Forward(0), || {
@@ -252,15 +299,24 @@ impl Update<'_> {
 
 /// `bias + Σ_k shift_k·w[j,k]` of a panel of units.
 pub(crate) fn start(kernels: &Kernels, shift: &[f32], w: &[f32], bias: &[f32], sums: &mut [f32]) {
-    sum(kernels, shift.len(), Some(shift), w, Some(bias), sums);
+    sum(kernels, shift.len(), Some(shift), w, Some(bias), sums, Finish::Store);
 }
 
-/// Sums down a panel, 16 or 32 of them: `init + Σ_p a_p·b[p,j]`, where a is all ones and init all zeros if not given.
-fn sum(kernels: &Kernels, depth: usize, a: Option<&[f32]>, b: &[f32], init: Option<&[f32]>, sums: &mut [f32]) {
+/// Sums down a panel, 16 or 32 of them: `init + Σ_p a_p·b[p,j]`, where init is all zeros and a is all ones if not given:
+/// fma(1, b, sum) is sum + b.
+fn sum(
+    kernels: &Kernels,
+    depth: usize,
+    a: Option<&[f32]>,
+    b: &[f32],
+    init: Option<&[f32]>,
+    to: &mut [f32],
+    finish: Finish<'_>,
+) {
     let step = usize::from(a.is_some());
     let product = Product {
         rows: 1,
-        columns: sums.len(),
+        columns: to.len(),
         depth,
         a: View::from(a.unwrap_or(&[1.0])),
         a_row: 0,
@@ -268,10 +324,10 @@ fn sum(kernels: &Kernels, depth: usize, a: Option<&[f32]>, b: &[f32], init: Opti
         a_panel: step * WIDTH,
         b,
         init,
-        c: Shared::new(sums),
+        c: Shared::new(to),
         c_at: 0,
-        finish: Finish::Store,
+        finish,
     };
-    // SAFETY: the sums are borrowed by this call alone.
+    // SAFETY: the outputs are borrowed by this call alone.
     unsafe { kernels.product(&product) };
 }

@@ -11,15 +11,16 @@ use syva_core::random::{Random, Stream};
 use syva_core::reference::{activate, derive};
 use syva_cpu::buffer::{Shared, View, WIDTH};
 use syva_cpu::isa::Isa;
-use syva_cpu::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use syva_cpu::kernels::{Block, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use syva_cpu::memory::{Samples, Source};
 use syva_cpu::sparse::{COLUMNS, ListBy, Lists};
 
 type Test = fn(&Kernels, &mut Random) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 6] = [
+const TESTS: [(&str, Test); 7] = [
     ("product", product),
     ("sparse product", sparse_product),
+    ("start of the next step", start),
     ("lists", lists),
     ("scale", scale),
     ("transpose", transpose),
@@ -73,7 +74,7 @@ fn finished(finish: &Finish<'_>, sum: f32, i: usize, j: usize, old: f32) -> f32 
         Finish::Store => sum,
         Finish::StorePositiveZero => sum + 0.0,
         Finish::Descend { learning_rate, fold } => {
-            let gradient = fold.map_or(sum, |(shift, bias)| shift[i].fma(bias[j], sum) + 0.0);
+            let gradient = fold.map_or(sum, |fold| fold.shift[i].fma(fold.bias_gradient[j], sum) + 0.0);
             (-learning_rate).fma(gradient, old)
         }
     }
@@ -82,7 +83,8 @@ fn finished(finish: &Finish<'_>, sum: f32, i: usize, j: usize, old: f32) -> f32 
 /// Every epilogue.
 fn finishes<'a>(shift: &'a [f32], bias: &'a [f32]) -> [Finish<'a>; 4] {
     let descend = |fold| Finish::Descend { learning_rate: 0.3, fold };
-    [Finish::Store, Finish::StorePositiveZero, descend(None), descend(Some((shift, bias)))]
+    let fold = Fold { shift, bias_gradient: bias, start: None };
+    [Finish::Store, Finish::StorePositiveZero, descend(None), descend(Some(fold))]
 }
 
 fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
@@ -199,6 +201,70 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                         |values: &[f32]| values.iter().map(|&v| if v == 0.0 { 0.0 } else { v }).collect::<Vec<_>>();
                     same(&format!("{rows:?} by {columns}, depth {depth}"), &settle(&found), &settle(&wanted))?;
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a descent leaves for the next step: one sum a column over the new weights, row after row, dense and by lists.
+fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for rows in [1, 2, 3, 8, 13, 31] {
+        for columns in [16_usize, 32] {
+            let depth = 5;
+            let (x, d, shift, bias_gradient) =
+                (draw(random, depth * rows), draw(random, depth * WIDTH), draw(random, rows), draw(random, columns));
+            let (weights, bias) = (draw(random, rows * WIDTH), draw(random, columns));
+            let mut wanted = guarded(columns);
+            wanted[MARGIN..MARGIN + columns].copy_from_slice(&bias);
+            let mut found = [wanted.clone(), wanted.clone()];
+            for i in 0..rows {
+                for j in 0..columns {
+                    let sum = (0..depth).fold(0.0, |sum, p| x[p * rows + i].fma(d[p * WIDTH + j], sum));
+                    let gradient = shift[i].fma(bias_gradient[j], sum) + 0.0;
+                    let w = (-0.3_f32).fma(gradient, weights[i * WIDTH + j]);
+                    wanted[MARGIN + j] = shift[i].fma(w, wanted[MARGIN + j]);
+                }
+            }
+            for (by_lists, found) in found.iter_mut().enumerate() {
+                let mut w = weights.clone();
+                let start = Some(Shared::new(&mut found[MARGIN..MARGIN + columns]));
+                let fold = Some(Fold { shift: &shift, bias_gradient: &bias_gradient, start });
+                let finish = Finish::Descend { learning_rate: 0.3, fold };
+                let c = Shared::new(&mut w);
+                // SAFETY: nothing else refers to the weights or the start.
+                unsafe {
+                    if by_lists == 1 {
+                        let [_, lists] = listed(kernels, &x, rows, &vec![1.0; rows]);
+                        let c = Place { values: c, at: 0, panel: 0 };
+                        kernels.sparse_product(&SparseProduct {
+                            a: &lists,
+                            rows: (0, rows),
+                            columns,
+                            b: &d,
+                            b_panel: 0,
+                            init: Init::Zero,
+                            c,
+                            finish,
+                        });
+                    } else {
+                        kernels.product(&Product {
+                            rows,
+                            columns,
+                            depth,
+                            a: View::from(&x[..]),
+                            a_row: 1,
+                            a_depth: rows,
+                            a_panel: 0,
+                            b: &d,
+                            init: None,
+                            c,
+                            c_at: 0,
+                            finish,
+                        });
+                    }
+                }
+                same(&format!("{rows} by {columns}, by lists: {by_lists}"), found, &wanted)?;
             }
         }
     }
