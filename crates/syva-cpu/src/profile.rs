@@ -6,7 +6,7 @@ use std::time::Instant;
 /// A part of the step whose time is taken, summed over all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Inputs scaled and listed, and the first layer's start.
+    /// Inputs scaled or listed.
     Gather,
     /// Of a layer: product and activation.
     Forward(usize),
