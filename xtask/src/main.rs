@@ -1,6 +1,7 @@
 //! Chores for developers: `cargo xtask --help`.
 
 mod peers;
+mod proto;
 
 use std::process::ExitCode;
 
@@ -18,11 +19,14 @@ struct Cli {
 enum Task {
     /// Times Syvä against other frameworks, each in turn, on the same data; writes bench/results/CPU.md.
     Peers(peers::Args),
+    /// Makes the Rust code of TensorBoard's messages anew from crates/syva-tensorboard/proto.
+    Proto,
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Peers(args) => peers::run(&args),
+        Task::Proto => proto::run().map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -1,0 +1,190 @@
+//! Logs: the scalars of all event files below a folder, read as far as they have been written.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::proto::event::What;
+use crate::proto::session_log::SessionStatus;
+use crate::proto::summary::value::Value as Content;
+use crate::proto::{DataType, Event, TensorProto};
+use crate::record::{EventReader, is_event_file};
+use crate::{Error, Result};
+
+/// A number at a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// The step, or epoch.
+    pub step: i64,
+    /// Seconds since 1970.
+    pub wall_time: f64,
+    /// The number.
+    pub value: f64,
+}
+
+/// The event files of one folder: what TensorBoard calls a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Run {
+    /// The points under each tag, steps ascending. A step that comes again replaces what was at and after it, as in
+    /// TensorBoard: the run was resumed there.
+    pub scalars: BTreeMap<String, Vec<Point>>,
+}
+
+/// All runs below a folder.
+///
+/// ```
+/// use syva_tensorboard::{Log, Writer};
+/// let folder = tempfile::tempdir()?;
+/// let mut writer = Writer::create(folder.path())?;
+/// writer.scalars("Loss/train_vs_val", 1, &[("train", 0.5), ("val", 0.6)])?;
+/// writer.flush()?;
+///
+/// let mut log = Log::new(folder.path());
+/// log.refresh()?;
+/// let run = &log.runs()["Loss_train_vs_val_val"];
+/// assert_eq!(run.scalars["Loss/train_vs_val"][0].value, f64::from(0.6f32));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Log {
+    folder: PathBuf,
+    files: BTreeMap<PathBuf, Followed>,
+    runs: BTreeMap<String, Run>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    run: String,
+    reader: Option<EventReader>,
+}
+
+/// How deep folders are looked into, so that a link to a folder above does not lead on for ever.
+const MAX_DEPTH: usize = 16;
+
+impl Log {
+    /// A log of the event files in and below `folder`; nothing is read before [`Log::refresh`].
+    pub fn new(folder: impl AsRef<Path>) -> Self {
+        Self { folder: folder.as_ref().to_path_buf(), files: BTreeMap::new(), runs: BTreeMap::new() }
+    }
+
+    /// Reads on: new files, and what the known ones have grown by. Returns the damage that it met; of a damaged file
+    /// what stands before the damage counts.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder itself cannot be read.
+    pub fn refresh(&mut self) -> Result<Vec<Error>> {
+        let mut found = Vec::new();
+        collect(&self.folder, MAX_DEPTH, &mut found)?;
+        let mut problems = Vec::new();
+        for path in found {
+            if self.files.contains_key(&path) {
+                continue;
+            }
+            match EventReader::open(&path) {
+                Ok(reader) => {
+                    let folder = path.parent().and_then(|folder| folder.strip_prefix(&self.folder).ok());
+                    let run = folder.map_or(String::new(), |folder| folder.to_string_lossy().replace('\\', "/"));
+                    self.files.insert(path, Followed { run, reader: Some(reader) });
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        for followed in self.files.values_mut() {
+            let run = self.runs.entry(followed.run.clone()).or_default();
+            while let Some(reader) = &mut followed.reader {
+                match reader.next_event() {
+                    Ok(Some(event)) => run.add(event),
+                    Ok(None) => break,
+                    Err(error) => {
+                        // Nothing tells where the next record begins.
+                        followed.reader = None;
+                        problems.push(error);
+                    }
+                }
+            }
+        }
+        Ok(problems)
+    }
+
+    /// The runs by their folders' names, relative to the log's; the log's own folder is "".
+    #[must_use]
+    pub fn runs(&self) -> &BTreeMap<String, Run> {
+        &self.runs
+    }
+
+    /// The number of event files found.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+}
+
+/// The event files in and below a folder.
+fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
+        let path = entry.map_err(Error::io("read folder", folder))?.path();
+        if path.is_dir() {
+            if depth > 0 {
+                // What cannot be looked into belongs to somebody else.
+                let _ = collect(&path, depth - 1, found);
+            }
+        } else if is_event_file(&path) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+impl Run {
+    fn add(&mut self, event: Event) {
+        match event.what {
+            Some(What::Summary(summary)) => {
+                for value in summary.value {
+                    let number = match value.value {
+                        Some(Content::SimpleValue(value)) => Some(f64::from(value)),
+                        Some(Content::Tensor(tensor)) => number(&tensor),
+                        _ => None,
+                    };
+                    if let Some(number) = number {
+                        let point = Point { step: event.step, wall_time: event.wall_time, value: number };
+                        let points = self.scalars.entry(value.tag).or_default();
+                        purge(points, event.step);
+                        points.push(point);
+                    }
+                }
+            }
+            Some(What::SessionLog(log)) if log.status == i32::from(SessionStatus::Start) => {
+                self.scalars.values_mut().for_each(|points| purge(points, event.step));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Removes the points at `step` and after it.
+fn purge(points: &mut Vec<Point>, step: i64) {
+    while points.last().is_some_and(|last| last.step >= step) {
+        points.pop();
+    }
+}
+
+/// The number that a tensor without dimensions (or of one value) holds.
+fn number(tensor: &TensorProto) -> Option<f64> {
+    let dims = tensor.tensor_shape.as_ref().map_or(&[][..], |shape| &shape.dim);
+    if dims.iter().any(|dim| dim.size != 1) {
+        return None;
+    }
+    let content = &tensor.tensor_content[..];
+    match DataType::try_from(tensor.dtype).ok()? {
+        DataType::DtFloat => tensor
+            .float_val
+            .first()
+            .copied()
+            .or_else(|| Some(f32::from_le_bytes(content.try_into().ok()?)))
+            .map(f64::from),
+        DataType::DtDouble => {
+            tensor.double_val.first().copied().or_else(|| Some(f64::from_le_bytes(content.try_into().ok()?)))
+        }
+        _ => None,
+    }
+}

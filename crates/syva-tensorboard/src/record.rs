@@ -1,0 +1,143 @@
+//! Records: how an event file frames its events, so that a reader tells a whole one from a torn one.
+//!
+//! ```text
+//! 8 bytes   length n of the event, little-endian
+//! 4 bytes   masked CRC-32C of these 8 bytes
+//! n bytes   the event, a protocol buffer
+//! 4 bytes   masked CRC-32C of these n bytes
+//! ```
+//!
+//! Masked: rotated right by 15 bits, then 0xa282ead8 added, since checksums of data that holds checksums are weak
+//! (TFRecord; the constants are those of TensorFlow's `record_writer`).
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+use crate::proto::Event;
+use crate::{Error, Result};
+
+const HEADER: usize = 12;
+const FOOTER: usize = 4;
+
+/// What an event may take at most: a length beyond it is damage, whatever its checksum says.
+const MAX_LENGTH: u64 = 1 << 30;
+
+/// The checksum of a record's parts.
+///
+/// ```
+/// // CRC-32C of "123456789" is e3069283 (RFC 3720 names the polynomial, its check value is Rocksoft's).
+/// let crc: u32 = 0xe306_9283;
+/// let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
+/// assert_eq!(syva_tensorboard::record::masked_crc(b"123456789"), masked);
+/// ```
+#[must_use]
+pub fn masked_crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// Appends an event as a record.
+pub fn append(event: &Event, to: &mut Vec<u8>) {
+    let length = (event.encoded_len() as u64).to_le_bytes();
+    to.extend(length);
+    to.extend(masked_crc(&length).to_le_bytes());
+    let begin = to.len();
+    // A Vec grows as it must, so there is always room.
+    let _ = event.encode(to);
+    to.extend(masked_crc(&to[begin..]).to_le_bytes());
+}
+
+/// Whether a file of this name holds events: TensorBoard goes by `tfevents` in the name.
+#[must_use]
+pub fn is_event_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains("tfevents"))
+}
+
+/// Reads an event file that may still grow.
+///
+/// ```
+/// use syva_tensorboard::{EventReader, Writer};
+/// let folder = tempfile::tempdir()?;
+/// let mut writer = Writer::create(folder.path())?;
+/// let mut reader = EventReader::open(writer.path())?;
+/// while reader.next_event()?.is_some() {}
+/// writer.scalar("loss", 1, 0.5)?;
+/// assert_eq!(reader.next_event()?, None); // not there yet
+/// writer.flush()?;
+/// assert_eq!(reader.next_event()?.map(|event| event.step), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct EventReader {
+    path: PathBuf,
+    file: File,
+    /// Where the bytes in the buffer begin.
+    offset: u64,
+    buffer: Vec<u8>,
+    /// How much of the buffer has been given out.
+    used: usize,
+}
+
+impl EventReader {
+    /// Opens a file at its beginning.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let file = File::open(&path).map_err(Error::io("read", &path))?;
+        Ok(Self { path, file, offset: 0, buffer: Vec::new(), used: 0 })
+    }
+
+    /// The next whole event; none if there is none yet: ask again when the file has grown. An incomplete record at the
+    /// end, which a writer at work or a killed one leaves, is no event and no error.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] at a record whose checksums are wrong; it is the same again until the file is mended.
+    pub fn next_event(&mut self) -> Result<Option<Event>> {
+        if !self.fill(HEADER)? {
+            return Ok(None);
+        }
+        let header = &self.buffer[self.used..self.used + HEADER];
+        let (length, crc) = header.split_at(8);
+        if masked_crc(length).to_le_bytes() != crc {
+            return Err(self.corrupt("the checksum of a record's length is wrong"));
+        }
+        let length = length.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
+        if length > MAX_LENGTH {
+            return Err(self.corrupt(format!("a record of {length} bytes is too long")));
+        }
+        let length = length as usize;
+        if !self.fill(HEADER + length + FOOTER)? {
+            return Ok(None);
+        }
+        let record = &self.buffer[self.used + HEADER..self.used + HEADER + length + FOOTER];
+        let (data, crc) = record.split_at(length);
+        if masked_crc(data).to_le_bytes() != crc {
+            return Err(self.corrupt("the checksum of a record is wrong"));
+        }
+        let event = Event::decode(data).map_err(|error| self.corrupt(format!("this is no event: {error}")))?;
+        self.used += HEADER + length + FOOTER;
+        Ok(Some(event))
+    }
+
+    /// Makes `wanted` bytes ready from the buffer's used end; false where the file has fewer.
+    fn fill(&mut self, wanted: usize) -> Result<bool> {
+        if self.buffer.len() - self.used >= wanted {
+            return Ok(true);
+        }
+        self.buffer.drain(..self.used);
+        self.offset += self.used as u64;
+        self.used = 0;
+        let have = self.offset + self.buffer.len() as u64;
+        self.file.seek(SeekFrom::Start(have)).map_err(Error::io("read", &self.path))?;
+        // In large pieces, but never more memory than the file has bytes.
+        let missing = (wanted - self.buffer.len()).max(1 << 18) as u64;
+        let read = Read::by_ref(&mut self.file).take(missing).read_to_end(&mut self.buffer);
+        read.map_err(Error::io("read", &self.path))?;
+        Ok(self.buffer.len() >= wanted)
+    }
+
+    fn corrupt(&self, problem: impl Into<String>) -> Error {
+        Error::Corrupt { path: self.path.clone(), offset: self.offset + self.used as u64, problem: problem.into() }
+    }
+}
