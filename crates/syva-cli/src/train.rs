@@ -128,11 +128,12 @@ fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut 
     catch_interrupts();
     let flow = trainer.run(&mut |event| {
         match event {
-            Event::Steps { progress, steps_per_epoch } => report.steps(progress, *steps_per_epoch),
+            Event::Steps { progress, steps_per_epoch, .. } => report.steps(progress, *steps_per_epoch),
             Event::Epoch(epoch) => {
                 folder.append_metrics(epoch)?;
                 report.epoch(epoch);
             }
+            Event::Inspection { .. } => {}
             Event::Checkpoint { state, progress, best } => {
                 folder.save_checkpoint(config, state, progress, *best)?;
             }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use crate::data::{Dataset, Split};
 use crate::metrics::Confusion;
 use crate::spec::Spec;
-use crate::state::{Matrix, State};
+use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Result};
 
 /// Something that can train and run networks on its devices.
@@ -48,6 +48,36 @@ pub trait Session {
     /// [`Session::train`] with a stopwatch on each part of the steps. Slower by a few per cent; the bits are the same.
     fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
         Ok((self.train(span)?, Breakdown::default()))
+    }
+
+    /// The gradient of the mean loss over some training samples, by the weights and biases of each layer; the state
+    /// stays as it is. To look at, not to train with: values are right to 2⁻²³ of themselves and 2⁻⁴³ of their weight.
+    ///
+    /// No engine need keep gradients for this: it is what one step takes away from the weights, a step so large (2²⁰)
+    /// that the weights themselves hardly count in the difference.
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        const LEARNING_RATE: f32 = 1_048_576.0;
+        let before = self.state()?;
+        let step = Span {
+            first_step: before.step,
+            order: samples,
+            batch_size: samples.len(),
+            learning_rate: &[LEARNING_RATE],
+        };
+        let taken = self.train(&step);
+        let after = self.state();
+        self.set_state(&before)?;
+        if taken?.first_non_finite.is_some() {
+            return Err(Error::mismatch("the loss is not finite, so it has no gradient", "use an earlier state"));
+        }
+        let mut gradient = before.layers;
+        for (before, after) in gradient.iter_mut().zip(&after?.layers) {
+            let difference = |before: &mut f32, after: &f32| *before = (*before - after) / LEARNING_RATE;
+            let weights = before.weight.values_mut().iter_mut().zip(after.weight.values());
+            weights.for_each(|(before, after)| difference(before, after));
+            before.bias.iter_mut().zip(&after.bias).for_each(|(before, after)| difference(before, after));
+        }
+        Ok(gradient)
     }
 
     /// Runs the network over a whole data set without changing anything.

@@ -14,7 +14,7 @@ use crate::engine::{DeviceId, Engine, Session, Span};
 use crate::metrics::Confusion;
 use crate::random::permutation;
 use crate::spec::Spec;
-use crate::state::State;
+use crate::state::{Parameters, State};
 use crate::{Error, Model, Result};
 
 /// How to train. The defaults are the chapter's.
@@ -129,9 +129,21 @@ pub enum Event<'a> {
         progress: &'a Progress,
         /// Steps of an epoch.
         steps_per_epoch: usize,
+        /// The steps' mean losses, each before its update; the last is that of the step before where it stands now.
+        losses: &'a [f64],
     },
     /// An epoch is done and judged.
     Epoch(&'a Epoch),
+    /// A moment to look into the network: after the first epoch, after every n-th ([`Trainer::inspect_every`]), and
+    /// after the last.
+    Inspection {
+        /// Whole epochs done.
+        epoch: u64,
+        /// The weights now.
+        state: &'a State,
+        /// The gradient of the mean loss over the epoch's first batch, by weights and biases, at these weights.
+        gradient: &'a [Parameters],
+    },
     /// A good moment to save: these weights and this progress continue to the same bits.
     Checkpoint {
         /// The weights now.
@@ -176,6 +188,7 @@ pub struct Trainer<'a> {
     progress: Progress,
     best_state: Option<State>,
     checkpoint_every: Duration,
+    inspect_every: u64,
 }
 
 /// The time that a span of steps should take: short enough to answer Ctrl-C, long enough to cost nothing.
@@ -218,13 +231,22 @@ impl<'a> Trainer<'a> {
         session.load(Split::Validation, &task.validation)?;
         session.set_state(state)?;
         let checkpoint_every = Duration::from_secs(10);
-        Ok(Self { session, spec: spec.clone(), task, training, progress, best_state: None, checkpoint_every })
+        let spec = spec.clone();
+        Ok(Self { session, spec, task, training, progress, best_state: None, checkpoint_every, inspect_every: 0 })
     }
 
     /// The least time between two checkpoint events while training goes on (10 s unless set).
     #[must_use]
     pub fn checkpoint_every(mut self, time: Duration) -> Self {
         self.checkpoint_every = time;
+        self
+    }
+
+    /// Reports an [`Event::Inspection`] every so many epochs (0, unless set: never). One takes about as long as five
+    /// steps, and changes no bit.
+    #[must_use]
+    pub fn inspect_every(mut self, epochs: u64) -> Self {
+        self.inspect_every = epochs;
         self
     }
 
@@ -270,10 +292,11 @@ impl<'a> Trainer<'a> {
         while self.progress.epoch < self.training.epochs {
             let order = permutation(self.training.seed, self.progress.epoch, self.task.train.samples());
             while self.progress.step_in_epoch < self.steps_per_epoch() {
-                let seconds = self.span(&order, span_steps)?;
+                let (seconds, losses) = self.span(&order, span_steps)?;
                 let steps_per_epoch = self.steps_per_epoch();
                 span_steps = next_span(span_steps, seconds).min(steps_per_epoch);
-                if listener(&Event::Steps { progress: &self.progress, steps_per_epoch })? == Flow::Stop {
+                let event = Event::Steps { progress: &self.progress, steps_per_epoch, losses: &losses };
+                if listener(&event)? == Flow::Stop {
                     self.checkpoint(listener)?;
                     return Ok(Flow::Stop);
                 }
@@ -284,6 +307,7 @@ impl<'a> Trainer<'a> {
             }
             let epoch = self.finish_epoch()?;
             let flow = listener(&Event::Epoch(&epoch))?;
+            self.inspect(&order, listener)?;
             // Who asks to stop after the last epoch gets what was to come: a training that is done.
             if flow == Flow::Stop && self.progress.epoch < self.training.epochs {
                 self.checkpoint(listener)?;
@@ -294,8 +318,8 @@ impl<'a> Trainer<'a> {
         Ok(Flow::Continue)
     }
 
-    /// At most `steps` of the epoch's remaining steps; returns the seconds they took.
-    fn span(&mut self, order: &[u32], steps: usize) -> Result<f64> {
+    /// At most `steps` of the epoch's remaining steps; returns the seconds they took, and their losses.
+    fn span(&mut self, order: &[u32], steps: usize) -> Result<(f64, Vec<f64>)> {
         let clock = Clock::start();
         let batch_size = self.training.batch_size;
         let first = self.progress.step_in_epoch;
@@ -316,7 +340,24 @@ impl<'a> Trainer<'a> {
         self.progress.step_in_epoch = end;
         let seconds = clock.seconds();
         self.progress.train_seconds += seconds;
-        Ok(seconds)
+        Ok((seconds, report.losses))
+    }
+
+    /// Reports an inspection, where one is due.
+    fn inspect(&mut self, order: &[u32], listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<()> {
+        let (epoch, every) = (self.progress.epoch, self.inspect_every);
+        let due = epoch == 1 || epoch == self.training.epochs || every > 0 && epoch.is_multiple_of(every);
+        if every == 0 || !due {
+            return Ok(());
+        }
+        let state = self.session.state()?;
+        // Weights beyond the finite numbers have no gradient; the next step says so.
+        if state.is_finite() {
+            let batch = &order[..self.training.batch_size.min(order.len())];
+            let gradient = self.session.gradient(batch)?;
+            listener(&Event::Inspection { epoch, state: &state, gradient: &gradient })?;
+        }
+        Ok(())
     }
 
     fn non_finite(&self, what: &'static str, epoch: u64, step: usize) -> Error {

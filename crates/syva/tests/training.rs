@@ -3,7 +3,7 @@
 use syva::DeviceId;
 use syva::prelude::*;
 use syva::random::{Random, Stream};
-use syva::reference::Reference;
+use syva::reference::{Network, Reference};
 use syva::trainer::{Event, Flow, Progress};
 
 /// Two noisy rings of 300 points: class 0 inside, class 1 outside.
@@ -78,6 +78,7 @@ fn a_training_stopped_anywhere_goes_on_to_the_same_bits() {
         let flow = trainer.run(&mut |event| {
             match event {
                 Event::Steps { .. } => spans += 1,
+                Event::Inspection { .. } => {}
                 Event::Epoch(epoch) => epochs.push(Epoch::clone(epoch)),
                 Event::Checkpoint { state, progress, .. } => {
                     saved = Some((State::clone(state), Progress::clone(progress)));
@@ -145,4 +146,67 @@ fn values_can_be_learned_too() {
     let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, training).unwrap();
     let last = trainer.fit(|_| ()).unwrap();
     assert!(last.val_loss < 1e-3 && last.val_acc.is_none(), "{last}");
+}
+
+#[test]
+fn looking_into_a_network_changes_no_bit() {
+    let task = rings();
+    let spec = task.network(&[16, 8], Sigmoid);
+    let course = |every: u64| {
+        let engine = CpuEngine::new().unwrap();
+        let mut trainer = Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING).unwrap().inspect_every(every);
+        let mut inspected = Vec::new();
+        let flow = trainer.run(&mut |event| {
+            if let Event::Inspection { epoch, state, gradient } = event {
+                assert!(gradient.len() == 3 && gradient[0].weight.values().iter().any(|value| *value != 0.0));
+                assert!(state.is_finite());
+                inspected.push(*epoch);
+            }
+            Ok(Flow::Continue)
+        });
+        assert_eq!(flow.unwrap(), Flow::Continue);
+        (trainer.model().unwrap().state.digest(), inspected)
+    };
+    let (digest, inspected) = course(2);
+    assert_eq!(course(0), (digest, Vec::new()));
+    let wanted: Vec<u64> = (1..=TRAINING.epochs).filter(|&e| e == 1 || e % 2 == 0 || e == TRAINING.epochs).collect();
+    assert_eq!(inspected, wanted);
+}
+
+#[test]
+fn a_session_tells_the_gradient_and_stays_as_it_was() {
+    let task = rings();
+    let spec = task.network(&[16, 8], Sigmoid);
+    let state = State::initial(&spec, 3).unwrap();
+    let samples: Vec<u32> = (0..20).collect();
+
+    // In f64 by the definition: what a step at rate 1 takes away.
+    let mut network = Network::<f64>::new(&spec, &state);
+    let features = task.train.features();
+    let x: Vec<f64> = (0..20 * features).map(|i| f64::from(task.train.inputs().get(i))).collect();
+    let parts = |network: &mut Network<f64>| {
+        let copy = |(weights, biases): (&mut [f64], &mut [f64])| (weights.to_vec(), biases.to_vec());
+        (0..3).map(|l| copy(network.layer_mut(l))).collect::<Vec<_>>()
+    };
+    let before = parts(&mut network);
+    network.train_step(&x, task.train.targets(), &samples, 1.0);
+
+    let (cpu, reference) = (CpuEngine::new().unwrap(), Reference);
+    let mut found = Vec::new();
+    for (engine, name) in [(&cpu as &dyn Engine, "cpu"), (&reference, "reference")] {
+        let mut session = engine.open(&device(name), &spec).unwrap();
+        session.load(Split::Train, &task.train).unwrap();
+        session.set_state(&state).unwrap();
+        found.push(session.gradient(&samples).unwrap());
+        assert_eq!(session.state().unwrap(), state);
+    }
+    assert_eq!(found[0], found[1]);
+    for (l, (weights, biases)) in before.iter().enumerate() {
+        let (weights_after, biases_after) = network.layer_mut(l);
+        let pairs = weights.iter().zip(weights_after).zip(found[0][l].weight.values());
+        for ((before, after), found) in pairs.chain(biases.iter().zip(biases_after).zip(&found[0][l].bias)) {
+            let wanted = before - *after;
+            assert!((f64::from(*found) - wanted).abs() <= 1e-5 * wanted.abs() + 1e-8, "{found} is not {wanted}");
+        }
+    }
 }
