@@ -54,6 +54,8 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
     pub report: ReportArgs,
 }
 
@@ -78,6 +80,8 @@ pub struct ResumeArgs {
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
     pub report: ReportArgs,
 }
 
@@ -87,6 +91,17 @@ pub struct CheckpointArgs {
     /// Seconds between checkpoints: what a crash can cost; 0 saves as often as it can (about ten times a second)
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
     pub checkpoint_seconds: u64,
+}
+
+/// What a training logs beside its curves.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LogArgs {
+    /// Write no log for TensorBoard (RUN/tensorboard)
+    #[arg(long)]
+    pub no_tensorboard: bool,
+    /// Epochs between two histograms of weights and gradients in that log; 0 for none
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    pub histograms: u64,
 }
 
 /// How a training is shown.

@@ -6,8 +6,10 @@ mod bench;
 mod data;
 mod eval;
 mod output;
+mod pictures;
 mod settings;
 mod summary;
+mod tensorboard;
 mod train;
 
 use std::process::ExitCode;

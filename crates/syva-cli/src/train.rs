@@ -9,9 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::Task;
 use syva::run::{DataConfig, RunConfig, RunFolder, read_metrics};
 use syva::trainer::{Event, Flow, Progress};
-use syva::{Epoch, Error, Result, Trainer};
+use syva::{DeviceId, Engine, Epoch, Error, Predictions, Result, Trainer};
 
-use crate::args::{CheckpointArgs, ReportArgs, ResumeArgs, TrainArgs};
+use crate::args::{CheckpointArgs, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
+use crate::tensorboard::TensorBoard;
 use crate::{data, output};
 
 /// Times that Ctrl-C (or a termination signal) came.
@@ -60,15 +61,16 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         network: spec.clone(),
     };
     let trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, training)?;
-    let mut trainer = trainer.checkpoint_every(every(args.checkpoint));
+    let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     let folder = match &settings.out {
         Some(out) => RunFolder::create(out, args.force, &config)?,
         None => RunFolder::create_numbered("runs".as_ref(), &task.name, &config)?,
     };
-    let detail = engine.devices().into_iter().find(|info| info.id == device).map_or(String::new(), |i| i.detail);
+    let detail = detail(engine.as_ref(), &device);
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
-    Ok(drive(&mut trainer, &folder, &config, report))
+    let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
+    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
@@ -85,13 +87,15 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
     }
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
-    let at = checkpoint.as_ref().map_or(0, |(_, progress)| progress.epoch);
+    let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
+    let (at, step_in_epoch) = at;
+    let device_name = name(engine.as_ref(), &device);
     let (engine, network, training) = (engine.as_ref(), &config.network, config.training);
     let trainer = match checkpoint {
         Some((state, progress)) => Trainer::resume(engine, &device, network, &task, training, &state, progress)?,
         None => Trainer::new(engine, &device, network, &task, training)?,
     };
-    let mut trainer = trainer.checkpoint_every(every(args.checkpoint));
+    let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     folder.truncate_metrics(at)?;
     folder.save_config(&config)?;
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
@@ -101,7 +105,35 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         "all done already (--epochs N adds more)".to_string()
     };
     report.begin(&format!("{} on {device}, {from}", describe(&config, &task)), begin);
-    Ok(drive(&mut trainer, &folder, &config, report))
+    let tensorboard = tensorboard(args.log, &folder, &config, &task, &device_name, (at, step_in_epoch));
+    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
+}
+
+/// How a device is used.
+fn detail(engine: &dyn Engine, device: &DeviceId) -> String {
+    let info = engine.devices().into_iter().find(|info| info.id == *device);
+    info.map_or(String::new(), |info| info.detail)
+}
+
+/// What a device is, and how it is used.
+fn name(engine: &dyn Engine, device: &DeviceId) -> String {
+    let info = engine.devices().into_iter().find(|info| info.id == *device);
+    info.map_or(String::new(), |info| format!("{}: {} ({})", info.id, info.name, info.detail))
+}
+
+fn tensorboard(
+    args: LogArgs,
+    folder: &RunFolder,
+    config: &RunConfig,
+    task: &Task,
+    device: &str,
+    at: (u64, usize),
+) -> TensorBoard {
+    if args.no_tensorboard { TensorBoard::off() } else { TensorBoard::begin(folder.path(), config, device, task, at) }
+}
+
+fn histograms(args: LogArgs) -> u64 {
+    if args.no_tensorboard { 0 } else { args.histograms }
 }
 
 fn every(args: CheckpointArgs) -> Duration {
@@ -124,7 +156,14 @@ fn describe(config: &RunConfig, task: &Task) -> String {
 }
 
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
-fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut report: Report) -> ExitCode {
+fn drive(
+    trainer: &mut Trainer<'_>,
+    folder: &RunFolder,
+    config: &RunConfig,
+    task: &Task,
+    mut report: Report,
+    mut tensorboard: TensorBoard,
+) -> ExitCode {
     catch_interrupts();
     let flow = trainer.run(&mut |event| {
         match event {
@@ -138,6 +177,7 @@ fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut 
                 folder.save_checkpoint(config, state, progress, *best)?;
             }
         }
+        tensorboard.event(event);
         Ok(if INTERRUPTS.load(Ordering::SeqCst) > 0 { Flow::Stop } else { Flow::Continue })
     });
     report.clear();
@@ -146,10 +186,18 @@ fn drive(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig, mut 
         Flow::Continue => {
             let model = trainer.model()?;
             let path = folder.save_model(&model)?;
+            if tensorboard.is_on() && model.spec.classes() > 0 {
+                let predictions = Predictions::of(trainer.session(), &model.spec, &task.validation)?;
+                tensorboard.worst_read(&predictions, task);
+            }
             report.end(folder, &model.state.digest(), &path)?;
             Ok(flow)
         }
     });
+    // A run that was interrupted goes on.
+    if !matches!(finished, Ok(Flow::Stop)) {
+        tensorboard.end(finished.is_ok());
+    }
     let path = folder.path().display();
     match finished {
         Ok(Flow::Continue) => ExitCode::SUCCESS,

@@ -16,6 +16,7 @@ mod error;
 pub mod files;
 mod metrics;
 mod model;
+mod predictions;
 pub mod random;
 pub mod reference;
 #[cfg(feature = "files")]
@@ -28,8 +29,9 @@ pub mod trainer;
 pub use builder::{Loss, Mlp, Sequential};
 pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 pub use error::{Error, Result};
-pub use metrics::Confusion;
+pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;
+pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
 pub use state::{Matrix, Parameters, State};
 pub use summary::Summary;

@@ -4,6 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Targets;
 
+/// How well one class is told from the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Scores {
+    /// Share of the guesses of this class that are right.
+    pub precision: f64,
+    /// Share of the samples of this class that were found.
+    pub recall: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+    /// Samples of this class.
+    pub support: u64,
+}
+
+/// How well a classifier does, class by class: `sklearn.metrics.classification_report`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassificationReport {
+    /// Each class.
+    pub classes: Vec<Scores>,
+    /// Mean over the classes.
+    pub macro_average: Scores,
+    /// Mean over the classes, weighted by their support.
+    pub weighted: Scores,
+}
+
 /// A confusion matrix: how often samples of each class were given to each class.
 ///
 /// ```
@@ -97,6 +121,57 @@ impl Confusion {
             }
         }
         sum / f64::from(present)
+    }
+
+    /// Precision, recall and F1 of each class and their averages. Where a share is of nothing, it is 0.
+    ///
+    /// ```
+    /// use syva_core::Confusion;
+    /// let mut confusion = Confusion::new(2);
+    /// for (truth, guess) in [(0, 0), (0, 0), (0, 1), (1, 1)] {
+    ///     confusion.add(truth, guess);
+    /// }
+    /// let report = confusion.report();
+    /// assert_eq!((report.classes[1].precision, report.classes[1].recall), (0.5, 1.0));
+    /// assert_eq!(report.weighted.support, 4);
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> ClassificationReport {
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let classes: Vec<Scores> = (0..self.classes)
+            .map(|class| {
+                let support: u64 = (0..self.classes).map(|guess| self.count(class, guess)).sum();
+                let guessed: u64 = (0..self.classes).map(|truth| self.count(truth, class)).sum();
+                let hits = self.count(class, class);
+                Scores {
+                    precision: share(hits, guessed),
+                    recall: share(hits, support),
+                    f1: share(2 * hits, guessed + support),
+                    support,
+                }
+            })
+            .collect();
+        // As scikit-learn does, a class that neither occurs nor is guessed is no class of this report's averages.
+        let present = |class: &usize| {
+            let scores = &classes[*class];
+            scores.support > 0 || (0..self.classes).any(|truth| self.count(truth, *class) > 0)
+        };
+        let present: Vec<Scores> = (0..self.classes).filter(present).map(|class| classes[class]).collect();
+        let total = self.total();
+        let average = |weight: &dyn Fn(&Scores) -> f64| {
+            let sum: f64 = present.iter().map(weight).sum();
+            let mean = |value: &dyn Fn(&Scores) -> f64| {
+                let weighted: f64 = present.iter().map(|scores| weight(scores) * value(scores)).sum();
+                if sum == 0.0 { 0.0 } else { weighted / sum }
+            };
+            Scores {
+                precision: mean(&|s| s.precision),
+                recall: mean(&|s| s.recall),
+                f1: mean(&|s| s.f1),
+                support: total,
+            }
+        };
+        ClassificationReport { macro_average: average(&|_| 1.0), weighted: average(&|s| s.support as f64), classes }
     }
 
     /// Whether the counts fill `classes` by `classes`: true unless read from a file that lies.

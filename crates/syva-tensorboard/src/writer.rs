@@ -31,7 +31,7 @@ pub struct Writer {
     main: EventFile,
     series: BTreeMap<String, EventFile>,
     flush_every: Duration,
-    purge: Option<i64>,
+    purge_series: Option<i64>,
 }
 
 /// A chart of a layout: which lines it shows.
@@ -58,16 +58,15 @@ impl Writer {
     pub fn create(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
         let main = EventFile::create(&folder, None)?;
-        Ok(Self { folder, main, series: BTreeMap::new(), flush_every: Duration::from_secs(2), purge: None })
+        Ok(Self { folder, main, series: BTreeMap::new(), flush_every: Duration::from_secs(2), purge_series: None })
     }
 
-    /// Like [`Writer::create`], but for a run that goes on from `step`: what was logged at this step or later, before
-    /// the run was interrupted, no longer counts.
-    pub fn resume(folder: impl AsRef<Path>, step: u64) -> Result<Self> {
+    /// Like [`Writer::create`], but for a run that goes on: what was logged at `step` or later (and at `series_step` or
+    /// later by [`Writer::scalars`], whose steps are often epochs) no longer counts.
+    pub fn resume(folder: impl AsRef<Path>, step: u64, series_step: u64) -> Result<Self> {
         let mut writer = Self::create(folder)?;
-        let purge = step as i64;
-        writer.main.append(&session_start(purge));
-        writer.purge = Some(purge);
+        writer.main.append(&session_start(step as i64));
+        writer.purge_series = Some(series_step as i64);
         Ok(writer)
     }
 
@@ -96,7 +95,7 @@ impl Writer {
         for (name, value) in series {
             let run = format!("{}_{name}", tag.replace('/', "_"));
             if !self.series.contains_key(&run) {
-                let file = EventFile::create(&self.folder.join(&run), self.purge)?;
+                let file = EventFile::create(&self.folder.join(&run), self.purge_series)?;
                 self.series.insert(run.clone(), file);
             }
             if let Some(file) = self.series.get_mut(&run) {

@@ -116,7 +116,7 @@ fn a_resumed_run_replaces_what_it_does_again() {
         writer.scalars("acc", step, &[("val", 1.0)]).unwrap();
     }
     drop(writer);
-    let mut writer = Writer::resume(folder.path(), 6).unwrap();
+    let mut writer = Writer::resume(folder.path(), 6, 6).unwrap();
     writer.scalar("loss", 7, 2.0).unwrap();
     writer.scalars("acc", 7, &[("val", 2.0)]).unwrap();
     drop(writer);

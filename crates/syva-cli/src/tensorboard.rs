@@ -1,0 +1,287 @@
+//! What a run tells TensorBoard: curves, histograms, pictures, hyperparameters, the network's graph.
+//!
+//! The run itself counts steps; the curves of epochs are runs of their own, as PyTorch's `add_scalars` makes them. A log
+//! that cannot be written is warned of once and never stops a training.
+
+use std::path::Path;
+
+use syva::data::Task;
+use syva::run::RunConfig;
+use syva::trainer::Event;
+use syva::{Activation, Epoch, Parameters, Predictions, Spec, State};
+use syva_tensorboard::{Domain, Experiment, HParam, HParamValue, Image, Metric, Node, PrCurve, Status, Writer};
+
+use crate::{output, pictures};
+
+/// The steps between two points of the loss of single batches.
+const BATCH_LOSS_EVERY: u64 = 50;
+
+/// What runs are compared by: tag, heading, and whether it judges training data.
+const METRICS: [(&str, &str, bool); 4] = [
+    ("hparam/final_train_acc", "train accuracy", true),
+    ("hparam/final_val_acc", "val accuracy", false),
+    ("hparam/final_train_loss", "train loss", true),
+    ("hparam/final_val_loss", "val loss", false),
+];
+
+/// A run's event files.
+pub struct TensorBoard {
+    writer: Option<Writer>,
+    warned: bool,
+    steps_per_epoch: u64,
+    /// `[height, width]` of the inputs where they are images.
+    shape: Vec<usize>,
+    last: Option<Epoch>,
+}
+
+impl TensorBoard {
+    /// Nothing is logged.
+    pub fn off() -> Self {
+        Self { writer: None, warned: false, steps_per_epoch: 0, shape: Vec::new(), last: None }
+    }
+
+    /// Begins to log in the run's folder, or goes on after `(epoch, step in epoch)`.
+    pub fn begin(run: &Path, config: &RunConfig, device: &str, task: &Task, at: (u64, usize)) -> Self {
+        let steps_per_epoch = task.train.samples().div_ceil(config.training.batch_size) as u64;
+        let step = at.0 * steps_per_epoch + at.1 as u64;
+        let folder = run.join("tensorboard");
+        let fresh = step == 0;
+        let opened = if fresh { Writer::create(folder) } else { Writer::resume(folder, step + 1, at.0 + 1) };
+        let shape = task.shape.clone();
+        let mut log = Self { writer: None, warned: false, steps_per_epoch, shape, last: None };
+        match opened {
+            Ok(writer) => log.writer = Some(writer),
+            Err(error) => log.warn(&error),
+        }
+        if fresh {
+            log.write(|writer| describe(writer, config, device, task));
+        }
+        log
+    }
+
+    /// Whether anything is logged.
+    pub fn is_on(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Logs what the trainer tells.
+    pub fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Steps { progress, losses, .. } => {
+                let end = progress.epoch * self.steps_per_epoch + progress.step_in_epoch as u64;
+                let steps = end - losses.len() as u64..end;
+                for (step, loss) in steps.zip(*losses).filter(|(step, _)| step % BATCH_LOSS_EVERY == 0) {
+                    self.write(|writer| writer.scalar("Loss/train_batch", step, *loss));
+                }
+            }
+            Event::Epoch(epoch) => {
+                let steps = self.steps_per_epoch;
+                self.write(|writer| epoch_curves(writer, epoch, steps));
+                self.last = Some(Epoch::clone(epoch));
+            }
+            Event::Inspection { epoch, state, gradient } => {
+                let step = epoch * self.steps_per_epoch;
+                let shape = self.shape.clone();
+                self.write(|writer| inspection(writer, step, state, gradient, &shape));
+            }
+            // So that a resumed run finds its curves complete up to here.
+            Event::Checkpoint { .. } => self.write(Writer::flush),
+        }
+    }
+
+    /// Logs the validation images that were read worst: a picture, and a line on each.
+    pub fn worst_read(&mut self, predictions: &Predictions, task: &Task) {
+        let &[height, width] = &task.shape[..] else { return };
+        let worst = predictions.worst(50);
+        let picture = pictures::sample_tiles(&task.validation, &worst, height, width);
+        let mut text = String::from("| row, column | sample | truth | guess | confidence |\n|---|---|---|---|---|\n");
+        for (place, &sample) in worst.iter().enumerate() {
+            let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
+            let confidence = 100.0 * predictions.probabilities(sample)[guess];
+            let (row, column) = (place / 10 + 1, place % 10 + 1);
+            text += &format!("| {row}, {column} | {sample} | {truth} | {guess} | {confidence:.1} % |\n");
+        }
+        let step = self.last.as_ref().map_or(0, |epoch| epoch.epoch * self.steps_per_epoch);
+        self.write(|writer| {
+            writer.image("worst_read/images", step, &image(picture))?;
+            writer.text("worst_read/list", step, &text)?;
+            let class = |class: usize| {
+                let guesses = (0..predictions.samples())
+                    .map(move |sample| (predictions.probabilities(sample)[class], predictions.label(sample) == class));
+                PrCurve::new(guesses, 201)
+            };
+            let shown = predictions.classes().min(20);
+            (0..shown).try_for_each(|k| writer.pr_curve(&format!("precision_recall/class_{k}"), step, &class(k)))
+        });
+    }
+
+    /// Logs how the run ended.
+    pub fn end(&mut self, success: bool) {
+        let (last, steps) = (self.last.clone(), self.steps_per_epoch);
+        self.write(|writer| {
+            if let Some(epoch) = last {
+                let step = epoch.epoch * steps;
+                let values = [epoch.train_acc, epoch.val_acc, Some(epoch.train_loss), Some(epoch.val_loss)];
+                for ((tag, ..), value) in METRICS.iter().zip(values) {
+                    if let Some(value) = value {
+                        writer.scalar(tag, step, value)?;
+                    }
+                }
+            }
+            writer.session_end(if success { Status::Success } else { Status::Failure })?;
+            writer.flush()
+        });
+    }
+
+    fn write(&mut self, log: impl FnOnce(&mut Writer) -> syva_tensorboard::Result<()>) {
+        if let Some(writer) = &mut self.writer
+            && let Err(error) = log(writer)
+        {
+            self.warn(&error);
+        }
+    }
+
+    fn warn(&mut self, error: &syva_tensorboard::Error) {
+        if !self.warned {
+            output::note(format_args!("syva: TensorBoard's log is incomplete ({error}); the training goes on"));
+            self.warned = true;
+        }
+    }
+}
+
+fn epoch_curves(writer: &mut Writer, epoch: &Epoch, steps_per_epoch: u64) -> syva_tensorboard::Result<()> {
+    writer.scalars("Loss/train_vs_val", epoch.epoch, &[("train", epoch.train_loss), ("val", epoch.val_loss)])?;
+    if let (Some(train), Some(val)) = (epoch.train_acc, epoch.val_acc) {
+        writer.scalars("Accuracy/train_vs_val", epoch.epoch, &[("train", train), ("val", val)])?;
+    }
+    let step = epoch.epoch * steps_per_epoch;
+    writer.scalar("training/learning_rate", step, f64::from(epoch.learning_rate))?;
+    writer.scalar("training/step_milliseconds", step, 1e3 * epoch.train_seconds / steps_per_epoch as f64)
+}
+
+fn inspection(
+    writer: &mut Writer,
+    step: u64,
+    state: &State,
+    gradient: &[Parameters],
+    shape: &[usize],
+) -> syva_tensorboard::Result<()> {
+    for (kind, layers) in [("weights", &state.layers[..]), ("gradients", gradient)] {
+        for (l, layer) in layers.iter().enumerate() {
+            writer.histogram(&format!("{kind}/fc{}.weight", l + 1), step, layer.weight.values())?;
+            writer.histogram(&format!("{kind}/fc{}.bias", l + 1), step, &layer.bias)?;
+        }
+    }
+    if let &[height, width] = shape {
+        writer.image("weights/fc1", step, &image(pictures::weight_tiles(&state.layers[0].weight, height, width)))?;
+    }
+    Ok(())
+}
+
+fn image(picture: pictures::Picture) -> Image {
+    Image::gray(picture.width as u32, picture.height as u32, picture.pixels)
+}
+
+/// What does not change while the run goes on.
+fn describe(writer: &mut Writer, config: &RunConfig, device: &str, task: &Task) -> syva_tensorboard::Result<()> {
+    let (training, network) = (config.training, &config.network);
+    let activation = network.layers[0].activation.to_string();
+    let rate = shortest(training.learning_rate);
+    writer.text("config/device", 0, device)?;
+    let rows = [
+        ("network", network.widths()),
+        ("activation", activation.clone()),
+        ("head", network.head.to_string()),
+        ("epochs", training.epochs.to_string()),
+        ("batch_size", training.batch_size.to_string()),
+        ("learning_rate", rate.to_string()),
+        ("seed", training.seed.to_string()),
+        ("parameters", network.parameters().to_string()),
+        (
+            "data",
+            format!(
+                "{} ({} training, {} validation samples)",
+                task.name,
+                task.train.samples(),
+                task.validation.samples()
+            ),
+        ),
+        ("data_sha256", config.data.digest.clone()),
+        ("syva", config.syva.clone()),
+    ];
+    let table: String =
+        rows.iter().fold(String::new(), |table, (name, value)| table + "| " + name + " | " + value + " |\n");
+    writer.text("config/hyperparameters", 0, &format!("| | |\n|---|---|\n{table}"))?;
+    writer.graph(&graph(network, training.batch_size.min(task.train.samples())))?;
+    writer.experiment(&experiment())?;
+    let hparams: [(&str, HParamValue); 7] = [
+        ("learning_rate", rate.into()),
+        ("batch_size", (training.batch_size as f64).into()),
+        ("epochs", (training.epochs as f64).into()),
+        ("hidden", hidden(network).as_str().into()),
+        ("activation", activation.as_str().into()),
+        ("seed", f64::from(training.seed).into()),
+        ("data", task.name.as_str().into()),
+    ];
+    writer.session_start(&hparams, "")
+}
+
+/// The f64 that prints as the f32 does: 0.01 rather than 0.009999999776.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+fn hidden(network: &Spec) -> String {
+    let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
+    hidden.iter().map(|layer| layer.units.to_string()).collect::<Vec<_>>().join("-")
+}
+
+fn experiment() -> Experiment {
+    let hparam =
+        |name: &str, domain, description: &str| HParam { name: name.into(), domain, description: description.into() };
+    let activations = [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh];
+    let activations = activations.iter().map(|activation| activation.to_string().as_str().into()).collect();
+    let hparams = vec![
+        hparam("learning_rate", Some(Domain::Interval(0.0, 10.0)), "size of a step"),
+        hparam("batch_size", Some(Domain::Interval(1.0, 65536.0)), "samples a step"),
+        hparam("epochs", Some(Domain::Interval(1.0, 100_000.0)), "passes over the training data"),
+        hparam("hidden", None, "widths of the hidden layers"),
+        hparam("activation", Some(Domain::Discrete(activations)), "of the hidden layers"),
+        hparam("seed", None, "of the initial weights and the order of the samples"),
+        hparam("data", None, "what was learned"),
+    ];
+    let metrics = METRICS.map(|(tag, name, training)| Metric {
+        tag: tag.into(),
+        display_name: name.into(),
+        training: Some(training),
+    });
+    Experiment { hparams, metrics: metrics.into() }
+}
+
+/// The network as a graph: a group for each layer, in the order in which the data runs.
+fn graph(network: &Spec, batch: usize) -> Vec<Node> {
+    let mut nodes = vec![
+        Node::new("input", "Input").shape(&[batch, network.input.features]),
+        Node::new("normalize", "Normalize").input("input").shape(&[batch, network.input.features]),
+    ];
+    let mut from = "normalize".to_string();
+    for (l, layer) in network.layers.iter().enumerate() {
+        let group = format!("fc{}", l + 1);
+        let (units, fan_in) = (layer.units, network.fan_in(l));
+        let linear = format!("{group}/linear");
+        nodes.push(Node::new(&format!("{group}/weight"), "Parameter").shape(&[units, fan_in]));
+        nodes.push(Node::new(&format!("{group}/bias"), "Parameter").shape(&[units]));
+        let product = Node::new(&linear, "Linear").input(&from).input(&format!("{group}/weight"));
+        nodes.push(product.input(&format!("{group}/bias")).shape(&[batch, units]));
+        from = linear;
+        if layer.activation != Activation::Identity {
+            let name = format!("{group}/{}", layer.activation);
+            nodes.push(Node::new(&name, &layer.activation.to_string()).input(&from).shape(&[batch, units]));
+            from = name;
+        }
+    }
+    nodes.push(Node::new("output", &network.head.to_string()).input(&from).shape(&[batch, network.outputs()]));
+    nodes.push(Node::new("target", "Input").shape(&[batch]));
+    nodes.push(Node::new("loss", "Loss").input("output").input("target").shape(&[]));
+    nodes
+}

@@ -1,0 +1,267 @@
+//! Judging a classifier by the probabilities it gives: scores, calibration, ranking. All in f64, so that a score is a
+//! property of the predictions and not of the engine that made them.
+
+use serde::Serialize;
+
+use crate::arithmetic::{Real, SoftmaxRow};
+use crate::data::{Dataset, Targets};
+use crate::engine::Session;
+use crate::metrics::Confusion;
+use crate::spec::{Head, Spec};
+use crate::state::Matrix;
+use crate::{Error, Result};
+
+/// Probabilities that a classifier gave to samples, and what they are.
+///
+/// ```
+/// use syva_core::Predictions;
+/// let predictions = Predictions::new(2, vec![0.9, 0.1, 0.4, 0.6, 0.8, 0.2], vec![0, 1, 1])?;
+/// assert_eq!(predictions.confusion().accuracy(), 2.0 / 3.0);
+/// assert_eq!(predictions.auroc(1), Some(1.0)); // both ones have more probability than the zero
+/// assert_eq!(predictions.worst(1), [2]);
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    classes: usize,
+    /// `[samples, classes]`.
+    probabilities: Vec<f64>,
+    labels: Vec<u32>,
+}
+
+/// Samples whose highest probability falls into the same part of 0 … 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ReliabilityBin {
+    /// Samples.
+    pub samples: usize,
+    /// Mean of their highest probabilities; 0 if there are none.
+    pub confidence: f64,
+    /// Share of them that was read rightly; 0 if there are none.
+    pub accuracy: f64,
+}
+
+/// Rows that are predicted at a time: enough to keep an engine busy, too few to fill the memory.
+const BLOCK: usize = 1024;
+
+impl Predictions {
+    /// From probabilities `[samples, classes]` and a label each.
+    pub fn new(classes: usize, probabilities: Vec<f64>, labels: Vec<u32>) -> Result<Self> {
+        if classes < 2 || probabilities.len() != labels.len().saturating_mul(classes) {
+            let problem =
+                format!("{} probabilities for {} samples of {classes} classes", probabilities.len(), labels.len());
+            return Err(Error::mismatch(problem, "give one for each sample and class"));
+        }
+        if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(Error::mismatch(format!("label {label} of {classes} classes"), "count labels from 0"));
+        }
+        Ok(Self { classes, probabilities, labels })
+    }
+
+    /// What the session's network makes of a data set.
+    pub fn of(session: &mut dyn Session, spec: &Spec, data: &Dataset) -> Result<Self> {
+        data.check(spec)?;
+        let Targets::Classes { labels, classes } = data.targets() else {
+            return Err(Error::mismatch("these targets are values", "use a data set with classes"));
+        };
+        let features = data.features();
+        let mut probabilities = Vec::with_capacity(data.samples() * classes);
+        for first in (0..data.samples()).step_by(BLOCK) {
+            let rows = BLOCK.min(data.samples() - first);
+            let inputs = (first * features..(first + rows) * features).map(|i| data.inputs().get(i)).collect();
+            let mut outputs = Matrix::zeros(rows, spec.outputs());
+            session.predict(&Matrix::new(rows, features, inputs)?, &mut outputs)?;
+            (0..rows).for_each(|row| probabilities.extend(self::probabilities(spec.head, outputs.row(row))));
+        }
+        Self::new(*classes, probabilities, labels.to_vec())
+    }
+
+    /// Number of classes.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Number of samples.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The class of a sample.
+    #[must_use]
+    pub fn label(&self, sample: usize) -> usize {
+        self.labels[sample] as usize
+    }
+
+    /// A sample's probabilities, one a class.
+    #[must_use]
+    pub fn probabilities(&self, sample: usize) -> &[f64] {
+        &self.probabilities[sample * self.classes..(sample + 1) * self.classes]
+    }
+
+    /// The class with the highest probability; the first of several.
+    #[must_use]
+    pub fn guess(&self, sample: usize) -> usize {
+        first_largest(self.probabilities(sample))
+    }
+
+    /// Truth against guess.
+    #[must_use]
+    pub fn confusion(&self) -> Confusion {
+        let mut confusion = Confusion::new(self.classes);
+        (0..self.samples()).for_each(|sample| confusion.add(self.label(sample), self.guess(sample)));
+        confusion
+    }
+
+    /// Share of samples whose class is among the `k` most probable (`sklearn.metrics.top_k_accuracy_score`); among equal
+    /// probabilities the first classes count as more probable.
+    #[must_use]
+    pub fn top_k_accuracy(&self, k: usize) -> f64 {
+        let hit = |sample: usize| {
+            let (row, label) = (self.probabilities(sample), self.label(sample));
+            let before = row.iter().enumerate().filter(|&(j, &p)| p > row[label] || p == row[label] && j < label);
+            before.count() < k
+        };
+        (0..self.samples()).filter(|&sample| hit(sample)).count() as f64 / self.samples() as f64
+    }
+
+    /// Mean of −ln of the true class's probability, which is taken as 2⁻⁵² at least (`sklearn.metrics.log_loss`).
+    #[must_use]
+    pub fn log_loss(&self) -> f64 {
+        let loss = |sample| -Real::log(f64::max(self.probabilities(sample)[self.label(sample)], f64::EPSILON));
+        (0..self.samples()).map(loss).sum::<f64>() / self.samples() as f64
+    }
+
+    /// Mean squared difference of probability and truth, summed over the classes: 0 … 2 (Brier 1950); for two classes
+    /// half of that. As `sklearn.metrics.brier_score_loss` has it.
+    #[must_use]
+    pub fn brier_score(&self) -> f64 {
+        let square = |sample: usize, j: usize, p: f64| {
+            let error = p - f64::from(u8::from(self.label(sample) == j));
+            error * error
+        };
+        let score = |sample| {
+            let row = self.probabilities(sample).iter().enumerate();
+            row.map(|(j, &p)| square(sample, j, p)).sum::<f64>()
+        };
+        let sum: f64 = (0..self.samples()).map(score).sum();
+        sum / self.samples() as f64 / if self.classes == 2 { 2.0 } else { 1.0 }
+    }
+
+    /// Samples by their highest probability, in `bins` parts of equal width: the reliability diagram.
+    #[must_use]
+    pub fn reliability(&self, bins: usize) -> Vec<ReliabilityBin> {
+        let mut sums = vec![ReliabilityBin::default(); bins];
+        for sample in 0..self.samples() {
+            let guess = self.guess(sample);
+            let confidence = self.probabilities(sample)[guess];
+            let bin = &mut sums[((confidence * bins as f64) as usize).min(bins - 1)];
+            bin.samples += 1;
+            bin.confidence += confidence;
+            bin.accuracy += f64::from(u8::from(guess == self.label(sample)));
+        }
+        for bin in sums.iter_mut().filter(|bin| bin.samples > 0) {
+            bin.confidence /= bin.samples as f64;
+            bin.accuracy /= bin.samples as f64;
+        }
+        sums
+    }
+
+    /// Expected calibration error: how far confidence is from accuracy in the bins of [`Predictions::reliability`], on
+    /// the average over the samples (Naeini et al. 2015; torchmetrics' `MulticlassCalibrationError` with `norm="l1"`).
+    #[must_use]
+    pub fn calibration_error(&self, bins: usize) -> f64 {
+        let gap = |bin: &ReliabilityBin| bin.samples as f64 * (bin.confidence - bin.accuracy).abs();
+        self.reliability(bins).iter().map(gap).sum::<f64>() / self.samples() as f64
+    }
+
+    /// Area under the receiver operating characteristic of a class against all others: the probability that a sample of
+    /// the class has a higher probability for it than one of another class, equal ones counting half
+    /// (`sklearn.metrics.roc_auc_score`). None where only one of the two occurs.
+    #[must_use]
+    pub fn auroc(&self, class: usize) -> Option<f64> {
+        let mut ranked: Vec<(f64, bool)> =
+            (0..self.samples()).map(|s| (self.probabilities(s)[class], self.label(s) == class)).collect();
+        ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut wins, mut below) = (0.0, 0.0);
+        for equal in ranked.chunk_by(|a, b| a.0 == b.0) {
+            let yes = equal.iter().filter(|(_, truth)| *truth).count() as f64;
+            let no = equal.len() as f64 - yes;
+            wins += yes * (below + no / 2.0);
+            below += no;
+        }
+        let yes = ranked.len() as f64 - below;
+        (yes > 0.0 && below > 0.0).then(|| wins / (yes * below))
+    }
+
+    /// The `count` samples that the true class was given the least probability, the worst first.
+    #[must_use]
+    pub fn worst(&self, count: usize) -> Vec<usize> {
+        let truth = |&sample: &usize| self.probabilities(sample)[self.label(sample)];
+        let mut samples: Vec<usize> = (0..self.samples()).collect();
+        samples.sort_by(|a, b| truth(a).total_cmp(&truth(b)));
+        samples.truncate(count);
+        samples
+    }
+}
+
+/// The probabilities of the classes, from a sample's outputs as [`Session::predict`] leaves them (not for regression).
+///
+/// ```
+/// use syva_core::{Head, probabilities};
+/// assert_eq!(probabilities(Head::Logits, &[0.0, 0.0]), [0.5, 0.5]);
+/// assert_eq!(probabilities(Head::Binary, &[0.0]), [0.5, 0.5]);
+/// ```
+#[must_use]
+pub fn probabilities(head: Head, outputs: &[f32]) -> Vec<f64> {
+    let mut z: Vec<f64> = outputs.iter().map(|&z| f64::from(z)).collect();
+    if head == Head::Binary {
+        // The logit of class 1 against 0 for class 0.
+        z.insert(0, 0.0);
+    }
+    // Log-probabilities are logits like any others.
+    let mut probabilities = vec![0.0; z.len()];
+    let sum = SoftmaxRow::new(&z, &mut probabilities).sum;
+    for p in &mut probabilities {
+        *p /= sum;
+    }
+    probabilities
+}
+
+/// The place of the first largest value.
+#[must_use]
+pub fn first_largest(values: &[f64]) -> usize {
+    values.iter().enumerate().fold(0, |best, (j, value)| if *value > values[best] { j } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The worked example of scikit-learn's and Naeini's definitions, by hand.
+    #[test]
+    fn scores_of_four_samples() {
+        let rows = [[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.4, 0.3], [0.05, 0.05, 0.9]];
+        let predictions = Predictions::new(3, rows.concat(), vec![0, 2, 1, 2]).unwrap();
+        assert_eq!(predictions.confusion().accuracy(), 0.75);
+        assert_eq!(predictions.top_k_accuracy(2), 1.0);
+        let log_loss = -(0.7f64.ln() + 0.4f64.ln() + 0.4f64.ln() + 0.9f64.ln()) / 4.0;
+        assert!((predictions.log_loss() - log_loss).abs() < 1e-15);
+        let brier: f64 = [0.09 + 0.04 + 0.01, 0.01 + 0.25 + 0.36, 0.09 + 0.36 + 0.09, 0.0025 * 2.0 + 0.01].iter().sum();
+        assert!((predictions.brier_score() - brier / 4.0).abs() < 1e-15);
+        // Bins of a fifth: 0.4 and 0.5 together (one of two right), 0.7, 0.9.
+        let gaps: f64 = 2.0 * f64::abs(0.45 - 0.5) + 0.3 + 0.1;
+        assert!((predictions.calibration_error(5) - gaps / 4.0).abs() < 1e-15);
+        // Class 2: 0.4 and 0.9 against 0.1 and 0.3.
+        assert_eq!(predictions.auroc(2), Some(1.0));
+        assert_eq!(predictions.worst(2), [1, 2]);
+    }
+
+    #[test]
+    fn equal_probabilities_win_half() {
+        let predictions = Predictions::new(2, [0.5; 8].to_vec(), vec![0, 1, 1, 0]).unwrap();
+        assert_eq!(predictions.auroc(1), Some(0.5));
+        let single = Predictions::new(2, vec![0.5, 0.5], vec![0]).unwrap();
+        assert_eq!(single.auroc(1), None);
+    }
+}
