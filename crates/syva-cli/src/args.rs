@@ -136,6 +136,9 @@ pub struct EvalArgs {
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Also write the probabilities, a line a sample, to a CSV file
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,11 +1,12 @@
-//! `syva eval`: what a model makes of a data set.
+//! `syva eval`: how well a model does on a data set.
 
 use std::path::{Path, PathBuf};
 
 use syva::data::Split;
 use syva::data::source::Source;
+use syva::files::write_atomically;
 use syva::run::read_config;
-use syva::{Error, Model, Result};
+use syva::{Error, Model, Predictions, Result, Scores};
 
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
@@ -57,33 +58,142 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     })?;
     session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
-    let confusion = &evaluation.confusion;
-    let classes = confusion.classes() > 0;
+    let data = task.split(split);
+    let classifier = model.spec.classes() > 0;
+    let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
+    if let Some(out) = &args.predictions {
+        let Some(predictions) = &predictions else {
+            let problem = "this network gives values, not classes";
+            return Err(Error::setting("predictions", problem, "leave it out"));
+        };
+        write_predictions(out, predictions)?;
+    }
     let part = match args.split {
         SplitArg::Train => "training",
         SplitArg::Val => "validation",
     };
-    let samples = task.split(split).samples();
+    let samples = data.samples();
     if args.json {
-        output::line(serde_json::json!({
+        let mut report = serde_json::json!({
             "model": path.to_string_lossy(), "data": task.name, "split": part, "samples": samples, "loss": evaluation.loss,
-            "accuracy": classes.then(|| confusion.accuracy()),
-            "balanced_accuracy": classes.then(|| confusion.balanced_accuracy()),
             "steps": model.state.step, "sha256_of_weights": model.state.digest(),
-        }));
+        });
+        if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
+            report.extend(judge(predictions));
+        }
+        output::line(report);
         return Ok(());
     }
-    output::line(format_args!(
-        "{} {} after {} steps, on {samples} {part} samples of {}",
+    let mut text = format!(
+        "{} {} after {} steps, on {samples} {part} samples of {}\n",
         path.display(),
         model.spec.widths(),
         model.state.step,
         task.name
-    ));
-    output::line(format_args!("loss               {:.4}", evaluation.loss));
-    if classes {
-        output::line(format_args!("accuracy           {:.2} %", 100.0 * confusion.accuracy()));
-        output::line(format_args!("balanced accuracy  {:.2} %", 100.0 * confusion.balanced_accuracy()));
+    );
+    text += &format!("loss                {:.4}\n", evaluation.loss);
+    if let Some(predictions) = &predictions {
+        text += &describe(predictions);
     }
+    output::print(&text);
     Ok(())
+}
+
+/// All scores of a classifier, for JSON.
+fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value> {
+    let confusion = predictions.confusion();
+    let classes = predictions.classes();
+    let matrix: Vec<Vec<u64>> =
+        (0..classes).map(|truth| (0..classes).map(|guess| confusion.count(truth, guess)).collect()).collect();
+    let auroc: Vec<Option<f64>> = (0..classes).map(|class| predictions.auroc(class)).collect();
+    let report = serde_json::json!({
+        "accuracy": confusion.accuracy(), "balanced_accuracy": confusion.balanced_accuracy(),
+        "top_2_accuracy": predictions.top_k_accuracy(2), "log_loss": predictions.log_loss(),
+        "brier_score": predictions.brier_score(), "calibration_error": predictions.calibration_error(BINS),
+        "auroc_macro": mean(&auroc), "auroc": auroc, "report": confusion.report(), "confusion": matrix,
+        "reliability": predictions.reliability(BINS),
+    });
+    report.as_object().cloned().unwrap_or_default()
+}
+
+/// Parts of 0 … 1 for the calibration error, as torchmetrics has it.
+const BINS: usize = 15;
+
+/// The mean of what there is; none if anything is missing.
+fn mean(values: &[Option<f64>]) -> Option<f64> {
+    let values: Option<Vec<f64>> = values.iter().copied().collect();
+    values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The scores, the report and the confusion matrix in the layout that people know from scikit-learn.
+fn describe(predictions: &Predictions) -> String {
+    let confusion = predictions.confusion();
+    let classes = predictions.classes();
+    let mut text = String::new();
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let auroc: Vec<Option<f64>> = (0..classes).map(|class| predictions.auroc(class)).collect();
+    for (name, value) in [
+        ("accuracy", percent(confusion.accuracy())),
+        ("balanced accuracy", percent(confusion.balanced_accuracy())),
+        ("top-2 accuracy", percent(predictions.top_k_accuracy(2))),
+        ("log-loss", format!("{:.4}", predictions.log_loss())),
+        ("Brier score", format!("{:.4}", predictions.brier_score())),
+        ("calibration error", format!("{:.4} (expected, {BINS} bins)", predictions.calibration_error(BINS))),
+        (
+            "AUROC",
+            mean(&auroc)
+                .map_or("undefined: a class does not occur".into(), |mean| format!("{mean:.4} (mean over classes)")),
+        ),
+    ] {
+        text += &format!("{name:<19} {value}\n");
+    }
+    let report = confusion.report();
+    text +=
+        &format!("\n{:>12} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "", "precision", "recall", "f1-score", "AUROC", "support");
+    let row = |name: &str, scores: &Scores, auroc: Option<f64>| {
+        let auroc = auroc.map_or("-".into(), |auroc| format!("{auroc:.4}"));
+        let Scores { precision, recall, f1, support } = scores;
+        format!("{name:>12} {precision:>9.4} {recall:>9.4} {f1:>9.4} {auroc:>9} {support:>9}\n")
+    };
+    for (class, scores) in report.classes.iter().enumerate() {
+        text += &row(&class.to_string(), scores, auroc[class]);
+    }
+    text += &format!(
+        "\n{:>12} {:>9} {:>9} {:>9.4} {:>9} {:>9}\n",
+        "accuracy",
+        "",
+        "",
+        confusion.accuracy(),
+        "",
+        confusion.total()
+    );
+    text += &row("macro avg", &report.macro_average, mean(&auroc));
+    text += &row("weighted avg", &report.weighted, None);
+
+    let largest = (0..classes * classes).map(|i| confusion.count(i / classes, i % classes)).max().unwrap_or(0);
+    let width = largest.to_string().len().max(classes.to_string().len()) + 1;
+    text += "\nconfusion matrix: rows are the truth, columns the guess\n     ";
+    (0..classes).for_each(|guess| text += &format!("{guess:>width$}"));
+    for truth in 0..classes {
+        text += &format!("\n{truth:>4} ");
+        (0..classes).for_each(|guess| text += &format!("{:>width$}", confusion.count(truth, guess)));
+    }
+    text + "\n"
+}
+
+/// A line a sample: its number, class, guess, and the probability of each class.
+fn write_predictions(path: &Path, predictions: &Predictions) -> Result<()> {
+    write_atomically(path, |file| {
+        let names: String =
+            (0..predictions.classes()).fold(String::new(), |names, class| names + &format!(",p{class}"));
+        writeln!(file, "sample,label,guess{names}")?;
+        for sample in 0..predictions.samples() {
+            write!(file, "{sample},{},{}", predictions.label(sample), predictions.guess(sample))?;
+            for probability in predictions.probabilities(sample) {
+                write!(file, ",{probability:e}")?;
+            }
+            writeln!(file)?;
+        }
+        Ok(())
+    })
 }
