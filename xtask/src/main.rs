@@ -2,6 +2,7 @@
 
 mod peers;
 mod proto;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -21,11 +22,14 @@ enum Task {
     Peers(peers::Args),
     /// Makes the Rust code of TensorBoard's messages anew from crates/syva-tensorboard/proto.
     Proto,
+    /// Lets TensorBoard, scikit-learn and torchmetrics read what we write.
+    Verify,
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Peers(args) => peers::run(&args),
+        Task::Verify => verify::run().map(|()| ExitCode::SUCCESS),
         Task::Proto => proto::run().map(|()| ExitCode::SUCCESS),
     };
     match done {
