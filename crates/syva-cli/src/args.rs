@@ -27,6 +27,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Time epochs, and show where the time of a step goes
     Bench(BenchArgs),
+    /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
+    Plot(PlotArgs),
     /// Show a network's layers, parameters, memory and work
     Summary(SummaryArgs),
     /// Look at, export or download data
@@ -93,9 +95,21 @@ pub struct CheckpointArgs {
     pub checkpoint_seconds: u64,
 }
 
-/// What a training logs beside its curves.
+/// Which weights become the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// Those at the end.
+    Last,
+    /// Those of the epoch with the lowest validation loss.
+    Best,
+}
+
+/// What a training leaves beside its curves.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogArgs {
+    /// Which weights become the model
+    #[arg(long, value_enum, default_value = "last")]
+    pub keep: Keep,
     /// Write no log for TensorBoard (RUN/tensorboard)
     #[arg(long)]
     pub no_tensorboard: bool,
@@ -198,6 +212,88 @@ pub struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `syva plot`
+#[derive(Args, Debug)]
+pub struct PlotArgs {
+    /// Runs of syva, or folders with event files (PyTorch's, say); for pictures of a model also model files
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// What to draw
+    #[arg(long, value_enum, default_value = "curves")]
+    pub what: PlotWhat,
+    /// Which curves; all drawn over one another by default for one run, loss for several
+    #[arg(long, value_enum)]
+    pub metric: Option<MetricArg>,
+    /// A curve by its tag in event files, instead of --metric
+    #[arg(long, value_name = "TAG", conflicts_with = "metric")]
+    pub tag: Option<String>,
+    /// First epoch (or step) shown
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub from: Option<u64>,
+    /// Last epoch (or step) shown
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub to: Option<u64>,
+    /// Smooth curves, 0 (not at all) to 1, as TensorBoard's slider does
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, default_value_t = 0.0)]
+    pub smooth: f64,
+    /// Widths of the hidden layers, for a network without a run
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, conflicts_with = "runs")]
+    pub hidden: Option<crate::settings::Hidden>,
+    /// Input features, for a network without a run
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 784)]
+    pub inputs: usize,
+    /// Outputs, for a network without a run
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    pub outputs: usize,
+    /// Images of a grid at most
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 50)]
+    pub count: usize,
+    /// Folder with the MNIST files
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Colours
+    #[arg(long, value_enum, default_value = "light")]
+    pub theme: ThemeArg,
+    /// The file, .png or .svg [default: RUN/plots/WHAT.png, or WHAT.png]
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What can be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlotWhat {
+    /// Loss and accuracy over epochs
+    Curves,
+    /// Truth against guess
+    Confusion,
+    /// Weights of the first layer as images
+    Weights,
+    /// Images that were misread, the surest first
+    Misread,
+    /// Accuracy over confidence
+    Reliability,
+    /// The network's units and arrows
+    Network,
+}
+
+/// Which curves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricArg {
+    /// The loss.
+    Loss,
+    /// The accuracy.
+    Acc,
+}
+
+/// Colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ThemeArg {
+    /// Dark on white.
+    Light,
+    /// Light on near-black.
+    Dark,
 }
 
 /// `syva summary`

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use syva::data::Split;
 use syva::data::source::Source;
+use syva::data::{Split, Task};
 use syva::files::write_atomically;
 use syva::run::read_config;
 use syva::{Error, Model, Predictions, Result, Scores};
@@ -37,18 +37,23 @@ pub fn model_path(path: &Path) -> Result<PathBuf> {
     })
 }
 
+/// The data that a model is for: what is named, or else what its run was trained on.
+pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, talk: Talk) -> Result<Task> {
+    let (mut source, mut dir) = (Source::Auto, None);
+    if model.is_dir() {
+        let config = read_config(model)?;
+        source = data::source_of(model, &config.data)?;
+        dir = config.data.dir;
+    }
+    let dir = data_dir.map(Path::to_path_buf).or(if data.is_none() { dir } else { None });
+    data::open(data.unwrap_or(source), dir.as_deref(), talk)
+}
+
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let path = model_path(&args.model)?;
     let model = Model::load(&path)?;
-    let (mut source, mut dir) = (Source::Auto, None);
-    if args.model.is_dir() {
-        let config = read_config(&args.model)?;
-        source = data::source_of(&args.model, &config.data)?;
-        dir = config.data.dir;
-    }
-    let source = args.data.unwrap_or(source);
-    let dir = args.data_dir.clone().or(if args.data.is_none() { dir } else { None });
-    let task = data::open(source, dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
+    let talk = if args.json { Talk::Notices } else { Talk::All };
+    let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
     let mut session = engine.open(&device, &model.spec)?;
     let split = Split::from(args.split);

@@ -7,6 +7,7 @@ mod data;
 mod eval;
 mod output;
 mod pictures;
+mod plot;
 mod settings;
 mod summary;
 mod tensorboard;
@@ -37,6 +38,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Resume(args) => return train::resume(&args),
         Command::Eval(args) => eval::eval(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
+        Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,
         Command::Data(args) => data::data(&args.command)?,
         Command::Devices(args) => devices(args.threads)?,

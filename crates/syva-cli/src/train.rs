@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::Task;
 use syva::run::{DataConfig, RunConfig, RunFolder, read_metrics};
 use syva::trainer::{Event, Flow, Progress};
-use syva::{DeviceId, Engine, Epoch, Error, Predictions, Result, Trainer};
+use syva::{DeviceId, Engine, Epoch, Error, Model, Overfitting, Predictions, Result, Trainer};
 
-use crate::args::{CheckpointArgs, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
+use crate::args::{CheckpointArgs, Keep, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
 use crate::tensorboard::TensorBoard;
 use crate::{data, output};
 
@@ -70,7 +70,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
-    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
+    Ok(drive(&mut trainer, &folder, &config, &task, args.log.keep, report, tensorboard))
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
@@ -106,7 +106,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     };
     report.begin(&format!("{} on {device}, {from}", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &device_name, (at, step_in_epoch));
-    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
+    Ok(drive(&mut trainer, &folder, &config, &task, args.log.keep, report, tensorboard))
 }
 
 /// How a device is used.
@@ -161,6 +161,7 @@ fn drive(
     folder: &RunFolder,
     config: &RunConfig,
     task: &Task,
+    keep: Keep,
     mut report: Report,
     mut tensorboard: TensorBoard,
 ) -> ExitCode {
@@ -184,13 +185,17 @@ fn drive(
     let finished = flow.and_then(|flow| match flow {
         Flow::Stop => Ok(flow),
         Flow::Continue => {
-            let model = trainer.model()?;
+            let model = match keep {
+                Keep::Last => trainer.model()?,
+                Keep::Best => folder.best_model()?,
+            };
             let path = folder.save_model(&model)?;
             if tensorboard.is_on() && model.spec.classes() > 0 {
+                trainer.session().set_state(&model.state)?;
                 let predictions = Predictions::of(trainer.session(), &model.spec, &task.validation)?;
                 tensorboard.worst_read(&predictions, task);
             }
-            report.end(folder, &model.state.digest(), &path)?;
+            report.end(folder, &model, keep == Keep::Best, &path)?;
             Ok(flow)
         }
     });
@@ -295,20 +300,22 @@ impl Report {
     }
 
     /// The run in a few lines, or one of JSON.
-    fn end(&self, folder: &RunFolder, digest: &str, path: &std::path::Path) -> Result<()> {
+    fn end(&self, folder: &RunFolder, model: &Model, kept_best: bool, path: &std::path::Path) -> Result<()> {
+        let digest = model.state.digest();
         if self.args.quiet {
             return Ok(());
         }
         let seconds = self.begin.elapsed().as_secs_f64();
         let metrics = read_metrics(folder.path())?;
-        let best = metrics.iter().min_by(|a, b| a.val_loss.total_cmp(&b.val_loss));
-        let (Some(last), Some(best)) = (metrics.last(), best) else { return Ok(()) };
+        let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(&metrics)) else { return Ok(()) };
         if self.args.json {
             output::line(serde_json::json!({
                 "run": folder.path().to_string_lossy(), "model": path.to_string_lossy(), "sha256_of_weights": digest, "seconds": seconds,
                 "epochs": last.epoch, "train_loss": last.train_loss, "train_acc": last.train_acc,
                 "train_balanced_acc": last.train_balanced_acc, "val_loss": last.val_loss, "val_acc": last.val_acc,
-                "val_balanced_acc": last.val_balanced_acc, "best_epoch": best.epoch, "best_val_loss": best.val_loss,
+                "val_balanced_acc": last.val_balanced_acc, "best_epoch": overfitting.best_epoch,
+                "best_val_loss": overfitting.best_val_loss, "kept": if kept_best { "best" } else { "last" },
+                "loss_gap": overfitting.loss_gap, "acc_gap": overfitting.acc_gap,
             }));
             return Ok(());
         }
@@ -321,12 +328,16 @@ impl Report {
                 last.epoch
             );
         }
-        text +=
-            &format!("lowest val loss {:.4} at epoch {}, {:.4} at the end\n", best.val_loss, best.epoch, last.val_loss);
+        text += &format!(
+            "{overfitting}
+"
+        );
         if trained > 0 {
             text += &format!("{seconds:.1} s for {trained} epochs, {:.3} s each\n", seconds / trained as f64);
         }
-        text += &format!("model  {}\nsha256 of the weights  {digest}\n", path.display());
+        let kept =
+            if kept_best { format!(" (the weights of epoch {})", overfitting.best_epoch) } else { String::new() };
+        text += &format!("model  {}{kept}\nsha256 of the weights  {digest}\n", path.display());
         output::print(&text);
         Ok(())
     }

@@ -16,6 +16,7 @@ mod error;
 pub mod files;
 mod metrics;
 mod model;
+mod overfitting;
 mod predictions;
 pub mod random;
 pub mod reference;
@@ -31,6 +32,7 @@ pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Report, Se
 pub use error::{Error, Result};
 pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;
+pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
 pub use state::{Matrix, Parameters, State};

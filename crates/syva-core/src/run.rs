@@ -217,6 +217,11 @@ impl RunFolder {
         write_atomically(&self.path.join("config.toml"), |file| file.write_all(text.as_bytes()))
     }
 
+    /// The model of the epoch with the lowest validation loss.
+    pub fn best_model(&self) -> Result<Model> {
+        Model::load(self.path.join("checkpoint/best.safetensors"))
+    }
+
     /// Writes the model at the end.
     pub fn save_model(&self, model: &Model) -> Result<PathBuf> {
         let path = self.path.join("model.safetensors");

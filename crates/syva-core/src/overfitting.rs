@@ -1,0 +1,68 @@
+//! Overfitting, said plainly: when validation stopped getting better while training went on.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::trainer::Epoch;
+
+/// What the curves of a run say of overfitting.
+///
+/// ```
+/// # use syva_core::{Epoch, Overfitting};
+/// # let epoch = |epoch, train_loss, val_loss| Epoch { epoch, train_loss, train_acc: None, val_loss, val_acc: None,
+/// #     train_balanced_acc: None, val_balanced_acc: None, learning_rate: 0.1, train_seconds: 0.0, eval_seconds: 0.0 };
+/// let epochs: Vec<Epoch> = vec![epoch(1, 1.0, 1.0), epoch(2, 0.5, 0.6), epoch(3, 0.2, 0.7)];
+/// let found = Overfitting::of(&epochs).unwrap();
+/// assert_eq!((found.best_epoch, found.epochs_since), (2, 1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Overfitting {
+    /// The epoch with the lowest validation loss, the first of several.
+    pub best_epoch: u64,
+    /// Its validation loss.
+    pub best_val_loss: f64,
+    /// Epochs after it: in none of them did the validation loss get lower.
+    pub epochs_since: u64,
+    /// Validation loss less training loss at the end.
+    pub loss_gap: f64,
+    /// Training accuracy less validation accuracy at the end, where there are classes.
+    pub acc_gap: Option<f64>,
+    /// The validation loss at the end.
+    pub last_val_loss: f64,
+}
+
+impl Overfitting {
+    /// From a run's epochs; none if there are none.
+    #[must_use]
+    pub fn of(epochs: &[Epoch]) -> Option<Self> {
+        let last = epochs.last()?;
+        let best = epochs.iter().min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))?;
+        Some(Self {
+            best_epoch: best.epoch,
+            best_val_loss: best.val_loss,
+            epochs_since: last.epoch - best.epoch,
+            loss_gap: last.val_loss - last.train_loss,
+            acc_gap: last.train_acc.zip(last.val_acc).map(|(train, val)| train - val),
+            last_val_loss: last.val_loss,
+        })
+    }
+}
+
+impl fmt::Display for Overfitting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { best_epoch, best_val_loss, last_val_loss, .. } = *self;
+        if self.epochs_since == 0 {
+            write!(f, "val loss is at its lowest at the end: {best_val_loss:.4} (epoch {best_epoch})")?;
+        } else {
+            let since = if self.epochs_since == 1 { "1 epoch".into() } else { format!("{} epochs", self.epochs_since) };
+            let rose = 100.0 * (last_val_loss / best_val_loss - 1.0);
+            write!(
+                f,
+                "val loss was lowest at epoch {best_epoch}: {best_val_loss:.4}; not in the {since} since ({last_val_loss:.4} at the end, {rose:+.1} %)"
+            )?;
+        }
+        let gap = self.acc_gap.map_or(String::new(), |gap| format!(", {:.2} points of accuracy", 100.0 * gap));
+        write!(f, "\ngap between train and val at the end: {:.4} in loss{gap}", self.loss_gap)
+    }
+}

@@ -1,0 +1,72 @@
+use kuva::render::color::Color;
+use kuva::render::render::{Primitive, TextAnchor};
+
+use crate::{Picture, Theme, mix, text};
+
+/// What numbers of a tile mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// 0 black … 1 white.
+    Gray,
+    /// −1 orange, 0 paper, 1 blue: weights.
+    Signed,
+}
+
+/// An image with a line beneath.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// `[height, width]`, row by row; see [`Tone`].
+    pub pixels: Vec<f64>,
+    /// What stands below; may be empty.
+    pub caption: String,
+}
+
+/// Tones that are told apart; pixels of one tone that lie side by side become one rectangle.
+const TONES: f64 = 32.0;
+
+/// Images in rows of `columns`, each `shape` = `[height, width]` pixels.
+#[must_use]
+pub fn tiles(title: &str, tiles: &[Tile], shape: [usize; 2], columns: usize, tone: Tone, theme: Theme) -> Picture {
+    const GAP: f64 = 10.0;
+    const TOP: f64 = 48.0;
+    let [height, width] = shape;
+    let pixel = (84.0 / width.max(height) as f64).max(1.0);
+    let caption = if tiles.iter().all(|tile| tile.caption.is_empty()) { 0.0 } else { 18.0 };
+    let (cell_width, cell_height) = (width as f64 * pixel + GAP, height as f64 * pixel + GAP + caption);
+    let columns = columns.clamp(1, tiles.len().max(1));
+    let rows = tiles.len().div_ceil(columns);
+    let total = (columns as f64 * cell_width + GAP).max(title.chars().count() as f64 * 9.0 + 2.0 * GAP);
+    let mut scene = theme.scene(total, TOP + rows as f64 * cell_height + GAP);
+    scene.add(text((total / 2.0, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
+    let margin = f64::midpoint(total - columns as f64 * cell_width, GAP);
+    let (mut x, mut y, mut w, mut h, mut fills) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (place, tile) in tiles.iter().enumerate() {
+        let left = margin + (place % columns) as f64 * cell_width;
+        let top = TOP + (place / columns) as f64 * cell_height;
+        for row in 0..height {
+            let tones: Vec<i32> =
+                (0..width).map(|column| (tile.pixels[row * width + column] * TONES).round() as i32).collect();
+            let mut column = 0;
+            for run in tones.chunk_by(|a, b| a == b) {
+                x.push(left + column as f64 * pixel);
+                y.push(top + row as f64 * pixel);
+                w.push(run.len() as f64 * pixel);
+                h.push(pixel);
+                fills.push(color(f64::from(run[0]) / TONES, tone, theme));
+                column += run.len();
+            }
+        }
+        let below = (left + width as f64 * pixel / 2.0, top + height as f64 * pixel + 14.0);
+        scene.add(text(below, tile.caption.clone(), 11, TextAnchor::Middle, theme.ink()));
+    }
+    scene.add(Primitive::RectBatch { x, y, w, h, fills });
+    Picture(scene)
+}
+
+fn color(value: f64, tone: Tone, theme: Theme) -> Color {
+    let [blue, orange, ..] = theme.palette();
+    match tone {
+        Tone::Gray => mix("#000000", "#ffffff", value.clamp(0.0, 1.0)),
+        Tone::Signed => mix(theme.paper(), if value < 0.0 { orange } else { blue }, value.abs().min(1.0)),
+    }
+}

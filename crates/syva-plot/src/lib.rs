@@ -1,0 +1,140 @@
+//! Syvä's pictures, as SVG and PNG, with nothing of the system needed: fonts and rasteriser come with [`kuva`].
+//!
+//! Each function takes plain numbers and gives a [`Picture`]:
+//!
+//! ```
+//! use syva_plot::{Chart, Line, Theme};
+//! let line = Line::new("train_loss", [(1.0, 2.3), (2.0, 1.1), (3.0, 0.7)]);
+//! let picture = Chart { title: "a run", x: "epoch", y: "loss", lines: &[line], mark: Some((2.0, "best")) }.draw(Theme::Light);
+//! assert!(picture.to_svg().starts_with("<svg"));
+//! assert_eq!(picture.to_png()?[1..4], *b"PNG");
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! Colours are those of Okabe and Ito, which people tell apart whatever their colour vision; what a colour says is also
+//! said by a dash or a number.
+#![forbid(unsafe_code)]
+
+mod chart;
+mod confusion;
+mod images;
+mod network;
+
+use kuva::prelude::Theme as Colors;
+use kuva::prelude::{PngBackend, SvgBackend};
+use kuva::render::color::Color;
+use kuva::render::render::{Primitive, Scene, TextAnchor};
+
+pub use chart::{Chart, Line, reliability};
+pub use confusion::confusion;
+pub use images::{Tile, Tone, tiles};
+pub use network::{Layer, network};
+
+/// Paper and ink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// Dark on white.
+    #[default]
+    Light,
+    /// Light on near-black.
+    Dark,
+}
+
+/// A picture that is ready to be written.
+#[derive(Debug)]
+pub struct Picture(Scene);
+
+impl Picture {
+    /// As SVG. Text stays text, in the reader's own sans-serif font.
+    #[must_use]
+    pub fn to_svg(&self) -> String {
+        SvgBackend::new().render_scene(&self.0)
+    }
+
+    /// As PNG, two pixels to a unit of the SVG.
+    ///
+    /// # Errors
+    /// What the rasteriser says, where the picture is too large for it.
+    pub fn to_png(&self) -> Result<Vec<u8>, String> {
+        PngBackend::new().with_scale(2.0).render_scene(&self.0)
+    }
+}
+
+impl Theme {
+    fn paper(self) -> &'static str {
+        match self {
+            Self::Light => "#ffffff",
+            Self::Dark => "#16181d",
+        }
+    }
+
+    fn ink(self) -> &'static str {
+        match self {
+            Self::Light => "#222222",
+            Self::Dark => "#e6e6e6",
+        }
+    }
+
+    /// For what matters less.
+    fn pale(self) -> &'static str {
+        match self {
+            Self::Light => "#8a8f98",
+            Self::Dark => "#8d949e",
+        }
+    }
+
+    /// Lines to hold on to.
+    fn grid(self) -> &'static str {
+        match self {
+            Self::Light => "#e3e5e8",
+            Self::Dark => "#31353c",
+        }
+    }
+
+    /// Okabe and Ito's colours that stand out from this paper.
+    fn palette(self) -> [&'static str; 6] {
+        match self {
+            Self::Light => ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"],
+            Self::Dark => ["#56b4e9", "#e69f00", "#2fc79b", "#e39ac4", "#f0e442", "#ff7f3f"],
+        }
+    }
+
+    fn colors(self) -> Colors {
+        Colors {
+            background: self.paper().into(),
+            axis_color: self.pale().into(),
+            grid_color: self.grid().into(),
+            tick_color: self.pale().into(),
+            text_color: self.ink().into(),
+            legend_bg: self.paper().into(),
+            legend_border: self.paper().into(),
+            font_family: Some("DejaVu Sans, Helvetica, Arial, sans-serif".into()),
+            ..Colors::light()
+        }
+    }
+
+    /// An empty picture.
+    fn scene(self, width: f64, height: f64) -> Scene {
+        let mut scene = Scene::new(width, height).with_background(Some(self.paper()));
+        scene.text_color = Some(self.ink().into());
+        scene.font_family = self.colors().font_family;
+        scene
+    }
+}
+
+/// Text at a point of its baseline.
+fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAnchor, color: &str) -> Primitive {
+    let color = Some(Color::from(color));
+    Primitive::Text { x: at.0, y: at.1, content: content.into(), size, anchor, rotate: None, bold: false, color }
+}
+
+/// A colour between two, at `share` of the way.
+fn mix(from: &str, to: &str, share: f64) -> Color {
+    let channels = |color: &str| match Color::from(color) {
+        Color::Rgb(r, g, b) => [r, g, b],
+        _ => [0; 3],
+    };
+    let (from, to) = (channels(from), channels(to));
+    let channel = |i: usize| (f64::from(from[i]) + share * (f64::from(to[i]) - f64::from(from[i]))).round() as u8;
+    Color::Rgb(channel(0), channel(1), channel(2))
+}
