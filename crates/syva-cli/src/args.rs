@@ -27,6 +27,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Time epochs, and show where the time of a step goes
     Bench(BenchArgs),
+    /// Read images: class and probabilities of each
+    Predict(PredictArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
     /// Show a network's layers, parameters, memory and work
@@ -210,6 +212,29 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
     /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `syva predict`
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// PNG, JPEG or BMP images, or IDX files of images (gzipped or not)
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Take images as they are (scaled to the network's size), instead of looking for the digit in them
+    #[arg(long)]
+    pub as_is: bool,
+    /// Print what the network sees
+    #[arg(long)]
+    pub show: bool,
+    /// Device: auto, cpu or reference [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// Print a JSON object an image
     #[arg(long)]
     pub json: bool,
 }

@@ -8,6 +8,7 @@ mod eval;
 mod output;
 mod pictures;
 mod plot;
+mod predict;
 mod settings;
 mod summary;
 mod tensorboard;
@@ -38,6 +39,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Resume(args) => return train::resume(&args),
         Command::Eval(args) => eval::eval(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
+        Command::Predict(args) => return predict::predict(&args),
         Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,
         Command::Data(args) => data::data(&args.command)?,

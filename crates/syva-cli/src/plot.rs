@@ -123,17 +123,18 @@ fn curves(args: &PlotArgs, theme: Theme) -> Result<Picture> {
             "widen --from and --to, or name another --tag",
         ));
     }
-    let (y, what) = match (metric, &args.tag) {
-        (_, Some(tag)) => (tag.as_str(), tag.as_str()),
-        (Some(MetricArg::Loss), _) => ("loss", "loss"),
-        (Some(MetricArg::Acc), _) => ("accuracy", "accuracy"),
-        (None, None) => ("loss, accuracy", "loss and accuracy"),
+    let what = match (metric, &args.tag) {
+        (_, Some(tag)) => tag.as_str(),
+        (Some(MetricArg::Loss), _) => "loss",
+        (Some(MetricArg::Acc), _) => "accuracy",
+        (None, None) => "loss and accuracy",
     };
     let x = if args.tag.is_some() { "step" } else { "epoch" };
     let title = format!("{title}: {what}");
-    let label = mark.map(|found| format!("lowest val loss: epoch {}", found.best_epoch)).unwrap_or_default();
+    let label =
+        mark.map(|found| format!("val loss is lowest at epoch {} (dotted)", found.best_epoch)).unwrap_or_default();
     let mark = mark.map(|found| (found.best_epoch as f64, label.as_str()));
-    Ok(Chart { title: &title, x, y, lines: &lines, mark }.draw(theme))
+    Ok(Chart { title: &title, x, lines: &lines, mark }.draw(theme))
 }
 
 /// The curves of a run's metrics: colours tell train from val, dashes accuracy from loss.
@@ -275,7 +276,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
         PlotWhat::Reliability => {
             let bins = predictions.reliability(15);
             let bins: Vec<_> = bins.iter().map(|bin| (bin.confidence, bin.accuracy, bin.samples)).collect();
-            let title = format!("calibration error {:.4}: {name}", predictions.calibration_error(15));
+            let title = format!("accuracy over confidence: off by {:.4}", predictions.calibration_error(15));
             syva_plot::reliability(&title, &bins, theme)
         }
         _ => {
@@ -297,9 +298,9 @@ fn misread(predictions: &Predictions, data: &Dataset, shape: [usize; 2], count: 
         let pixels = sample * data.features()..(sample + 1) * data.features();
         let pixels = pixels.map(|i| f64::from(data.inputs().get(i)) / 255.0).collect();
         let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
-        Tile { pixels, caption: format!("{truth} read as {guess}, {:.0} %", 100.0 * confidence(sample)) }
+        Tile { pixels, caption: format!("{truth} → {guess}  {:.0} %", 100.0 * confidence(sample)) }
     };
     let tiles: Vec<Tile> = samples.iter().map(tile).collect();
-    let title = format!("the surest {} of {all} misread (of {})", tiles.len(), predictions.samples());
+    let title = format!("truth → guess: the surest {} of {all} misread, of {}", tiles.len(), predictions.samples());
     syva_plot::tiles(&title, &tiles, shape, 8, Tone::Gray, theme)
 }

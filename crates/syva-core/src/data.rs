@@ -1,6 +1,7 @@
 //! Data sets: inputs and targets in memory, decoded once, shared without copying.
 
 pub mod digits;
+pub mod framing;
 #[cfg(feature = "files")]
 pub mod idx;
 #[cfg(feature = "files")]

@@ -63,11 +63,9 @@ pub struct Chart<'a> {
     pub title: &'a str,
     /// What x is.
     pub x: &'a str,
-    /// What y is.
-    pub y: &'a str,
     /// The lines.
     pub lines: &'a [Line],
-    /// An x to mark, and what to write there.
+    /// An x to mark, and what to say of it.
     pub mark: Option<(f64, &'a str)>,
 }
 
@@ -75,56 +73,104 @@ impl Chart<'_> {
     /// Draws it.
     #[must_use]
     pub fn draw(&self, theme: Theme) -> Picture {
-        let palette = theme.palette();
-        let mut plots: Vec<Plot> = Vec::new();
-        for (place, line) in self.lines.iter().enumerate() {
-            let color = palette[line.color.unwrap_or(place) % palette.len()];
-            let mut named = Some(line.name.as_str());
-            for piece in line.points.split(|(_, y)| !y.is_finite()).filter(|piece| !piece.is_empty()) {
-                if let &[point] = piece {
-                    // A line of one point would not be seen.
-                    let dot = ScatterPlot::new().with_data([point]).with_color(color).with_size(3.0);
-                    plots.push(named.take().map_or(dot.clone(), |name| dot.with_legend(name)).into());
-                    continue;
-                }
-                let plot = LinePlot::new().with_data(piece.to_vec()).with_color(color).with_stroke_width(2.0);
-                let plot = if line.dashed { plot.with_line_style(LineStyle::Custom("6 4".into())) } else { plot };
-                plots.push(named.take().map_or(plot.clone(), |name| plot.with_legend(name)).into());
-            }
-        }
         let ends = |value: fn(&(f64, f64)) -> f64| {
             let values = self.lines.iter().flat_map(|line| &line.points).filter(|point| point.1.is_finite()).map(value);
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
         };
         let ((left, right), (low, high)) = (ends(|point| point.0), ends(|point| point.1));
+        let range = left < right && low < high;
+        let step = if range { tick_step(high - low) } else { 1.0 };
+        let (bottom, top) = ((low / step).floor() * step, (high / step).ceil() * step);
+        let scale = if range { (PLOT.0 / (right - left), PLOT.1 / (top - bottom)) } else { (1.0, 1.0) };
+
+        let palette = theme.palette();
+        let mut plots: Vec<Plot> = Vec::new();
+        for (place, line) in self.lines.iter().enumerate() {
+            let color = palette[line.color.unwrap_or(place) % palette.len()];
+            let mut name = Some(line.name.as_str());
+            for piece in line.points.split(|(_, y)| !y.is_finite()).filter(|piece| !piece.is_empty()) {
+                if let &[point] = piece {
+                    // A line of one point would not be seen.
+                    let dot = ScatterPlot::new().with_data([point]).with_color(color).with_size(3.0);
+                    plots.push(name.take().map_or(dot.clone(), |name| dot.with_legend(name)).into());
+                    continue;
+                }
+                let pieces = if line.dashed { dashes(piece, scale) } else { vec![piece.to_vec()] };
+                for piece in pieces {
+                    let plot = LinePlot::new().with_data(piece).with_color(color).with_stroke_width(2.0);
+                    let named = |name: &str| {
+                        let plot = plot.clone().with_legend(name);
+                        // Shows in the legend; a dash is too short to be dashed itself.
+                        if line.dashed { plot.with_line_style(LineStyle::Custom("6 4".into())) } else { plot }
+                    };
+                    plots.push(name.take().map_or_else(|| plot.clone(), named).into());
+                }
+            }
+        }
         let mut layout = Layout::auto_from_plots(&plots)
             .with_title(self.title)
             .with_x_label(self.x)
-            .with_y_label(self.y)
-            .with_width(680.0)
-            .with_height(420.0)
+            .with_width(WIDTH)
+            .with_height(HEIGHT)
             .with_title_size(15)
+            .with_subtitle_size(12)
             .with_label_size(13)
             .with_tick_size(11)
             .with_body_size(12)
             .with_legend_position(LegendPosition::OutsideRightTop)
             .with_legend_box(false)
             .with_theme(theme.colors());
-        if left < right && low < high {
-            let step = tick_step(high - low);
+        if range {
             layout = layout
                 .with_x_axis_min(left)
                 .with_x_axis_max(right)
-                .with_y_axis_min((low / step).floor() * step)
-                .with_y_axis_max((high / step).ceil() * step)
+                .with_y_axis_min(bottom)
+                .with_y_axis_max(top)
                 .with_y_tick_step(step);
         }
         if let Some((x, label)) = self.mark.filter(|(x, _)| (left..=right).contains(x)) {
-            let line = ReferenceLine::vertical(x).with_color(theme.pale()).with_dasharray("2 3").with_label(label);
-            layout = layout.with_reference_line(line);
+            let line = ReferenceLine::vertical(x).with_color(theme.pale()).with_dasharray("2 3");
+            layout = layout.with_reference_line(line).with_subtitle(label);
         }
         Picture(render_multiple(plots, layout))
     }
+}
+
+const WIDTH: f64 = 680.0;
+const HEIGHT: f64 = 420.0;
+/// About what of it is between the axes.
+const PLOT: (f64, f64) = (510.0, 330.0);
+
+/// A line cut into dashes: the rasteriser begins its dashes anew at each point, which for hundreds of points leaves none.
+/// `scale` is pixels to a unit of x and y.
+fn dashes(points: &[(f64, f64)], scale: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+    const ON: f64 = 6.0;
+    const OFF: f64 = 5.0;
+    let mut pieces = vec![vec![points[0]]];
+    let (mut on, mut left) = (true, ON);
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        loop {
+            let length = ((to.0 - from.0) * scale.0).hypot((to.1 - from.1) * scale.1);
+            if length <= left || !length.is_finite() {
+                left -= length;
+                if let (true, Some(piece)) = (on, pieces.last_mut()) {
+                    piece.push(to);
+                }
+                break;
+            }
+            let share = left / length;
+            from = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
+            match pieces.last_mut() {
+                Some(piece) if on => piece.push(from),
+                _ => pieces.push(vec![from]),
+            }
+            on = !on;
+            left = if on { ON } else { OFF };
+        }
+    }
+    pieces.retain(|piece| piece.len() > 1);
+    pieces
 }
 
 /// 1, 2 or 5 times a power of ten, five to ten of them to the range.
@@ -158,8 +204,7 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
     ];
     let layout = Layout::auto_from_plots(&plots)
         .with_title(title)
-        .with_x_label("confidence (mean of a bin)")
-        .with_y_label("accuracy")
+        .with_x_label("confidence")
         .with_width(560.0)
         .with_height(420.0)
         .with_title_size(15)
@@ -167,9 +212,9 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
         .with_tick_size(11)
         .with_body_size(12)
         .with_x_axis_min(0.0)
-        .with_x_axis_max(1.0)
+        .with_x_axis_max(1.02)
         .with_y_axis_min(0.0)
-        .with_y_axis_max(1.0)
+        .with_y_axis_max(1.02)
         .with_legend_box(false)
         .with_theme(theme.colors());
     Picture(render_multiple(plots, layout))
@@ -188,9 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn dashes_cover_six_parts_of_eleven() {
+        let points: Vec<(f64, f64)> = (0..=1000).map(|i| (f64::from(i), 0.0)).collect();
+        let pieces = dashes(&points, (1.1, 1.0));
+        assert_eq!(pieces.len(), 100);
+        let covered: f64 = pieces.iter().map(|piece| piece[piece.len() - 1].0 - piece[0].0).sum();
+        assert!((covered * 1.1 - 600.0).abs() < 1e-6, "{covered}");
+    }
+
+    #[test]
     fn nothing_at_all_can_be_drawn() {
         for points in [vec![], vec![(1.0, 2.0)], vec![(1.0, f64::NAN), (2.0, 1.0)], vec![(1.0, 3.0), (2.0, 3.0)]] {
-            let chart = Chart { title: "", x: "x", y: "y", lines: &[Line::new("a", points)], mark: Some((1.0, "m")) };
+            let chart = Chart { title: "", x: "x", lines: &[Line::new("a", points)], mark: Some((1.0, "m")) };
             assert!(chart.draw(Theme::Dark).to_png().is_ok());
         }
     }

@@ -45,14 +45,10 @@ pub fn confusion(title: &str, counts: &[Vec<u64>], theme: Theme) -> Picture {
             opacity: None,
         });
         if count > 0 {
-            let ink = if share > 0.55 && theme == Theme::Light || share > 0.7 { contrast(theme) } else { theme.ink() };
+            let full = if off(truth, guess) { share > 0.8 } else { share > 0.5 };
+            let ink = if full { theme.paper() } else { theme.ink() };
             scene.add(text((x + CELL / 2.0, y + CELL / 2.0 + 4.0), count.to_string(), 12, TextAnchor::Middle, ink));
         }
     }
     Picture(scene)
-}
-
-/// Ink for a cell that is full of colour.
-fn contrast(theme: Theme) -> &'static str {
-    theme.paper()
 }

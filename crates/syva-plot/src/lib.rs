@@ -5,7 +5,7 @@
 //! ```
 //! use syva_plot::{Chart, Line, Theme};
 //! let line = Line::new("train_loss", [(1.0, 2.3), (2.0, 1.1), (3.0, 0.7)]);
-//! let picture = Chart { title: "a run", x: "epoch", y: "loss", lines: &[line], mark: Some((2.0, "best")) }.draw(Theme::Light);
+//! let picture = Chart { title: "a run", x: "epoch", lines: &[line], mark: Some((2.0, "best")) }.draw(Theme::Light);
 //! assert!(picture.to_svg().starts_with("<svg"));
 //! assert_eq!(picture.to_png()?[1..4], *b"PNG");
 //! # Ok::<(), String>(())

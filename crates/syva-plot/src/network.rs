@@ -52,7 +52,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Pi
     let height = (tallest + 1) as f64 * ROW;
     let width = f64::max(LEFT * 2.0 + (widths.len() - 1) as f64 * column, title.chars().count() as f64 * 9.0 + 40.0);
     let margin = (width - (widths.len() - 1) as f64 * column) / 2.0;
-    let mut scene = theme.scene(width, TOP + height + 64.0);
+    let mut scene = theme.scene(width, TOP + height + 30.0);
     scene.add(text((width / 2.0, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
     let x = |l: usize| margin + l as f64 * column;
     // The bias stands above its column; units hang centred below.
@@ -132,7 +132,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Pi
         scene.add(text((x(l), 58.0), head, 12, TextAnchor::Middle, theme.pale()));
         scene.add(text((x(l), 76.0), size, 13, TextAnchor::Middle, theme.ink()));
         if l > 0 {
-            let bottom = TOP + height + 44.0;
+            let bottom = TOP + height + 12.0;
             scene.add(text((x(l), bottom), layers[l - 1].note.clone(), 12, TextAnchor::Middle, theme.pale()));
         }
     }

@@ -1,0 +1,136 @@
+//! `syva predict`: what a network reads in images.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use syva::data::framing;
+use syva::data::idx::read_images;
+use syva::{Error, Matrix, Model, Result, first_largest, probabilities};
+
+use crate::args::PredictArgs;
+use crate::{eval, output};
+
+/// A grey image `[height, width]` of the network's size, and where it comes from.
+struct Image {
+    name: String,
+    pixels: Vec<u8>,
+}
+
+/// A file that cannot be read is told of, the others are read all the same; the exit code says that one was not.
+pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
+    let path = eval::model_path(&args.model)?;
+    let model = Model::load(&path)?;
+    let &[height, width] = &model.spec.input.shape[..] else {
+        let problem = format!("it reads {} values a sample, no images", model.spec.input.features);
+        return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
+    };
+    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), None)?;
+    let mut session = engine.open(&device, &model.spec)?;
+    session.set_state(&model.state)?;
+    let mut code = ExitCode::SUCCESS;
+    for file in &args.files {
+        let images = match read(file, [height, width], args.as_is) {
+            Ok(images) => images,
+            Err(error) => {
+                output::note(format_args!("syva: {error}"));
+                code = ExitCode::from(1);
+                continue;
+            }
+        };
+        let values = images.iter().flat_map(|image| image.pixels.iter().map(|&v| f32::from(v))).collect();
+        let mut outputs = Matrix::zeros(images.len(), model.spec.outputs());
+        session.predict(&Matrix::new(images.len(), height * width, values)?, &mut outputs)?;
+        for (row, image) in images.iter().enumerate() {
+            if args.show {
+                show(&image.pixels, width);
+            }
+            let outputs = outputs.row(row);
+            if model.spec.classes() == 0 {
+                values_line(args.json, &image.name, outputs);
+            } else {
+                classes_line(args.json, &image.name, &probabilities(model.spec.head, outputs));
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn values_line(json: bool, name: &str, values: &[f32]) {
+    if json {
+        output::line(serde_json::json!({ "image": name, "values": values }));
+    } else {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        output::line(format_args!("{name}: {}", values.join(", ")));
+    }
+}
+
+fn classes_line(json: bool, name: &str, probabilities: &[f64]) {
+    let class = first_largest(probabilities);
+    if json {
+        output::line(serde_json::json!({ "image": name, "class": class, "probabilities": probabilities }));
+        return;
+    }
+    let mut ranked: Vec<usize> = (0..probabilities.len()).filter(|&other| other != class).collect();
+    ranked.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    let percent = |class: usize| format!("{class} {:.1} %", 100.0 * probabilities[class]);
+    let others: Vec<String> = ranked.iter().take(2).map(|&class| percent(class)).collect();
+    output::line(format_args!("{name}: {}  (then {})", percent(class), others.join(", ")));
+}
+
+/// The images of a file, in the network's size.
+fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
+    let mut begin = [0; 3];
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let length = file.take(3).read(&mut begin).map_err(Error::io("read", path))?;
+    let name = path.display().to_string();
+    // IDX, gzipped or not; its images are framed already.
+    if length == 3 && (begin == [0, 0, 8] || begin[..2] == [0x1f, 0x8b]) {
+        let images = read_images(path)?;
+        if [images.rows, images.columns] != size {
+            let problem =
+                format!("images of {} × {}, the network reads {} × {}", images.rows, images.columns, size[0], size[1]);
+            return Err(Error::file(path, "header", problem, "use images of the network's size"));
+        }
+        let one = |(i, pixels): (usize, &[u8])| Image { name: format!("{name}#{i}"), pixels: pixels.to_vec() };
+        return Ok(images.pixels.chunks(size[0] * size[1]).enumerate().map(one).collect());
+    }
+    let remedy = "give a PNG, JPEG or BMP image, or an IDX file";
+    let decode = || image::ImageReader::open(path)?.with_guessed_format()?.decode();
+    let picture = match decode() {
+        Ok(picture) => picture,
+        Err(error) => return Err(Error::file(path, "the image", error.to_string(), remedy)),
+    };
+    // What is transparent shows the page that it lies on: white.
+    let gray: Vec<u8> = picture
+        .to_luma_alpha8()
+        .pixels()
+        .map(|pixel| {
+            let [luma, alpha] = pixel.0.map(u32::from);
+            ((luma * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+        })
+        .collect();
+    let found = [picture.height() as usize, picture.width() as usize];
+    let dark_edge = found == size && gray[..size[1]].iter().chain(&gray[gray.len() - size[1]..]).all(|&v| v < 64);
+    let pixels = if found == size && (as_is || dark_edge) {
+        // An image out of MNIST, or of its like.
+        gray
+    } else if as_is {
+        framing::scale(&gray, found, size)?
+    } else {
+        framing::frame(&gray, found, size).map_err(|error| match error {
+            Error::Mismatch { problem, remedy } => Error::file(path, "the image", problem, remedy),
+            other => other,
+        })?
+    };
+    Ok(vec![Image { name, pixels }])
+}
+
+/// Prints an image with five shades, two characters a pixel, since characters are twice as high as wide.
+fn show(pixels: &[u8], width: usize) {
+    const SHADES: [&str; 5] = ["  ", "░░", "▒▒", "▓▓", "██"];
+    let edge = "─".repeat(2 * width);
+    let row = |row: &[u8]| row.iter().map(|&v| SHADES[usize::from(v) * 5 / 256]).collect::<String>();
+    let rows: Vec<String> = pixels.chunks(width).map(|pixels| format!("│{}│", row(pixels))).collect();
+    output::line(format_args!("┌{edge}┐\n{}\n└{edge}┘", rows.join("\n")));
+}

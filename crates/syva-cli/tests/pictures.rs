@@ -1,0 +1,138 @@
+//! `syva plot`, and what a run leaves for TensorBoard.
+
+mod common;
+
+use common::Place;
+use syva_tensorboard::Log;
+
+/// Width and height of a PNG file.
+fn png_size(bytes: &[u8]) -> (u32, u32) {
+    assert_eq!(bytes[..8], *b"\x89PNG\r\n\x1a\n");
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    (number(16), number(20))
+}
+
+#[test]
+fn every_picture_of_a_run_is_drawn_in_both_formats_and_themes() {
+    let place = Place::new();
+    place.train("--epochs 3 --out run").succeeds();
+    for what in ["curves", "confusion", "weights", "misread", "reliability", "network"] {
+        place.run(&format!("plot run --what {what}")).succeeds();
+        let (width, height) = png_size(&std::fs::read(place.path(format!("run/plots/{what}.png"))).unwrap());
+        assert!(width > 200 && height > 150, "{what}: {width} x {height}");
+        place.run(&format!("plot run --what {what} --theme dark --out {what}.svg")).succeeds();
+        let svg = place.read(&format!("{what}.svg"));
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.contains("#16181d"), "{what}");
+    }
+    assert!(place.read("network.svg").contains("x₇₈₄"));
+    assert!(place.read("misread.svg").contains('→'));
+    place.run("plot --what network --inputs 2 --hidden 3,3 --outputs 1 --out chapter.svg").succeeds();
+    assert!(place.read("chapter.svg").contains("2-3-3-1"));
+}
+
+#[test]
+fn curves_of_ranges_several_runs_and_event_files() {
+    let place = Place::new();
+    place.train("--epochs 4 --out a").succeeds();
+    place.train("--epochs 4 --seed 2 --out b").succeeds();
+    place.run("plot a b --metric acc --from 2 --to 3 --smooth 0.5 --out both.svg").succeeds();
+    let svg = place.read("both.svg");
+    assert!(svg.contains("a val_acc") && svg.contains("b train_acc") && !svg.contains("loss"), "{svg}");
+    // The same curves from the event files, which anyone may have written.
+    place.run("plot a/tensorboard --metric loss --out events.svg").succeeds();
+    let svg = place.read("events.svg");
+    assert!(svg.contains("Loss_train_vs_val_train") && !svg.contains("hparam"), "{svg}");
+    place.run("plot a --tag training/step_milliseconds --out tag.svg").succeeds();
+    place.run("plot a --from 9 --out none.png").fails(1, &["there is no epoch in this range"]);
+    place.run("plot a --from 3 --to 3").fails(2, &["3 to 3 is no range"]);
+    place.run("plot a --smooth 1").fails(2, &["smooth: 1 is no weight of the past"]);
+    place.run("plot a --tag nothing").fails(1, &["no curve of that name; there are: "]);
+    place.run("plot a --out picture.gif").fails(2, &["give a name that ends in .png or .svg"]);
+    place.run("plot missing").fails(1, &["missing (the run): there is no such folder"]);
+    place.run("plot").fails(2, &["there is nothing to draw"]);
+    place.run("plot a b --what confusion").fails(2, &["this picture is of one model"]);
+    place.run("plot a --out missing/picture.png").fails(1, &["cannot create"]);
+    place.write("empty/notes.txt", "");
+    place.run("plot empty").fails(1, &["there are no metrics and no event files in it"]);
+    place.write("torn/a.tfevents", "no events at all, but long enough");
+    place.run("plot torn").fails(1, &["no curve of that name"]);
+    assert!(!place.path("none.png").exists() && !place.path("picture.gif").exists());
+}
+
+#[test]
+fn a_run_logs_to_tensorboard_unless_told_not_to() {
+    let place = Place::new();
+    let logged = place.train("--epochs 3 --out run").succeeds();
+    let silent = place.train("--epochs 3 --out silent --no-tensorboard").succeeds();
+    let digest = |text: &str| text.split("sha256 of the weights").nth(1).map(str::to_string);
+    assert!(digest(&logged.stdout).is_some() && digest(&logged.stdout) == digest(&silent.stdout));
+    assert!(!place.path("silent/tensorboard").exists());
+    let mut log = Log::new(place.path("run/tensorboard"));
+    assert!(log.refresh().unwrap().is_empty());
+    let epochs = place.read("run/metrics.jsonl");
+    for (name, group) in [("loss", "Loss"), ("acc", "Accuracy")] {
+        for series in ["train", "val"] {
+            let points =
+                &log.runs()[&format!("{group}_train_vs_val_{series}")].scalars[&format!("{group}/train_vs_val")];
+            let logged: Vec<(i64, f32)> = points.iter().map(|point| (point.step, point.value as f32)).collect();
+            let metrics = epochs.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            let wanted: Vec<(i64, f32)> = metrics
+                .map(|m| (m["epoch"].as_i64().unwrap(), m[format!("{series}_{name}")].as_f64().unwrap() as f32))
+                .collect();
+            assert_eq!(logged, wanted);
+        }
+    }
+    let main = &log.runs()[""].scalars;
+    assert_eq!(main["Loss/train_batch"].len(), 1);
+    assert_eq!(main["hparam/final_val_loss"].len(), 1);
+
+    // Going on adds to it, and counts nothing twice.
+    place.run("resume run --epochs 5").succeeds();
+    let mut log = Log::new(place.path("run/tensorboard"));
+    log.refresh().unwrap();
+    let steps = |run: &str, tag: &str| log.runs()[run].scalars[tag].iter().map(|p| p.step).collect::<Vec<_>>();
+    assert_eq!(steps("Loss_train_vs_val_val", "Loss/train_vs_val"), [1, 2, 3, 4, 5]);
+    assert_eq!(steps("", "training/learning_rate"), [15, 30, 45, 60, 75]);
+    assert_eq!(steps("", "Loss/train_batch"), [0, 50]);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_warned_of_once_and_stops_nothing() {
+    let place = Place::new();
+    place.train("--epochs 1 --out run").succeeds();
+    std::fs::remove_dir_all(place.path("run/tensorboard")).unwrap();
+    place.write("run/tensorboard", "a file where a folder should be");
+    let ran = place.run("resume run --epochs 4");
+    let warnings = ran.stderr.matches("TensorBoard's log is incomplete").count();
+    assert_eq!(warnings, 1, "{}", ran.stderr);
+    ran.succeeds();
+    assert_eq!(place.read("run/metrics.jsonl").lines().count(), 4);
+}
+
+#[test]
+fn the_best_weights_can_be_kept() {
+    let place = Place::new();
+    // A rate so large that validation gets worse again.
+    let text = place.train("--epochs 8 --lr 20 --keep best --out run").succeeds().stdout;
+    let best = std::fs::read(place.path("run/checkpoint/best.safetensors")).unwrap();
+    assert_eq!(std::fs::read(place.path("run/model.safetensors")).unwrap(), best);
+    assert!(text.contains("(the weights of epoch "), "{text}");
+    assert!(text.contains("gap between train and val at the end"), "{text}");
+}
+
+#[test]
+fn eval_prints_the_report_and_writes_the_predictions() {
+    let place = Place::new();
+    place.train("--epochs 2 --out run").succeeds();
+    let text = place.run("eval run --predictions predictions.csv").succeeds().stdout;
+    for part in ["precision", "macro avg", "weighted avg", "top-2 accuracy", "Brier score", "confusion matrix"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let table = place.read("predictions.csv");
+    assert_eq!(table.lines().count(), 10_001);
+    assert_eq!(table.lines().next(), Some("sample,label,guess,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9"));
+    let json: serde_json::Value = serde_json::from_str(&place.run("eval run --json").succeeds().stdout).unwrap();
+    let hits = table.lines().skip(1).filter(|line| line.split(',').nth(1) == line.split(',').nth(2)).count();
+    assert_eq!(json["accuracy"].as_f64(), Some(hits as f64 / 10_000.0));
+    place.run("eval run --predictions missing/predictions.csv").fails(1, &["cannot create"]);
+}
