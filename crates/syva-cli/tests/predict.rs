@@ -28,7 +28,7 @@ fn one(x: usize, y: usize) -> u8 {
 #[test]
 fn a_scan_is_framed_and_read() {
     let place = Place::new();
-    place.train("--epochs 30 --batch-size 64 --lr 0.05 --out run").succeeds();
+    place.run("train --data digits --hidden 32 --epochs 3 --lr 0.3 --out run").succeeds();
     place.write("one.bmp", bmp(150, 160, one));
     let text = place.run("predict run one.bmp --show").succeeds().stdout;
     assert!(text.contains("one.bmp: 1 ") && text.contains("██"), "{text}");
