@@ -23,6 +23,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Go on with a run that was stopped, or add epochs to one that is done
     Resume(ResumeArgs),
+    /// Follow a run in the terminal while it trains elsewhere
+    Top(TopArgs),
     /// Judge a model or a run by validation data
     Eval(EvalArgs),
     /// Time epochs, and show where the time of a step goes
@@ -129,6 +131,17 @@ pub struct ReportArgs {
     /// Print a JSON object a line: one an epoch, then one for the run
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
+    /// Show live curves and settings in the whole terminal; q stops and saves
+    #[arg(long, conflicts_with_all = ["quiet", "json"])]
+    pub tui: bool,
+}
+
+/// `syva top`
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// The run's folder, such as runs/mnist-001
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
 }
 
 /// `syva eval`

@@ -13,6 +13,7 @@ mod settings;
 mod summary;
 mod tensorboard;
 mod train;
+mod tui;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::train(&args),
         Command::Resume(args) => return train::resume(&args),
+        Command::Top(args) => tui::top(&args.run)?,
         Command::Eval(args) => eval::eval(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),

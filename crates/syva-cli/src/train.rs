@@ -13,6 +13,7 @@ use syva::{DeviceId, Engine, Epoch, Error, Model, Overfitting, Predictions, Resu
 
 use crate::args::{CheckpointArgs, Keep, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
 use crate::tensorboard::TensorBoard;
+use crate::tui::{Dashboard, Screen};
 use crate::{data, output};
 
 /// Times that Ctrl-C (or a termination signal) came.
@@ -45,6 +46,9 @@ fn keep_ignoring_hangups() {
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     keep_ignoring_hangups();
+    if args.report.tui {
+        Screen::check()?;
+    }
     let begin = Instant::now();
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
     let training = settings.training()?;
@@ -75,6 +79,9 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     keep_ignoring_hangups();
+    if args.report.tui {
+        Screen::check()?;
+    }
     let begin = Instant::now();
     let (folder, mut config) = RunFolder::open(&args.run)?;
     let checkpoint = folder.load_checkpoint(&config)?;
@@ -166,9 +173,16 @@ fn drive(
     mut tensorboard: TensorBoard,
 ) -> ExitCode {
     catch_interrupts();
+    if let Err(error) = report.open_dashboard(folder, config) {
+        output::note(format_args!("syva: {error}; the run goes on without"));
+    }
     let flow = trainer.run(&mut |event| {
         match event {
-            Event::Steps { progress, steps_per_epoch, .. } => report.steps(progress, *steps_per_epoch),
+            Event::Steps { progress, steps_per_epoch, .. } => {
+                if report.steps(progress, *steps_per_epoch) {
+                    INTERRUPTS.fetch_add(1, Ordering::SeqCst);
+                }
+            }
             Event::Epoch(epoch) => {
                 folder.append_metrics(epoch)?;
                 report.epoch(epoch);
@@ -232,6 +246,9 @@ struct Report {
     first_epoch: u64,
     begin: Instant,
     last: Option<Epoch>,
+    dashboard: Option<(Screen, Dashboard)>,
+    /// When so many steps had been taken.
+    pace: (Instant, u64),
 }
 
 impl Report {
@@ -248,7 +265,19 @@ impl Report {
         }
         bar.set_position(first_epoch * steps_per_epoch as u64);
         bar.reset_eta();
-        Self { args, bar, epochs, first_epoch, begin: Instant::now(), last: None }
+        let pace = (Instant::now(), 0);
+        Self { args, bar, epochs, first_epoch, begin: Instant::now(), last: None, dashboard: None, pace }
+    }
+
+    /// Takes the whole terminal, where that is asked for.
+    fn open_dashboard(&mut self, folder: &RunFolder, config: &RunConfig) -> Result<()> {
+        if self.args.tui {
+            let name = folder.path().display().to_string();
+            let epochs = read_metrics(folder.path())?;
+            let dashboard = Dashboard::new(&name, config, epochs, " q stops and saves ");
+            self.dashboard = Some((Screen::open()?, dashboard));
+        }
+        Ok(())
     }
 
     /// Says what begins; from then on there is a bar, where there is a terminal.
@@ -261,19 +290,38 @@ impl Report {
         }
     }
 
-    fn steps(&mut self, progress: &Progress, steps_per_epoch: usize) {
+    /// Shows how far it is; true where the user asks to stop.
+    fn steps(&mut self, progress: &Progress, steps_per_epoch: usize) -> bool {
+        if let Some((screen, dashboard)) = &mut self.dashboard {
+            let steps = progress.epoch * steps_per_epoch as u64 + progress.step_in_epoch as u64;
+            let (since, before) = self.pace;
+            if before == 0 || since.elapsed() > Duration::from_millis(500) {
+                let rate = steps.saturating_sub(before) as f64 / since.elapsed().as_secs_f64();
+                if before > 0 {
+                    dashboard.pace(rate);
+                }
+                self.pace = (Instant::now(), steps);
+            }
+            dashboard.progress(progress.step_in_epoch as f64 / steps_per_epoch as f64);
+            return screen.show(dashboard);
+        }
         if self.bar.is_hidden() {
-            return;
+            return false;
         }
         self.bar.set_prefix(format!("epoch {}/{}", progress.epoch + 1, self.epochs));
         self.bar.set_position(progress.epoch * steps_per_epoch as u64 + progress.step_in_epoch as u64);
         if self.last.is_none() {
             self.bar.set_message(format!("train {:.4}", progress.loss_sum / progress.step_in_epoch as f64));
         }
+        false
     }
 
     fn epoch(&mut self, epoch: &Epoch) {
         self.last = Some(epoch.clone());
+        if let Some((_, dashboard)) = &mut self.dashboard {
+            dashboard.epoch(epoch);
+            return;
+        }
         if self.args.json {
             if let Ok(json) = serde_json::to_string(epoch) {
                 output::line(json);
@@ -295,7 +343,9 @@ impl Report {
         }
     }
 
-    fn clear(&self) {
+    fn clear(&mut self) {
+        // Gives the terminal back.
+        self.dashboard = None;
         self.bar.finish_and_clear();
     }
 

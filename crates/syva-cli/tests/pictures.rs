@@ -136,3 +136,13 @@ fn eval_prints_the_report_and_writes_the_predictions() {
     assert_eq!(json["accuracy"].as_f64(), Some(hits as f64 / 10_000.0));
     place.run("eval run --predictions missing/predictions.csv").fails(1, &["cannot create"]);
 }
+
+#[test]
+fn a_dashboard_wants_a_terminal() {
+    let place = Place::new();
+    place.train("--epochs 1 --tui --out run").fails(2, &["tui: standard output is no terminal"]);
+    assert!(!place.path("run").exists());
+    place.run("top run").fails(1, &["there is no config.toml"]);
+    place.finished("run");
+    place.run("top run").fails(2, &["standard output is no terminal"]);
+}
