@@ -33,6 +33,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
+    /// Report runs, side by side, in one HTML file
+    Report(ReportFileArgs),
     /// Show a network's layers, parameters, memory and work
     Summary(SummaryArgs),
     /// Look at, export or download data
@@ -250,6 +252,20 @@ pub struct PredictArgs {
     /// Print a JSON object an image
     #[arg(long)]
     pub json: bool,
+}
+
+/// `syva report`
+#[derive(Args, Debug)]
+pub struct ReportFileArgs {
+    /// Folders of runs
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Folder with the MNIST files
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The file [default: RUN/report.html, or report.html for several runs]
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `syva plot`

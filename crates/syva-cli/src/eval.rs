@@ -122,7 +122,7 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
 }
 
 /// Parts of 0 … 1 for the calibration error, as torchmetrics has it.
-const BINS: usize = 15;
+pub const BINS: usize = 15;
 
 /// The mean of what there is; none if anything is missing.
 fn mean(values: &[Option<f64>]) -> Option<f64> {

@@ -9,6 +9,7 @@ mod output;
 mod pictures;
 mod plot;
 mod predict;
+mod report;
 mod settings;
 mod summary;
 mod tensorboard;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(args) => eval::eval(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
+        Command::Report(args) => report::report(&args)?,
         Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,
         Command::Data(args) => data::data(&args.command)?,

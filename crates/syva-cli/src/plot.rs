@@ -138,7 +138,7 @@ fn curves(args: &PlotArgs, theme: Theme) -> Result<Picture> {
 }
 
 /// The curves of a run's metrics: colours tell train from val, dashes accuracy from loss.
-fn of_run(epochs: &[Epoch], metric: Option<MetricArg>) -> Vec<Line> {
+pub fn of_run(epochs: &[Epoch], metric: Option<MetricArg>) -> Vec<Line> {
     let line = |name: &str, value: &dyn Fn(&Epoch) -> Option<f64>| {
         Line::new(name, epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?))))
     };
@@ -214,6 +214,11 @@ fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         let model = Model::load(eval::model_path(single(args)?)?)?;
         (model.spec, Some(model.state))
     };
+    Ok(diagram(&spec, state.as_ref(), theme))
+}
+
+/// The diagram of a network, with its weights where they are known and few.
+pub fn diagram(spec: &Spec, state: Option<&State>, theme: Theme) -> Picture {
     let layer = |l: usize| {
         let note = match spec.layers[l].activation {
             Activation::Identity => String::new(),
@@ -226,14 +231,14 @@ fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
                 }
             }
         };
-        let parameters = state.as_ref().map(|state| {
+        let parameters = state.map(|state| {
             let layer = &state.layers[l];
             (layer.weight.values().to_vec(), layer.bias.clone())
         });
         Layer { units: spec.layers[l].units, note, parameters }
     };
     let layers: Vec<Layer> = (0..spec.layers.len()).map(layer).collect();
-    Ok(syva_plot::network(&spec.widths(), spec.input.features, &layers, theme))
+    syva_plot::network(&spec.widths(), spec.input.features, &layers, theme)
 }
 
 /// Pictures of what a model has learned and gets wrong.
@@ -264,21 +269,8 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     session.set_state(&model.state)?;
     let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;
     Ok(match what {
-        PlotWhat::Confusion => {
-            let confusion = predictions.confusion();
-            let classes = 0..predictions.classes();
-            let counts: Vec<Vec<u64>> = classes
-                .clone()
-                .map(|truth| classes.clone().map(|guess| confusion.count(truth, guess)).collect())
-                .collect();
-            syva_plot::confusion(&name, &counts, theme)
-        }
-        PlotWhat::Reliability => {
-            let bins = predictions.reliability(15);
-            let bins: Vec<_> = bins.iter().map(|bin| (bin.confidence, bin.accuracy, bin.samples)).collect();
-            let title = format!("accuracy over confidence: off by {:.4}", predictions.calibration_error(15));
-            syva_plot::reliability(&title, &bins, theme)
-        }
+        PlotWhat::Confusion => syva_plot::confusion(&name, &counts(&predictions), theme),
+        PlotWhat::Reliability => reliability(&predictions, theme),
         _ => {
             let &[height, width] = &task.shape[..] else { return no_images("its inputs are no images") };
             misread(&predictions, data, [height, width], args.count, theme)
@@ -286,8 +278,23 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     })
 }
 
+/// The confusion matrix, row by row.
+pub fn counts(predictions: &Predictions) -> Vec<Vec<u64>> {
+    let confusion = predictions.confusion();
+    let classes = 0..predictions.classes();
+    classes.clone().map(|truth| classes.clone().map(|guess| confusion.count(truth, guess)).collect()).collect()
+}
+
+/// Accuracy over confidence.
+pub fn reliability(predictions: &Predictions, theme: Theme) -> Picture {
+    let bins = predictions.reliability(eval::BINS);
+    let bins: Vec<_> = bins.iter().map(|bin| (bin.confidence, bin.accuracy, bin.samples)).collect();
+    let title = format!("accuracy over confidence: off by {:.4}", predictions.calibration_error(eval::BINS));
+    syva_plot::reliability(&title, &bins, theme)
+}
+
 /// The images that were misread, those of which the network was surest first.
-fn misread(predictions: &Predictions, data: &Dataset, shape: [usize; 2], count: usize, theme: Theme) -> Picture {
+pub fn misread(predictions: &Predictions, data: &Dataset, shape: [usize; 2], count: usize, theme: Theme) -> Picture {
     let confidence = |sample: usize| predictions.probabilities(sample)[predictions.guess(sample)];
     let wrong = |&sample: &usize| predictions.guess(sample) != predictions.label(sample);
     let mut samples: Vec<usize> = (0..predictions.samples()).filter(wrong).collect();

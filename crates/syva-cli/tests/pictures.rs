@@ -146,3 +146,26 @@ fn a_dashboard_wants_a_terminal() {
     place.finished("run");
     place.run("top run").fails(2, &["standard output is no terminal"]);
 }
+
+#[test]
+fn a_report_is_one_file_that_needs_nothing_else() {
+    let place = Place::new();
+    place.train("--epochs 3 --out a").succeeds();
+    place.train("--epochs 3 --seed 2 --out </script>b").succeeds();
+    let out = place.run("report a").succeeds().stdout;
+    assert_eq!(out.trim(), "a/report.html");
+    let page = place.read("a/report.html");
+    for part in
+        ["confusion", "macro average", "val accuracy", "SHA-256 of the weights", "data:image/png;base64,", "drag"]
+    {
+        assert!(page.to_lowercase().contains(&part.to_lowercase()), "{part}");
+    }
+    assert!(!page.contains("src=\"http") && !page.contains("href="), "it must not ask the network");
+    place.run("report a </script>b --out both.html").succeeds();
+    let page = place.read("both.html");
+    assert_eq!(page.matches("</script>").count(), 2, "a name must not end the script");
+    place.run("report missing").fails(1, &["there is no config.toml"]);
+    place.write("foreign/config.toml", "a = 1");
+    place.run("report foreign").fails(1, &["config.toml"]);
+    place.run("report a --out missing/report.html").fails(1, &["cannot create"]);
+}

@@ -6,6 +6,7 @@
 //!             checkpoint/last.safetensors  weights and progress: where `resume` goes on
 //!             checkpoint/best.safetensors  the model after the epoch with the lowest validation loss
 //!             model.safetensors            the model at the end
+//!             tensorboard/, plots/, report.html   what `syva train`, `plot` and `report` show of it
 //! ```
 //!
 //! A process that works in the folder holds a lock on `.lock`, so that two never write to one run.
@@ -54,7 +55,8 @@ pub struct DataConfig {
 
 /// What a run leaves in its folder; `--force` removes these and nothing else. The configuration goes last, since it is
 /// what tells that the folder is a run.
-const ENTRIES: [&str; 6] = ["metrics.jsonl", "model.safetensors", "checkpoint", "tensorboard", "plots", "config.toml"];
+const ENTRIES: [&str; 7] =
+    ["metrics.jsonl", "model.safetensors", "checkpoint", "tensorboard", "plots", "report.html", "config.toml"];
 
 /// The file that the lock is on.
 const LOCK: &str = ".lock";
