@@ -156,7 +156,7 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     assert_eq!(out.trim(), "a/report.html");
     let page = place.read("a/report.html");
     for part in
-        ["confusion", "macro average", "val accuracy", "SHA-256 of the weights", "data:image/png;base64,", "drag"]
+        ["class by class", "macro average", "val accuracy", "SHA-256 of the weights", "data:image/png;base64,", "drag"]
     {
         assert!(page.to_lowercase().contains(&part.to_lowercase()), "{part}");
     }
