@@ -49,7 +49,10 @@ fn a_folder_that_a_killed_start_left_can_be_used() {
     place.write("run/.syva-abc123.part", "half");
     std::fs::create_dir(place.path("run/checkpoint")).unwrap();
     place.train("--epochs 1 --quiet --out run").succeeds();
-    assert_eq!(place.names("run"), [".lock", "checkpoint", "config.toml", "metrics.jsonl", "model.safetensors"]);
+    assert_eq!(
+        place.names("run"),
+        [".lock", "checkpoint", "config.toml", "metrics.jsonl", "model.safetensors", "tensorboard"]
+    );
 }
 
 #[test]
