@@ -1,4 +1,4 @@
-//! `cargo xtask verify`: what we write, read by the programs that it is for: TensorBoard, scikit-learn, torchmetrics.
+//! `cargo xtask verify`: what we write, read by the programs that it is for: TensorBoard, PyTorch, scikit-learn, torchmetrics.
 //!
 //! Makes a virtual environment in target/verify and installs them there, trains for a few seconds, and lets the Python
 //! programs of `xtask/verify` ask and compare.
@@ -9,9 +9,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
+use serde_json::Value;
 
 /// What the virtual environment holds. Not pinned: it is the newest that people will use.
-const PACKAGES: [&str; 6] = ["tensorboard>=2.21", "pillow", "scikit-learn", "torch", "torchmetrics", "setuptools<81"];
+const PACKAGES: [&str; 7] =
+    ["tensorboard>=2.21", "pillow", "safetensors", "scikit-learn", "torch", "torchmetrics", "setuptools<81"];
 
 pub fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
@@ -31,19 +33,55 @@ pub fn run() -> Result<()> {
 
     println!("== TensorBoard");
     fs::write(logs.join("messages.bin"), crate::proto::compile()?.encode_to_vec())?;
-    sh(Command::new(root.join("target/release/examples/everything")).arg(logs.join("everything")))?;
-    let run = logs.join("run");
+    sh(Command::new(root.join("target/release/examples/everything")).arg(logs.join("example/everything")))?;
+    let run = logs.join("runs/run");
     let train = ["train", "--data", "digits", "--epochs", "12", "--lr", "0.1", "--quiet", "--out"];
     sh(Command::new(&syva).args(train).arg(&run))?;
     sh(Command::new(&python).arg(script("tensorboard_check.py")).arg(&logs))?;
 
+    println!("== PyTorch");
+    // Its event files are read by us …
+    let pytorch = work.join("pytorch");
+    if pytorch.exists() {
+        fs::remove_dir_all(&pytorch)?;
+    }
+    sh(Command::new(&python).arg(script("pytorch_log.py")).arg(&pytorch))?;
+    for (metric, wanted) in [
+        ("loss", ["Loss_train_vs_val_train", "Loss_train_vs_val_val"]),
+        ("acc", ["Accuracy_train_vs_val_train", "Accuracy_train_vs_val_val"]),
+    ] {
+        let picture = work.join(format!("{metric}.svg"));
+        sh(Command::new(&syva).arg("plot").arg(&pytorch).args(["--metric", metric, "--out"]).arg(&picture))?;
+        let svg = fs::read_to_string(&picture)?;
+        if let Some(missing) = wanted.iter().find(|name| !svg.contains(**name)) {
+            bail!("{} does not show {missing} of PyTorch's log", picture.display());
+        }
+    }
+    // … and our models by it.
+    match std::env::var_os("SYVA_MNIST_DIR") {
+        None => println!("skipped: a model in PyTorch (SYVA_MNIST_DIR does not name MNIST's folder)"),
+        Some(mnist) => {
+            let run = logs.join("mnist");
+            sh(Command::new(&syva).args(["train", "--data", "mnist", "--epochs", "3", "--quiet", "--out"]).arg(&run))?;
+            let ours: Value = serde_json::from_str(&said(Command::new(&syva).arg("eval").arg(&run).arg("--json"))?)?;
+            let check = root.join("crates/syva/tests/pytorch/check_model.py");
+            let model = run.join("model.safetensors");
+            let theirs = said(Command::new(&python).arg(check).arg(model).arg(mnist))?;
+            print!("{theirs}");
+            let loss = theirs.split("mean loss ").nth(1).and_then(|loss| loss.trim().parse::<f64>().ok());
+            match (loss, ours["loss"].as_f64()) {
+                (Some(theirs), Some(ours)) if (theirs - ours).abs() <= 2e-6 => {}
+                found => bail!("PyTorch's loss and ours differ: {found:?}"),
+            }
+        }
+    }
+
     println!("== scores");
     let (table, report) = (work.join("predictions.csv"), work.join("eval.json"));
-    let eval = Command::new(&syva).arg("eval").arg(&run).arg("--json").arg("--predictions").arg(&table).output()?;
-    if !eval.status.success() {
-        bail!("syva eval failed: {}", String::from_utf8_lossy(&eval.stderr));
-    }
-    fs::write(&report, eval.stdout)?;
+    fs::write(
+        &report,
+        said(Command::new(&syva).arg("eval").arg(&run).arg("--json").arg("--predictions").arg(&table))?,
+    )?;
     sh(Command::new(&python).arg(script("scores.py")).arg(table).arg(report))
 }
 
@@ -57,6 +95,15 @@ fn python(work: &Path) -> Result<PathBuf> {
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     sh(Command::new(&python).args(pip).args(PACKAGES))?;
     Ok(python)
+}
+
+/// What a program prints; it must succeed.
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{} failed: {}", command.get_program().display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Runs a program to its end; it must succeed.

@@ -2,8 +2,8 @@
 
 usage: tensorboard_check.py LOGDIR
 
-LOGDIR holds `everything` (the example of syva-tensorboard) and `run` (a run of syva, its event files in `tensorboard`).
-Starts TensorBoard on a free port of the loopback, asks its HTTP interface what its pages ask, and reads the same files
+LOGDIR holds `example/everything` (the example of syva-tensorboard) and `runs/run` (a run of syva, its event files in
+`tensorboard`). Starts TensorBoard on each (of a folder's experiments it shows one) on a free port of the loopback, asks its HTTP interface what its pages ask, and reads the same files
 with its Python EventAccumulator. Also compares the messages of proto/*.proto with those of the installed TensorBoard.
 """
 
@@ -148,7 +148,9 @@ def check_everything(server):
 
 
 def check_run(server, folder):
-    epochs = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    ends = lambda tags: "hparam/final_val_loss" in tags.get("run/tensorboard", {}) and len(tags) == 5
+    server.wait_for("plugin/scalars/tags", ends)
+    epochs = [json.loads(line) for line in (folder / "runs/run/metrics.jsonl").read_text().splitlines()]
     for group, kind in (("Loss", "loss"), ("Accuracy", "acc")):
         for series in ("train", "val"):
             run = f"run/tensorboard/{group}_train_vs_val_{series}"
@@ -178,7 +180,7 @@ def check_run(server, folder):
 
 
 def check_accumulator(folder):
-    events = EventAccumulator(str(folder / "everything"), size_guidance={"tensors": 0, "scalars": 0, "images": 0})
+    events = EventAccumulator(str(folder / "example/everything"), size_guidance={"tensors": 0, "scalars": 0, "images": 0})
     events.Reload()
     thirds = [(event.step, event.value) for event in events.Scalars("scalar/third")]
     check(thirds == [(step, f32(step / 3)) for step in range(20)], thirds)
@@ -242,13 +244,13 @@ def main():
     folder = Path(sys.argv[1])
     check_messages(folder / "messages.bin")
     check_accumulator(folder)
-    server = Server(str(folder))
-    try:
-        check_everything(server)
-        check_run(server, folder)
-    finally:
-        server.process.terminate()
-        server.process.wait()
+    for logdir, check_pages in (("example", check_everything), ("runs", lambda server: check_run(server, folder))):
+        server = Server(str(folder / logdir))
+        try:
+            check_pages(server)
+        finally:
+            server.process.terminate()
+            server.process.wait()
     print(f"{checks} checks against TensorBoard {tensorboard.__version__}")
 
 
