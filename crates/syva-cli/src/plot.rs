@@ -196,7 +196,9 @@ fn events(folder: &Path, metric: Option<MetricArg>, tag: Option<&str>) -> Result
     }
     let known: Vec<&str> = log.runs().values().flat_map(|run| run.scalars.keys().map(String::as_str)).collect();
     if lines.is_empty() {
-        let problem = format!("no curve of that name; there are: {}", known.join(", "));
+        let there =
+            if known.is_empty() { "there are none at all".into() } else { format!("there are: {}", known.join(", ")) };
+        let problem = format!("no curve of that name; {there}");
         return Err(Error::file(folder, "event files", problem, "name one with --tag"));
     }
     Ok(lines)
