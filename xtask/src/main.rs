@@ -1,7 +1,9 @@
 //! Chores for developers: `cargo xtask --help`.
 
+mod kernels;
 mod peers;
 mod proto;
+mod python;
 mod verify;
 
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ enum Task {
     Peers(peers::Args),
     /// Makes the Rust code of TensorBoard's messages anew from crates/syva-tensorboard/proto.
     Proto,
+    /// Makes the PTX of the CUDA kernels anew from crates/syva-cuda/kernels; needs Python, no card and no toolkit.
+    Kernels(kernels::Args),
     /// Lets TensorBoard, scikit-learn and torchmetrics read what we write.
     Verify,
 }
@@ -29,6 +33,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Peers(args) => peers::run(&args),
+        Task::Kernels(args) => kernels::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Verify => verify::run().map(|()| ExitCode::SUCCESS),
         Task::Proto => proto::run().map(|()| ExitCode::SUCCESS),
     };

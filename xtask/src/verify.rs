@@ -4,12 +4,14 @@
 //! programs of `xtask/verify` ask and compare.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
 use serde_json::Value;
+
+use crate::python::{said, sh, venv};
 
 /// What the virtual environment holds. Not pinned: it is the newest that people will use.
 const PACKAGES: [&str; 7] =
@@ -23,7 +25,7 @@ pub fn run() -> Result<()> {
         fs::remove_dir_all(&logs).with_context(|| format!("cannot remove {}", logs.display()))?;
     }
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-    let python = python(&work)?;
+    let python = venv(&work.join("venv"), &PACKAGES)?;
     let script = |name: &str| root.join("xtask/verify").join(name);
 
     let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -83,34 +85,4 @@ pub fn run() -> Result<()> {
         said(Command::new(&syva).arg("eval").arg(&run).arg("--json").arg("--predictions").arg(&table))?,
     )?;
     sh(Command::new(&python).arg(script("scores.py")).arg(table).arg(report))
-}
-
-/// The virtual environment's interpreter, made and filled if need be.
-fn python(work: &Path) -> Result<PathBuf> {
-    let venv = work.join("venv");
-    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if !python.exists() {
-        sh(Command::new(if cfg!(windows) { "python" } else { "python3" }).args(["-m", "venv"]).arg(&venv))?;
-    }
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    sh(Command::new(&python).args(pip).args(PACKAGES))?;
-    Ok(python)
-}
-
-/// What a program prints; it must succeed.
-fn said(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!("{} failed: {}", command.get_program().display(), String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Runs a program to its end; it must succeed.
-fn sh(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !status.success() {
-        bail!("{} failed ({status})", command.get_program().display());
-    }
-    Ok(())
 }

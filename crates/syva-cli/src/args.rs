@@ -79,7 +79,7 @@ pub struct ResumeArgs {
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]; the results do not depend on it
@@ -161,7 +161,7 @@ pub struct EvalArgs {
     /// Which part of the data
     #[arg(long, value_enum, default_value = "val")]
     pub split: SplitArg,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]
@@ -246,7 +246,7 @@ pub struct PredictArgs {
     /// Print what the network sees
     #[arg(long)]
     pub show: bool,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// Print a JSON object an image

@@ -60,9 +60,14 @@ fn run(command: Command) -> Result<ExitCode> {
 /// `syva devices`: what this machine can train on.
 fn devices(threads: Option<usize>) -> Result<()> {
     let mut text = format!("{:<11} {:<36} {:<34} bits\n", "device", "name", "used as");
-    for info in syva::engines(threads)?.iter().flat_map(|engine| engine.devices()) {
-        let exact = if info.exact { "exact" } else { "close" };
-        text += &format!("{:<11} {:<36} {:<34} {exact}\n", info.id, info.name, info.detail);
+    for engine in syva::engines(threads)? {
+        for info in engine.devices() {
+            let exact = if info.exact { "exact" } else { "close" };
+            text += &format!("{:<11} {:<36} {:<34} {exact}\n", info.id, info.name, info.detail);
+        }
+        if let Some(reason) = engine.absence() {
+            text += &format!("{:<11} not here: {reason}\n", engine.name());
+        }
     }
     output::print(&text);
     Ok(())

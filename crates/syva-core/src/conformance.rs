@@ -302,6 +302,10 @@ struct MutantSession {
 }
 
 impl Engine for Mutant {
+    fn name(&self) -> &'static str {
+        "mutant"
+    }
+
     fn devices(&self) -> Vec<DeviceInfo> {
         Vec::new()
     }

@@ -15,8 +15,16 @@ use crate::{Error, Result};
 
 /// Something that can train and run networks on its devices.
 pub trait Engine {
+    /// What its devices are called: the `engine` of their [`DeviceId`].
+    fn name(&self) -> &'static str;
+
     /// The devices this engine can use on this machine.
     fn devices(&self) -> Vec<DeviceInfo>;
+
+    /// Why there are none, where that could be mended: no driver, an old one, no card.
+    fn absence(&self) -> Option<String> {
+        None
+    }
 
     /// A session for one network on one of them. An engine that cannot run the network says so here, with
     /// [`Error::Unsupported`], never later. The state is undefined until [`Session::set_state`].

@@ -62,6 +62,16 @@ pub enum Error {
         /// What can be used instead.
         remedy: String,
     },
+    /// A device (a graphics card, say) failed, or has no room.
+    #[error("{device}: {problem}; {remedy}")]
+    Device {
+        /// The device's name, as for `--device`.
+        device: String,
+        /// What happened.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A download failed.
     #[error("{url}: {problem}; {remedy}")]
     Network {

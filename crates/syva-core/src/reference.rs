@@ -313,6 +313,10 @@ pub fn read_outputs<T: Real>(head: Head, z: &mut [T]) {
 pub struct Reference;
 
 impl Engine for Reference {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
     fn devices(&self) -> Vec<DeviceInfo> {
         vec![DeviceInfo {
             id: DeviceId { engine: "reference".into(), index: 0 },

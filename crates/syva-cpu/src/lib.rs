@@ -93,6 +93,10 @@ impl CpuEngine {
 }
 
 impl Engine for CpuEngine {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
     fn devices(&self) -> Vec<DeviceInfo> {
         let plural = if self.threads == 1 { "" } else { "s" };
         vec![DeviceInfo {

@@ -7,6 +7,8 @@
 
 pub use syva_core::*;
 pub use syva_cpu::CpuEngine;
+#[cfg(feature = "cuda")]
+pub use syva_cuda::CudaEngine;
 
 use syva_core::reference::Reference;
 
@@ -27,7 +29,12 @@ pub mod prelude {
 pub fn engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
     let cpu = CpuEngine::new()?;
     let cpu = threads.map_or(Ok(cpu), |threads| cpu.with_threads(threads))?;
-    Ok(vec![Box::new(cpu), Box::new(Reference)])
+    Ok(vec![
+        Box::new(cpu),
+        Box::new(Reference),
+        #[cfg(feature = "cuda")]
+        Box::new(CudaEngine::new()),
+    ])
 }
 
 /// The engine that has the device of this name, and the device: `cpu`, `reference`, or `auto` for the best there is.
@@ -41,19 +48,18 @@ pub fn engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
 pub fn engine(name: &str, threads: Option<usize>) -> Result<(Box<dyn Engine>, DeviceId)> {
     let name = if name == "auto" { "cpu" } else { name };
     let wanted: DeviceId = name.parse()?;
-    let mut known = Vec::new();
+    let (mut known, mut problem) = (Vec::new(), format!("there is no device '{name}' here"));
     for engine in engines(threads)? {
         let devices = engine.devices();
         if let Some(found) = devices.iter().find(|info| info.id == wanted) {
             return Ok((engine, found.id.clone()));
         }
         known.extend(devices.into_iter().map(|info| info.id.to_string()));
+        if let Some(reason) = engine.absence().filter(|_| engine.name() == wanted.engine) {
+            problem += &format!(": {reason}");
+        }
     }
-    Err(Error::setting(
-        "device",
-        format!("there is no device '{name}' here"),
-        format!("use auto, {}", known.join(", ")),
-    ))
+    Err(Error::setting("device", problem, format!("use auto, {}", known.join(", "))))
 }
 
 /// Runs a model over raw inputs `[samples, features]`, row by row, on this machine's best device; returns what

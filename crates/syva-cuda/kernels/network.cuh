@@ -1,0 +1,75 @@
+// What the host tells the kernels: layers, data, and how far the span has come. The same structures stand in
+// src/memory.rs, field by field.
+#pragma once
+
+#include "arithmetic.cuh"
+
+/// One linear layer. Matrices are padded: rows and columns to multiples of 128, `stride` being the padded columns.
+struct Layer {
+    const float *below; // h of the layer below [batch, below_stride]; none for the first layer
+    float *weight;      // Wᵀ [fan_in, stride]
+    float *bias;        // [stride]
+    float *start;       // what z begins at [stride]: the bias, or for the first layer bias + Σ shift·w
+    float *h;           // activations [batch, stride]
+    float *d;           // gradient of the mean loss by z [batch, stride]
+    float *d_below;     // the same of the layer below [batch, below_stride]; none for the first layer
+    u32 fan_in, units;
+    u32 below_stride, stride;
+    u32 activation, activation_below;
+};
+
+/// Samples as they are stored.
+struct Data {
+    const void *inputs;   // u8 or float, rows of `stride` values
+    const u32 *order;     // indices of samples, batch after batch; none where they are taken as they lie
+    const float *scale;   // [features], padded with zeros
+    const float *shift;   // [features], padded with zeros
+    const u32 *labels;    // class of each sample, or
+    const float *values;  // its target values [samples, outputs]
+    u32 stride;
+};
+
+/// How far a span of steps has come. A kernel is told a step relative to `first`, so that a recorded graph of steps can
+/// be replayed.
+struct Progress {
+    u32 first;
+    u32 steps;
+    u32 batch;   // samples a step
+    u32 samples; // of the span, in all
+    u32 halted;  // the first step whose loss was not finite; all that comes after is passed over
+    u32 window;  // the step whose samples lie first in `Data`, where there is no order
+};
+
+/// What a span leaves behind, for each of its samples in turn.
+struct Outcome {
+    float *losses;
+    u32 *guesses; // predicted classes
+};
+
+/// The step a kernel works on, and how many samples it has; 0 where there is nothing to do.
+struct Step {
+    u32 number, rows;
+    __device__ Step(const Progress *progress, u32 i) {
+        number = progress->first + i;
+        rows = 0;
+        if (number < progress->steps && number < progress->halted) {
+            const u32 begin = number * progress->batch;
+            rows = min(progress->batch, progress->samples - begin);
+        }
+    }
+};
+
+/// The sample in row b of the step's batch. Rows beyond the batch repeat its last one; nobody reads what comes of them.
+struct Samples {
+    const u32 *order;
+    u32 first, rows;
+    __device__ Samples(const Progress *progress, const Step &step, const Data &data) {
+        order = data.order;
+        first = (order ? step.number : step.number - progress->window) * progress->batch;
+        rows = step.rows;
+    }
+    __device__ u32 at(u32 b) const {
+        const u32 place = first + min(b, rows - 1);
+        return order ? order[place] : place;
+    }
+};

@@ -1,0 +1,179 @@
+// The product that all of training is made of: C[m,n] = begin, then fma(A[m,k], B[k,n], C[m,n]) for k ascending.
+//
+// A block of threads owns a tile of ROWS × COLUMNS outputs, a thread ROWS_EACH × COLUMNS_EACH of them, each one chain of
+// fused multiply-adds from its first k to its last; a chain is never split. A and B come through shared memory, DEPTH
+// values of k at a time, two buffers in turn: while one is multiplied, the next is already on its way to registers.
+//
+//          n →                                     as[buffer][k][m], bs[buffer][k][n]
+//        ┌───────┬───┐ B
+//     k ↓│ DEPTH │   │
+//        ├───────┼───┤         Nothing asks whether m or n lie beyond the matrix: every matrix on the card is padded to
+//   A    │ tile  │   │         whole tiles, and what is computed there is never part of a result. k must not pass its
+//  ┌───┐ │       │   │         end, for even adding 0 · x can change the sign of a zero.
+#pragma once
+
+#include "arithmetic.cuh"
+
+// TILE, the side of a tile: 16 for small products, so that there are blocks for all processors of the card; 128 for large
+// ones, where a value from shared memory is used eight times.
+// BLOCKS: how many blocks a processor must have registers for, so that one multiplies while another waits.
+#if TILE == 16
+const int ROWS = 16, COLUMNS = 16, DEPTH = 32, ROWS_EACH = 2, COLUMNS_EACH = 2, BLOCKS = 8;
+#elif TILE == 64
+const int ROWS = 64, COLUMNS = 64, DEPTH = 16, ROWS_EACH = 4, COLUMNS_EACH = 4, BLOCKS = 3;
+#elif TILE == 128
+const int ROWS = 128, COLUMNS = 128, DEPTH = 8, ROWS_EACH = 8, COLUMNS_EACH = 8, BLOCKS = 2;
+#endif
+
+// Kernels carry the tile in their names.
+#define WITH_TILE(name, tile) name##_##tile
+#define NAMED(name, tile) WITH_TILE(name, tile)
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) NAMED(name, TILE)
+
+const int ROW_THREADS = ROWS / ROWS_EACH, COLUMN_THREADS = COLUMNS / COLUMNS_EACH;
+const int THREADS = ROW_THREADS * COLUMN_THREADS;
+
+// Outputs of a thread lie in runs of neighbours, read from shared memory at once.
+const int ROW_RUN = ROWS_EACH < 4 ? ROWS_EACH : 4, COLUMN_RUN = COLUMNS_EACH < 4 ? COLUMNS_EACH : 4;
+
+// Four floats more a row than the tile has keep a column of a transposed store out of one memory bank.
+struct Shared {
+    alignas(16) float as[2][DEPTH][ROWS + 4];
+    alignas(16) float bs[2][DEPTH][COLUMNS + 4];
+};
+
+__device__ inline int row_of(int i) {
+    const int ty = int(threadIdx.x) / COLUMN_THREADS;
+    return (i / ROW_RUN) * (ROW_THREADS * ROW_RUN) + ty * ROW_RUN + i % ROW_RUN;
+}
+
+__device__ inline int column_of(int j) {
+    const int tx = int(threadIdx.x) % COLUMN_THREADS;
+    return (j / COLUMN_RUN) * (COLUMN_THREADS * COLUMN_RUN) + tx * COLUMN_RUN + j % COLUMN_RUN;
+}
+
+/// A matrix that lies row after row, each `stride` long; it gives four neighbours of a row.
+///
+/// ALONG_K: a row holds the values of one m (or n) for all k. Otherwise a row holds those of one k for all m (or n).
+template <bool along_k> struct Plain {
+    static const bool ALONG_K = along_k;
+    const float *values;
+    u32 stride;
+    __device__ float4 load(u32 row, u32 column) const {
+        return *reinterpret_cast<const float4 *>(values + size_t(row) * stride + column);
+    }
+};
+
+/// The part of a factor that one thread fetches for its block: from memory to registers, from there to shared memory.
+template <class Source, int EXTENT> struct Fetched {
+    static const int COUNT = EXTENT * DEPTH / 4 / THREADS;
+    static_assert(COUNT * 4 * THREADS == EXTENT * DEPTH, "every thread fetches alike");
+    float4 held[COUNT];
+
+    __device__ void place(int i, int &extent, int &k) const {
+        const int e = int(threadIdx.x) + i * THREADS;
+        extent = Source::ALONG_K ? e / (DEPTH / 4) : e % (EXTENT / 4) * 4;
+        k = Source::ALONG_K ? e % (DEPTH / 4) * 4 : e / (EXTENT / 4);
+    }
+
+    __device__ void fetch(const Source &source, u32 first, u32 first_k) {
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            int extent, k;
+            place(i, extent, k);
+            held[i] = Source::ALONG_K ? source.load(first + extent, first_k + k) : source.load(first_k + k, first + extent);
+        }
+    }
+
+    __device__ void store(float (*to)[EXTENT + 4]) const {
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            int extent, k;
+            place(i, extent, k);
+            if (Source::ALONG_K) {
+                to[k][extent] = held[i].x;
+                to[k + 1][extent] = held[i].y;
+                to[k + 2][extent] = held[i].z;
+                to[k + 3][extent] = held[i].w;
+            } else {
+                *reinterpret_cast<float4 *>(&to[k][extent]) = held[i];
+            }
+        }
+    }
+};
+
+/// COUNT neighbours from shared memory.
+template <int COUNT> __device__ inline void read_run(float *to, const float *from) {
+    if (COUNT == 4) {
+        *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
+    } else if (COUNT == 2) {
+        *reinterpret_cast<float2 *>(to) = *reinterpret_cast<const float2 *>(from);
+    } else {
+        for (int i = 0; i < COUNT; ++i) to[i] = from[i];
+    }
+}
+
+/// The sums of a thread's outputs, and of the columns of B where those are wanted.
+struct Sums {
+    float of[ROWS_EACH][COLUMNS_EACH];
+    float column; // thread t < COLUMNS: Σ_k B[k,t]
+};
+
+/// One more k for all outputs of the thread.
+__device__ inline void multiply(Sums &sums, const float *a, const float *b) {
+    alignas(16) float x[ROWS_EACH], y[COLUMNS_EACH];
+#pragma unroll
+    for (int i = 0; i < ROWS_EACH; i += ROW_RUN) read_run<ROW_RUN>(x + i, a + row_of(i));
+#pragma unroll
+    for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) read_run<COLUMN_RUN>(y + j, b + column_of(j));
+#pragma unroll
+    for (int i = 0; i < ROWS_EACH; ++i)
+#pragma unroll
+        for (int j = 0; j < COLUMNS_EACH; ++j) sums.of[i][j] = fmaf(x[i], y[j], sums.of[i][j]);
+}
+
+/// Runs the chains of the tile at (m0, n0) over k = 0 … depth − 1 and, where asked, adds up the columns of B as well.
+template <class A, class B>
+__device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 depth,
+                               bool add_columns) {
+    Fetched<A, ROWS> from_a;
+    Fetched<B, COLUMNS> from_b;
+    from_a.fetch(a, m0, 0);
+    from_b.fetch(b, n0, 0);
+    from_a.store(shared.as[0]);
+    from_b.store(shared.bs[0]);
+    __syncthreads();
+    int buffer = 0;
+    for (u32 k0 = 0; k0 < depth; k0 += DEPTH, buffer ^= 1) {
+        const bool more = k0 + DEPTH < depth;
+        if (more) {
+            from_a.fetch(a, m0, k0 + DEPTH);
+            from_b.fetch(b, n0, k0 + DEPTH);
+        }
+        const int left = min(int(depth - k0), DEPTH);
+        if (left == DEPTH) {
+#pragma unroll 8
+            for (int k = 0; k < DEPTH; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
+        } else {
+#pragma unroll 1
+            for (int k = 0; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
+        }
+        if (add_columns && threadIdx.x < COLUMNS) {
+            for (int k = 0; k < left; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
+        }
+        if (more) {
+            from_a.store(shared.as[buffer ^ 1]);
+            from_b.store(shared.bs[buffer ^ 1]);
+            __syncthreads();
+        }
+    }
+}
+
+/// Writes a run of neighbours of a row.
+__device__ inline void write_run(float *to, const float *from) {
+    if (COLUMN_RUN == 4) {
+        *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
+    } else {
+        *reinterpret_cast<float2 *>(to) = *reinterpret_cast<const float2 *>(from);
+    }
+}

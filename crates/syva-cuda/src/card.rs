@@ -1,0 +1,214 @@
+//! The driver and its cards.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result};
+use syva_core::{DeviceId, DeviceInfo, Error, Result};
+
+use crate::kernels::{HeadKernels, LayerKernels};
+use crate::plan::Tile;
+
+/// The kernels' PTX is of version 8.4, which drivers read from this version of CUDA on.
+const OLDEST_DRIVER: i32 = 12_040;
+/// Turing, the oldest cards that the PTX is for.
+const OLDEST_CAPABILITY: (i32, i32) = (7, 5);
+
+/// The driver's library, loaded and asked whether it will do.
+#[derive(Clone, Copy)]
+pub(crate) struct Driver {
+    version: i32,
+    cards: usize,
+}
+
+impl Driver {
+    /// Loads the driver once; the error says why there is none.
+    pub(crate) fn load() -> std::result::Result<Self, String> {
+        static DRIVER: OnceLock<std::result::Result<Driver, String>> = OnceLock::new();
+        DRIVER.get_or_init(Self::ask).clone()
+    }
+
+    fn ask() -> std::result::Result<Self, String> {
+        // SAFETY: loading the driver's library runs its initialisers, which are made for that.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("there is no NVIDIA driver on this machine".into());
+        }
+        result::init().map_err(|error| format!("the NVIDIA driver does not start: {}", told(error)))?;
+        let mut version = 0;
+        // SAFETY: writes one integer to a place that lives until it returns.
+        let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) };
+        asked.result().map_err(|error| format!("the NVIDIA driver tells no version: {}", told(error)))?;
+        if version < OLDEST_DRIVER {
+            return Err(format!(
+                "the NVIDIA driver is of CUDA {}, and {} is needed: update it to 550 or later",
+                numbered(version),
+                numbered(OLDEST_DRIVER)
+            ));
+        }
+        let cards =
+            result::device::get_count().map_err(|error| format!("the driver lists no cards: {}", told(error)))?;
+        Ok(Self { version, cards: cards as usize })
+    }
+
+    /// The cards that can be used. They are only asked for their names: nothing begins on them.
+    pub(crate) fn devices(self) -> Vec<DeviceInfo> {
+        (0..self.cards).filter_map(|index| self.describe(index).ok().flatten()).collect()
+    }
+
+    fn describe(self, index: usize) -> std::result::Result<Option<DeviceInfo>, DriverError> {
+        let device = result::device::get(index as i32)?;
+        // SAFETY: `device` was just handed out by the driver.
+        let (attribute, memory) = unsafe {
+            let attribute = |which| result::device::get_attribute(device, which);
+            (attribute, result::device::total_mem(device)?)
+        };
+        let capability = (
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
+        if capability < OLDEST_CAPABILITY {
+            return Ok(None);
+        }
+        Ok(Some(DeviceInfo {
+            id: DeviceId { engine: "cuda".into(), index },
+            name: result::device::get_name(device)?,
+            detail: format!(
+                "sm_{}{}, {} processors, {} GiB, CUDA {}",
+                capability.0,
+                capability.1,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+                (memory as f64 / f64::from(1 << 30)).round(),
+                numbered(self.version)
+            ),
+            exact: true,
+        }))
+    }
+
+    /// Begins to use a card.
+    pub(crate) fn open(self, index: usize) -> Result<Card> {
+        let device = DeviceId { engine: "cuda".into(), index };
+        if !self.devices().iter().any(|info| info.id == device) {
+            let what = format!("device {device}, which is not on this machine or too old,");
+            return Err(Error::Unsupported { what, remedy: "`syva devices` lists what there is".into() });
+        }
+        let open = || -> std::result::Result<Card, DriverError> {
+            let context = CudaContext::new(index)?;
+            // SAFETY: every buffer is used on `stream` alone, but for the windows of streamed data, whose copies and
+            // uses are put in order by events in `session.rs`.
+            unsafe { context.disable_event_tracking() };
+            let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+            let (stream, copies) = (context.new_stream()?, context.new_stream()?);
+            let head = HeadKernels::load(&context)?;
+            Ok(Card { index, processors, stream, copies, head, layers: [const { OnceLock::new() }; 3], context })
+        };
+        open().map_err(|error| failure(index, error))
+    }
+}
+
+/// A card, ready to work.
+pub(crate) struct Card {
+    pub(crate) index: usize,
+    /// Multiprocessors.
+    pub(crate) processors: usize,
+    /// Where all work is put, one thing after the other.
+    pub(crate) stream: Arc<CudaStream>,
+    /// Where data that does not fit on the card comes in beside the work.
+    pub(crate) copies: Arc<CudaStream>,
+    pub(crate) head: HeadKernels,
+    layers: [OnceLock<LayerKernels>; 3],
+    context: Arc<CudaContext>,
+}
+
+impl Card {
+    /// The kernels of a tile. The first time, the driver compiles them: a second or so, kept in its cache.
+    pub(crate) fn layers(&self, tile: Tile) -> Result<&LayerKernels> {
+        let cell = &self.layers[tile as usize];
+        if cell.get().is_none() {
+            let loaded = LayerKernels::load(&self.context, tile).map_err(|error| self.failure(error))?;
+            let _ = cell.set(loaded);
+        }
+        Ok(cell.get().expect("was set just now"))
+    }
+
+    /// Memory on the card, all zeros.
+    pub(crate) fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize, what: &str) -> Result<CudaSlice<T>> {
+        self.stream.alloc_zeros(len).map_err(|error| self.out_of_memory::<T>(error, len, what))
+    }
+
+    /// A copy on the card.
+    pub(crate) fn copy<T: DeviceRepr>(&self, values: &[T], what: &str) -> Result<CudaSlice<T>> {
+        self.stream.clone_htod(values).map_err(|error| self.out_of_memory::<T>(error, values.len(), what))
+    }
+
+    /// Bytes that are free.
+    pub(crate) fn free(&self) -> Result<usize> {
+        Ok(self.context.mem_get_info().map_err(|error| self.failure(error))?.0)
+    }
+
+    fn out_of_memory<T>(&self, error: DriverError, len: usize, what: &str) -> Error {
+        if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            return self.failure(error);
+        }
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let free = self.free().map_or("less".into(), |free| format!("{} MiB", mib(free)));
+        let needed = mib(len * size_of::<T>());
+        Error::Device {
+            device: name(self.index),
+            problem: format!("{what} need {needed} MiB of the card's memory, of which {free} are free"),
+            remedy: "use a smaller batch or narrower layers, end other programs on the card, or use --device cpu"
+                .into(),
+        }
+    }
+
+    /// What a failure of the card means for who uses it.
+    pub(crate) fn failure(&self, error: DriverError) -> Error {
+        failure(self.index, error)
+    }
+
+    /// Floating-point operations a second, by fused multiply-adds on registers alone.
+    pub(crate) fn peak(&self) -> Result<f64> {
+        const ROUNDS: u32 = 20_000;
+        let blocks = self.processors * 8;
+        let mut out = self.zeros::<f32>(blocks * 256, "results")?;
+        let mut best = 0.0_f64;
+        for _ in 0..5 {
+            let start = Instant::now();
+            let operations = self.head.multiply_add(&self.stream, blocks, ROUNDS, &mut out);
+            let operations = operations.map_err(|error| self.failure(error))?;
+            self.stream.synchronize().map_err(|error| self.failure(error))?;
+            best = best.max(operations as f64 / start.elapsed().as_secs_f64());
+        }
+        Ok(best)
+    }
+}
+
+/// `cuda:0` as people write it.
+fn name(index: usize) -> String {
+    DeviceId { engine: "cuda".into(), index }.to_string()
+}
+
+fn failure(index: usize, error: DriverError) -> Error {
+    Error::Device {
+        device: name(index),
+        problem: format!("the card failed: {}", told(error)),
+        remedy: "go on from the last checkpoint, on this card or with --device cpu, which comes to the same bits"
+            .into(),
+    }
+}
+
+/// The driver's own name and words for an error.
+fn told(error: DriverError) -> String {
+    let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| {
+        text.map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+    };
+    match (text(error.error_name()), text(error.error_string())) {
+        (name, words) if name.is_empty() => format!("error {}{words}", error.0 as u32),
+        (name, words) => format!("{name} ({words})"),
+    }
+}
+
+/// 12040 as people write it: 12.4.
+fn numbered(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}

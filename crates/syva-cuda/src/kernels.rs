@@ -1,0 +1,323 @@
+//! The kernels: their PTX, and what they are called with. Structures stand in `kernels/network.cuh` and `kernels/*.cu`
+//! in the same order; a test compares their sizes with those in the PTX.
+
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs, LaunchConfig, PushKernelArg,
+};
+use cudarc::nvrtc::Ptx;
+
+use crate::plan::{GROUP, HEAD_ROWS, Tile};
+
+/// An address on the card; 0 is none.
+pub(crate) type Address = u64;
+
+/// One linear layer, as the kernels see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Layer {
+    pub(crate) below: Address,
+    pub(crate) weight: Address,
+    pub(crate) bias: Address,
+    pub(crate) start: Address,
+    pub(crate) h: Address,
+    pub(crate) d: Address,
+    pub(crate) d_below: Address,
+    pub(crate) fan_in: u32,
+    pub(crate) units: u32,
+    pub(crate) below_stride: u32,
+    pub(crate) stride: u32,
+    pub(crate) activation: u32,
+    pub(crate) activation_below: u32,
+}
+
+/// Samples, as the kernels see them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Data {
+    pub(crate) inputs: Address,
+    pub(crate) order: Address,
+    pub(crate) scale: Address,
+    pub(crate) shift: Address,
+    pub(crate) labels: Address,
+    pub(crate) values: Address,
+    pub(crate) stride: u32,
+}
+
+/// Where losses and guesses go.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) losses: Address,
+    pub(crate) guesses: Address,
+}
+
+/// What is made of the outputs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judge {
+    /// 0 regression, 1 binary, 2 classes.
+    pub(crate) head: u32,
+    pub(crate) outputs: u32,
+    pub(crate) gradient: u32,
+}
+
+/// Layers whose weights one launch renews.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Layers {
+    pub(crate) layer: [Layer; GROUP],
+    pub(crate) first_tile: [u32; GROUP],
+    pub(crate) count: u32,
+}
+
+// SAFETY: plain data of the same layout as the kernels' structures, which is what the card is handed.
+unsafe impl DeviceRepr for Layer {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Data {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Outcome {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Judge {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Layers {}
+
+/// How inputs are stored, an index to the two kernels that read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    U8,
+    F32,
+}
+
+type Launched = Result<(), DriverError>;
+
+/// Where in a span a kernel works: the progress on the card, and a step relative to it.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) progress: Address,
+    pub(crate) step: u32,
+}
+
+/// Where kernels are put, to run one after the other.
+pub(crate) struct Queue<'a>(&'a CudaStream);
+
+impl<'a> Queue<'a> {
+    /// # Safety
+    /// Every address in what is handed to a launch on this queue is of a buffer as large as `plan.rs` and
+    /// `kernels/network.cuh` have it, and that buffer lives until the stream has been waited for.
+    pub(crate) unsafe fn new(stream: &'a CudaStream) -> Self {
+        Self(stream)
+    }
+}
+
+/// Puts a kernel on its stream. The arguments are those of the kernel, in type and order.
+fn launch(arguments: &mut LaunchArgs<'_>, (blocks, threads): (usize, u32)) -> Launched {
+    let shape = LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 };
+    // SAFETY: the arguments are right as said above, the addresses among them as whoever made the queue promised.
+    unsafe { arguments.launch(shape) }.map(|_| ())
+}
+
+/// The products of a step, in one tile.
+pub(crate) struct LayerKernels {
+    tile: Tile,
+    forward_first: [CudaFunction; 2],
+    forward: CudaFunction,
+    input_gradient: CudaFunction,
+    update: [CudaFunction; 2],
+    start: CudaFunction,
+}
+
+impl LayerKernels {
+    pub(crate) fn load(context: &Arc<CudaContext>, tile: Tile) -> Result<Self, DriverError> {
+        let ptx = match tile {
+            Tile::Small => include_str!("../kernels/ptx/layers_16.ptx"),
+            Tile::Medium => include_str!("../kernels/ptx/layers_64.ptx"),
+            Tile::Large => include_str!("../kernels/ptx/layers_128.ptx"),
+        };
+        let module = context.load_module(Ptx::from_src(ptx))?;
+        let function = |name: &str| module.load_function(&format!("{name}_{}", tile.side()));
+        Ok(Self {
+            tile,
+            forward_first: [function("forward_first_u8")?, function("forward_first_f32")?],
+            forward: function("forward")?,
+            input_gradient: function("input_gradient")?,
+            update: [function("update_u8")?, function("update_f32")?],
+            start: function("start")?,
+        })
+    }
+
+    /// A block a tile.
+    fn shape(&self, rows: usize, columns: u32) -> (usize, u32) {
+        (self.tile.count(rows, columns as usize), self.tile.threads())
+    }
+
+    /// The first layer forward, in batches of `batch`.
+    pub(crate) fn forward_first(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        batch: usize,
+        layer: &Layer,
+        (data, stored): (&Data, Stored),
+    ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.forward_first[stored as usize]);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer).arg(data);
+        launch(&mut arguments, self.shape(batch, layer.units))
+    }
+
+    /// Another layer forward.
+    pub(crate) fn forward(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Layer) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.forward);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        launch(&mut arguments, self.shape(batch, layer.units))
+    }
+
+    /// The gradient by the z of the layer below.
+    pub(crate) fn input_gradient(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Layer) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.input_gradient);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        launch(&mut arguments, self.shape(batch, layer.fan_in))
+    }
+
+    /// Weight gradients and SGD for some layers, and what the first one's sums start at next.
+    pub(crate) fn update(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        layers: &[Layer],
+        (data, stored): (&Data, Stored),
+        (learning_rates, tickets): (Address, Address),
+    ) -> Launched {
+        let (mut group, mut tiles) = (Layers::default(), 0);
+        for (i, layer) in layers.iter().enumerate() {
+            (group.layer[i], group.first_tile[i]) = (*layer, tiles);
+            tiles += self.tile.count(layer.fan_in as usize, layer.units as usize) as u32;
+        }
+        group.count = layers.len() as u32;
+        let mut arguments = queue.0.launch_builder(&self.update[stored as usize]);
+        arguments.arg(&at.progress).arg(&at.step).arg(&group).arg(data).arg(&learning_rates).arg(&tickets);
+        launch(&mut arguments, (tiles as usize, self.tile.threads()))
+    }
+
+    /// What the first layer's sums start at, from weights that were put there.
+    pub(crate) fn start(&self, queue: &Queue<'_>, layer: &Layer, data: &Data) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.start);
+        arguments.arg(layer).arg(data);
+        launch(&mut arguments, self.shape(1, layer.units))
+    }
+}
+
+/// What is done sample by sample, and the small change.
+pub(crate) struct HeadKernels {
+    head: CudaFunction,
+    judge: CudaFunction,
+    advance: CudaFunction,
+    multiply_add: CudaFunction,
+}
+
+impl HeadKernels {
+    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
+        let module = context.load_module(Ptx::from_src(include_str!("../kernels/ptx/head.ptx")))?;
+        let function = |name| module.load_function(name);
+        Ok(Self {
+            head: function("head")?,
+            judge: function("judge")?,
+            advance: function("advance")?,
+            multiply_add: function("multiply_add")?,
+        })
+    }
+
+    /// A warp a sample.
+    fn shape(batch: usize) -> (usize, u32) {
+        (batch.div_ceil(HEAD_ROWS), 32 * HEAD_ROWS as u32)
+    }
+
+    /// The last layer there and back, losses between.
+    pub(crate) fn head(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        batch: usize,
+        layer: &Layer,
+        (data, outcome, judge): (&Data, &Outcome, &Judge),
+    ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.head);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer).arg(data).arg(outcome).arg(judge);
+        launch(&mut arguments, Self::shape(batch))
+    }
+
+    /// Losses and their gradient, from outputs that are there.
+    pub(crate) fn judge(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        batch: usize,
+        layer: &Layer,
+        (data, outcome, judge): (&Data, &Outcome, &Judge),
+    ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.judge);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer).arg(data).arg(outcome).arg(judge);
+        launch(&mut arguments, Self::shape(batch))
+    }
+
+    /// Moves on by some steps.
+    pub(crate) fn advance(&self, queue: &Queue<'_>, progress: Address, steps: u32) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.advance);
+        arguments.arg(&progress).arg(&steps);
+        launch(&mut arguments, (1, 1))
+    }
+
+    /// Blocks of 256 threads that multiply and add on registers; returns the floating-point operations.
+    pub(crate) fn multiply_add(
+        &self,
+        stream: &CudaStream,
+        blocks: usize,
+        rounds: u32,
+        out: &mut CudaSlice<f32>,
+    ) -> Result<u64, DriverError> {
+        assert!(out.len() >= blocks * 256, "a result for each thread");
+        let mut arguments = stream.launch_builder(&self.multiply_add);
+        arguments.arg(out).arg(&rounds);
+        // Each thread writes one result, for which there is room; cudarc frees `out` on this stream only.
+        launch(&mut arguments, (blocks, 256))?;
+        Ok(blocks as u64 * 256 * u64::from(rounds) * 16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes of the parameters of a kernel in PTX, in bytes; 0 for those that are no structures.
+    fn parameters(ptx: &str, kernel: &str) -> Vec<usize> {
+        let begin = ptx.find(&format!(".entry {kernel}(")).expect("the kernel is there");
+        let list = &ptx[begin..begin + ptx[begin..].find("\n)").expect("the list ends")];
+        let size = |line: &str| {
+            line.split_once('[')
+                .map_or(0, |(_, rest)| rest.trim_end_matches("],").trim_end_matches(']').parse().unwrap_or(0))
+        };
+        list.lines().filter(|line| line.contains(".param")).map(|line| size(line.trim())).collect()
+    }
+
+    #[test]
+    fn structures_are_as_large_as_the_kernels_have_them() {
+        let (layer, data, layers) = (size_of::<Layer>(), size_of::<Data>(), size_of::<Layers>());
+        let (outcome, judge) = (size_of::<Outcome>(), size_of::<Judge>());
+        let head = include_str!("../kernels/ptx/head.ptx");
+        assert_eq!(parameters(head, "head"), [0, 0, layer, data, outcome, judge]);
+        assert_eq!(parameters(head, "judge"), [0, 0, layer, data, outcome, judge]);
+        for (tile, ptx) in [
+            (16, include_str!("../kernels/ptx/layers_16.ptx")),
+            (64, include_str!("../kernels/ptx/layers_64.ptx")),
+            (128, include_str!("../kernels/ptx/layers_128.ptx")),
+        ] {
+            let of = |kernel: &str| parameters(ptx, &format!("{kernel}_{tile}"));
+            assert_eq!(of("forward_first_u8"), [0, 0, layer, data]);
+            assert_eq!(of("forward"), [0, 0, layer]);
+            assert_eq!(of("input_gradient"), [0, 0, layer]);
+            assert_eq!(of("update_f32"), [0, 0, layers, data, 0, 0]);
+            assert_eq!(of("start"), [layer, data]);
+        }
+    }
+}

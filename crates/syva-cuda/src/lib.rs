@@ -1,0 +1,87 @@
+//! Syvä's CUDA engine: the arithmetic contract on an NVIDIA card, a whole span of steps without the host.
+//!
+//! From the outside in: [`CudaEngine`] opens a session (`session.rs`), which keeps weights, data and activations on a
+//! card (`card.rs`, `memory.rs`) and has steps of fused kernels (`step.rs`) run there, recorded as a graph and replayed.
+//! In what tiles is decided in `plan.rs`; the kernels are in `kernels/*.cu`, compiled ahead to the PTX beside them, which
+//! the driver makes code of. Each output has one owner and one chain of fused multiply-adds in the contract's order,
+//! as on the CPU, so the bits are the same.
+//!
+//! Nothing of CUDA is needed to build this crate, and only the driver to use it.
+
+mod card;
+mod kernels;
+mod memory;
+mod plan;
+mod session;
+mod step;
+
+use std::sync::{Arc, Mutex};
+
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
+
+use crate::card::{Card, Driver};
+
+/// The engine `cuda`: the NVIDIA cards of this machine, if there are any and a driver for them.
+///
+/// ```
+/// use syva_core::Engine;
+/// let engine = syva_cuda::CudaEngine::new();
+/// match engine.absence() {
+///     Some(reason) => println!("no CUDA here: {reason}"),
+///     None => println!("{} cards", engine.devices().len()),
+/// }
+/// ```
+#[derive(Default)]
+pub struct CudaEngine {
+    /// Cards that were opened before: sessions share what the driver made of the kernels.
+    cards: Mutex<Vec<Arc<Card>>>,
+}
+
+impl CudaEngine {
+    /// Asks nothing of the driver yet: that takes some tenths of a second, which nobody should wait who trains elsewhere.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn card(&self, device: &DeviceId) -> Result<Arc<Card>> {
+        let driver = Driver::load().map_err(|reason| Error::Unsupported {
+            what: format!("device {device} ({reason})"),
+            remedy: "use --device cpu, which comes to the same bits".into(),
+        })?;
+        let mut cards = self.cards.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(card) = cards.iter().find(|card| card.index == device.index) {
+            return Ok(card.clone());
+        }
+        let card = Arc::new(driver.open(device.index)?);
+        cards.push(card.clone());
+        Ok(card)
+    }
+}
+
+impl Engine for CudaEngine {
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn devices(&self) -> Vec<DeviceInfo> {
+        Driver::load().map(Driver::devices).unwrap_or_default()
+    }
+
+    fn absence(&self) -> Option<String> {
+        match Driver::load() {
+            Err(reason) => Some(reason),
+            Ok(driver) if driver.devices().is_empty() => Some("the driver finds no card that it can use".into()),
+            Ok(_) => None,
+        }
+    }
+
+    fn peak(&self, device: &DeviceId) -> Option<f64> {
+        self.card(device).ok()?.peak().ok()
+    }
+
+    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+        spec.validate()?;
+        Ok(Box::new(session::CudaSession::new(spec, self.card(device)?)?))
+    }
+}

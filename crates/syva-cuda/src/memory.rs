@@ -1,0 +1,351 @@
+//! What lies on the card: weights, activations, data, and what passes between host and card in a span.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits};
+use syva_core::data::{Dataset, Inputs, Targets};
+use syva_core::{Activation, Matrix, Parameters, Result, Spec, State};
+
+use crate::card::Card;
+use crate::kernels::{Address, Data, Layer, Outcome, Stored};
+use crate::plan::padded;
+
+/// The address of a buffer. The buffer must outlive what is launched with it, until its stream has been waited for.
+pub(crate) fn address<T>(buffer: &CudaSlice<T>, stream: &Arc<CudaStream>) -> Address {
+    buffer.device_ptr(stream).0
+}
+
+/// The weights of a network, as Wᵀ padded to whole tiles, and what does not change with them.
+pub(crate) struct Network {
+    layers: Vec<LayerMemory>,
+    scale: CudaSlice<f32>,
+    shift: CudaSlice<f32>,
+    /// Counts tiles of the first layer's update, a number a column of tiles; all 0 between steps.
+    pub(crate) tickets: CudaSlice<u32>,
+}
+
+struct LayerMemory {
+    weight: CudaSlice<f32>,
+    bias: CudaSlice<f32>,
+    /// The first layer's: bias + Σ shift·w.
+    start: Option<CudaSlice<f32>>,
+}
+
+impl Network {
+    pub(crate) fn new(spec: &Spec, card: &Card) -> Result<Self> {
+        let layer = |l: usize| -> Result<LayerMemory> {
+            let stride = padded(spec.layers[l].units);
+            Ok(LayerMemory {
+                weight: card.zeros(padded(spec.fan_in(l)) * stride, "weights")?,
+                bias: card.zeros(stride, "biases")?,
+                start: if l == 0 { Some(card.zeros(stride, "biases")?) } else { None },
+            })
+        };
+        let (mut scale, mut shift) = (vec![0.0; padded(spec.input.features)], vec![0.0; padded(spec.input.features)]);
+        for k in 0..spec.input.features {
+            (scale[k], shift[k]) = spec.input.normalization.of(k);
+        }
+        Ok(Self {
+            layers: (0..spec.layers.len()).map(layer).collect::<Result<_>>()?,
+            scale: card.copy(&scale, "scales")?,
+            shift: card.copy(&shift, "shifts")?,
+            tickets: card.zeros(padded(spec.layers[0].units), "counters")?,
+        })
+    }
+
+    /// Bytes that the weights take.
+    pub(crate) fn bytes(spec: &Spec) -> usize {
+        (0..spec.layers.len()).map(|l| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4).sum()
+    }
+
+    /// Puts weights and biases on the card.
+    pub(crate) fn set(&mut self, state: &State, card: &Card) -> Result<()> {
+        for (memory, Parameters { weight, bias }) in self.layers.iter_mut().zip(&state.layers) {
+            let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
+            let mut transposed = vec![0.0; fan_in * stride];
+            for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
+                row.iter().enumerate().for_each(|(k, w)| transposed[k * stride + j] = *w);
+            }
+            let put = card.stream.memcpy_htod(&transposed, &mut memory.weight);
+            put.and_then(|()| card.stream.memcpy_htod(bias, &mut memory.bias)).map_err(|error| card.failure(error))?;
+        }
+        Ok(())
+    }
+
+    /// Fetches weights and biases; waits for the card.
+    pub(crate) fn get(&self, spec: &Spec, step: u64, card: &Card) -> Result<State> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (l, memory) in self.layers.iter().enumerate() {
+            let (units, fan_in) = (spec.layers[l].units, spec.fan_in(l));
+            let stride = padded(units);
+            let transposed = fetch(&memory.weight, 0..fan_in * stride, card)?;
+            let mut weight = Matrix::zeros(units, fan_in);
+            for j in 0..units {
+                let row = weight.row_mut(j).iter_mut().enumerate();
+                row.for_each(|(k, w)| *w = transposed[k * stride + j]);
+            }
+            layers.push(Parameters { weight, bias: fetch(&memory.bias, 0..units, card)? });
+        }
+        Ok(State { step, layers })
+    }
+
+    /// A layer as the kernels see it, with the activations of `work`.
+    pub(crate) fn layer(&self, spec: &Spec, work: &Workspace, l: usize, card: &Card) -> Layer {
+        let memory = &self.layers[l];
+        let stream = &card.stream;
+        let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { 0 };
+        let d = |l: usize| work.d[l].as_ref().map_or(0, |d| address(d, stream));
+        Layer {
+            below: below(&work.h),
+            weight: address(&memory.weight, stream),
+            bias: address(&memory.bias, stream),
+            start: address(memory.start.as_ref().unwrap_or(&memory.bias), stream),
+            h: address(&work.h[l], stream),
+            d: d(l),
+            d_below: if l > 0 { d(l - 1) } else { 0 },
+            fan_in: spec.fan_in(l) as u32,
+            units: spec.layers[l].units as u32,
+            below_stride: padded(spec.fan_in(l)) as u32,
+            stride: padded(spec.layers[l].units) as u32,
+            activation: code(spec.layers[l].activation),
+            activation_below: if l > 0 { code(spec.layers[l - 1].activation) } else { 0 },
+        }
+    }
+
+    /// Where the kernels find scale and shift, and no data yet.
+    pub(crate) fn normalization(&self, card: &Card) -> Data {
+        let (scale, shift) = (address(&self.scale, &card.stream), address(&self.shift, &card.stream));
+        Data { scale, shift, ..Data::default() }
+    }
+}
+
+/// An activation's number in the kernels.
+fn code(activation: Activation) -> u32 {
+    match activation {
+        Activation::Identity => 0,
+        Activation::Relu => 1,
+        Activation::Sigmoid => 2,
+        Activation::Tanh => 3,
+    }
+}
+
+/// Activations and their gradients, for batches of up to `capacity` samples.
+pub(crate) struct Workspace {
+    pub(crate) capacity: usize,
+    h: Vec<CudaSlice<f32>>,
+    /// Of the last layer alone where nothing is trained.
+    d: Vec<Option<CudaSlice<f32>>>,
+}
+
+impl Workspace {
+    pub(crate) fn new(spec: &Spec, capacity: usize, training: bool, card: &Card) -> Result<Self> {
+        let last = spec.layers.len() - 1;
+        let matrix = |l: usize| {
+            card.zeros(
+                padded(capacity) * padded(spec.layers[l].units),
+                &format!("activations of batches of {capacity}"),
+            )
+        };
+        let h = (0..=last).map(matrix).collect::<Result<_>>()?;
+        let d = (0..=last).map(|l| if training || l == last { matrix(l).map(Some) } else { Ok(None) });
+        Ok(Self { capacity, h, d: d.collect::<Result<_>>()? })
+    }
+
+    /// Outputs of the last layer, a padded row a sample.
+    pub(crate) fn outputs(&self) -> &CudaSlice<f32> {
+        &self.h[self.h.len() - 1]
+    }
+}
+
+/// Some samples on the card: a whole data set, or a window of it.
+pub(crate) struct Samples {
+    inputs: InputMemory,
+    labels: Option<CudaSlice<u32>>,
+    values: Option<CudaSlice<f32>>,
+    stride: usize,
+}
+
+enum InputMemory {
+    U8(CudaSlice<u8>),
+    F32(CudaSlice<f32>),
+}
+
+/// Values of a stored row: rows begin where four values can be read at once.
+pub(crate) fn row_stride(features: usize) -> usize {
+    features.next_multiple_of(4)
+}
+
+/// Values behind the last row: kernels read inputs by whole tiles.
+const SLACK: usize = 128;
+
+impl Samples {
+    /// Room for `rows` samples like those of `data`.
+    pub(crate) fn room_for(rows: usize, data: &Dataset, card: &Card) -> Result<Self> {
+        let stride = row_stride(data.features());
+        let what = format!("{rows} samples");
+        let inputs = match data.inputs() {
+            Inputs::U8(_) => InputMemory::U8(card.zeros(rows * stride + SLACK, &what)?),
+            Inputs::F32(_) => InputMemory::F32(card.zeros(rows * stride + SLACK, &what)?),
+        };
+        let (labels, values) = match data.targets() {
+            Targets::Classes { .. } => (Some(card.zeros(rows, &what)?), None),
+            Targets::Values { outputs, .. } => (None, Some(card.zeros(rows * outputs, &what)?)),
+        };
+        Ok(Self { inputs, labels, values, stride })
+    }
+
+    /// Room for raw inputs without targets.
+    pub(crate) fn inputs_only(rows: usize, features: usize, card: &Card) -> Result<Self> {
+        let stride = row_stride(features);
+        let inputs = InputMemory::F32(card.zeros(rows * stride + SLACK, &format!("{rows} samples"))?);
+        Ok(Self { inputs, labels: None, values: None, stride })
+    }
+
+    /// Bytes that a sample of `data` takes.
+    pub(crate) fn bytes_each(data: &Dataset) -> usize {
+        let stride = row_stride(data.features());
+        let inputs = if matches!(data.inputs(), Inputs::U8(_)) { stride } else { 4 * stride };
+        let targets = match data.targets() {
+            Targets::Classes { .. } => 4,
+            Targets::Values { outputs, .. } => 4 * outputs,
+        };
+        inputs + targets
+    }
+
+    /// Puts samples of `data` in the rows from the first on.
+    pub(crate) fn put(
+        &mut self,
+        data: &Dataset,
+        samples: &mut dyn ExactSizeIterator<Item = usize>,
+        card: &Card,
+        stream: &Arc<CudaStream>,
+    ) -> Result<()> {
+        let samples: Vec<usize> = samples.collect();
+        let features = data.features();
+        let put = match (&mut self.inputs, data.inputs()) {
+            (InputMemory::U8(to), Inputs::U8(from)) => {
+                stream.memcpy_htod(&rows_of(from, &samples, features, self.stride)[..], to)
+            }
+            (InputMemory::F32(to), Inputs::F32(from)) => {
+                stream.memcpy_htod(&rows_of(from, &samples, features, self.stride)[..], to)
+            }
+            _ => unreachable!("the room was made for this data"),
+        };
+        put.map_err(|error| card.failure(error))?;
+        let put = match (&mut self.labels, &mut self.values, data.targets()) {
+            (Some(to), _, Targets::Classes { labels, .. }) => {
+                stream.memcpy_htod(&rows_of(labels, &samples, 1, 1)[..], to)
+            }
+            (_, Some(to), Targets::Values { values, outputs }) => {
+                stream.memcpy_htod(&rows_of(values, &samples, *outputs, *outputs)[..], to)
+            }
+            _ => unreachable!("the room was made for this data"),
+        };
+        put.map_err(|error| card.failure(error))
+    }
+
+    /// Puts raw inputs in the rows from the first on.
+    pub(crate) fn put_inputs(&mut self, rows: &[f32], features: usize, card: &Card) -> Result<()> {
+        let InputMemory::F32(to) = &mut self.inputs else { unreachable!("made by inputs_only") };
+        let samples: Vec<usize> = (0..rows.len() / features).collect();
+        let put = card.stream.memcpy_htod(&rows_of(rows, &samples, features, self.stride)[..], to);
+        put.map_err(|error| card.failure(error))
+    }
+
+    /// As the kernels see them, taken in the order they lie in.
+    pub(crate) fn data(&self, normalization: Data, card: &Card) -> (Data, Stored) {
+        let stream = &card.stream;
+        let (inputs, stored) = match &self.inputs {
+            InputMemory::U8(inputs) => (address(inputs, stream), Stored::U8),
+            InputMemory::F32(inputs) => (address(inputs, stream), Stored::F32),
+        };
+        let labels = self.labels.as_ref().map_or(0, |labels| address(labels, stream));
+        let values = self.values.as_ref().map_or(0, |values| address(values, stream));
+        (Data { inputs, labels, values, stride: self.stride as u32, ..normalization }, stored)
+    }
+}
+
+/// Rows of `width` values, each padded with zeros to `stride`.
+fn rows_of<T: Copy + Default>(from: &[T], rows: &[usize], width: usize, stride: usize) -> Vec<T> {
+    let mut to = vec![T::default(); rows.len() * stride];
+    for (to, &row) in to.chunks_mut(stride).zip(rows) {
+        to[..width].copy_from_slice(&from[row * width..][..width]);
+    }
+    to
+}
+
+/// How far a span has come, field by field as `kernels/network.cuh` has it.
+pub(crate) struct Progress {
+    pub(crate) steps: u32,
+    pub(crate) batch: u32,
+    pub(crate) samples: u32,
+}
+
+/// What passes between host and card in a span: grows with the longest so far.
+pub(crate) struct SpanMemory {
+    pub(crate) progress: CudaSlice<u32>,
+    pub(crate) order: CudaSlice<u32>,
+    pub(crate) learning_rates: CudaSlice<f32>,
+    losses: CudaSlice<f32>,
+    guesses: CudaSlice<u32>,
+}
+
+impl SpanMemory {
+    /// Where in `progress` the first step that did not count stands, and the first step of the window.
+    const HALTED: usize = 4;
+    const WINDOW: usize = 5;
+
+    pub(crate) fn new(samples: usize, steps: usize, card: &Card) -> Result<Self> {
+        Ok(Self {
+            progress: card.zeros(6, "counters")?,
+            order: card.zeros(samples, "the order of the samples")?,
+            learning_rates: card.zeros(steps, "learning rates")?,
+            losses: card.zeros(samples, "losses")?,
+            guesses: card.zeros(samples, "predictions")?,
+        })
+    }
+
+    pub(crate) fn holds(&self, samples: usize, steps: usize) -> bool {
+        self.order.len() >= samples && self.learning_rates.len() >= steps
+    }
+
+    pub(crate) fn begin(&mut self, progress: &Progress, card: &Card) -> Result<()> {
+        let Progress { steps, batch, samples } = *progress;
+        upload(&[0, steps, batch, samples, u32::MAX, 0], &mut self.progress, card)
+    }
+
+    /// Says at which step the samples in the window begin, from here on in the stream.
+    pub(crate) fn set_window(&mut self, step: u32, card: &Card) -> Result<()> {
+        let mut window = self.progress.slice_mut(Self::WINDOW..=Self::WINDOW);
+        card.stream.memcpy_htod(&[step], &mut window).map_err(|error| card.failure(error))
+    }
+
+    pub(crate) fn outcome(&self, card: &Card) -> Outcome {
+        Outcome { losses: address(&self.losses, &card.stream), guesses: address(&self.guesses, &card.stream) }
+    }
+
+    /// Losses, guesses, and the first step that did not count; waits for the card.
+    pub(crate) fn fetch(&self, samples: usize, card: &Card) -> Result<(Vec<f32>, Vec<u32>, u32)> {
+        let losses = fetch(&self.losses, 0..samples, card)?;
+        let guesses = fetch(&self.guesses, 0..samples, card)?;
+        Ok((losses, guesses, fetch(&self.progress, Self::HALTED..Self::HALTED + 1, card)?[0]))
+    }
+}
+
+/// Copies values to the beginning of a buffer.
+pub(crate) fn upload<T: DeviceRepr>(values: &[T], to: &mut CudaSlice<T>, card: &Card) -> Result<()> {
+    card.stream.memcpy_htod(values, to).map_err(|error| card.failure(error))
+}
+
+/// Copies values back; waits for the card.
+pub(crate) fn fetch<T: DeviceRepr + ValidAsZeroBits + Default + Clone>(
+    from: &CudaSlice<T>,
+    range: Range<usize>,
+    card: &Card,
+) -> Result<Vec<T>> {
+    let mut values = vec![T::default(); range.len()];
+    let copied = card.stream.memcpy_dtoh(&from.slice(range), &mut values);
+    copied.and_then(|()| card.stream.synchronize()).map_err(|error| card.failure(error))?;
+    Ok(values)
+}

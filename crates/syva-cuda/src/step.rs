@@ -1,0 +1,130 @@
+//! A step, kernel by kernel, in the order in which they run.
+
+use std::ops::Range;
+
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaGraph, DriverError};
+use syva_core::{Error, Head, Result, Spec};
+
+use crate::card::Card;
+use crate::kernels::{Address, At, Data, Judge, Layer, Outcome, Queue, Stored};
+use crate::plan::Plan;
+
+/// What is made of a batch.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Goal {
+    Train,
+    Judge,
+    Predict,
+}
+
+/// What the kernels are told of the network's head.
+pub(crate) fn judge(spec: &Spec, goal: Goal) -> Judge {
+    let head = match spec.head {
+        Head::Regression => 0,
+        Head::Binary => 1,
+        Head::Logits | Head::LogSoftmax => 2,
+    };
+    Judge { head, outputs: spec.outputs() as u32, gradient: u32::from(goal == Goal::Train) }
+}
+
+/// The kernels of steps on some data, with all that they are called with.
+pub(crate) struct Pass<'a> {
+    pub(crate) card: &'a Card,
+    pub(crate) queue: Queue<'a>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) data: (Data, Stored),
+    pub(crate) outcome: Outcome,
+    pub(crate) judge: Judge,
+    pub(crate) progress: Address,
+    pub(crate) learning_rates: Address,
+    pub(crate) tickets: Address,
+    pub(crate) batch: usize,
+    pub(crate) goal: Goal,
+}
+
+impl Pass<'_> {
+    /// Puts steps on the queue.
+    pub(crate) fn launch(&self, mut steps: Range<u32>) -> Result<()> {
+        steps.try_for_each(|step| self.launch_step(step))
+    }
+
+    fn launch_step(&self, step: u32) -> Result<()> {
+        let at = At { progress: self.progress, step };
+        self.forward(at)?;
+        if self.goal == Goal::Predict {
+            return Ok(());
+        }
+        let (queue, head, last) = (&self.queue, &self.card.head, &self.layers[self.layers.len() - 1]);
+        let judged = (&self.data.0, &self.outcome, &self.judge);
+        let launched = if self.plan.fused_head {
+            head.head(queue, at, self.batch, last, judged)
+        } else {
+            head.judge(queue, at, self.batch, last, judged)
+        };
+        launched.map_err(|error| self.failure(error))?;
+        if self.goal == Goal::Train { self.backward(at) } else { Ok(()) }
+    }
+
+    /// Whether the last layer is left to the kernel `head`.
+    fn head_is_fused(&self) -> bool {
+        self.plan.fused_head && self.goal != Goal::Predict
+    }
+
+    fn forward(&self, at: At) -> Result<()> {
+        let layers = self.layers.len() - usize::from(self.head_is_fused());
+        for (l, layer) in self.layers[..layers].iter().enumerate() {
+            let kernels = self.card.layers(self.plan.forward[l])?;
+            let launched = if l == 0 {
+                kernels.forward_first(&self.queue, at, self.batch, layer, (&self.data.0, self.data.1))
+            } else {
+                kernels.forward(&self.queue, at, self.batch, layer)
+            };
+            launched.map_err(|error| self.failure(error))?;
+        }
+        Ok(())
+    }
+
+    /// All gradients by activations first, then the weights: those take the weights as they were.
+    fn backward(&self, at: At) -> Result<()> {
+        let layers = self.layers.len() - usize::from(self.head_is_fused());
+        for l in (1..layers).rev() {
+            let kernels = self.card.layers(self.plan.input_gradient[l])?;
+            let launched = kernels.input_gradient(&self.queue, at, self.batch, &self.layers[l]);
+            launched.map_err(|error| self.failure(error))?;
+        }
+        for (tile, group) in &self.plan.update {
+            let kernels = self.card.layers(*tile)?;
+            let layers: Vec<Layer> = group.iter().map(|&l| self.layers[l]).collect();
+            let (data, more) = ((&self.data.0, self.data.1), (self.learning_rates, self.tickets));
+            kernels.update(&self.queue, at, &layers, data, more).map_err(|error| self.failure(error))?;
+        }
+        Ok(())
+    }
+
+    /// Records steps as one graph, which moves itself on when it is done: its next run takes the next steps.
+    pub(crate) fn record(&self, steps: usize) -> Result<CudaGraph> {
+        // What the driver has to compile it compiles now: while it records it may not.
+        let plan = self.plan;
+        let tiles = plan.forward.iter().chain(&plan.input_gradient).chain(plan.update.iter().map(|(tile, _)| tile));
+        for tile in tiles {
+            self.card.layers(*tile)?;
+        }
+        let stream = &self.card.stream;
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        stream.begin_capture(mode).map_err(|error| self.failure(error))?;
+        let launched = self.launch(0..steps as u32).and_then(|()| {
+            let advanced = self.card.head.advance(&self.queue, self.progress, steps as u32);
+            advanced.map_err(|error| self.failure(error))
+        });
+        // Also where something failed: the stream must not go on recording.
+        let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(|error| self.failure(error));
+        launched?;
+        graph?.ok_or_else(|| Error::mismatch("the driver recorded nothing", "report this"))
+    }
+
+    fn failure(&self, error: DriverError) -> Error {
+        self.card.failure(error)
+    }
+}

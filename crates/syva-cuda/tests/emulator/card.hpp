@@ -1,0 +1,91 @@
+// CUDA's language for an ordinary C++ compiler: enough to run our kernels on a CPU, thread by thread, to the same bits.
+//
+// Each thread of a block is a fiber of its own; a barrier hands over to the next one. So the very sources that become
+// PTX are run, with their index arithmetic, their barriers and their shared memory. What it cannot show: speed, and
+// what the driver's compiler makes of the PTX.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <tuple>
+#include <utility>
+
+struct uchar4 {
+    unsigned char x, y, z, w;
+};
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+struct Dim {
+    unsigned x, y, z;
+};
+extern Dim threadIdx, blockIdx, blockDim, gridDim;
+
+#define __global__
+#define __device__
+#define __noinline__
+#define __launch_bounds__(...)
+// One block runs at a time.
+#define __shared__ static
+
+namespace emulator {
+enum class Barrier { WARP, BLOCK };
+/// Hands over to other threads until all of the warp or block have come to the barrier.
+void wait(Barrier barrier);
+} // namespace emulator
+
+inline void __syncthreads() { emulator::wait(emulator::Barrier::BLOCK); }
+inline void __syncwarp() { emulator::wait(emulator::Barrier::WARP); }
+inline void __threadfence() {}
+
+inline int __float_as_int(float value) {
+    int bits;
+    std::memcpy(&bits, &value, 4);
+    return bits;
+}
+inline float __int_as_float(int bits) {
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+inline float __ldcg(const float *from) { return *from; }
+inline unsigned atomicAdd(unsigned *at, unsigned value) {
+    const unsigned before = *at;
+    *at += value;
+    return before;
+}
+inline unsigned atomicMin(unsigned *at, unsigned value) {
+    const unsigned before = *at;
+    if (value < before) *at = value;
+    return before;
+}
+template <class T> T min(T a, T b) { return b < a ? b : a; }
+
+namespace emulator {
+/// Takes a copy of a kernel's arguments, as a launch does, and gives back what one thread then does.
+typedef std::function<void()> (*Bind)(void **arguments);
+/// Makes a kernel known by its name.
+void add(const char *name, Bind bind);
+
+template <class T> struct Kernel;
+template <class... A> struct Kernel<void (*)(A...)> {
+    template <size_t... I> static std::tuple<A...> copy(void **arguments, std::index_sequence<I...>) {
+        return std::tuple<A...>(*static_cast<A *>(arguments[I])...);
+    }
+    template <void (*kernel)(A...)> static std::function<void()> bind(void **arguments) {
+        return [copied = copy(arguments, std::index_sequence_for<A...>())] { std::apply(kernel, copied); };
+    }
+};
+} // namespace emulator
+
+#define REGISTER(kernel)                                                                                               \
+    static const bool registered_##kernel =                                                                            \
+        (emulator::add(#kernel, &emulator::Kernel<decltype(&kernel)>::bind<&kernel>), true);

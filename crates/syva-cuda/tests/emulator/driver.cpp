@@ -1,0 +1,513 @@
+// A libcuda.so without a card: the part of the driver's interface that the engine uses, with kernels run by the CPU.
+//
+// It is stricter than a card where that finds mistakes. Work is put off until somebody synchronises, stream by stream,
+// so what nobody waited for has not happened. Memory begins as NaN, ends before a page that must not be touched, and is
+// poisoned when freed. The order of threads, warps and blocks is EMULATED_ORDER=forward, reverse or a seed to shuffle by:
+// a barrier that is missing gives other bits in some order. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
+// (a number) loses the card at that launch, EMULATED_DRIVER a driver of that version, EMULATED_PROCESSORS and
+// EMULATED_CARDS say how many there are.
+#include "card.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+Dim threadIdx, blockIdx, blockDim, gridDim;
+
+namespace {
+
+[[noreturn]] void die(const char *what) {
+    std::fprintf(stderr, "emulated card: %s (block %u, thread %u)\n", what, blockIdx.x, threadIdx.x);
+    std::abort();
+}
+
+long setting(const char *name, long otherwise) {
+    const char *text = std::getenv(name);
+    return text ? std::atol(text) : otherwise;
+}
+
+// ---- Fibers ----------------------------------------------------------------------------------------------------------
+
+#if !defined(__x86_64__)
+#error "the emulator switches stacks in x86-64 assembly"
+#endif
+
+// Saves what a called function must keep, and continues on another stack.
+extern "C" void emulator_switch(void **save, void *to);
+asm(R"(
+.text
+.globl emulator_switch
+.hidden emulator_switch
+.type emulator_switch,@function
+emulator_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+)");
+
+enum class At { RUNNING, WARP, BLOCK, END };
+
+struct Fiber {
+    void *stack = nullptr; // where it goes on
+    char *memory = nullptr;
+    At at = At::END;
+};
+
+const size_t STACK = 64 << 10;
+std::vector<Fiber> fibers;
+void *scheduler;
+Fiber *now;
+std::function<void()> body;
+
+void enter() {
+    body();
+    now->at = At::END;
+    emulator_switch(&now->stack, scheduler);
+    die("a thread went on after its end");
+}
+
+void prepare(Fiber &fiber) {
+    if (!fiber.memory) fiber.memory = static_cast<char *>(std::malloc(STACK));
+    auto top = reinterpret_cast<uintptr_t>(fiber.memory + STACK) & ~uintptr_t(15);
+    void **at = reinterpret_cast<void **>(top);
+    *--at = nullptr; // keeps the stack aligned as after a call
+    *--at = reinterpret_cast<void *>(&enter);
+    for (int i = 0; i < 6; ++i) *--at = nullptr;
+    fiber.stack = at;
+    fiber.at = At::RUNNING;
+}
+
+/// An order of n things: forward, reverse, or shuffled.
+std::vector<unsigned> order_of(unsigned n) {
+    static const char *how = std::getenv("EMULATED_ORDER");
+    static uint64_t random = how ? std::strtoull(how, nullptr, 10) * 2 + 1 : 1;
+    std::vector<unsigned> order(n);
+    for (unsigned i = 0; i < n; ++i) order[i] = i;
+    if (!how || std::string(how) == "forward") return order;
+    if (std::string(how) == "reverse") {
+        std::reverse(order.begin(), order.end());
+        return order;
+    }
+    for (unsigned i = n; i > 1; --i) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        std::swap(order[i - 1], order[(random >> 33) % i]);
+    }
+    return order;
+}
+
+/// Runs the lanes of a warp until all wait for the block or are at their ends.
+void run_warp(unsigned first, unsigned count) {
+    for (;;) {
+        for (unsigned lane : order_of(count)) {
+            Fiber &fiber = fibers[first + lane];
+            if (fiber.at != At::RUNNING) continue;
+            now = &fiber;
+            threadIdx = {first + lane, 0, 0};
+            emulator_switch(&scheduler, fiber.stack);
+        }
+        unsigned waiting = 0, others = 0;
+        for (unsigned lane = 0; lane < count; ++lane) {
+            waiting += fibers[first + lane].at == At::WARP;
+            others += fibers[first + lane].at != At::WARP;
+        }
+        if (waiting == 0) return;
+        if (others != 0) die("lanes of a warp part at __syncwarp");
+        for (unsigned lane = 0; lane < count; ++lane) fibers[first + lane].at = At::RUNNING;
+    }
+}
+
+void run_block(unsigned threads) {
+    const unsigned warps = (threads + 31) / 32;
+    for (unsigned t = 0; t < threads; ++t) prepare(fibers[t]);
+    for (;;) {
+        for (unsigned warp : order_of(warps)) run_warp(warp * 32, std::min(32u, threads - warp * 32));
+        unsigned ended = 0;
+        for (unsigned t = 0; t < threads; ++t) ended += fibers[t].at == At::END;
+        if (ended == threads) return;
+        if (ended != 0) die("some threads of a block have ended, others wait at __syncthreads");
+        for (unsigned t = 0; t < threads; ++t) fibers[t].at = At::RUNNING;
+    }
+}
+
+std::map<std::string, emulator::Bind> &kernels() {
+    static std::map<std::string, emulator::Bind> all;
+    return all;
+}
+
+} // namespace
+
+void emulator::add(const char *name, Bind bind) { kernels()[name] = bind; }
+
+void emulator::wait(Barrier barrier) {
+    now->at = barrier == Barrier::WARP ? At::WARP : At::BLOCK;
+    Fiber *self = now;
+    const Dim index = threadIdx;
+    emulator_switch(&now->stack, scheduler);
+    if (now != self || threadIdx.x != index.x) die("the wrong thread goes on");
+}
+
+// ---- The driver's interface ------------------------------------------------------------------------------------------
+
+namespace {
+
+typedef int Result;
+const Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700;
+
+typedef uint64_t Address;
+struct Event;
+typedef std::function<void()> Work;
+
+struct Stream {
+    std::deque<Work> work;
+    bool capturing = false;
+    std::vector<Work> captured;
+};
+struct Event {
+    Stream *stream = nullptr; // where it was recorded last
+    uint64_t recorded = 0, reached = 0;
+};
+struct Graph {
+    std::vector<Work> nodes;
+};
+struct Allocation {
+    char *pages;
+    size_t mapped, bytes;
+};
+
+std::recursive_mutex lock;
+typedef std::lock_guard<std::recursive_mutex> Guard;
+Stream default_stream;
+std::vector<Stream *> streams;
+std::map<Address, Allocation> allocations;
+size_t used = 0;
+bool lost = false;
+
+size_t capacity() { return size_t(setting("EMULATED_MEMORY", 4l << 30)); }
+
+Stream &at(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
+
+void drain(Stream &stream) {
+    while (!stream.work.empty()) {
+        Work work = std::move(stream.work.front());
+        stream.work.pop_front();
+        work();
+    }
+}
+
+void drain_until(Event &event, uint64_t record) {
+    while (event.reached < record && event.stream && !event.stream->work.empty()) {
+        Work work = std::move(event.stream->work.front());
+        event.stream->work.pop_front();
+        work();
+    }
+}
+
+Result put(void *to, Work work) {
+    if (lost) return ILLEGAL_ADDRESS;
+    Stream &stream = at(to);
+    if (stream.capturing) stream.captured.push_back(std::move(work));
+    else stream.work.push_back(std::move(work));
+    return SUCCESS;
+}
+
+Result map_memory(Address *address, size_t bytes) {
+    if (lost) return ILLEGAL_ADDRESS;
+    if (bytes == 0) return INVALID_VALUE;
+    if (used + bytes > capacity()) return OUT_OF_MEMORY;
+    const size_t page = size_t(sysconf(_SC_PAGESIZE)), rounded = (bytes + 15) / 16 * 16;
+    const size_t mapped = (rounded + page - 1) / page * page + page;
+    char *pages = static_cast<char *>(mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (pages == MAP_FAILED) return OUT_OF_MEMORY;
+    mprotect(pages + mapped - page, page, PROT_NONE);
+    char *begin = pages + mapped - page - rounded;
+    std::memset(begin, 0xff, rounded);
+    *address = Address(reinterpret_cast<uintptr_t>(begin));
+    allocations[*address] = {pages, mapped, bytes};
+    used += bytes;
+    return SUCCESS;
+}
+
+Result unmap_memory(Address address) {
+    const auto found = allocations.find(address);
+    if (found == allocations.end()) return INVALID_VALUE;
+    used -= found->second.bytes;
+    munmap(found->second.pages, found->second.mapped);
+    allocations.erase(found);
+    return SUCCESS;
+}
+
+/// Whether all of it lies in one allocation.
+bool valid(Address address, size_t bytes) {
+    auto found = allocations.upper_bound(address);
+    if (found == allocations.begin()) return false;
+    --found;
+    return address + bytes <= found->first + found->second.bytes;
+}
+
+char *pointer(Address address) { return reinterpret_cast<char *>(uintptr_t(address)); }
+
+void run(std::function<void()> thread, unsigned blocks, unsigned threads) {
+    static long launches = 0;
+    if (lost) return;
+    if (launches++ == setting("EMULATED_FAIL", -1)) {
+        lost = true;
+        return;
+    }
+    gridDim = {blocks, 1, 1};
+    blockDim = {threads, 1, 1};
+    if (fibers.size() < threads) fibers.resize(threads);
+    body = std::move(thread);
+    for (unsigned b : order_of(blocks)) {
+        blockIdx = {b, 0, 0};
+        run_block(threads);
+    }
+}
+
+} // namespace
+
+#define API extern "C" __attribute__((visibility("default"))) Result
+
+API cuInit(unsigned) { return SUCCESS; }
+API cuDriverGetVersion(int *version) {
+    *version = int(setting("EMULATED_DRIVER", 12040));
+    return SUCCESS;
+}
+API cuDeviceGetCount(int *count) {
+    *count = int(setting("EMULATED_CARDS", 1));
+    return SUCCESS;
+}
+API cuDeviceGet(int *device, int ordinal) {
+    *device = ordinal;
+    return ordinal < setting("EMULATED_CARDS", 1) ? SUCCESS : 101;
+}
+API cuDeviceGetName(char *name, int length, int) {
+    std::snprintf(name, size_t(length), "emulated card");
+    return SUCCESS;
+}
+API cuDeviceTotalMem_v2(size_t *bytes, int) {
+    *bytes = capacity();
+    return SUCCESS;
+}
+API cuDeviceGetAttribute(int *value, int attribute, int) {
+    switch (attribute) {
+    case 16: *value = int(setting("EMULATED_PROCESSORS", 4)); break;
+    case 75: *value = int(setting("EMULATED_CAPABILITY", 9)); break;
+    case 76: *value = 0; break;
+    case 115: *value = 1; break; // memory pools
+    case 13: *value = 1000000; break; // kHz
+    default: *value = 0;
+    }
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxRetain(void **context, int device) {
+    *context = reinterpret_cast<void *>(uintptr_t(device + 1));
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+static thread_local void *current;
+API cuCtxGetCurrent(void **context) {
+    *context = current;
+    return SUCCESS;
+}
+API cuCtxSetCurrent(void *context) {
+    current = context;
+    return SUCCESS;
+}
+API cuCtxSynchronize() {
+    Guard guard(lock);
+    drain(default_stream);
+    for (Stream *stream : streams) drain(*stream);
+    return lost ? ILLEGAL_ADDRESS : SUCCESS;
+}
+API cuGetErrorName(int error, const char **name) {
+    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR";
+    return SUCCESS;
+}
+API cuGetErrorString(int error, const char **text) {
+    *text = error == OUT_OF_MEMORY ? "out of memory" : error == ILLEGAL_ADDRESS ? "an illegal memory access was encountered" : "an error";
+    return SUCCESS;
+}
+
+API cuStreamCreate(void **stream, unsigned) {
+    Guard guard(lock);
+    Stream *made = new Stream;
+    streams.push_back(made);
+    *stream = made;
+    return SUCCESS;
+}
+API cuStreamDestroy_v2(void *stream) {
+    Guard guard(lock);
+    drain(at(stream));
+    streams.erase(std::remove(streams.begin(), streams.end(), static_cast<Stream *>(stream)), streams.end());
+    delete static_cast<Stream *>(stream);
+    return SUCCESS;
+}
+API cuStreamSynchronize(void *stream) {
+    Guard guard(lock);
+    drain(at(stream));
+    return lost ? ILLEGAL_ADDRESS : SUCCESS;
+}
+API cuEventCreate(void **event, unsigned) {
+    *event = new Event;
+    return SUCCESS;
+}
+API cuEventDestroy_v2(void *) { return SUCCESS; } // others may still wait for it
+API cuEventRecord(void *event, void *stream) {
+    Guard guard(lock);
+    Event *recorded = static_cast<Event *>(event);
+    recorded->stream = &at(stream);
+    const uint64_t number = ++recorded->recorded;
+    return put(stream, [=] { recorded->reached = number; });
+}
+API cuEventSynchronize(void *event) {
+    Guard guard(lock);
+    Event *waited = static_cast<Event *>(event);
+    drain_until(*waited, waited->recorded);
+    return lost ? ILLEGAL_ADDRESS : SUCCESS;
+}
+API cuStreamWaitEvent(void *stream, void *event, unsigned) {
+    Guard guard(lock);
+    Event *waited = static_cast<Event *>(event);
+    const uint64_t number = waited->recorded;
+    return put(stream, [=] { drain_until(*waited, number); });
+}
+
+API cuMemAlloc_v2(Address *address, size_t bytes) {
+    Guard guard(lock);
+    return map_memory(address, bytes);
+}
+API cuMemFree_v2(Address address) {
+    Guard guard(lock);
+    cuCtxSynchronize();
+    return unmap_memory(address);
+}
+API cuMemAllocAsync(Address *address, size_t bytes, void *) {
+    Guard guard(lock);
+    return map_memory(address, bytes);
+}
+API cuMemFreeAsync(Address address, void *stream) {
+    Guard guard(lock);
+    if (lost) return unmap_memory(address);
+    return put(stream, [=] { unmap_memory(address); });
+}
+API cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
+    Guard guard(lock);
+    *total = capacity();
+    *free_bytes = *total - used;
+    return SUCCESS;
+}
+API cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
+    *memory = std::malloc(bytes);
+    return SUCCESS;
+}
+API cuMemFreeHost(void *memory) {
+    std::free(memory);
+    return SUCCESS;
+}
+// From memory that is not page-locked, a card's driver copies before it returns.
+API cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *stream) {
+    Guard guard(lock);
+    if (!valid(to, bytes)) return INVALID_VALUE;
+    auto copy = std::make_shared<std::vector<char>>(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
+    return put(stream, [=] { std::memcpy(pointer(to), copy->data(), bytes); });
+}
+API cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, void *stream) {
+    Guard guard(lock);
+    if (!valid(from, bytes)) return INVALID_VALUE;
+    return put(stream, [=] { std::memcpy(to, pointer(from), bytes); });
+}
+API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void *stream) {
+    Guard guard(lock);
+    if (!valid(from, bytes) || !valid(to, bytes)) return INVALID_VALUE;
+    return put(stream, [=] { std::memmove(pointer(to), pointer(from), bytes); });
+}
+API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, void *stream) {
+    Guard guard(lock);
+    if (!valid(to, bytes)) return INVALID_VALUE;
+    return put(stream, [=] { std::memset(pointer(to), value, bytes); });
+}
+
+API cuModuleLoadData(void **module, const void *image) {
+    const char *text = static_cast<const char *>(image);
+    if (!std::strstr(text, ".version") || !std::strstr(text, ".entry")) return INVALID_IMAGE;
+    *module = new std::string(text);
+    return SUCCESS;
+}
+API cuModuleUnload(void *module) {
+    delete static_cast<std::string *>(module);
+    return SUCCESS;
+}
+// A kernel must stand both in the module's PTX and in the emulator.
+API cuModuleGetFunction(void **function, void *module, const char *name) {
+    const auto found = kernels().find(name);
+    const std::string entry = std::string(".entry ") + name + "(";
+    if (found == kernels().end() || static_cast<std::string *>(module)->find(entry) == std::string::npos) return NOT_FOUND;
+    *function = reinterpret_cast<void *>(&found->second);
+    return SUCCESS;
+}
+
+API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned,
+                   void *stream, void **arguments, void **) {
+    Guard guard(lock);
+    if (gx == 0 || gy != 1 || gz != 1 || bx == 0 || bx > 1024 || by != 1 || bz != 1) return INVALID_VALUE;
+    std::function<void()> thread = (*static_cast<emulator::Bind *>(function))(arguments);
+    return put(stream, [=] { run(thread, gx, bx); });
+}
+
+API cuStreamBeginCapture_v2(void *stream, int) {
+    Guard guard(lock);
+    at(stream).capturing = true;
+    at(stream).captured.clear();
+    return SUCCESS;
+}
+API cuStreamEndCapture(void *stream, void **graph) {
+    Guard guard(lock);
+    at(stream).capturing = false;
+    *graph = new Graph{std::move(at(stream).captured)};
+    return SUCCESS;
+}
+API cuStreamIsCapturing(void *stream, int *status) {
+    *status = at(stream).capturing;
+    return SUCCESS;
+}
+API cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long) {
+    *executable = new Graph(*static_cast<Graph *>(graph));
+    return SUCCESS;
+}
+API cuGraphDestroy(void *graph) {
+    delete static_cast<Graph *>(graph);
+    return SUCCESS;
+}
+API cuGraphExecDestroy(void *graph) {
+    delete static_cast<Graph *>(graph);
+    return SUCCESS;
+}
+API cuGraphUpload(void *, void *) { return SUCCESS; }
+API cuGraphLaunch(void *graph, void *stream) {
+    Guard guard(lock);
+    for (const Work &work : static_cast<Graph *>(graph)->nodes) {
+        if (const Result result = put(stream, work)) return result;
+    }
+    return SUCCESS;
+}

@@ -1,0 +1,26 @@
+// The kernels, compiled for the emulator: once for each tile, and once without for the head.
+#include "card.hpp"
+
+// Each tile's functions have the same names, so they must stay in this file.
+namespace {
+
+#ifdef TILE
+#include "../../kernels/layers.cu"
+#define REGISTER_TILE_(kernel, tile) REGISTER(kernel##_##tile)
+#define REGISTER_TILE(kernel, tile) REGISTER_TILE_(kernel, tile)
+REGISTER_TILE(forward_first_u8, TILE)
+REGISTER_TILE(forward_first_f32, TILE)
+REGISTER_TILE(forward, TILE)
+REGISTER_TILE(input_gradient, TILE)
+REGISTER_TILE(update_u8, TILE)
+REGISTER_TILE(update_f32, TILE)
+REGISTER_TILE(start, TILE)
+#else
+#include "../../kernels/head.cu"
+REGISTER(judge)
+REGISTER(head)
+REGISTER(advance)
+REGISTER(multiply_add)
+#endif
+
+} // namespace

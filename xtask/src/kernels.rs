@@ -1,0 +1,93 @@
+//! `cargo xtask kernels`: the CUDA kernels' PTX, made from their sources by NVRTC from PyPI; and what `ptxas` makes of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::python::{said, sh, venv};
+
+/// PTX 8.4 is what drivers from 550 on read; newer compilers write what those refuse.
+const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.4.127", "nvidia-cuda-nvcc-cu12==12.4.131"];
+
+/// Turing and later. Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
+const OPTIONS: [&str; 6] = [
+    "--gpu-architecture=compute_75",
+    "--std=c++17",
+    "--fmad=false",
+    "--ftz=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+];
+
+/// PTX file, source, and what is defined for it.
+const KERNELS: [(&str, &str, &[&str]); 4] = [
+    ("layers_16.ptx", "layers.cu", &["-DTILE=16"]),
+    ("layers_64.ptx", "layers.cu", &["-DTILE=64"]),
+    ("layers_128.ptx", "layers.cu", &["-DTILE=128"]),
+    ("head.ptx", "head.cu", &[]),
+];
+
+/// What to do with the PTX.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only compare with what is checked in
+    #[arg(long)]
+    check: bool,
+    /// Also print registers, spills and shared memory of each kernel on these architectures, such as sm_75 sm_90
+    #[arg(long, value_name = "ARCH", num_args = 1..)]
+    registers: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let (sources, work) = (root.join("crates/syva-cuda/kernels"), root.join("target/kernels"));
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let python = venv(&work.join("venv"), &PACKAGES)?;
+    for (ptx, source, defines) in KERNELS {
+        let made = work.join(ptx);
+        let mut nvrtc = Command::new(&python);
+        nvrtc.arg(root.join("xtask/kernels/nvrtc.py")).arg(sources.join(source)).arg(&made);
+        sh(nvrtc.arg(format!("-I{}", sources.display())).args(OPTIONS).args(defines))?;
+        let kept = sources.join("ptx").join(ptx);
+        if !args.check {
+            fs::copy(&made, &kept).with_context(|| format!("cannot write {}", kept.display()))?;
+        } else if fs::read(&made)? != fs::read(&kept).with_context(|| format!("cannot read {}", kept.display()))? {
+            bail!("{} is not what its sources give; run `cargo xtask kernels`", kept.display());
+        }
+        println!("{ptx}: {}", if args.check { "as checked in" } else { "written" });
+        for architecture in &args.registers {
+            print!("{}", registers(&ptxas(&python)?, &made, architecture)?);
+        }
+    }
+    Ok(())
+}
+
+fn ptxas(python: &Path) -> Result<PathBuf> {
+    let ask = "import nvidia.cuda_nvcc as n; print(list(n.__path__)[0])";
+    let folder = said(Command::new(python).args(["-c", ask]))?;
+    Ok(Path::new(folder.trim()).join("bin/ptxas"))
+}
+
+/// A line a kernel.
+fn registers(ptxas: &Path, ptx: &Path, architecture: &str) -> Result<String> {
+    let mut command = Command::new(ptxas);
+    command.arg("-v").arg(format!("-arch={architecture}")).arg(ptx).arg("-o").arg(ptx.with_extension("cubin"));
+    let output = command.output().with_context(|| format!("cannot start {}", ptxas.display()))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("ptxas refuses {}: {told}", ptx.display());
+    }
+    let mut lines = String::new();
+    for line in told.lines() {
+        if let Some(kernel) = line.split('\'').nth(1).filter(|_| line.contains("Compiling")) {
+            lines += &format!("  {architecture} {kernel:<24}");
+        } else if let Some(spills) = line.trim().strip_suffix("spill loads").filter(|_| lines.ends_with(' ')) {
+            lines += &format!(" {}", spills.trim());
+        } else if let Some((_, used)) = line.split_once("Used ") {
+            lines += &format!("; {}\n", used.split(", ").take(2).collect::<Vec<_>>().join(", "));
+        }
+    }
+    Ok(lines)
+}
