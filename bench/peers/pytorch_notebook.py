@@ -1,4 +1,7 @@
-"""PyTorch as the course's notebook has it: torchvision's MNIST, image by image, and `.item()` after every batch."""
+"""PyTorch as the course's notebook has it: torchvision's MNIST, image by image, and `.item()` after every batch.
+
+The network is on the CPU; with the variant `cuda` on an NVIDIA card.
+"""
 
 import itertools
 import tempfile
@@ -43,7 +46,8 @@ def mnist(data):
 args = peer.arguments()
 torch.manual_seed(args.seed)
 loader = DataLoader(mnist(args.data), batch_size=args.batch, shuffle=True)
-model = MLP(args.widths)
+device = torch.device(args.variant[0] if args.variant else "cpu")
+model = MLP(args.widths).to(device)
 criterion = nn.CrossEntropyLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=peer.LEARNING_RATE)
 
@@ -53,6 +57,7 @@ def train(steps):
     running_loss = 0.0
     batches = 0
     for inputs, labels in itertools.islice(loader, steps):
+        inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
         outputs = model(inputs)
         loss = criterion(outputs, labels)

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use catalogue::{PEERS, Peer, Workshop};
+use catalogue::{GPU_PEERS, PEERS, Peer, Workshop};
 use process::{Answer, Process};
 use report::{Row, Spread, SweepRow};
 
@@ -24,10 +24,14 @@ use report::{Row, Spread, SweepRow};
 const TOLERANCE: f64 = 0.06;
 
 #[derive(clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct Args {
     /// Only JAX and PyTorch with its data in memory, and no sweep.
     #[arg(long)]
     quick: bool,
+    /// On NVIDIA's card instead of the processor; no sweep.
+    #[arg(long)]
+    gpu: bool,
     /// Only these peers, besides syva.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
@@ -43,6 +47,12 @@ pub struct Args {
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// A Python that has what the peers need, instead of a virtual environment of our own.
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+    /// Take the programs as they are: for a machine without cargo, to which they were carried.
+    #[arg(long, requires = "python")]
+    no_build: bool,
     /// Where the results go [default: bench/results/CPU.md].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -77,14 +87,16 @@ impl Shape {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let chosen = choose(args)?;
     let data = report::mnist(args.data_dir.as_deref())?;
-    let workshop = Workshop::new()?;
-    workshop.prepare(&chosen)?;
+    let workshop = Workshop::new(args.python.clone())?;
+    if !args.no_build {
+        workshop.prepare(&chosen)?;
+    }
     let shape = Shape { hidden: vec![256, 128], batch: 128 };
     let rows = if args.sweep_only { Vec::new() } else { epochs(&workshop, &chosen, &data, &shape, args.epochs)? };
     if !rows.is_empty() {
         println!("\n{}", report::table(&rows));
     }
-    let sweep = if args.quick || args.no_sweep { Vec::new() } else { sweep(&workshop, &data)? };
+    let sweep = if args.quick || args.no_sweep || args.gpu { Vec::new() } else { sweep(&workshop, &data)? };
     if !sweep.is_empty() {
         println!("\n{}", report::sweep_table(&sweep));
     }
@@ -96,8 +108,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Syvä's peers first, in the order of the catalogue.
 fn choose(args: &Args) -> Result<Vec<&'static Peer>> {
-    let known = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
-    if let Some(unknown) = args.peers.iter().find(|name| PEERS.iter().all(|peer| peer.name != **name)) {
+    let all: &'static [Peer] = if args.gpu { &GPU_PEERS } else { &PEERS };
+    let known = || all.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = args.peers.iter().find(|name| all.iter().all(|peer| peer.name != **name)) {
         bail!("there is no peer '{unknown}'; known are {}", known());
     }
     let wanted = |peer: &&Peer| {
@@ -108,7 +121,7 @@ fn choose(args: &Args) -> Result<Vec<&'static Peer>> {
                 args.peers.is_empty() || args.peers.iter().any(|name| name == peer.name)
             }
     };
-    Ok(PEERS.iter().filter(wanted).collect())
+    Ok(all.iter().filter(wanted).collect())
 }
 
 /// A peer at work, until it fails.

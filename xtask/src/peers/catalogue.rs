@@ -51,27 +51,45 @@ pub const PEERS: [Peer; 10] = [
     peer("fastnn", "CPU", false, Rust("fastnn", &[])),
 ];
 
+/// The same on a graphics card; Syvä's CPU engine among them.
+pub const GPU_PEERS: [Peer; 6] = [
+    Peer { ours: true, ..peer("syva-cuda", "as it is", false, Rust("syva", &[("SYVA_PEER_DEVICE", "cuda")])) },
+    Peer { ours: true, ..peer("syva", "CPU", false, Rust("syva", &[])) },
+    peer("jax-cuda", "jit and scan over an epoch, f32", true, Python("jax_scan.py", Some("cuda"))),
+    peer("pytorch-cuda-graph", "data on the card, a graph a step", true, Python("pytorch_cuda.py", Some("graph"))),
+    peer("pytorch-cuda", "eager, data on the card", true, Python("pytorch_cuda.py", None)),
+    peer(
+        "pytorch-cuda-notebook",
+        "DataLoader, image by image, as in the chapter",
+        false,
+        Python("pytorch_notebook.py", Some("cuda")),
+    ),
+];
+
 /// Where the programs are made.
 pub struct Workshop {
     sources: PathBuf,
     target: PathBuf,
+    /// Another interpreter than that of the virtual environment.
+    python: Option<PathBuf>,
 }
 
 impl Workshop {
-    pub fn new() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
+    pub fn new(python: Option<PathBuf>) -> Result<Self> {
+        let root = root()?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        Ok(Self { sources: root.join("bench/peers"), target: target.join("peers") })
+        Ok(Self { sources: root.join("bench/peers"), target: target.join("peers"), python })
     }
 
     fn python(&self) -> PathBuf {
-        self.target.join(if cfg!(windows) { "venv/Scripts/python.exe" } else { "venv/bin/python" })
+        let venv = if cfg!(windows) { "venv/Scripts/python.exe" } else { "venv/bin/python" };
+        self.python.clone().unwrap_or_else(|| self.target.join(venv))
     }
 
     /// Builds and installs what the peers need.
     pub fn prepare(&self, peers: &[&Peer]) -> Result<()> {
         std::fs::create_dir_all(&self.target)?;
-        if peers.iter().any(|peer| matches!(peer.program, Python(..))) {
+        if self.python.is_none() && peers.iter().any(|peer| matches!(peer.program, Python(..))) {
             self.install()?;
         }
         let mut packages: Vec<&str> = Vec::new();
@@ -134,4 +152,15 @@ fn succeed(command: &mut Command) -> Result<()> {
         bail!("{name} failed ({status})");
     }
     Ok(())
+}
+
+/// The repository: where this program was built, or for a program that was carried to another machine, where it runs.
+pub fn root() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
+    let root = if built.join("bench/peers").is_dir() { built } else { &here };
+    if !root.join("bench/peers").is_dir() {
+        bail!("there is no bench/peers in {}; run this in the repository", root.display());
+    }
+    Ok(root.to_path_buf())
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use syva::data::mnist;
 
+use super::catalogue::root;
 use super::{Running, Shape};
 
 /// Least, middle and greatest of some figures.
@@ -113,12 +114,13 @@ pub fn mnist(dir: Option<&Path>) -> Result<PathBuf> {
 
 /// Writes all tables.
 pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<PathBuf> {
-    let cpu = syva_cpu_name();
-    let path = out.unwrap_or_else(|| {
-        let name: String =
-            cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-        Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("bench").join("results").join(format!("{name}.md"))
-    });
+    let cpu = machine();
+    let name: String =
+        cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let path = match out {
+        Some(path) => path,
+        None => root()?.join("bench/results").join(format!("{name}.md")),
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut text = format!("# {cpu}, {cores} cores\n\n");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -140,11 +142,12 @@ pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<P
     Ok(path)
 }
 
-/// The processor as the CPU engine calls it.
-fn syva_cpu_name() -> String {
-    use syva::Engine as _;
-    let named = syva::CpuEngine::new().ok().and_then(|engine| engine.devices().first().map(|info| info.name.clone()));
-    named.unwrap_or_else(|| "unknown processor".into())
+/// The processor, and the cards that are no processors, as the engines call them.
+fn machine() -> String {
+    let engines = syva::engines(None).unwrap_or_default();
+    let devices = engines.iter().filter(|engine| engine.name() != "reference").flat_map(|engine| engine.devices());
+    let names: Vec<String> = devices.map(|info| info.name).collect();
+    if names.is_empty() { "unknown processor".into() } else { names.join(" and ") }
 }
 
 #[cfg(test)]

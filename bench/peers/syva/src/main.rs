@@ -1,8 +1,9 @@
-//! syva, through its library: the session that a trainer drives, without the evaluation that the peers don't do.
+//! syva, through its library: the session that a trainer drives, without the evaluation that the peers don't do. On the
+//! device that SYVA_PEER_DEVICE names.
 
 use peer_protocol::{CLASSES, FEATURES, Job, LEARNING_RATE, MEAN_STD};
 use syva::data::{Dataset, Inputs, Split, Targets};
-use syva::{Activation, Engine, Mlp, Normalization, Result, Session, Span, State};
+use syva::{Activation, Mlp, Normalization, Result, Session, Span, State};
 
 fn main() -> Result<()> {
     let job = Job::from_args();
@@ -11,7 +12,9 @@ fn main() -> Result<()> {
     let labels = job.labels.iter().copied().map(u32::from).collect();
     let data =
         Dataset::new(Inputs::U8(job.pixels.clone().into()), FEATURES, Targets::Classes { labels, classes: CLASSES })?;
-    let mut session = syva::CpuEngine::new()?.open(&"cpu".parse()?, &spec)?;
+    let device = std::env::var("SYVA_PEER_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let (engine, device) = syva::engine(&device, None)?;
+    let mut session = engine.open(&device, &spec)?;
     session.load(Split::Train, &data)?;
     session.set_state(&State::initial(&spec, job.seed)?)?;
     let mut step = 0;

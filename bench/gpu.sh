@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Everything that wants an NVIDIA card, in one go: conformance, the sanitizer, the same bits as the CPU, timings, peers.
+#
+#   bench/gpu.sh [RESULTS]        on a machine with Rust, a card, and MNIST in SYVA_MNIST_DIR
+#   bench/gpu.sh --pack           on a machine without a card: builds what the next line needs into target/gpu
+#   bench/gpu.sh --packed [RESULTS]   on a machine without Rust: runs what was packed and carried there
+#
+# PYTHON is a Python with torch, torchvision and jax for CUDA (default python3). RESULTS is a Markdown file
+# (default bench/results/gpu.md).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mode=build
+case "${1:-}" in
+--pack | --packed) mode=${1#--}; shift ;;
+esac
+results=${1:-bench/results/gpu.md}
+bin=target/gpu
+
+if [ "$mode" != packed ]; then
+    cargo build --release -p syva-cli -p xtask
+    conformance=$(cargo test --release -p syva-cuda --test conformance --no-run --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*conformance[^"]*\)".*/\1/p' | tail -n 1)
+    cargo build --release --manifest-path bench/peers/syva/Cargo.toml --target-dir target/peers/rust
+    mkdir -p "$bin/peers/rust/release"
+    cp target/release/syva target/release/xtask "$bin/"
+    cp "$conformance" "$bin/conformance"
+    cp target/peers/rust/release/peer-syva "$bin/peers/rust/release/"
+    if [ "$mode" = pack ]; then
+        strip "$bin"/syva "$bin"/xtask "$bin"/conformance "$bin"/peers/rust/release/peer-syva
+        du -sh "$bin"
+        exit
+    fi
+fi
+
+: "${SYVA_MNIST_DIR:?names the folder with MNIST}"
+python=$(command -v "${PYTHON:-python3}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+say() { printf '\n== %s\n' "$*"; }
+
+say devices
+"$bin/syva" devices
+
+say conformance
+"$bin/conformance"
+
+say sanitizer
+if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck; do
+        status=0
+        timeout 300 compute-sanitizer --tool $tool --error-exitcode 9 "$bin/conformance" || status=$?
+        case $status in
+        0) ;;
+        124) echo "$tool took more than five minutes and was ended" ;;
+        *) exit $status ;;
+        esac
+    done
+else
+    echo "skipped: there is no compute-sanitizer"
+fi
+
+say "the same bits as the CPU: three epochs of the chapter's training"
+for device in cpu cuda; do
+    "$bin/syva" train --data mnist --epochs 3 --device $device --out "$work/$device" --json --no-tensorboard |
+        sed -n 's/.*"sha256_of_weights":"\([0-9a-f]*\)".*/\1/p' | tail -n 1 | tee "$work/$device.sha256"
+done
+cmp "$work/cpu.sha256" "$work/cuda.sha256"
+
+say "the chapter's whole training: 100 epochs, evaluation after each"
+for i in 1 2 3; do
+    rm -rf "$work/whole"
+    time "$bin/syva" train --data mnist --device cuda --out "$work/whole" --json --no-tensorboard | tail -n 1
+done
+
+say "epochs, and where the time goes"
+"$bin/syva" bench --data mnist --device cuda --epochs 10
+
+say "4096 wide, 4 hidden layers, batch 8192"
+"$bin/syva" bench --data mnist --device cuda --hidden 4096,4096,4096,4096 --batch-size 8192 --epochs 5
+
+say peers
+CARGO_TARGET_DIR=$bin "$bin/xtask" peers --gpu --no-build --python "$python" --epochs 10 --out "$results"
