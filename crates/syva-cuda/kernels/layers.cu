@@ -123,16 +123,21 @@ struct Layers {
 /// k. By the threads t < COLUMNS, one chain each, for the columns from n0; weights come through shared memory, in panels
 /// of as many rows as fit, the next panel already in registers while one is summed up.
 __device__ inline void sum_starts(Shared &shared, const Layer &layer, const float *shift, u32 n0) {
-    const int EACH = 8, PANEL = EACH * THREADS / COLUMNS; // rows of a panel
+    const int EACH = TILE == 16 ? 32 : 8, PANEL = EACH * THREADS / COLUMNS; // rows of a panel
     static_assert(sizeof(Shared) >= PANEL * COLUMNS * sizeof(float), "a panel fits");
     float *panel = &shared.as[0][0][0];
     const float *w = layer.weight + n0 + threadIdx.x % COLUMNS;
     const u32 row = threadIdx.x / COLUMNS;
     float held[EACH];
     float sum = threadIdx.x < COLUMNS ? __ldcg(layer.bias + n0 + threadIdx.x) : 0.0f;
-    for (int e = 0; e < EACH; ++e) held[e] = __ldcg(w + size_t(row + e * (THREADS / COLUMNS)) * layer.stride);
+#pragma unroll
+    for (int e = 0; e < EACH; ++e) {
+        const u32 k = min(row + e * (THREADS / COLUMNS), layer.fan_in - 1);
+        held[e] = __ldcg(w + size_t(k) * layer.stride);
+    }
     for (u32 k0 = 0; k0 < layer.fan_in; k0 += PANEL) {
         __syncthreads(); // the panel before this one has been read
+#pragma unroll
         for (int e = 0; e < EACH; ++e) panel[threadIdx.x + e * THREADS] = held[e];
         __syncthreads();
         if (k0 + PANEL < layer.fan_in) {
@@ -162,6 +167,17 @@ __device__ inline void update_tile(Shared &shared, const Step &step, const Layer
     const u32 m0 = tile / tiles * ROWS, n0 = tile % tiles * COLUMNS;
     const bool first = shift != nullptr;
     Sums sums = {};
+    float *const weights = layer.weight + size_t(m0) * layer.stride + n0;
+    // Where a thread has few weights they are fetched now, to come in while the products run.
+    const bool EARLY = ROWS_EACH * COLUMNS_EACH <= 4;
+    alignas(16) float early[ROWS_EACH][COLUMNS_EACH];
+    if (EARLY) {
+#pragma unroll
+        for (int i = 0; i < ROWS_EACH; ++i)
+#pragma unroll
+            for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN)
+                read_run<COLUMN_RUN>(&early[i][j], weights + size_t(row_of(i)) * layer.stride + column_of(j));
+    }
     const Plain<false> d{layer.d, layer.stride};
     product(shared, sums, a, d, m0, n0, step.rows, first || m0 == 0);
     if (first || m0 == 0) {
@@ -177,11 +193,11 @@ __device__ inline void update_tile(Shared &shared, const Step &step, const Layer
 #pragma unroll
     for (int i = 0; i < ROWS_EACH; ++i) {
         const u32 k = m0 + row_of(i);
-        float *row = layer.weight + size_t(k) * layer.stride + n0;
+        float *row = weights + size_t(row_of(i)) * layer.stride;
 #pragma unroll
         for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
             alignas(16) float w[COLUMN_RUN];
-            read_run<COLUMN_RUN>(w, row + column_of(j));
+            read_run<COLUMN_RUN>(w, EARLY ? &early[i][j] : row + column_of(j));
 #pragma unroll
             for (int v = 0; v < COLUMN_RUN; ++v) {
                 float g = sums.of[i][j + v];

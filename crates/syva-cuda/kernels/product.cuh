@@ -16,11 +16,14 @@
 
 // TILE, the side of a tile: 16 for small products, so that there are blocks for all processors of the card; 128 for large
 // ones, where a value from shared memory is used eight times.
+//
+// DEPTH: what is multiplied meanwhile should take as long as the next values take to come, some 700 cycles. Two warps
+// alone on a processor, four products a thread and k, need many k for that; eight warps with 64 products few.
 // BLOCKS: how many blocks a processor must have registers for, so that one multiplies while another waits.
 #if TILE == 16
-const int ROWS = 16, COLUMNS = 16, DEPTH = 32, ROWS_EACH = 2, COLUMNS_EACH = 2, BLOCKS = 8;
+const int ROWS = 16, COLUMNS = 16, DEPTH = 128, ROWS_EACH = 2, COLUMNS_EACH = 2, BLOCKS = 4;
 #elif TILE == 64
-const int ROWS = 64, COLUMNS = 64, DEPTH = 16, ROWS_EACH = 4, COLUMNS_EACH = 4, BLOCKS = 3;
+const int ROWS = 64, COLUMNS = 64, DEPTH = 32, ROWS_EACH = 4, COLUMNS_EACH = 4, BLOCKS = 2;
 #elif TILE == 128
 const int ROWS = 128, COLUMNS = 128, DEPTH = 8, ROWS_EACH = 8, COLUMNS_EACH = 8, BLOCKS = 2;
 #endif
@@ -150,16 +153,15 @@ __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &
             from_a.fetch(a, m0, k0 + DEPTH);
             from_b.fetch(b, n0, k0 + DEPTH);
         }
-        const int left = min(int(depth - k0), DEPTH);
-        if (left == DEPTH) {
-#pragma unroll 8
-            for (int k = 0; k < DEPTH; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
-        } else {
-#pragma unroll 1
-            for (int k = 0; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
+        const int left = min(int(depth - k0), DEPTH), STEPS = 8;
+        int k = 0;
+        for (; k + STEPS <= left; k += STEPS) {
+#pragma unroll
+            for (int i = 0; i < STEPS; ++i) multiply(sums, shared.as[buffer][k + i], shared.bs[buffer][k + i]);
         }
+        for (; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
         if (add_columns && threadIdx.x < COLUMNS) {
-            for (int k = 0; k < left; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
+            for (k = 0; k < left; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
         }
         if (more) {
             from_a.store(shared.as[buffer ^ 1]);
