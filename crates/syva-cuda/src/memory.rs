@@ -1,5 +1,6 @@
 //! What lies on the card: weights, activations, data, and what passes between host and card in a span.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -217,28 +218,26 @@ impl Samples {
     pub(crate) fn put(
         &mut self,
         data: &Dataset,
-        samples: &mut dyn ExactSizeIterator<Item = usize>,
+        samples: impl Iterator<Item = usize>,
         card: &Card,
         stream: &Arc<CudaStream>,
     ) -> Result<()> {
         let samples: Vec<usize> = samples.collect();
-        let features = data.features();
+        let (features, stride) = (data.features(), self.stride);
         let put = match (&mut self.inputs, data.inputs()) {
             (InputMemory::U8(to), Inputs::U8(from)) => {
-                stream.memcpy_htod(&rows_of(from, &samples, features, self.stride)[..], to)
+                stream.memcpy_htod(&*rows_of(from, &samples, features, stride), to)
             }
             (InputMemory::F32(to), Inputs::F32(from)) => {
-                stream.memcpy_htod(&rows_of(from, &samples, features, self.stride)[..], to)
+                stream.memcpy_htod(&*rows_of(from, &samples, features, stride), to)
             }
             _ => unreachable!("the room was made for this data"),
         };
         put.map_err(|error| card.failure(error))?;
         let put = match (&mut self.labels, &mut self.values, data.targets()) {
-            (Some(to), _, Targets::Classes { labels, .. }) => {
-                stream.memcpy_htod(&rows_of(labels, &samples, 1, 1)[..], to)
-            }
+            (Some(to), _, Targets::Classes { labels, .. }) => stream.memcpy_htod(&*rows_of(labels, &samples, 1, 1), to),
             (_, Some(to), Targets::Values { values, outputs }) => {
-                stream.memcpy_htod(&rows_of(values, &samples, *outputs, *outputs)[..], to)
+                stream.memcpy_htod(&*rows_of(values, &samples, *outputs, *outputs), to)
             }
             _ => unreachable!("the room was made for this data"),
         };
@@ -249,7 +248,7 @@ impl Samples {
     pub(crate) fn put_inputs(&mut self, rows: &[f32], features: usize, card: &Card) -> Result<()> {
         let InputMemory::F32(to) = &mut self.inputs else { unreachable!("made by inputs_only") };
         let samples: Vec<usize> = (0..rows.len() / features).collect();
-        let put = card.stream.memcpy_htod(&rows_of(rows, &samples, features, self.stride)[..], to);
+        let put = card.stream.memcpy_htod(&*rows_of(rows, &samples, features, self.stride), to);
         put.map_err(|error| card.failure(error))
     }
 
@@ -266,13 +265,17 @@ impl Samples {
     }
 }
 
-/// Rows of `width` values, each padded with zeros to `stride`.
-fn rows_of<T: Copy + Default>(from: &[T], rows: &[usize], width: usize, stride: usize) -> Vec<T> {
+/// Rows of `width` values, each padded with zeros to `stride`; no copy where they lie so already.
+fn rows_of<'a, T: Copy + Default>(from: &'a [T], rows: &[usize], width: usize, stride: usize) -> Cow<'a, [T]> {
+    if width == stride && rows.iter().enumerate().all(|(place, &row)| place + rows[0] == row) {
+        let first = rows.first().map_or(0, |row| row * width);
+        return Cow::Borrowed(&from[first..first + rows.len() * width]);
+    }
     let mut to = vec![T::default(); rows.len() * stride];
     for (to, &row) in to.chunks_mut(stride).zip(rows) {
         to[..width].copy_from_slice(&from[row * width..][..width]);
     }
-    to
+    Cow::Owned(to)
 }
 
 /// How far a span has come, field by field as `kernels/network.cuh` has it.

@@ -171,7 +171,7 @@ impl CudaSession {
         for (turn, first) in (0..span.steps()).step_by(each).enumerate() {
             let steps = first..span.steps().min(first + each);
             let order = &span.order[first * batch..span.order.len().min(steps.end * batch)];
-            let samples = self.fill(&mut windows[turn % 2], data, &mut order.iter().map(|&sample| sample as usize))?;
+            let samples = self.fill(&mut windows[turn % 2], data, order.iter().map(|&sample| sample as usize))?;
             training.span.set_window(first as u32, &self.card)?;
             let Training { plan, work, span, .. } = &*training;
             // SAFETY: the session keeps training and windows, and waits for the stream before it lets go of any.
@@ -187,7 +187,7 @@ impl CudaSession {
         &self,
         window: &mut Window,
         data: &Dataset,
-        samples: &mut dyn ExactSizeIterator<Item = usize>,
+        samples: impl Iterator<Item = usize>,
     ) -> Result<(Data, Stored)> {
         let card = &*self.card;
         card.copies.wait(&window.done).map_err(|error| card.failure(error))?;
@@ -229,7 +229,7 @@ impl CudaSession {
             let seen = match &mut loaded.place {
                 Place::Resident(samples) => samples.data(self.network.normalization(&self.card), &self.card),
                 Place::Streamed(windows) => {
-                    let rows = &mut (first * batch..samples.min(last * batch));
+                    let rows = first * batch..samples.min(last * batch);
                     let seen = self.fill(&mut windows[turn % 2], &loaded.data, rows)?;
                     span.set_window(first as u32, &self.card)?;
                     seen
@@ -250,7 +250,7 @@ impl CudaSession {
         let (bytes, free) = (data.samples() * Samples::bytes_each(data), self.card.free()?);
         if bytes < free / 4 * 3 {
             let mut samples = Samples::room_for(data.samples(), data, &self.card)?;
-            samples.put(data, &mut (0..data.samples()), &self.card, &self.card.stream)?;
+            samples.put(data, 0..data.samples(), &self.card, &self.card.stream)?;
             return Ok(Place::Resident(samples));
         }
         let rows = (WINDOW_BYTES.min(free / 8) / Samples::bytes_each(data)).clamp(1, data.samples());
