@@ -48,8 +48,13 @@ pub enum Command {
     },
 }
 
+/// Said below the flags of what trains.
+const LINES: &str =
+    "Prints a line an epoch, or every tenth where there are more than 20; RUN/metrics.jsonl has them all.";
+
 /// `syva train`
 #[derive(Args, Debug)]
+#[command(after_help = LINES)]
 pub struct TrainArgs {
     /// Settings from a TOML file, with the names of the flags from --data to --out; flags win
     #[arg(long, value_name = "FILE")]
@@ -69,6 +74,7 @@ pub struct TrainArgs {
 
 /// `syva resume`
 #[derive(Args, Debug)]
+#[command(after_help = LINES)]
 pub struct ResumeArgs {
     /// The run's folder, such as runs/mnist-001
     #[arg(value_name = "RUN")]
@@ -76,6 +82,10 @@ pub struct ResumeArgs {
     /// Train to this many epochs in all [default: what the run was begun with]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<u64>,
+    /// Which weights become the model: last, or best (of the epoch with the lowest validation loss)
+    /// [default: as the run has it]
+    #[arg(long, value_name = "WHICH")]
+    pub keep: Option<syva::run::Keep>,
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -101,21 +111,9 @@ pub struct CheckpointArgs {
     pub checkpoint_seconds: u64,
 }
 
-/// Which weights become the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Keep {
-    /// Those at the end.
-    Last,
-    /// Those of the epoch with the lowest validation loss.
-    Best,
-}
-
 /// What a training leaves beside its curves.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogArgs {
-    /// Which weights become the model
-    #[arg(long, value_enum, default_value = "last")]
-    pub keep: Keep,
     /// Write no log for TensorBoard (RUN/tensorboard)
     #[arg(long)]
     pub no_tensorboard: bool,
@@ -141,7 +139,7 @@ pub struct ReportArgs {
 /// `syva top`
 #[derive(Args, Debug)]
 pub struct TopArgs {
-    /// The run's folder, such as runs/mnist-001
+    /// The run's folder, such as runs/mnist-001; one that is not there yet is waited for
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use syva::data::source::Source;
 use syva::data::{Split, Task};
 use syva::files::write_atomically;
-use syva::run::read_config;
+use syva::run::{Reached, read_config};
 use syva::{Error, Model, Predictions, Result, Scores};
 
 use crate::args::{EvalArgs, SplitArg};
@@ -21,8 +21,32 @@ impl From<SplitArg> for Split {
     }
 }
 
-/// A model file as named, or the model of a run's folder: the one at the end, or while there is none the last checkpoint.
-pub fn model_path(path: &Path) -> Result<PathBuf> {
+/// The model of a file, or of a run's folder, and the file that it is from. Says so where the run has not come to its
+/// end.
+pub fn load(path: &Path) -> Result<(PathBuf, Model)> {
+    // Folders without a configuration may hold models all the same.
+    if !path.join("config.toml").is_file() {
+        let file = model_path(path)?;
+        return Ok((file.clone(), Model::load(file)?));
+    }
+    let config = read_config(path)?;
+    model_path(path)?;
+    let reached = Reached::of(path)?;
+    if !reached.finished {
+        let seen = match reached.seen {
+            Some((0, 0)) => "untrained weights".into(),
+            Some((epochs, 0)) => format!("the weights of epoch {epochs} of {}", config.training.epochs),
+            Some((epochs, steps)) => format!("the weights of epoch {epochs} and {steps} steps"),
+            None => format!("the weights of step {}", reached.model.state.step),
+        };
+        let run = path.display();
+        output::note(format_args!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint"));
+    }
+    Ok((reached.file, reached.model))
+}
+
+/// A model file as named, or the model of a folder: the one at the end, or while there is none the last checkpoint.
+fn model_path(path: &Path) -> Result<PathBuf> {
     let remedy = "name a model file, or the folder of a run such as runs/mnist-001";
     if !path.exists() {
         return Err(Error::file(path, "the model", "there is no such file or folder", remedy));
@@ -50,8 +74,7 @@ pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, tal
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
-    let path = model_path(&args.model)?;
-    let model = Model::load(&path)?;
+    let (path, model) = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use syva::data::Dataset;
 use syva::files::write_atomically;
 use syva::run::read_metrics;
-use syva::{Activation, Epoch, Error, Mlp, Model, Overfitting, Predictions, Result, Spec, State};
+use syva::{Activation, Epoch, Error, Mlp, Overfitting, Predictions, Result, Spec, State};
 use syva_plot::{Chart, Layer, Line, Picture, Theme, Tile, Tone};
 use syva_tensorboard::Log;
 
@@ -213,7 +213,7 @@ fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         spec.validate()?;
         (spec, None)
     } else {
-        let model = Model::load(eval::model_path(single(args)?)?)?;
+        let (_, model) = eval::load(single(args)?)?;
         (model.spec, Some(model.state))
     };
     Ok(diagram(&spec, state.as_ref(), theme))
@@ -246,8 +246,7 @@ pub fn diagram(spec: &Spec, state: Option<&State>, theme: Theme) -> Picture {
 /// Pictures of what a model has learned and gets wrong.
 fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let run = single(args)?;
-    let path = eval::model_path(run)?;
-    let model = Model::load(&path)?;
+    let (path, model) = eval::load(run)?;
     let name = format!("{} ({})", run.display(), model.spec.widths());
     let no_images = |problem: &str| Err(Error::file(&path, "the model", problem, "draw something else with --what"));
     if what == PlotWhat::Weights {

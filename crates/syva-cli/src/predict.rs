@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use syva::data::framing;
 use syva::data::idx::read_images;
-use syva::{Error, Matrix, Model, Result, first_largest, probabilities};
+use syva::{Error, Matrix, Result, first_largest, probabilities};
 
 use crate::args::PredictArgs;
 use crate::{eval, output};
@@ -19,8 +19,7 @@ struct Image {
 
 /// A file that cannot be read is told of, the others are read all the same; the exit code says that one was not.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
-    let path = eval::model_path(&args.model)?;
-    let model = Model::load(&path)?;
+    let (path, model) = eval::load(&args.model)?;
     let &[height, width] = &model.spec.input.shape[..] else {
         let problem = format!("it reads {} values a sample, no images", model.spec.input.features);
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));

@@ -52,7 +52,7 @@ fn read(path: &Path, data_dir: Option<&Path>) -> Result<Run> {
         let problem = "it has not finished an epoch, so there is nothing to report";
         return Err(Error::file(path, "metrics.jsonl", problem, "train first"));
     }
-    let model = Model::load(eval::model_path(path)?)?;
+    let (_, model) = eval::load(path)?;
     let judged = match judge(path, &model, data_dir) {
         Ok(judged) => Some(judged),
         Err(error) => {

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 use syva::data::Task;
 use syva::data::source::Source;
+use syva::run::Keep;
 use syva::{Activation, Error, Head, Init, Optimizer, Result, Spec, Training};
 
 /// What can be set, none of it yet resolved.
@@ -49,6 +50,9 @@ pub struct Settings {
     /// Seed of the initial weights and of the order of the samples [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
+    /// Which weights become the model: last, or best (of the epoch with the lowest validation loss) [default: last]
+    #[arg(long, value_name = "WHICH")]
+    pub keep: Option<Keep>,
     /// Device: auto, cpu or reference [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
@@ -77,6 +81,7 @@ impl Settings {
             batch_size: self.batch_size.or(file.batch_size),
             epochs: self.epochs.or(file.epochs),
             seed: self.seed.or(file.seed),
+            keep: self.keep.or(file.keep),
             device: self.device.or(file.device),
             threads: self.threads.or(file.threads),
             out: self.out.or(file.out),

@@ -296,6 +296,7 @@ mod tests {
         let config = RunConfig {
             syva: "0".into(),
             device: "cpu".into(),
+            keep: syva::run::Keep::Last,
             training: Training::default(),
             data: DataConfig { source: "mnist".into(), dir: None, digest: String::new() },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),

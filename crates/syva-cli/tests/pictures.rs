@@ -110,17 +110,6 @@ fn a_log_that_cannot_be_written_is_warned_of_once_and_stops_nothing() {
 }
 
 #[test]
-fn the_best_weights_can_be_kept() {
-    let place = Place::new();
-    // A rate so large that validation gets worse again.
-    let text = place.train("--epochs 8 --lr 20 --keep best --out run").succeeds().stdout;
-    let best = std::fs::read(place.path("run/checkpoint/best.safetensors")).unwrap();
-    assert_eq!(std::fs::read(place.path("run/model.safetensors")).unwrap(), best);
-    assert!(text.contains("(the weights of epoch "), "{text}");
-    assert!(text.contains("gap between train and val at the end"), "{text}");
-}
-
-#[test]
 fn eval_prints_the_report_and_writes_the_predictions() {
     let place = Place::new();
     place.train("--epochs 2 --out run").succeeds();
