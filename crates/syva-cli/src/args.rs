@@ -275,7 +275,8 @@ pub struct PlotArgs {
     /// What to draw
     #[arg(long, value_enum, default_value = "curves")]
     pub what: PlotWhat,
-    /// Which curves; all drawn over one another by default for one run, loss for several
+    /// Which curves; for one run loss and accuracy, over one another, or with --from or --to one above the other; for
+    /// several runs loss
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
     /// A curve by its tag in event files, instead of --metric
@@ -287,7 +288,7 @@ pub struct PlotArgs {
     /// Last epoch (or step) shown
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub to: Option<u64>,
-    /// Smooth curves, 0 (not at all) to 1, as TensorBoard's slider does
+    /// Smooth curves as TensorBoard's slider does: 0 (not at all) to less than 1; pale behind them, as they are
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, default_value_t = 0.0)]
     pub smooth: f64,
     /// Widths of the hidden layers, for a network without a run
@@ -299,9 +300,9 @@ pub struct PlotArgs {
     /// Outputs, for a network without a run
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
     pub outputs: usize,
-    /// Images of a grid at most
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 50)]
-    pub count: usize,
+    /// Images of a grid at most [default: 48 misread, 50 units]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub count: Option<usize>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -318,7 +319,7 @@ pub struct PlotArgs {
 pub enum PlotWhat {
     /// Loss and accuracy over epochs
     Curves,
-    /// Truth against guess
+    /// True against predicted classes
     Confusion,
     /// Weights of the first layer as images
     Weights,

@@ -23,11 +23,11 @@ impl From<SplitArg> for Split {
 
 /// The model of a file, or of a run's folder, and the file that it is from. Says so where the run has not come to its
 /// end.
-pub fn load(path: &Path) -> Result<(PathBuf, Model)> {
+pub fn load(path: &Path) -> Result<Reached> {
     // Folders without a configuration may hold models all the same.
     if !path.join("config.toml").is_file() {
         let file = model_path(path)?;
-        return Ok((file.clone(), Model::load(file)?));
+        return Ok(Reached { model: Model::load(&file)?, file, seen: None, finished: true });
     }
     let config = read_config(path)?;
     model_path(path)?;
@@ -42,7 +42,7 @@ pub fn load(path: &Path) -> Result<(PathBuf, Model)> {
         let run = path.display();
         output::note(format_args!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint"));
     }
-    Ok((reached.file, reached.model))
+    Ok(reached)
 }
 
 /// A model file as named, or the model of a folder: the one at the end, or while there is none the last checkpoint.
@@ -74,7 +74,7 @@ pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, tal
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
-    let (path, model) = load(&args.model)?;
+    let Reached { file: path, model, .. } = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
@@ -94,6 +94,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             let problem = "this network gives values, not classes";
             return Err(Error::setting("predictions", problem, "leave it out"));
         };
+        output::check_out("predictions", out)?;
         write_predictions(out, predictions)?;
     }
     let part = match args.split {
@@ -146,6 +147,12 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
 
 /// Parts of 0 … 1 for the calibration error, as torchmetrics has it.
 pub const BINS: usize = 15;
+
+/// The mean of the classes' AUROC; none where one of them is undefined.
+pub fn macro_auroc(predictions: &Predictions) -> Option<f64> {
+    let auroc: Vec<Option<f64>> = (0..predictions.classes()).map(|class| predictions.auroc(class)).collect();
+    mean(&auroc)
+}
 
 /// The mean of what there is; none if anything is missing.
 fn mean(values: &[Option<f64>]) -> Option<f64> {
@@ -200,7 +207,7 @@ fn describe(predictions: &Predictions) -> String {
 
     let largest = (0..classes * classes).map(|i| confusion.count(i / classes, i % classes)).max().unwrap_or(0);
     let width = largest.to_string().len().max(classes.to_string().len()) + 1;
-    text += "\nconfusion matrix: rows are the truth, columns the guess\n     ";
+    text += "\nconfusion matrix: rows are true, columns predicted classes\n     ";
     (0..classes).for_each(|guess| text += &format!("{guess:>width$}"));
     for truth in 0..classes {
         text += &format!("\n{truth:>4} ");

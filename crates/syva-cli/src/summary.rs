@@ -11,7 +11,7 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
         return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
     }
     let spec = if let Some(path) = &args.model {
-        eval::load(path)?.1.spec
+        eval::load(path)?.model.spec
     } else {
         let budget = args.neurons.map(Budget::Neurons).or(args.parameters.map(Budget::Parameters));
         let hidden = match (args.uniform, args.funnel, budget) {
