@@ -14,19 +14,25 @@ use syva::{DeviceId, Engine, Epoch, Error, Model, Overfitting, Predictions, Resu
 use crate::args::{CheckpointArgs, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
 use crate::tensorboard::TensorBoard;
 use crate::tui::{Dashboard, Screen};
-use crate::{data, output};
+use crate::{data, output, tui};
 
 /// Times that Ctrl-C (or a termination signal) came.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// The first Ctrl-C asks the trainer to stop after the step at hand; the second ends the process at once.
-fn catch_interrupts() {
+pub fn catch_interrupts() {
     // Without a handler Ctrl-C still ends the process, and a run resumes from its last checkpoint.
     let _ = ctrlc::set_handler(|| {
         if INTERRUPTS.fetch_add(1, Ordering::SeqCst) > 0 {
+            tui::give_back();
             std::process::exit(1);
         }
     });
+}
+
+/// Whether somebody wants this process to end.
+pub fn interrupted() -> bool {
+    INTERRUPTS.load(Ordering::SeqCst) > 0
 }
 
 /// `nohup` has hang-ups ignored, so that a training outlives its terminal; catching termination signals would take that
@@ -47,7 +53,7 @@ fn keep_ignoring_hangups() {
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     keep_ignoring_hangups();
     if args.report.tui {
-        Screen::check()?;
+        Screen::check("tui")?;
     }
     let begin = Instant::now();
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
@@ -81,7 +87,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     keep_ignoring_hangups();
     if args.report.tui {
-        Screen::check()?;
+        Screen::check("tui")?;
     }
     let begin = Instant::now();
     let (folder, mut config) = RunFolder::open(&args.run)?;
@@ -211,7 +217,7 @@ fn drive(
             }
         }
         tensorboard.event(event);
-        Ok(if INTERRUPTS.load(Ordering::SeqCst) > 0 { Flow::Stop } else { Flow::Continue })
+        Ok(if interrupted() { Flow::Stop } else { Flow::Continue })
     });
     report.clear();
     let finished = flow.and_then(|flow| match flow {
