@@ -182,6 +182,16 @@ pub enum SplitArg {
     Val,
 }
 
+impl SplitArg {
+    /// As the flag has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+        }
+    }
+}
+
 /// `syva bench`
 #[derive(Args, Debug)]
 pub struct BenchArgs {

@@ -86,6 +86,10 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     })?;
     session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
+    if !evaluation.loss.is_finite() {
+        let remedy = "its weights are too large; train it with a smaller learning rate";
+        return Err(Error::file(&path, "the model", "its outputs are beyond the finite numbers", remedy));
+    }
     let data = task.split(split);
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
@@ -104,7 +108,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let samples = data.samples();
     if args.json {
         let mut report = serde_json::json!({
-            "model": path.to_string_lossy(), "data": task.name, "split": part, "samples": samples, "loss": evaluation.loss,
+            "model": path.to_string_lossy(), "data": task.name, "split": args.split.name(), "samples": samples, "loss": evaluation.loss,
             "steps": model.state.step, "sha256_of_weights": model.state.digest(),
         });
         if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
@@ -120,7 +124,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         model.state.step,
         task.name
     );
-    text += &format!("loss                {:.4}\n", evaluation.loss);
+    text += &format!("loss                {:.4} (as in training)\n", evaluation.loss);
     if let Some(predictions) = &predictions {
         text += &describe(predictions);
     }
@@ -171,7 +175,7 @@ fn describe(predictions: &Predictions) -> String {
         ("accuracy", percent(confusion.accuracy())),
         ("balanced accuracy", percent(confusion.balanced_accuracy())),
         ("top-2 accuracy", percent(predictions.top_k_accuracy(2))),
-        ("log-loss", format!("{:.4}", predictions.log_loss())),
+        ("log-loss", format!("{:.4} (as scikit-learn has it)", predictions.log_loss())),
         ("Brier score", format!("{:.4}", predictions.brier_score())),
         ("calibration error", format!("{:.4} (expected, {BINS} bins)", predictions.calibration_error(BINS))),
         (

@@ -94,7 +94,8 @@ impl Settings {
         let file: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let remedy = if text.contains("[training]") {
-                "this looks like a run's own config.toml: `syva resume RUN` goes on with a run"
+                "this looks like a run's own config.toml: `syva resume RUN` goes on with a run; to repeat it with a change, give \
+                 its values as flags"
             } else {
                 "write one `name = value` a line, with the names that `syva train --help` lists from --data to --out"
             };

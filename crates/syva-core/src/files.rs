@@ -44,7 +44,12 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let scratch = builder.tempfile_in(folder_of(path)).map_err(Error::io("create", path))?;
+    // The scratch file's own name would tell nobody anything.
+    let plain = |error: io::Error| match error.kind() {
+        kind @ (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => kind.into(),
+        _ => error,
+    };
+    let scratch = builder.tempfile_in(folder_of(path)).map_err(|error| Error::io("create", path)(plain(error)))?;
     let mut writer = BufWriter::new(scratch);
     write(&mut writer).map_err(Error::io("write", path))?;
     let scratch = writer.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
@@ -90,4 +95,25 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::file(path, "its size", problem, "is it the right file?"));
     }
     fs::read(path).map_err(Error::io("read", path))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_links_and_devices_devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        for content in [b"first", b"later"] {
+            write_atomically(&link, |writer| writer.write_all(content)).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), content);
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
+        let device = folder.path().join("device");
+        std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+        write_atomically(&device, |writer| writer.write_all(b"gone")).unwrap();
+        assert!(!fs::metadata(&device).unwrap().is_file());
+    }
 }
