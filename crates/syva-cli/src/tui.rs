@@ -206,7 +206,7 @@ pub struct Screen {
     drawn: Instant,
     /// The terminal, to ask whether it is still there.
     #[cfg(unix)]
-    tty: Option<std::fs::File>,
+    tty: Option<std::os::fd::OwnedFd>,
     /// Whether it went away.
     lost: bool,
 }
@@ -248,7 +248,7 @@ impl Screen {
             terminal,
             drawn: Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now),
             #[cfg(unix)]
-            tty: std::fs::File::open("/dev/tty").ok(),
+            tty: controlling_terminal(),
             lost: false,
         })
     }
@@ -298,6 +298,14 @@ impl Screen {
         }
         false
     }
+}
+
+/// The terminal that keys come from: the process's own, or what it was given as standard input.
+#[cfg(unix)]
+fn controlling_terminal() -> Option<std::os::fd::OwnedFd> {
+    use std::os::fd::AsFd;
+    let own = std::fs::File::open("/dev/tty").map(Into::into);
+    own.or_else(|_| std::io::stdin().as_fd().try_clone_to_owned()).ok()
 }
 
 impl Drop for Screen {
