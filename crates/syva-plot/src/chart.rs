@@ -287,7 +287,10 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
         .with_legend_entries(legend)
         .with_theme(theme.colors());
     for &&(confidence, accuracy, samples) in &found {
-        let number = TextAnnotation::new(samples.to_string(), confidence, accuracy + 0.025 + radius(samples) / 330.0);
+        // Above, or where that would be outside, below.
+        let away = 0.025 + radius(samples) / 330.0;
+        let beside = if accuracy + away < 1.0 { accuracy + away } else { accuracy - away - 0.03 };
+        let number = TextAnnotation::new(samples.to_string(), confidence, beside);
         layout = layout.with_annotation(number.with_color(theme.ink()).with_font_size(9));
     }
     Picture(render_multiple(plots, layout))

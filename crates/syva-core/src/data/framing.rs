@@ -328,8 +328,10 @@ mod tests {
         assert_eq!(ruled(&[20, 180]).doubts, Vec::<String>::new());
         let crossed = ruled(&[20, 100, 180]);
         assert!(crossed.doubts[0].contains("from edge to edge"), "{:?}", crossed.doubts);
-        let twice: Vec<u8> = clean.chunks(200).flat_map(|row| [row, row].concat()).collect();
-        let two = frame(&twice, [200, 400], [28, 28]).unwrap();
+        // The same stroke once more, further right.
+        let further = |i: usize| if i % 200 < 50 { 255 } else { clean[i - 50] };
+        let twice: Vec<u8> = (0..clean.len()).map(|i| clean[i].min(further(i))).collect();
+        let two = frame(&twice, [200, 200], [28, 28]).unwrap();
         assert!(two.doubts[0].contains("2 separate pieces"), "{:?}", two.doubts);
     }
 
