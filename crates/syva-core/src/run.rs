@@ -309,6 +309,10 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
 /// The epochs of the run in `path`; none if it has none yet. A torn last line, left by a kill, is passed over.
 pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
     let path = path.join("metrics.jsonl");
+    if path.exists() && !path.is_file() {
+        // A pipe would be waited for.
+        return Err(Error::file(path, "the metrics", "this is no regular file", "remove it, or name another run"));
+    }
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,7 +1,5 @@
 use kuva::plot::legend::{LegendEntry, LegendShape};
-use kuva::prelude::{
-    Layout, LegendPosition, LinePlot, LineStyle, Plot, ReferenceLine, ScatterPlot, TextAnnotation, TickFormat,
-};
+use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot, ReferenceLine, ScatterPlot, TextAnnotation, TickFormat};
 use kuva::render::render::render_multiple;
 
 use crate::{Picture, Theme, hex, mix};
@@ -244,19 +242,17 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
     let color = theme.palette()[0];
     let points = || found.iter().map(|&&(confidence, accuracy, _)| (confidence, accuracy));
     let radius = |samples: usize| 2.5 + 9.5 * (samples as f64 / most).sqrt();
-    let plots: Vec<Plot> = vec![
-        LinePlot::new()
-            .with_data([(0.0, 0.0), (1.0, 1.0)])
-            .with_color(theme.pale())
-            .with_line_style(LineStyle::Custom("6 4".into()))
-            .into(),
+    let diagonal = dashes(&[(0.0, 0.0), (1.0, 1.0)], &[6.0, 4.0], PLOT);
+    let diagonal = diagonal.into_iter().map(|dash| LinePlot::new().with_data(dash).with_color(theme.pale()).into());
+    let mut plots: Vec<Plot> = diagonal.collect();
+    plots.extend([
         LinePlot::new().with_data(points()).with_color(color).with_stroke_width(1.2).into(),
         ScatterPlot::new()
             .with_data(points())
             .with_color(color)
             .with_sizes(found.iter().map(|bin| radius(bin.2)))
             .into(),
-    ];
+    ]);
     let entry = |label: &str, color: &str, shape, dash: Option<&str>| LegendEntry {
         label: label.into(),
         color: color.into(),
