@@ -48,8 +48,13 @@ pub enum Command {
     },
 }
 
+/// Said below the flags of what trains.
+const LINES: &str =
+    "Prints a line an epoch, or every tenth where there are more than 20; RUN/metrics.jsonl has them all.";
+
 /// `syva train`
 #[derive(Args, Debug)]
+#[command(after_help = LINES)]
 pub struct TrainArgs {
     /// Settings from a TOML file, with the names of the flags from --data to --out; flags win
     #[arg(long, value_name = "FILE")]
@@ -69,6 +74,7 @@ pub struct TrainArgs {
 
 /// `syva resume`
 #[derive(Args, Debug)]
+#[command(after_help = LINES)]
 pub struct ResumeArgs {
     /// The run's folder, such as runs/mnist-001
     #[arg(value_name = "RUN")]
@@ -76,6 +82,10 @@ pub struct ResumeArgs {
     /// Train to this many epochs in all [default: what the run was begun with]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<u64>,
+    /// Which weights become the model: last, or best (of the epoch with the lowest validation loss)
+    /// [default: as the run has it]
+    #[arg(long, value_name = "WHICH")]
+    pub keep: Option<syva::run::Keep>,
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -101,21 +111,9 @@ pub struct CheckpointArgs {
     pub checkpoint_seconds: u64,
 }
 
-/// Which weights become the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Keep {
-    /// Those at the end.
-    Last,
-    /// Those of the epoch with the lowest validation loss.
-    Best,
-}
-
 /// What a training leaves beside its curves.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogArgs {
-    /// Which weights become the model
-    #[arg(long, value_enum, default_value = "last")]
-    pub keep: Keep,
     /// Write no log for TensorBoard (RUN/tensorboard)
     #[arg(long)]
     pub no_tensorboard: bool,
@@ -141,7 +139,7 @@ pub struct ReportArgs {
 /// `syva top`
 #[derive(Args, Debug)]
 pub struct TopArgs {
-    /// The run's folder, such as runs/mnist-001
+    /// The run's folder, such as runs/mnist-001; one that is not there yet is waited for
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
 }
@@ -182,6 +180,16 @@ pub enum SplitArg {
     Train,
     /// What it is judged by.
     Val,
+}
+
+impl SplitArg {
+    /// As the flag has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+        }
+    }
 }
 
 /// `syva bench`
@@ -277,7 +285,8 @@ pub struct PlotArgs {
     /// What to draw
     #[arg(long, value_enum, default_value = "curves")]
     pub what: PlotWhat,
-    /// Which curves; all drawn over one another by default for one run, loss for several
+    /// Which curves; for one run loss and accuracy, over one another, or with --from or --to one above the other; for
+    /// several runs loss
     #[arg(long, value_enum)]
     pub metric: Option<MetricArg>,
     /// A curve by its tag in event files, instead of --metric
@@ -289,7 +298,7 @@ pub struct PlotArgs {
     /// Last epoch (or step) shown
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub to: Option<u64>,
-    /// Smooth curves, 0 (not at all) to 1, as TensorBoard's slider does
+    /// Smooth curves as TensorBoard's slider does: 0 (not at all) to less than 1; pale behind them, as they are
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, default_value_t = 0.0)]
     pub smooth: f64,
     /// Widths of the hidden layers, for a network without a run
@@ -301,9 +310,9 @@ pub struct PlotArgs {
     /// Outputs, for a network without a run
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
     pub outputs: usize,
-    /// Images of a grid at most
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 50)]
-    pub count: usize,
+    /// Images of a grid at most [default: 48 misread, 50 units]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub count: Option<usize>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -320,7 +329,7 @@ pub struct PlotArgs {
 pub enum PlotWhat {
     /// Loss and accuracy over epochs
     Curves,
-    /// Truth against guess
+    /// True against predicted classes
     Confusion,
     /// Weights of the first layer as images
     Weights,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use syva::data::source::Source;
 use syva::data::{Split, Task};
 use syva::files::write_atomically;
-use syva::run::read_config;
+use syva::run::{Reached, read_config};
 use syva::{Error, Model, Predictions, Result, Scores};
 
 use crate::args::{EvalArgs, SplitArg};
@@ -21,8 +21,32 @@ impl From<SplitArg> for Split {
     }
 }
 
-/// A model file as named, or the model of a run's folder: the one at the end, or while there is none the last checkpoint.
-pub fn model_path(path: &Path) -> Result<PathBuf> {
+/// The model of a file, or of a run's folder, and the file that it is from. Says so where the run has not come to its
+/// end.
+pub fn load(path: &Path) -> Result<Reached> {
+    // Folders without a configuration may hold models all the same.
+    if !path.join("config.toml").is_file() {
+        let file = model_path(path)?;
+        return Ok(Reached { model: Model::load(&file)?, file, seen: None, finished: true });
+    }
+    let config = read_config(path)?;
+    model_path(path)?;
+    let reached = Reached::of(path)?;
+    if !reached.finished {
+        let seen = match reached.seen {
+            Some((0, 0)) => "untrained weights".into(),
+            Some((epochs, 0)) => format!("the weights of epoch {epochs} of {}", config.training.epochs),
+            Some((epochs, steps)) => format!("the weights of epoch {epochs} and {steps} steps"),
+            None => format!("the weights of step {}", reached.model.state.step),
+        };
+        let run = path.display();
+        output::note(format_args!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint"));
+    }
+    Ok(reached)
+}
+
+/// A model file as named, or the model of a folder: the one at the end, or while there is none the last checkpoint.
+fn model_path(path: &Path) -> Result<PathBuf> {
     let remedy = "name a model file, or the folder of a run such as runs/mnist-001";
     if !path.exists() {
         return Err(Error::file(path, "the model", "there is no such file or folder", remedy));
@@ -50,8 +74,7 @@ pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, tal
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
-    let path = model_path(&args.model)?;
-    let model = Model::load(&path)?;
+    let Reached { file: path, model, .. } = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
@@ -63,6 +86,10 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     })?;
     session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
+    if !evaluation.loss.is_finite() {
+        let remedy = "its weights are too large; train it with a smaller learning rate";
+        return Err(Error::file(&path, "the model", "its outputs are beyond the finite numbers", remedy));
+    }
     let data = task.split(split);
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
@@ -71,6 +98,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             let problem = "this network gives values, not classes";
             return Err(Error::setting("predictions", problem, "leave it out"));
         };
+        output::check_out("predictions", out)?;
         write_predictions(out, predictions)?;
     }
     let part = match args.split {
@@ -80,7 +108,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let samples = data.samples();
     if args.json {
         let mut report = serde_json::json!({
-            "model": path.to_string_lossy(), "data": task.name, "split": part, "samples": samples, "loss": evaluation.loss,
+            "model": path.to_string_lossy(), "data": task.name, "split": args.split.name(), "samples": samples, "loss": evaluation.loss,
             "steps": model.state.step, "sha256_of_weights": model.state.digest(),
         });
         if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
@@ -96,7 +124,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         model.state.step,
         task.name
     );
-    text += &format!("loss                {:.4}\n", evaluation.loss);
+    text += &format!("loss                {:.4} (as in training)\n", evaluation.loss);
     if let Some(predictions) = &predictions {
         text += &describe(predictions);
     }
@@ -124,6 +152,12 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
 /// Parts of 0 … 1 for the calibration error, as torchmetrics has it.
 pub const BINS: usize = 15;
 
+/// The mean of the classes' AUROC; none where one of them is undefined.
+pub fn macro_auroc(predictions: &Predictions) -> Option<f64> {
+    let auroc: Vec<Option<f64>> = (0..predictions.classes()).map(|class| predictions.auroc(class)).collect();
+    mean(&auroc)
+}
+
 /// The mean of what there is; none if anything is missing.
 fn mean(values: &[Option<f64>]) -> Option<f64> {
     let values: Option<Vec<f64>> = values.iter().copied().collect();
@@ -141,7 +175,7 @@ fn describe(predictions: &Predictions) -> String {
         ("accuracy", percent(confusion.accuracy())),
         ("balanced accuracy", percent(confusion.balanced_accuracy())),
         ("top-2 accuracy", percent(predictions.top_k_accuracy(2))),
-        ("log-loss", format!("{:.4}", predictions.log_loss())),
+        ("log-loss", format!("{:.4} (as scikit-learn has it)", predictions.log_loss())),
         ("Brier score", format!("{:.4}", predictions.brier_score())),
         ("calibration error", format!("{:.4} (expected, {BINS} bins)", predictions.calibration_error(BINS))),
         (
@@ -177,7 +211,7 @@ fn describe(predictions: &Predictions) -> String {
 
     let largest = (0..classes * classes).map(|i| confusion.count(i / classes, i % classes)).max().unwrap_or(0);
     let width = largest.to_string().len().max(classes.to_string().len()) + 1;
-    text += "\nconfusion matrix: rows are the truth, columns the guess\n     ";
+    text += "\nconfusion matrix: rows are true, columns predicted classes\n     ";
     (0..classes).for_each(|guess| text += &format!("{guess:>width$}"));
     for truth in 0..classes {
         text += &format!("\n{truth:>4} ");

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod curves;
 mod data;
 mod eval;
 mod output;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::sync::Mutex;
 
 use syva::{Error, Result};
@@ -56,6 +57,35 @@ pub fn held_notes() -> Vec<String> {
 pub fn release_notes() {
     let lines = HELD.lock().ok().and_then(|mut held| held.take()).unwrap_or_default();
     lines.iter().for_each(note);
+}
+
+/// Refuses to write over what runs keep of themselves.
+pub fn check_out(flag: &str, path: &Path) -> Result<()> {
+    let own = ["config.toml", "metrics.jsonl", ".lock"].iter().any(|name| path.file_name() == Some(name.as_ref()));
+    if own || path.extension().is_some_and(|extension| extension == "safetensors") {
+        let problem = format!("'{}' is the name of a run's own file", path.display());
+        return Err(Error::setting(flag, problem, "give another name"));
+    }
+    Ok(())
+}
+
+/// A name that a title or a legend can show: without control characters, and not too long.
+pub fn short(name: &str) -> String {
+    const MOST: usize = 40;
+    let name: Vec<char> = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if name.len() <= MOST {
+        return name.into_iter().collect();
+    }
+    let (begin, end) = (&name[..MOST / 2], &name[name.len() - MOST / 2 + 1..]);
+    begin.iter().chain(['…'].iter()).chain(end).collect()
+}
+
+/// What a run is called, by its folder.
+pub fn name_of(run: &Path) -> String {
+    // `.` and `..` have no name, their targets have.
+    let whole = run.canonicalize().ok();
+    let name = run.file_name().or_else(|| whole.as_deref().and_then(Path::file_name));
+    short(&name.map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned()))
 }
 
 /// Whether all that was printed has arrived: a redirection to a full disk must not look like success.

@@ -4,9 +4,11 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use syva::data::framing;
+use image::{DynamicImage, ImageDecoder, ImageError};
+use syva::data::framing::{self, Framed};
 use syva::data::idx::read_images;
-use syva::{Error, Matrix, Model, Result, first_largest, probabilities};
+use syva::run::Reached;
+use syva::{Error, Matrix, Result, first_largest, probabilities};
 
 use crate::args::PredictArgs;
 use crate::{eval, output};
@@ -15,12 +17,13 @@ use crate::{eval, output};
 struct Image {
     name: String,
     pixels: Vec<u8>,
+    /// Why it may not be what it seems.
+    doubts: Vec<String>,
 }
 
 /// A file that cannot be read is told of, the others are read all the same; the exit code says that one was not.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
-    let path = eval::model_path(&args.model)?;
-    let model = Model::load(&path)?;
+    let Reached { file: path, model, .. } = eval::load(&args.model)?;
     let &[height, width] = &model.spec.input.shape[..] else {
         let problem = format!("it reads {} values a sample, no images", model.spec.input.features);
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
@@ -42,33 +45,43 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         let mut outputs = Matrix::zeros(images.len(), model.spec.outputs());
         session.predict(&Matrix::new(images.len(), height * width, values)?, &mut outputs)?;
         for (row, image) in images.iter().enumerate() {
+            for doubt in &image.doubts {
+                let hint = if args.show { "" } else { " (--show shows what the network sees)" };
+                output::note(format_args!("syva: {}: {doubt}{hint}", image.name));
+            }
             if args.show {
                 show(&image.pixels, width);
             }
             let outputs = outputs.row(row);
+            if outputs.iter().any(|value| !value.is_finite()) {
+                let remedy = "its weights are too large; train it with a smaller learning rate";
+                return Err(Error::file(&path, "the model", "its outputs are beyond the finite numbers", remedy));
+            }
             if model.spec.classes() == 0 {
-                values_line(args.json, &image.name, outputs);
+                values_line(args.json, image, outputs);
             } else {
-                classes_line(args.json, &image.name, &probabilities(model.spec.head, outputs));
+                classes_line(args.json, image, &probabilities(model.spec.head, outputs));
             }
         }
     }
     Ok(code)
 }
 
-fn values_line(json: bool, name: &str, values: &[f32]) {
+fn values_line(json: bool, Image { name, doubts, .. }: &Image, values: &[f32]) {
     if json {
-        output::line(serde_json::json!({ "image": name, "values": values }));
+        output::line(serde_json::json!({ "image": name, "values": values, "doubts": doubts }));
     } else {
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         output::line(format_args!("{name}: {}", values.join(", ")));
     }
 }
 
-fn classes_line(json: bool, name: &str, probabilities: &[f64]) {
+fn classes_line(json: bool, Image { name, doubts, .. }: &Image, probabilities: &[f64]) {
     let class = first_largest(probabilities);
     if json {
-        output::line(serde_json::json!({ "image": name, "class": class, "probabilities": probabilities }));
+        output::line(
+            serde_json::json!({ "image": name, "class": class, "probabilities": probabilities, "doubts": doubts }),
+        );
         return;
     }
     let mut ranked: Vec<usize> = (0..probabilities.len()).filter(|&other| other != class).collect();
@@ -80,6 +93,14 @@ fn classes_line(json: bool, name: &str, probabilities: &[f64]) {
 
 /// The images of a file, in the network's size.
 fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
+    let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the image", problem, remedy));
+    let metadata = path.metadata().map_err(Error::io("read", path))?;
+    if metadata.is_dir() {
+        return refuse("it is a folder", "name the images in it");
+    }
+    if !metadata.is_file() {
+        return refuse("it is no regular file", "write the image to a file first");
+    }
     let mut begin = [0; 3];
     let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
     let length = file.take(3).read(&mut begin).map_err(Error::io("read", path))?;
@@ -92,15 +113,14 @@ fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
                 format!("images of {} × {}, the network reads {} × {}", images.rows, images.columns, size[0], size[1]);
             return Err(Error::file(path, "header", problem, "use images of the network's size"));
         }
-        let one = |(i, pixels): (usize, &[u8])| Image { name: format!("{name}#{i}"), pixels: pixels.to_vec() };
+        let one = |(i, pixels): (usize, &[u8])| Image {
+            name: format!("{name}#{i}"),
+            pixels: pixels.to_vec(),
+            doubts: Vec::new(),
+        };
         return Ok(images.pixels.chunks(size[0] * size[1]).enumerate().map(one).collect());
     }
-    let remedy = "give a PNG, JPEG or BMP image, or an IDX file";
-    let decode = || image::ImageReader::open(path)?.with_guessed_format()?.decode();
-    let picture = match decode() {
-        Ok(picture) => picture,
-        Err(error) => return Err(Error::file(path, "the image", error.to_string(), remedy)),
-    };
+    let picture = decode(path)?;
     // What is transparent shows the page that it lies on: white.
     let gray: Vec<u8> = picture
         .to_luma_alpha8()
@@ -112,18 +132,64 @@ fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
         .collect();
     let found = [picture.height() as usize, picture.width() as usize];
     let dark_edge = found == size && gray[..size[1]].iter().chain(&gray[gray.len() - size[1]..]).all(|&v| v < 64);
-    let pixels = if found == size && (as_is || dark_edge) {
+    let framed = if found == size && (as_is || dark_edge) {
         // An image out of MNIST, or of its like.
-        gray
+        Framed { pixels: gray, doubts: Vec::new() }
     } else if as_is {
-        framing::scale(&gray, found, size)?
+        Framed { pixels: framing::scale(&gray, found, size)?, doubts: Vec::new() }
     } else {
         framing::frame(&gray, found, size).map_err(|error| match error {
             Error::Mismatch { problem, remedy } => Error::file(path, "the image", problem, remedy),
             other => other,
         })?
     };
-    Ok(vec![Image { name, pixels }])
+    Ok(vec![Image { name, pixels: framed.pixels, doubts: framed.doubts }])
+}
+
+/// Pixels of a picture at most: more than cameras have, less than fill the memory.
+const MAX_PIXELS: u64 = 120_000_000;
+/// A side that is enough to find a digit; what is larger is made smaller first.
+const ENOUGH: u32 = 2000;
+
+/// Decodes a picture, upright as its camera was held.
+fn decode(path: &Path) -> Result<DynamicImage> {
+    let remedy = "give a PNG, JPEG or BMP image, or an IDX file";
+    let refuse = |error: ImageError| Error::file(path, "the image", error.to_string(), remedy);
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    if is_cut_jpeg(&bytes) {
+        return Err(Error::file(path, "the image", "it is cut off before its end", "copy it again"));
+    }
+    let reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
+    let mut decoder = reader.map_err(Error::io("read", path))?.into_decoder().map_err(refuse)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let problem = format!("{width} x {height} pixels are more than {MAX_PIXELS}");
+        return Err(Error::file(path, "the image", problem, "make it smaller"));
+    }
+    let orientation = decoder.orientation().map_err(refuse)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
+    if width.max(height) > ENOUGH {
+        picture = picture.thumbnail(ENOUGH, ENOUGH);
+    }
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
+/// Whether these are the bytes of a JPEG without its end, of which the decoder would make a picture all the same.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const SCAN: u8 = 0xda;
+    let mut at = 2;
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return false;
+    }
+    // Segments: ff, a marker, a length that counts itself. A picture within one of them has an end of its own.
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+        if marker == SCAN {
+            return !bytes.get(at..).unwrap_or_default().windows(2).any(|pair| pair == [0xff, 0xd9]);
+        }
+    }
+    true
 }
 
 /// Prints an image with five shades, two characters a pixel, since characters are twice as high as wide.

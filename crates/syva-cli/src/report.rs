@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::files::write_atomically;
-use syva::run::{RunConfig, read_config, read_metrics};
-use syva::{Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result};
-use syva_plot::{Chart, Picture, Theme};
+use syva::run::{Reached, RunConfig, read_config, read_metrics};
+use syva::{Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result, Scores};
+use syva_plot::{Picture, Theme};
 
 use crate::args::ReportFileArgs;
 use crate::data::Talk;
-use crate::{eval, output, plot};
+use crate::{curves, eval, output, plot};
 
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
@@ -23,6 +23,8 @@ struct Run {
     epochs: Vec<Epoch>,
     overfitting: Option<Overfitting>,
     model: Model,
+    /// The epoch whose weights the model holds, and what is known of it.
+    of_model: Epoch,
     /// Where its data is at hand.
     judged: Option<Judged>,
 }
@@ -39,6 +41,7 @@ pub fn report(args: &ReportFileArgs) -> Result<()> {
         [run] => run.join("report.html"),
         _ => PathBuf::from("report.html"),
     });
+    output::check_out("out", &out)?;
     let page = page(&runs)?;
     write_atomically(&out, |file| file.write_all(page.as_bytes()))?;
     output::line(out.display());
@@ -52,19 +55,22 @@ fn read(path: &Path, data_dir: Option<&Path>) -> Result<Run> {
         let problem = "it has not finished an epoch, so there is nothing to report";
         return Err(Error::file(path, "metrics.jsonl", problem, "train first"));
     }
-    let model = Model::load(eval::model_path(path)?)?;
-    let judged = match judge(path, &model, data_dir) {
+    let Reached { model, seen, .. } = eval::load(path)?;
+    let last = epochs[epochs.len() - 1].clone();
+    let of_model =
+        seen.and_then(|(epoch, _)| epochs.iter().find(|found| found.epoch == epoch)).cloned().unwrap_or(last);
+    let name = output::name_of(path);
+    let judged = match judge(path, &name, &model, data_dir) {
         Ok(judged) => Some(judged),
         Err(error) => {
             output::note(format_args!("syva: {}: reported without evaluation: {error}", path.display()));
             None
         }
     };
-    let name = path.file_name().map_or(path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    Ok(Run { name, overfitting: Overfitting::of(&epochs), config, epochs, model, judged })
+    Ok(Run { name, overfitting: Overfitting::of(&epochs), config, epochs, model, of_model, judged })
 }
 
-fn judge(path: &Path, model: &Model, data_dir: Option<&Path>) -> Result<Judged> {
+fn judge(path: &Path, name: &str, model: &Model, data_dir: Option<&Path>) -> Result<Judged> {
     let task = eval::task_for(path, None, data_dir, Talk::Notices)?;
     let (engine, device) = syva::engine("auto", None)?;
     let mut session = engine.open(&device, &model.spec)?;
@@ -76,7 +82,7 @@ fn judge(path: &Path, model: &Model, data_dir: Option<&Path>) -> Result<Judged> 
         if classes { Some(Predictions::of(session.as_mut(), &model.spec, &task.validation)?) } else { None };
     let misread = match (&predictions, &task.shape[..]) {
         (Some(predictions), &[height, width]) => {
-            let draw = |theme| plot::misread(predictions, &task.validation, [height, width], 32, theme);
+            let draw = |theme| plot::misread(name, predictions, &task.validation, [height, width], 32, theme);
             Some([Theme::Light, Theme::Dark].map(draw))
         }
         _ => None,
@@ -87,6 +93,7 @@ fn judge(path: &Path, model: &Model, data_dir: Option<&Path>) -> Result<Judged> 
 fn page(runs: &[Run]) -> Result<String> {
     let names: Vec<String> = runs.iter().map(|run| escape(&run.name)).collect();
     let mut body = format!("<h1>{}</h1>\n", names.join(", "));
+    let best = best(runs);
     let versions: Vec<&str> = runs.iter().map(|run| run.config.syva.as_str()).collect();
     body += &format!("<p class=note>trained with syva {}</p>\n", escape(&distinct(&versions).join(", ")));
     for run in runs {
@@ -95,6 +102,7 @@ fn page(runs: &[Run]) -> Result<String> {
             body += &format!("<p>{lead}{}</p>\n", escape(&found.to_string()).replace('\n', "; "));
         }
     }
+    body += "<p class='note narrow'>Wide tables and pictures scroll sideways.</p>\n";
     body += "<h2>Curves</h2>\n<p class=note>Drag to zoom into a range of epochs; double-click to see all again.</p>\n";
     body += "<div class=charts>";
     for (metric, title) in [("loss", "loss"), ("acc", "accuracy")] {
@@ -102,14 +110,20 @@ fn page(runs: &[Run]) -> Result<String> {
     }
     body += &format!("</div>\n<noscript>{}</noscript>\n", runs.iter().map(static_curves).collect::<String>());
     body += "<h2>Runs</h2>\n";
-    body += &comparison(runs);
-    for run in runs {
-        body += &format!("<h2>{} in detail</h2>\n", escape(&run.name));
-        body += &details(run)?;
+    body += &comparison(runs, best);
+    for (place, run) in runs.iter().enumerate() {
+        let heading = format!("<h2>{} in detail</h2>", escape(&run.name));
+        // Of several runs only the best is laid open.
+        let open = if best.is_none_or(|best| best == place) { " open" } else { "" };
+        body += &format!("<details{open}><summary>{heading}</summary>\n{}</details>\n", details(run)?);
     }
-    // "</" must not appear in a script, whatever the names are.
-    let data =
-        serde_json::to_string(&runs.iter().map(curves).collect::<Vec<_>>()).unwrap_or_default().replace("</", "<\\/");
+    body += &networks(runs);
+    // No tag, comment or script may begin in a script's data, whatever the names are.
+    let data = serde_json::to_string(
+        &runs.iter().enumerate().map(|(place, run)| series(place, runs.len(), run)).collect::<Vec<_>>(),
+    )
+    .unwrap_or_default()
+    .replace('<', "\\u003c");
     Ok(format!(
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width\">\n\
          <title>{}</title>\n<style>\n{STYLE}</style>\n<body>\n{body}\
@@ -118,10 +132,15 @@ fn page(runs: &[Run]) -> Result<String> {
     ))
 }
 
-fn curves(run: &Run) -> serde_json::Value {
+/// A run's curves, and how they look; for the script.
+fn series(place: usize, runs: usize, run: &Run) -> serde_json::Value {
     let values = |pick: &dyn Fn(&Epoch) -> Option<f64>| run.epochs.iter().filter_map(pick).collect::<Vec<f64>>();
+    let look = |training| {
+        let (color, dash) = curves::look(place, runs, training, false);
+        serde_json::json!({ "color": color, "dash": dash })
+    };
     serde_json::json!({
-        "name": run.name,
+        "name": run.name, "train_look": look(true), "val_look": look(false),
         "epoch": run.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(),
         "train_loss": values(&|epoch| Some(epoch.train_loss)), "val_loss": values(&|epoch| Some(epoch.val_loss)),
         "train_acc": values(&|epoch| epoch.train_acc), "val_acc": values(&|epoch| epoch.val_acc),
@@ -130,15 +149,23 @@ fn curves(run: &Run) -> serde_json::Value {
 
 /// For readers that run no scripts.
 fn static_curves(run: &Run) -> String {
-    let lines = plot::of_run(&run.epochs, None);
-    both(|theme| Chart { title: &run.name, x: "epoch", lines: &lines, mark: None }.draw(theme))
+    both(|theme| curves::of_report(&run.name, &run.epochs, theme))
+}
+
+/// Which of several runs has the best model: by its val accuracy, or where there are no classes by its val loss.
+fn best(runs: &[Run]) -> Option<usize> {
+    let score = |run: &Run| run.of_model.val_acc.unwrap_or(-run.of_model.val_loss);
+    let comparable = runs.iter().all(|run| run.config.data.digest == runs[0].config.data.digest);
+    let best = (0..runs.len()).max_by(|&a, &b| score(&runs[a]).total_cmp(&score(&runs[b])).then(b.cmp(&a)));
+    best.filter(|_| runs.len() > 1 && comparable)
 }
 
 /// One column a run: how it was trained, what came of it, what it took.
-fn comparison(runs: &[Run]) -> String {
+fn comparison(runs: &[Run], best: Option<usize>) -> String {
     let mut table = String::from("<div class=wide><table>\n<tr><th></th>");
-    for run in runs {
-        table += &format!("<th>{}</th>", escape(&run.name));
+    for (place, run) in runs.iter().enumerate() {
+        let mark = if best == Some(place) { "<br><span class=best>best of these</span>" } else { "" };
+        table += &format!("<th>{}{mark}</th>", escape(&run.name));
     }
     table += "</tr>\n";
     let mut row = |name: &str, cell: &dyn Fn(&Run) -> String| {
@@ -156,10 +183,13 @@ fn comparison(runs: &[Run]) -> String {
     row("batch size", &|run| run.config.training.batch_size.to_string());
     row("learning rate", &|run| format!("{:?}", run.config.training.learning_rate));
     row("seed", &|run| run.config.training.seed.to_string());
-    row("train loss", &|run| format!("{:.4}", last(run).train_loss));
-    row("val loss", &|run| format!("{:.4}", last(run).val_loss));
-    row("train accuracy", &|run| percent(last(run).train_acc));
-    row("<b>val accuracy</b>", &|run| format!("<b>{}</b>", percent(last(run).val_acc)));
+    row("the model holds the weights of", &|run| format!("epoch {}", run.of_model.epoch));
+    row("<b>its val accuracy</b>", &|run| format!("<b>{}</b>", percent(run.of_model.val_acc)));
+    row("its val loss", &|run| format!("{:.4}", run.of_model.val_loss));
+    row("last epoch: train loss", &|run| format!("{:.4}", last(run).train_loss));
+    row("last epoch: val loss", &|run| format!("{:.4}", last(run).val_loss));
+    row("last epoch: train accuracy", &|run| percent(last(run).train_acc));
+    row("last epoch: val accuracy", &|run| percent(last(run).val_acc));
     row("lowest val loss", &|run| {
         run.overfitting.map_or(String::new(), |o| format!("{:.4} (epoch {})", o.best_val_loss, o.best_epoch))
     });
@@ -167,8 +197,8 @@ fn comparison(runs: &[Run]) -> String {
     row("training", &|run| format!("{:.1} s", seconds(run, |epoch| epoch.train_seconds)));
     row("an epoch", &|run| format!("{:.3} s", seconds(run, |epoch| epoch.train_seconds) / run.epochs.len() as f64));
     row("evaluation", &|run| format!("{:.1} s", seconds(run, |epoch| epoch.eval_seconds)));
-    row("SHA-256 of the weights", &|run| format!("<code>{:.16}…</code>", run.model.state.digest()));
-    row("SHA-256 of the data", &|run| format!("<code>{:.16}…</code>", run.config.data.digest));
+    row("SHA-256 of the weights", &|run| format!("<code>{}</code>", run.model.state.digest()));
+    row("SHA-256 of the data", &|run| format!("<code>{}</code>", escape(&run.config.data.digest)));
     table + "</table></div>\n"
 }
 
@@ -178,15 +208,16 @@ fn details(run: &Run) -> Result<String> {
         if let Some(predictions) = &judged.predictions {
             html += "<h3>Class by class</h3>\n";
             html += &classes(predictions);
+            let title = format!("{}: confusion matrix", run.name);
             html += "<div class=pictures>";
-            html += &both(|theme| syva_plot::confusion("truth against guess", &plot::counts(predictions), theme));
-            html += &both(|theme| plot::reliability(predictions, theme));
+            html += &both(|theme| syva_plot::confusion(&title, &plot::counts(predictions), theme));
+            html += &both(|theme| plot::reliability(&run.name, predictions, theme));
             html += "</div>\n";
         } else {
             html += &format!("<p>validation loss {:.4}</p>\n", judged.evaluation.loss);
         }
         if let Some([light, dark]) = &judged.misread {
-            html += "<h3>Misread</h3>\n<div class=pictures>";
+            html += "<h3>Misread</h3>\n<div class='pictures misread'>";
             for (picture, theme) in [(light, "light"), (dark, "dark")] {
                 let png = picture.to_png().map_err(|problem| Error::mismatch(problem, "report this"))?;
                 html += &image("png", &png, theme);
@@ -194,9 +225,24 @@ fn details(run: &Run) -> Result<String> {
             html += "</div>\n";
         }
     }
-    html += "<h3>Network</h3>\n<div class=pictures>";
-    html += &both(|theme| plot::diagram(&run.model.spec, Some(&run.model.state), theme));
-    Ok(html + "</div>\n")
+    Ok(html)
+}
+
+/// The diagrams of the networks; those of several runs that look the same, once.
+fn networks(runs: &[Run]) -> String {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for run in runs {
+        let picture = both(|theme| plot::diagram(&run.model.spec, Some(&run.model.state), theme));
+        match found.iter_mut().find(|(known, _)| *known == picture) {
+            Some((_, names)) => names.push(escape(&run.name)),
+            None => found.push((picture, vec![escape(&run.name)])),
+        }
+    }
+    let part = |(picture, names): &(String, Vec<String>)| {
+        let of = if runs.len() > 1 { format!(" of {}", names.join(", ")) } else { String::new() };
+        format!("<h2>Network{of}</h2>\n<div class=pictures>{picture}</div>\n")
+    };
+    found.iter().map(part).collect()
 }
 
 /// Scores of each class and of all.
@@ -214,20 +260,23 @@ fn classes(predictions: &Predictions) -> String {
     );
     html += "<div class=wide><table>\n<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUROC</th><th>support</th></tr>\n";
     let report = confusion.report();
+    let line = |name: &str, scores: &Scores, auroc: Option<f64>| {
+        let auroc = auroc.map_or(String::new(), |auroc| format!("{auroc:.4}"));
+        let Scores { precision, recall, f1, support } = scores;
+        format!(
+            "<tr><td>{name}</td><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{auroc}</td><td>{support}</td></tr>\n"
+        )
+    };
     let rows =
         report.classes.iter().enumerate().map(|(class, scores)| (class.to_string(), scores, predictions.auroc(class)));
-    let averages =
-        [("macro average".to_string(), &report.macro_average, None), ("weighted".into(), &report.weighted, None)];
-    for (name, scores, auroc) in rows.chain(averages) {
-        html += &format!(
-            "<tr><td>{name}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td><td>{}</td><td>{}</td></tr>\n",
-            scores.precision,
-            scores.recall,
-            scores.f1,
-            auroc.map_or(String::new(), |auroc: f64| format!("{auroc:.4}")),
-            scores.support
-        );
-    }
+    html += &rows.map(|(name, scores, auroc)| line(&name, scores, auroc)).collect::<String>();
+    html += &format!(
+        "<tr><td>accuracy</td><td></td><td></td><td>{:.4}</td><td></td><td>{}</td></tr>\n",
+        confusion.accuracy(),
+        confusion.total()
+    );
+    html += &line("macro average", &report.macro_average, eval::macro_auroc(predictions));
+    html += &line("weighted average", &report.weighted, None);
     html + "</table></div>\n"
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 use syva::data::Task;
 use syva::data::source::Source;
+use syva::run::Keep;
 use syva::{Activation, Error, Head, Init, Optimizer, Result, Spec, Training};
 
 /// What can be set, none of it yet resolved.
@@ -49,6 +50,9 @@ pub struct Settings {
     /// Seed of the initial weights and of the order of the samples [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
+    /// Which weights become the model: last, or best (of the epoch with the lowest validation loss) [default: last]
+    #[arg(long, value_name = "WHICH")]
+    pub keep: Option<Keep>,
     /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
@@ -77,6 +81,7 @@ impl Settings {
             batch_size: self.batch_size.or(file.batch_size),
             epochs: self.epochs.or(file.epochs),
             seed: self.seed.or(file.seed),
+            keep: self.keep.or(file.keep),
             device: self.device.or(file.device),
             threads: self.threads.or(file.threads),
             out: self.out.or(file.out),
@@ -89,7 +94,8 @@ impl Settings {
         let file: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let remedy = if text.contains("[training]") {
-                "this looks like a run's own config.toml: `syva resume RUN` goes on with a run"
+                "this looks like a run's own config.toml: `syva resume RUN` goes on with a run; to repeat it with a change, give \
+                 its values as flags"
             } else {
                 "write one `name = value` a line, with the names that `syva train --help` lists from --data to --out"
             };

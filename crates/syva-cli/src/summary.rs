@@ -1,7 +1,7 @@
 //! `syva summary`: a network in figures.
 
 use syva::budget::{Budget, funnel, uniform};
-use syva::{Error, Mlp, Model, Result, Summary};
+use syva::{Error, Mlp, Result, Summary};
 
 use crate::args::SummaryArgs;
 use crate::{eval, output};
@@ -11,7 +11,7 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
         return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
     }
     let spec = if let Some(path) = &args.model {
-        Model::load(eval::model_path(path)?)?.spec
+        eval::load(path)?.model.spec
     } else {
         let budget = args.neurons.map(Budget::Neurons).or(args.parameters.map(Budget::Parameters));
         let hidden = match (args.uniform, args.funnel, budget) {

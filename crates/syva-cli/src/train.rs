@@ -7,26 +7,32 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::Task;
-use syva::run::{DataConfig, RunConfig, RunFolder, read_metrics};
+use syva::run::{DataConfig, Keep, Reached, RunConfig, RunFolder, read_metrics};
 use syva::trainer::{Event, Flow, Progress};
 use syva::{DeviceId, Engine, Epoch, Error, Model, Overfitting, Predictions, Result, Trainer};
 
-use crate::args::{CheckpointArgs, Keep, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
+use crate::args::{CheckpointArgs, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
 use crate::tensorboard::TensorBoard;
 use crate::tui::{Dashboard, Screen};
-use crate::{data, output};
+use crate::{data, output, tui};
 
 /// Times that Ctrl-C (or a termination signal) came.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// The first Ctrl-C asks the trainer to stop after the step at hand; the second ends the process at once.
-fn catch_interrupts() {
+pub fn catch_interrupts() {
     // Without a handler Ctrl-C still ends the process, and a run resumes from its last checkpoint.
     let _ = ctrlc::set_handler(|| {
         if INTERRUPTS.fetch_add(1, Ordering::SeqCst) > 0 {
+            tui::give_back();
             std::process::exit(1);
         }
     });
+}
+
+/// Whether somebody wants this process to end.
+pub fn interrupted() -> bool {
+    INTERRUPTS.load(Ordering::SeqCst) > 0
 }
 
 /// `nohup` has hang-ups ignored, so that a training outlives its terminal; catching termination signals would take that
@@ -47,7 +53,7 @@ fn keep_ignoring_hangups() {
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     keep_ignoring_hangups();
     if args.report.tui {
-        Screen::check()?;
+        Screen::check("tui")?;
     }
     let begin = Instant::now();
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
@@ -60,6 +66,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
         device: device.to_string(),
+        keep: settings.keep.unwrap_or_default(),
         training,
         data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
         network: spec.clone(),
@@ -74,18 +81,20 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
-    Ok(drive(&mut trainer, &folder, &config, &task, args.log.keep, report, tensorboard))
+    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     keep_ignoring_hangups();
     if args.report.tui {
-        Screen::check()?;
+        Screen::check("tui")?;
     }
     let begin = Instant::now();
     let (folder, mut config) = RunFolder::open(&args.run)?;
     let checkpoint = folder.load_checkpoint(&config)?;
+    let before = config.clone();
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
+    config.keep = args.keep.unwrap_or(config.keep);
     let dir = data::absolute(args.data_dir.clone())?.or(config.data.dir.clone());
     let task = data::open(data::source_of(&args.run, &config.data)?, dir.as_deref(), args.report.into())?;
     let digest = task.digest();
@@ -104,16 +113,24 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     };
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     folder.truncate_metrics(at)?;
-    folder.save_config(&config)?;
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
-    let from = if at < config.training.epochs {
-        format!("from epoch {}", at + 1)
-    } else {
-        "all done already (--epochs N adds more)".to_string()
-    };
+    let done = at == config.training.epochs;
+    if done && config == before {
+        let model = final_model(&mut trainer, &folder, &config)?;
+        if folder.holds(&model) {
+            let what = "all done already, so nothing is changed (--epochs N adds more)";
+            report.begin(&format!("{} on {device}, {what}", describe(&config, &task)), begin);
+            report.end(&folder, &model, config.keep)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    folder.save_config(&config)?;
+    let from = if done { "all trained already".to_string() } else { format!("from epoch {}", at + 1) };
     report.begin(&format!("{} on {device}, {from}", describe(&config, &task)), begin);
-    let tensorboard = tensorboard(args.log, &folder, &config, &task, &device_name, (at, step_in_epoch));
-    Ok(drive(&mut trainer, &folder, &config, &task, args.log.keep, report, tensorboard))
+    // Where no epoch is left, the log has its end already.
+    let log = LogArgs { no_tensorboard: args.log.no_tensorboard || done, ..args.log };
+    let tensorboard = tensorboard(log, &folder, &config, &task, &device_name, (at, step_in_epoch));
+    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
 }
 
 /// How a device is used.
@@ -162,13 +179,20 @@ fn describe(config: &RunConfig, task: &Task) -> String {
     )
 }
 
+/// The model that the run comes to, once all is trained.
+fn final_model(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig) -> Result<Model> {
+    match config.keep {
+        Keep::Last => trainer.model(),
+        Keep::Best => folder.best_model(config),
+    }
+}
+
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
 fn drive(
     trainer: &mut Trainer<'_>,
     folder: &RunFolder,
     config: &RunConfig,
     task: &Task,
-    keep: Keep,
     mut report: Report,
     mut tensorboard: TensorBoard,
 ) -> ExitCode {
@@ -193,23 +217,20 @@ fn drive(
             }
         }
         tensorboard.event(event);
-        Ok(if INTERRUPTS.load(Ordering::SeqCst) > 0 { Flow::Stop } else { Flow::Continue })
+        Ok(if interrupted() { Flow::Stop } else { Flow::Continue })
     });
     report.clear();
     let finished = flow.and_then(|flow| match flow {
         Flow::Stop => Ok(flow),
         Flow::Continue => {
-            let model = match keep {
-                Keep::Last => trainer.model()?,
-                Keep::Best => folder.best_model()?,
-            };
-            let path = folder.save_model(&model)?;
+            let model = final_model(trainer, folder, config)?;
+            folder.save_model(&model)?;
             if tensorboard.is_on() && model.spec.classes() > 0 {
                 trainer.session().set_state(&model.state)?;
                 let predictions = Predictions::of(trainer.session(), &model.spec, &task.validation)?;
                 tensorboard.worst_read(&predictions, task);
             }
-            report.end(folder, &model, keep == Keep::Best, &path)?;
+            report.end(folder, &model, config.keep)?;
             Ok(flow)
         }
     });
@@ -221,6 +242,7 @@ fn drive(
     match finished {
         Ok(Flow::Continue) => ExitCode::SUCCESS,
         Ok(Flow::Stop) => {
+            report.so_far(folder);
             output::note(format_args!("syva: stopped and saved; go on with `syva resume {path}`"));
             ExitCode::from(1)
         }
@@ -238,7 +260,11 @@ fn drive(
     }
 }
 
-/// What the terminal shows: a bar where there is a terminal, else a line every 10 epochs; or JSON; or nothing.
+/// The most epochs of which each has a line of its own.
+const MOST_LINES: u64 = 20;
+
+/// What the terminal shows: a bar where there is a terminal, and a line an epoch, or every tenth of many; or JSON; or
+/// nothing.
 struct Report {
     args: ReportArgs,
     bar: ProgressBar,
@@ -336,8 +362,9 @@ impl Report {
                 percent(epoch.val_acc)
             ));
         }
-        let tenth = epoch.epoch.is_multiple_of(10) || epoch.epoch == self.epochs || epoch.epoch == self.first_epoch + 1;
-        if tenth && !self.args.quiet && !self.args.json {
+        let few = self.epochs.saturating_sub(self.first_epoch) <= MOST_LINES;
+        let end = epoch.epoch == self.epochs || epoch.epoch == self.first_epoch + 1;
+        if (few || end || epoch.epoch.is_multiple_of(10)) && !self.args.quiet && !self.args.json {
             let line = format!("{epoch}  {:.2} s", epoch.train_seconds + epoch.eval_seconds);
             self.bar.suspend(|| output::line(line));
         }
@@ -349,46 +376,76 @@ impl Report {
         self.bar.finish_and_clear();
     }
 
+    /// What there is of a run that stops before its end.
+    fn so_far(&self, folder: &RunFolder) {
+        if self.args.quiet || self.args.json {
+            return;
+        }
+        // Without metrics nothing can be said; that the run is saved is said in any case.
+        let metrics = read_metrics(folder.path()).unwrap_or_default();
+        if let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(&metrics)) {
+            output::print(&format!(
+                "{}, after {} of {} epochs\n{overfitting}\n",
+                scores(last),
+                last.epoch,
+                self.epochs
+            ));
+        }
+    }
+
     /// The run in a few lines, or one of JSON.
-    fn end(&self, folder: &RunFolder, model: &Model, kept_best: bool, path: &std::path::Path) -> Result<()> {
-        let digest = model.state.digest();
+    fn end(&self, folder: &RunFolder, model: &Model, keep: Keep) -> Result<()> {
         if self.args.quiet {
             return Ok(());
         }
+        let digest = model.state.digest();
         let seconds = self.begin.elapsed().as_secs_f64();
+        let path = folder.model_path();
         let metrics = read_metrics(folder.path())?;
         let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(&metrics)) else { return Ok(()) };
+        let epoch = Reached::of(folder.path())?.seen.map_or(last.epoch, |(epochs, _)| epochs);
+        let of_model = metrics.iter().find(|metrics| metrics.epoch == epoch).unwrap_or(last);
         if self.args.json {
             output::line(serde_json::json!({
                 "run": folder.path().to_string_lossy(), "model": path.to_string_lossy(), "sha256_of_weights": digest, "seconds": seconds,
                 "epochs": last.epoch, "train_loss": last.train_loss, "train_acc": last.train_acc,
                 "train_balanced_acc": last.train_balanced_acc, "val_loss": last.val_loss, "val_acc": last.val_acc,
                 "val_balanced_acc": last.val_balanced_acc, "best_epoch": overfitting.best_epoch,
-                "best_val_loss": overfitting.best_val_loss, "kept": if kept_best { "best" } else { "last" },
+                "best_val_loss": overfitting.best_val_loss, "kept": keep, "model_epoch": of_model.epoch,
+                "model_val_loss": of_model.val_loss, "model_val_acc": of_model.val_acc,
                 "loss_gap": overfitting.loss_gap, "acc_gap": overfitting.acc_gap,
             }));
             return Ok(());
         }
+        let mut text = if of_model.epoch == last.epoch {
+            format!("{}, after {} epochs\n", scores(last), last.epoch)
+        } else {
+            format!(
+                "the model, of epoch {}: {}\nthe last epoch, {}: {}\n",
+                of_model.epoch,
+                scores(of_model),
+                last.epoch,
+                scores(last)
+            )
+        };
+        text += &format!("{overfitting}\n");
         let trained = last.epoch - self.first_epoch;
-        let mut text = String::new();
-        if let (Some(acc), Some(balanced), Some(train)) = (last.val_acc, last.val_balanced_acc, last.train_acc) {
-            let [acc, balanced, train] = [acc, balanced, train].map(|share| 100.0 * share);
-            text += &format!(
-                "val accuracy {acc:.2} % (class-balanced {balanced:.2} %), train {train:.2} %, after {} epochs\n",
-                last.epoch
-            );
-        }
-        text += &format!(
-            "{overfitting}
-"
-        );
         if trained > 0 {
             text += &format!("{seconds:.1} s for {trained} epochs, {:.3} s each\n", seconds / trained as f64);
         }
-        let kept =
-            if kept_best { format!(" (the weights of epoch {})", overfitting.best_epoch) } else { String::new() };
-        text += &format!("model  {}{kept}\nsha256 of the weights  {digest}\n", path.display());
+        let why = if keep == Keep::Best { ", whose val loss is lowest" } else { "" };
+        text += &format!("model  {} (the weights of epoch {}{why})\n", path.display(), of_model.epoch);
+        text += &format!("sha256 of the weights  {digest}\n");
         output::print(&text);
         Ok(())
     }
+}
+
+/// How well an epoch did, in words.
+fn scores(epoch: &Epoch) -> String {
+    let (Some(acc), Some(balanced), Some(train)) = (epoch.val_acc, epoch.val_balanced_acc, epoch.train_acc) else {
+        return format!("val loss {:.4}, train loss {:.4}", epoch.val_loss, epoch.train_loss);
+    };
+    let [acc, balanced, train] = [acc, balanced, train].map(|share| 100.0 * share);
+    format!("val accuracy {acc:.2} % (class-balanced {balanced:.2} %), train {train:.2} %")
 }

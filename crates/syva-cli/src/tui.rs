@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event as Key, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,10 +12,10 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, LegendPosition, Paragraph};
 use ratatui::{DefaultTerminal, Frame};
-use syva::run::{RunConfig, read_config, read_metrics};
+use syva::run::{RunConfig, is_locked, read_config, read_metrics};
 use syva::{Epoch, Error, Overfitting, Result};
 
-use crate::output;
+use crate::{output, train};
 
 /// Blue and orange of the common 256 colours, told apart by everyone on dark and on light ground.
 const TRAIN: Color = Color::Indexed(32);
@@ -32,6 +33,8 @@ pub struct Dashboard {
     steps_per_second: Option<f64>,
     log: Vec<String>,
     hint: &'static str,
+    /// Whether nobody trains it at this moment.
+    stopped: bool,
 }
 
 impl Dashboard {
@@ -59,6 +62,7 @@ impl Dashboard {
             steps_per_second: None,
             log,
             hint,
+            stopped: false,
         }
     }
 
@@ -80,8 +84,10 @@ impl Dashboard {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
+        // A small terminal has room for the curves alone.
+        let foot = if frame.area().height < 20 { 0 } else { 10 };
         let [head, middle, foot] =
-            Layout::vertical([Constraint::Length(3), Constraint::Min(8), Constraint::Length(9)]).areas(frame.area());
+            Layout::vertical([Constraint::Length(3), Constraint::Min(8), Constraint::Length(foot)]).areas(frame.area());
         self.draw_progress(frame, head);
         let has_acc = self.epochs.iter().any(|epoch| epoch.val_acc.is_some());
         let shares = if has_acc { vec![Constraint::Percentage(50); 2] } else { vec![Constraint::Percentage(100)] };
@@ -90,7 +96,9 @@ impl Dashboard {
         if has_acc {
             self.draw_curves(frame, charts[1], "accuracy", |epoch| (epoch.train_acc, epoch.val_acc));
         }
-        let [left, right] = Layout::horizontal([Constraint::Length(40), Constraint::Min(20)]).areas(foot);
+        // The log first: settings do not change.
+        let settings = foot.width.saturating_sub(LOG_WIDTH).min(40);
+        let [left, right] = Layout::horizontal([Constraint::Length(settings), Constraint::Min(20)]).areas(foot);
         let row =
             |(name, value): &(String, String)| Line::from(vec![format!("{name:<14}").dim(), Span::raw(value.clone())]);
         let settings: Vec<Line<'_>> = self.settings.iter().map(row).collect();
@@ -105,7 +113,7 @@ impl Dashboard {
         // The last epochs tell best what the next will take.
         let recent = &self.epochs[self.epochs.len().saturating_sub(5)..];
         let seconds: f64 = recent.iter().map(|epoch| epoch.train_seconds + epoch.eval_seconds).sum();
-        if !recent.is_empty() && done < self.total {
+        if !recent.is_empty() && done < self.total && !self.stopped {
             let each = seconds / recent.len() as f64;
             label += &format!(", {each:.3} s each, {} left", clock(each * ((self.total - done) as f64 - self.share)));
         }
@@ -138,15 +146,21 @@ impl Dashboard {
             Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(data)
         };
         let end = |points: &[(f64, f64)]| points.last().map_or(String::new(), |point| format!("{:.4}", point.1));
-        let title = Line::from(vec![
-            format!(" {name}: ").into(),
-            format!("train {}", end(&train)).fg(TRAIN),
-            ", ".into(),
-            format!("val {} ", end(&val)).fg(VAL),
-        ]);
+        let title = |train: &str, val: &str| {
+            Line::from(vec![
+                format!(" {name}: ").into(),
+                format!("train{train}").fg(TRAIN),
+                ", ".into(),
+                format!("val{val} ").fg(VAL),
+            ])
+        };
+        // A number that is cut short is another number.
+        let whole = title(&format!(" {}", end(&train)), &format!(" {}", end(&val)));
+        let title = if whole.width() + 2 <= usize::from(area.width) { whole } else { title("", "") };
         let chart = Chart::new(vec![line("train", TRAIN, &train[..]), line("val", VAL, &val[..])])
             .block(Block::bordered().title(title))
             .legend_position(Some(LegendPosition::Right))
+            .hidden_legend_constraints((Constraint::Percentage(50), Constraint::Percentage(60)))
             .x_axis(Axis::default().bounds([1.0, last]).labels(["1".to_string(), format!("{last}")]))
             .y_axis(Axis::default().bounds([low, high]).labels([format!("{low:.3}"), format!("{high:.3}")]));
         frame.render_widget(chart, area);
@@ -159,13 +173,22 @@ impl Dashboard {
             lines.push(Line::from(text).fg(VAL));
         }
         lines.extend(self.log.iter().rev().take(2).rev().map(|line| Line::from(line.as_str()).bold()));
-        let room = usize::from(area.height).saturating_sub(2 + lines.len());
+        let room = usize::from(area.height).saturating_sub(3 + lines.len());
         let recent = &self.epochs[self.epochs.len().saturating_sub(room)..];
-        let epochs = recent.iter().map(|epoch| Line::from(epoch.to_string()));
-        let text = Text::from(epochs.chain(lines).collect::<Vec<_>>());
+        let heading = Line::from("epoch   train loss     acc     val loss     acc").dim();
+        let percent = |acc: Option<f64>| acc.map_or("-".into(), |acc| format!("{:.2} %", 100.0 * acc));
+        let row = |epoch: &Epoch| {
+            let (train, val) = (percent(epoch.train_acc), percent(epoch.val_acc));
+            format!("{:>5} {:>12.4} {train:>9} {:>10.4} {val:>9}", epoch.epoch, epoch.train_loss, epoch.val_loss)
+        };
+        let epochs = recent.iter().map(|epoch| Line::from(row(epoch)));
+        let text = Text::from([heading].into_iter().chain(epochs).chain(lines).collect::<Vec<_>>());
         frame.render_widget(Paragraph::new(text).block(Block::bordered().title("log")), area);
     }
 }
+
+/// A line of the log, with its frame.
+const LOG_WIDTH: u16 = 52;
 
 /// `1:02:03`, `2:03` or `3 s`.
 fn clock(seconds: f64) -> String {
@@ -181,29 +204,58 @@ fn clock(seconds: f64) -> String {
 pub struct Screen {
     terminal: DefaultTerminal,
     drawn: Instant,
+    /// The terminal, to ask whether it is still there.
+    #[cfg(unix)]
+    tty: Option<std::os::fd::OwnedFd>,
+    /// Whether it went away.
+    lost: bool,
+}
+
+/// Whether a dashboard has the terminal.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Gives the terminal back, where a dashboard has it: for who ends the process at once.
+pub fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // Of a terminal that went away nothing is left to give back.
+        let _ = ratatui::try_restore();
+    }
 }
 
 impl Screen {
-    /// Whether there is a terminal to take over.
-    pub fn check() -> Result<()> {
-        if stdout().is_terminal() {
-            return Ok(());
+    /// Whether there is a terminal to take over for what is called `name`.
+    pub fn check(name: &str) -> Result<()> {
+        let remedy = match name {
+            "tui" => "leave it out, or run it in a terminal",
+            _ => "run it in a terminal",
+        };
+        if !stdout().is_terminal() {
+            return Err(Error::setting(name, "standard output is no terminal", remedy));
         }
-        Err(Error::setting("tui", "standard output is no terminal", "leave it out, or run it in a terminal"))
+        if cfg!(unix) && std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+            return Err(Error::setting(name, "this terminal can only print lines (TERM says so)", remedy));
+        }
+        Ok(())
     }
 
     /// Takes the terminal over; what is written to standard error waits until it is given back.
     pub fn open() -> Result<Self> {
-        Self::check()?;
         // Installs a panic hook that gives the terminal back first.
         let terminal = ratatui::try_init().map_err(Error::io("use", "the terminal"))?;
+        TAKEN.store(true, Ordering::SeqCst);
         output::hold_notes();
-        Ok(Self { terminal, drawn: Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now) })
+        Ok(Self {
+            terminal,
+            drawn: Instant::now().checked_sub(FRAME).unwrap_or_else(Instant::now),
+            #[cfg(unix)]
+            tty: controlling_terminal(),
+            lost: false,
+        })
     }
 
     /// Draws the dashboard unless that was done just now; says whether the user wants to leave.
     pub fn show(&mut self, dashboard: &mut Dashboard) -> bool {
-        if self.drawn.elapsed() >= FRAME {
+        if self.drawn.elapsed() >= FRAME && !self.lost {
             self.drawn = Instant::now();
             dashboard.log = output::held_notes();
             // A terminal that went away must not stop a training.
@@ -212,9 +264,25 @@ impl Screen {
         self.asked_to_leave(Duration::ZERO)
     }
 
+    /// Waits for a key at most so long. Of a terminal that went away crossterm reads for ever, so it is asked for first.
+    fn wait(&mut self, wait: Duration) -> bool {
+        #[cfg(unix)]
+        if let Some(tty) = &self.tty {
+            use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+            use std::os::fd::AsFd;
+            let mut asked = [PollFd::new(tty.as_fd(), PollFlags::POLLIN)];
+            // Where a signal cuts it short (a new size, say), there may be an event all the same.
+            let _ = poll(&mut asked, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO));
+            let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+            self.lost |= asked[0].revents().is_some_and(|found| found.intersects(gone));
+            return !self.lost && event::poll(Duration::ZERO).unwrap_or(false);
+        }
+        event::poll(wait).unwrap_or(false)
+    }
+
     fn asked_to_leave(&mut self, wait: Duration) -> bool {
         let mut wait = wait;
-        while event::poll(wait).unwrap_or(false) {
+        while !self.lost && self.wait(wait) {
             wait = Duration::ZERO;
             match event::read() {
                 Ok(Key::Key(key)) if key.kind == KeyEventKind::Press => {
@@ -232,9 +300,17 @@ impl Screen {
     }
 }
 
+/// The terminal that keys come from: the process's own, or what it was given as standard input.
+#[cfg(unix)]
+fn controlling_terminal() -> Option<std::os::fd::OwnedFd> {
+    use std::os::fd::AsFd;
+    let own = std::fs::File::open("/dev/tty").map(Into::into);
+    own.or_else(|_| std::io::stdin().as_fd().try_clone_to_owned()).ok()
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        give_back();
         output::release_notes();
     }
 }
@@ -244,7 +320,12 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// `syva top`: follows a run that another process trains.
 pub fn top(run: &Path) -> Result<()> {
-    let config = read_config(run)?;
+    Screen::check("top")?;
+    train::catch_interrupts();
+    if !run.exists() {
+        output::note(format_args!("syva: waiting for {} to begin (Ctrl-C ends it)", run.display()));
+    }
+    let Some(config) = begun(run)? else { return Ok(()) };
     let name = run.display().to_string();
     let mut dashboard = Dashboard::new(&name, &config, read_metrics(run)?, " q leaves ");
     let mut screen = Screen::open()?;
@@ -253,21 +334,39 @@ pub fn top(run: &Path) -> Result<()> {
         if let Ok(config) = read_config(run) {
             dashboard.total = config.training.epochs;
         }
+        // Asked for first: what it wrote before it let go of its lock is then read.
+        dashboard.stopped = !is_locked(run);
         dashboard.epochs = read_metrics(run)?;
-        let modified = run.join("metrics.jsonl").metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
         let finished = dashboard.epochs.last().is_some_and(|epoch| epoch.epoch >= dashboard.total);
-        dashboard.title = match age {
-            _ if finished => format!("{name}: done"),
-            Some(age) if age > Duration::from_secs(10) => {
-                format!("{name}: last epoch {} ago", clock(age.as_secs_f64()))
-            }
-            _ => name.clone(),
+        dashboard.title = match dashboard.stopped {
+            true if finished => format!("{name}: done"),
+            true => format!("{name}: stopped; go on with `syva resume {name}`"),
+            false => name.clone(),
         };
-        if screen.show(&mut dashboard) || screen.asked_to_leave(Duration::from_millis(300)) {
+        let leave = screen.show(&mut dashboard) || screen.asked_to_leave(Duration::from_millis(300));
+        if leave || screen.lost || train::interrupted() {
             return Ok(());
         }
     }
+}
+
+/// The configuration of a run, once there is one; none where the user does not want to wait any longer.
+fn begun(run: &Path) -> Result<Option<RunConfig>> {
+    const LOOK: Duration = Duration::from_millis(200);
+    while !run.exists() {
+        if train::interrupted() {
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
+    // A folder that was made just now gets its configuration in a moment.
+    for _ in 0..10 {
+        if run.join("config.toml").is_file() || !is_locked(run) {
+            break;
+        }
+        std::thread::sleep(LOOK);
+    }
+    read_config(run).map(Some)
 }
 
 #[cfg(test)]
@@ -296,6 +395,7 @@ mod tests {
         let config = RunConfig {
             syva: "0".into(),
             device: "cpu".into(),
+            keep: syva::run::Keep::Last,
             training: Training::default(),
             data: DataConfig { source: "mnist".into(), dir: None, digest: String::new() },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),
@@ -322,10 +422,29 @@ mod tests {
             "q stops and saves",
             "train 0.0500",
             "val loss was lowest at epoch 30",
-            "epoch   40  train loss",
+            "   40       0.0500   97.50 %     0.1100   88.00 %",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_run_that_nobody_trains_has_no_time_left() {
+        let mut dashboard = dashboard(40);
+        dashboard.stopped = true;
+        let text = drawn(&dashboard, 120, 36);
+        assert!(text.contains("epoch 40 of 100") && !text.contains(" left"), "{text}");
+    }
+
+    #[test]
+    fn small_terminals_cut_no_number_short() {
+        let dashboard = dashboard(40);
+        let text = drawn(&dashboard, 80, 24);
+        for part in ["loss: train 0.0500, val 0.1100", "0.1100   88.00 %", "epoch   train loss"] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        let text = drawn(&dashboard, 40, 12);
+        assert!(text.contains("loss: train, val") && !text.contains("train 0"), "{text}");
     }
 
     #[test]

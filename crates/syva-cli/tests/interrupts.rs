@@ -86,6 +86,28 @@ fn a_run_under_nohup_outlives_its_terminal() {
     place.sh(&script).fails(1, &["stopped and saved"]);
 }
 
+/// It is not its controlling terminal, so no hang-up is signalled: as under nohup, only the dashboard ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dashboard_whose_terminal_is_closed_stops_no_training() {
+    let place = Place::new();
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let side = || Stdio::from(terminal.slave.try_clone().unwrap());
+    let mut command = place.syva(["train", "--epochs", "60", "--tui", "--out", "run"].into_iter().chain(SMALL));
+    command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
+    // Somebody has to read what is drawn, or the training waits for that.
+    let mut reader = std::fs::File::from(terminal.master.try_clone().unwrap());
+    let mut drawn = vec![0; 1 << 16];
+    let mut child = command.spawn().unwrap();
+    while !place.path("run/metrics.jsonl").exists() {
+        assert!(std::io::Read::read(&mut reader, &mut drawn).unwrap() > 0);
+    }
+    drop((reader, terminal));
+    wait_for("the end", || child.try_wait().unwrap().is_some());
+    assert_eq!(metrics(&place.path("run")).len(), 60);
+    assert!(place.path("run/model.safetensors").exists());
+}
+
 #[test]
 fn a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state() {
     let place = Place::new();

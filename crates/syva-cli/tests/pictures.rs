@@ -43,8 +43,12 @@ fn curves_of_ranges_several_runs_and_event_files() {
     let svg = place.read("events.svg");
     assert!(svg.contains("Loss_train_vs_val_train") && !svg.contains("hparam"), "{svg}");
     place.run("plot a --tag training/step_milliseconds --out tag.svg").succeeds();
-    place.run("plot a --from 9 --out none.png").fails(1, &["there is no epoch in this range"]);
-    place.run("plot a --from 3 --to 3").fails(2, &["3 to 3 is no range"]);
+    let says = ["a: nothing lies between --from and --to; there is epoch 1 to 4", "widen"];
+    place.run("plot a --from 9 --out none.png").fails(1, &says);
+    place.run("plot a --from 3 --to 2").fails(2, &["3 to 2 is no range"]);
+    place.run("plot a --from 3 --to 3 --out one.svg").succeeds();
+    let svg = place.read("one.svg");
+    assert!(svg.contains("a: loss") && svg.contains("a: accuracy"), "one above the other: {svg}");
     place.run("plot a --smooth 1").fails(2, &["smooth: 1 is no weight of the past"]);
     place.run("plot a --tag nothing").fails(1, &["no curve of that name; there are: "]);
     place.run("plot a --out picture.gif").fails(2, &["give a name that ends in .png or .svg"]);
@@ -54,9 +58,73 @@ fn curves_of_ranges_several_runs_and_event_files() {
     place.run("plot a --out missing/picture.png").fails(1, &["cannot create"]);
     place.write("empty/notes.txt", "");
     place.run("plot empty").fails(1, &["there are no metrics and no event files in it"]);
+    place.run("plot a/model.safetensors").fails(1, &["a/model.safetensors (the run): it is a file", "--what"]);
     place.write("torn/a.tfevents", "no events at all, but long enough");
     place.run("plot torn").fails(1, &["no curve of that name"]);
     assert!(!place.path("none.png").exists() && !place.path("picture.gif").exists());
+}
+
+/// Epochs of ours and steps of others are not silently put on one axis.
+#[test]
+fn steps_are_not_called_epochs() {
+    let place = Place::new();
+    place.train("--epochs 3 --out run").succeeds();
+    let mut writer = syva_tensorboard::Writer::create(place.path("theirs")).unwrap();
+    (0..300).for_each(|step| writer.scalar("Loss/train", step, 1.0 / (1.0 + step as f64)).unwrap());
+    drop(writer);
+    place.run("plot theirs --out theirs.svg").succeeds();
+    let svg = place.read("theirs.svg");
+    assert!(svg.contains(">step<") && !svg.contains("epoch"), "{svg}");
+    let ran = place.run("plot run theirs --out both.svg").succeeds();
+    assert!(ran.stderr.contains("some of these curves count epochs and others steps"), "{}", ran.stderr);
+    assert!(place.read("both.svg").contains("epoch or step"));
+    place.run("plot run --tag Loss/train_batch --out batch.svg").succeeds();
+    let svg = place.read("batch.svg");
+    assert!(svg.contains(">step<") && svg.contains(">run<") && !svg.contains(">tensorboard<"), "{svg}");
+    place.run("plot theirs run --tag nothing").fails(1, &["no curve of that name; there are: Loss/train;"]);
+}
+
+#[test]
+fn curves_are_told_apart_by_one_rule() {
+    let place = Place::new();
+    place.train("--epochs 2 --no-tensorboard --out run").succeeds();
+    let dashed = |line: &str, out: &str| {
+        place.run(&format!("plot {line} --out {out}.svg")).succeeds();
+        place.read(&format!("{out}.svg")).matches("stroke-dasharray=\"6 5\"").count()
+    };
+    assert_eq!(dashed("run", "both"), 2, "accuracy beside loss");
+    assert_eq!(dashed("run --metric loss", "loss"), 0, "colours are enough");
+    assert_eq!(dashed("run run", "several"), 2, "training");
+    // When the colours are used up, runs have other dashes.
+    place.run(&format!("plot {} --out many.svg", "run ".repeat(7))).succeeds();
+    assert!(place.read("many.svg").contains("stroke-dasharray=\"12 3 2 3\""));
+    let smooth = place.run("plot run --smooth 0.6 --out smooth.svg").succeeds();
+    assert_eq!(smooth.stderr, "");
+    assert!(place.read("smooth.svg").contains("loss and accuracy, smoothed 0.6"));
+}
+
+/// An epoch's figures are not taken for those of the model, where it holds another epoch's weights.
+#[test]
+fn a_report_says_of_which_epoch_the_model_is() {
+    let place = Place::new();
+    place.train("--epochs 9 --lr 20 --keep best --out run").succeeds();
+    place.train("--epochs 2 --out other").succeeds();
+    place.edit("other/config.toml", "device = \"cpu\"", "device = \"<script>\"");
+    place.run("report run other --out both.html").succeeds();
+    let page = place.read("both.html");
+    for part in [
+        "<td>the model holds the weights of</td><td>epoch 8</td><td>epoch 2</td>",
+        "<tr><td>accuracy</td>",
+        "best of these",
+        "&lt;script&gt;",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(page.matches("<h2>Network of run, other</h2>").count(), 1, "the same network, once");
+    let digest = place.run("eval run --json").succeeds().digest();
+    assert!(page.contains(&digest), "whole digests");
+    place.run("report run --out run/model.safetensors").fails(2, &["is the name of a run's own file"]);
+    place.run("eval run --predictions run/config.toml").fails(2, &["is the name of a run's own file"]);
 }
 
 #[test]
@@ -110,17 +178,6 @@ fn a_log_that_cannot_be_written_is_warned_of_once_and_stops_nothing() {
 }
 
 #[test]
-fn the_best_weights_can_be_kept() {
-    let place = Place::new();
-    // A rate so large that validation gets worse again.
-    let text = place.train("--epochs 8 --lr 20 --keep best --out run").succeeds().stdout;
-    let best = std::fs::read(place.path("run/checkpoint/best.safetensors")).unwrap();
-    assert_eq!(std::fs::read(place.path("run/model.safetensors")).unwrap(), best);
-    assert!(text.contains("(the weights of epoch "), "{text}");
-    assert!(text.contains("gap between train and val at the end"), "{text}");
-}
-
-#[test]
 fn eval_prints_the_report_and_writes_the_predictions() {
     let place = Place::new();
     place.train("--epochs 2 --out run").succeeds();
@@ -142,9 +199,8 @@ fn a_dashboard_wants_a_terminal() {
     let place = Place::new();
     place.train("--epochs 1 --tui --out run").fails(2, &["tui: standard output is no terminal"]);
     assert!(!place.path("run").exists());
-    place.run("top run").fails(1, &["there is no config.toml"]);
     place.finished("run");
-    place.run("top run").fails(2, &["standard output is no terminal"]);
+    place.run("top run").fails(2, &["top: standard output is no terminal; run it"]);
 }
 
 #[test]
@@ -163,7 +219,7 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     assert!(!page.contains("src=\"http") && !page.contains("href="), "it must not ask the network");
     place.run("report a b&<i> --out both.html").succeeds();
     let page = place.read("both.html");
-    assert!(page.contains("b&amp;&lt;i&gt;") && page.matches("b&<i>").count() == 1, "names are text, but for the data");
+    assert!(page.contains("b&amp;&lt;i&gt;") && !page.contains("b&<i>"), "names are text, also in the data");
     place.run("report missing").fails(1, &["there is no config.toml"]);
     place.write("foreign/config.toml", "a = 1");
     place.run("report foreign").fails(1, &["config.toml"]);

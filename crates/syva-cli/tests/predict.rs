@@ -52,6 +52,22 @@ fn idx_files_are_read_as_they_are_and_as_eval_reads_them() {
     assert_eq!(read.iter().map(|line| line["class"].as_u64()).collect::<Vec<_>>(), guesses);
 }
 
+/// What the framing was not made for is answered with a doubt.
+#[test]
+fn several_digits_and_crossed_lines_are_doubted() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("one.bmp", bmp(150, 160, one));
+    place.write("two.bmp", bmp(150, 160, |x, y| one(x, y).min(one(x.saturating_sub(50), y))));
+    place.write("lines.bmp", bmp(150, 160, |x, y| if y % 40 < 2 { 60 } else { one(x, y) }));
+    assert_eq!(place.run("predict run one.bmp").succeeds().stderr, "");
+    let ran = place.run("predict run one.bmp two.bmp lines.bmp --json").succeeds();
+    assert!(ran.stderr.contains("two.bmp: 2 separate pieces of ink stand side by side"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("lines.bmp: ink reaches from edge to edge") && ran.stderr.contains("--show"));
+    let doubts: Vec<_> = ran.json().iter().map(|line| line["doubts"].as_array().unwrap().len()).collect();
+    assert_eq!(doubts, [0, 1, 1]);
+}
+
 #[test]
 fn what_is_no_image_is_told_and_the_rest_is_read() {
     let place = Place::new();
@@ -61,6 +77,8 @@ fn what_is_no_image_is_told_and_the_rest_is_read() {
     place.write("page.html", "<html>no image</html>");
     place.write("blank.bmp", bmp(50, 50, |_, _| 230));
     place.write("cut.bmp", &bmp(150, 160, one)[..3000]);
+    std::fs::create_dir(place.path("folder")).unwrap();
+    place.run("predict run folder").fails(1, &["folder (the image): it is a folder; name the images in it"]);
     let ran = place.run("predict run empty.png one.bmp page.html blank.bmp cut.bmp missing.png");
     assert!(ran.stdout.contains("one.bmp: ") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
     ran.fails(1, &["empty.png (the image)", "page.html (the image)", "there is no ink", "cut.bmp", "missing.png"]);

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the names of scratch files begin and end.
 const SCRATCH: (&str, &str) = (".syva-", ".part");
@@ -14,7 +14,8 @@ pub(crate) fn is_scratch(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(SCRATCH.0) && name.ends_with(SCRATCH.1))
 }
 
-/// Writes a file through a scratch file beside it: sync, rename, sync the folder.
+/// Writes a file through a scratch file beside it: sync, rename, sync the folder. A link stays a link, to the new file;
+/// a device or pipe, which must not be replaced, is written to as it is.
 ///
 /// # Errors
 /// [`Error::Io`] with the operating system's reason; an existing file is then as it was.
@@ -28,6 +29,12 @@ pub(crate) fn is_scratch(name: &OsStr) -> bool {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let mut device = fs::File::options().write(true).open(path).map_err(Error::io("write", path))?;
+        return write(&mut device).map_err(Error::io("write", path));
+    }
+    let target = link_target(path);
+    let path = target.as_deref().unwrap_or(path);
     // In the same folder, since a rename is atomic only within a file system.
     let mut builder = tempfile::Builder::new();
     builder.prefix(SCRATCH.0).suffix(SCRATCH.1);
@@ -37,7 +44,12 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let scratch = builder.tempfile_in(folder_of(path)).map_err(Error::io("create", path))?;
+    // The scratch file's own name would tell nobody anything.
+    let plain = |error: io::Error| match error.kind() {
+        kind @ (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => kind.into(),
+        _ => error,
+    };
+    let scratch = builder.tempfile_in(folder_of(path)).map_err(|error| Error::io("create", path)(plain(error)))?;
     let mut writer = BufWriter::new(scratch);
     write(&mut writer).map_err(Error::io("write", path))?;
     let scratch = writer.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
@@ -45,6 +57,13 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     scratch.as_file().sync_all().map_err(Error::io("write", path))?;
     scratch.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
     sync_folder(folder_of(path))
+}
+
+/// Where a link leads; none for what is no link.
+fn link_target(path: &Path) -> Option<PathBuf> {
+    let link = fs::read_link(path).ok()?;
+    // What it leads to may not be there yet.
+    Some(fs::canonicalize(path).unwrap_or_else(|_| folder_of(path).join(link)))
 }
 
 /// Makes renames in a folder durable. Does nothing on systems where a folder cannot be opened as a file (Windows).
@@ -76,4 +95,25 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::file(path, "its size", problem, "is it the right file?"));
     }
     fs::read(path).map_err(Error::io("read", path))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_links_and_devices_devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        for content in [b"first", b"later"] {
+            write_atomically(&link, |writer| writer.write_all(content)).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), content);
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
+        let device = folder.path().join("device");
+        std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+        write_atomically(&device, |writer| writer.write_all(b"gone")).unwrap();
+        assert!(!fs::metadata(&device).unwrap().is_file());
+    }
 }

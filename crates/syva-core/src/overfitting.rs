@@ -41,7 +41,8 @@ impl Overfitting {
         Some(Self {
             best_epoch: best.epoch,
             best_val_loss: best.val_loss,
-            epochs_since: last.epoch - best.epoch,
+            // Epochs that a hand has put out of order are no reason to overflow.
+            epochs_since: last.epoch.saturating_sub(best.epoch),
             loss_gap: last.val_loss - last.train_loss,
             acc_gap: last.train_acc.zip(last.val_acc).map(|(train, val)| train - val),
             last_val_loss: last.val_loss,
@@ -63,6 +64,11 @@ impl fmt::Display for Overfitting {
             )?;
         }
         let gap = self.acc_gap.map_or(String::new(), |gap| format!(", {:.2} points of accuracy", 100.0 * gap));
-        write!(f, "\ngap between train and val at the end: {:.4} in loss{gap}", self.loss_gap)
+        write!(f, "\ngap between train and val at the end: {:.4} in loss{gap}", self.loss_gap)?;
+        if self.loss_gap < 0.0 {
+            // What else than an error would it seem to be?
+            write!(f, " (train is measured while it learns, during the epoch; val after it)")?;
+        }
+        Ok(())
     }
 }

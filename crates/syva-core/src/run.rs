@@ -11,15 +11,17 @@
 //!
 //! A process that works in the folder holds a lock on `.lock`, so that two never write to one run.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::files::{is_scratch, read_limited, write_atomically};
 use crate::model;
-use crate::spec::Spec;
+use crate::spec::{Spec, names};
 use crate::state::State;
 use crate::trainer::{Epoch, Progress, Training};
 use crate::{Error, Model, Result};
@@ -32,6 +34,9 @@ pub struct RunConfig {
     pub syva: String,
     /// The device it began on.
     pub device: String,
+    /// Which weights become the model.
+    #[serde(default)]
+    pub keep: Keep,
     /// How it is trained.
     pub training: Training,
     /// What it is trained on.
@@ -39,6 +44,19 @@ pub struct RunConfig {
     /// The network.
     pub network: Spec,
 }
+
+/// Which weights become a run's model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Those at the end.
+    #[default]
+    Last,
+    /// Those of the epoch with the lowest validation loss.
+    Best,
+}
+
+names!(Keep, "keep", Last = "last", Best = "best");
 
 /// Which data a run uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,8 +73,12 @@ pub struct DataConfig {
 
 /// What a run leaves in its folder; `--force` removes these and nothing else. The configuration goes last, since it is
 /// what tells that the folder is a run.
-const ENTRIES: [&str; 7] =
-    ["metrics.jsonl", "model.safetensors", "checkpoint", "tensorboard", "plots", "report.html", "config.toml"];
+const ENTRIES: [&str; 7] = ["metrics.jsonl", MODEL, "checkpoint", "tensorboard", "plots", "report.html", "config.toml"];
+
+/// The model at the end, and the checkpoints.
+const MODEL: &str = "model.safetensors";
+const LAST: &str = "checkpoint/last.safetensors";
+const BEST: &str = "checkpoint/best.safetensors";
 
 /// The file that the lock is on.
 const LOCK: &str = ".lock";
@@ -129,6 +151,12 @@ impl RunFolder {
         &self.path
     }
 
+    /// The model at the end, whether it is there or not.
+    #[must_use]
+    pub fn model_path(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
     /// Adds an epoch to `metrics.jsonl`.
     pub fn append_metrics(&self, epoch: &Epoch) -> Result<()> {
         let path = self.path.join("metrics.jsonl");
@@ -149,7 +177,11 @@ impl RunFolder {
             .filter_map(|metrics| serde_json::to_string(metrics).ok())
             .map(|line| line + "\n")
             .collect();
-        write_atomically(&path, |file| file.write_all(kept.concat().as_bytes()))
+        let kept = kept.concat();
+        if fs::read(&path).is_ok_and(|there| there == kept.as_bytes()) {
+            return Ok(());
+        }
+        write_atomically(&path, |file| file.write_all(kept.as_bytes()))
     }
 
     /// Writes the last checkpoint, and the best model where there is a new one.
@@ -177,10 +209,10 @@ impl RunFolder {
 
     /// The last checkpoint; none where the run ended before there was one, so that it has to begin at the beginning.
     pub fn load_checkpoint(&self, config: &RunConfig) -> Result<Option<(State, Progress)>> {
-        let path = self.path.join("checkpoint/last.safetensors");
+        let path = self.path.join(LAST);
         let refuse = |place: &str, problem: String, remedy: &str| Err(Error::file(&path, place, problem, remedy));
         if !path.exists() {
-            if read_metrics(&self.path)?.is_empty() && !self.path.join("model.safetensors").exists() {
+            if read_metrics(&self.path)?.is_empty() && !self.model_path().exists() {
                 return Ok(None);
             }
             let problem = "it is missing, though the run has trained".into();
@@ -220,13 +252,32 @@ impl RunFolder {
     }
 
     /// The model of the epoch with the lowest validation loss.
-    pub fn best_model(&self) -> Result<Model> {
-        Model::load(self.path.join("checkpoint/best.safetensors"))
+    pub fn best_model(&self, config: &RunConfig) -> Result<Model> {
+        let path = self.path.join(BEST);
+        let refuse = |place: &str, problem: String| {
+            let remedy = "put the run's own file back, or keep the last weights with `syva resume RUN --keep last`";
+            Err(Error::file(&path, place, problem, remedy))
+        };
+        if !path.exists() {
+            return refuse("the best model", "it is missing, though the run keeps the best".into());
+        }
+        let model = Model::load(&path)?;
+        if model.spec != config.network {
+            let (has, wants) = (model.spec.widths(), config.network.widths());
+            return refuse("metadata", format!("its network {has} is not that of config.toml, {wants}"));
+        }
+        Ok(model)
+    }
+
+    /// Whether the model at the end is there, and is this one.
+    #[must_use]
+    pub fn holds(&self, model: &Model) -> bool {
+        Model::load(self.model_path()).is_ok_and(|there| there == *model)
     }
 
     /// Writes the model at the end.
     pub fn save_model(&self, model: &Model) -> Result<PathBuf> {
-        let path = self.path.join("model.safetensors");
+        let path = self.model_path();
         model.save(&path)?;
         Ok(path)
     }
@@ -258,13 +309,18 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
 /// The epochs of the run in `path`; none if it has none yet. A torn last line, left by a kill, is passed over.
 pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
     let path = path.join("metrics.jsonl");
+    if path.exists() && !path.is_file() {
+        // A pipe would be waited for.
+        return Err(Error::file(path, "the metrics", "this is no regular file", "remove it, or name another run"));
+    }
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     let mut epochs = Vec::new();
-    let mut lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).enumerate().peekable();
+    let lines = bytes.split(|&byte| byte == b'\n').enumerate();
+    let mut lines = lines.filter(|(_, line)| !line.is_empty()).peekable();
     while let Some((i, line)) = lines.next() {
         match serde_json::from_slice(line) {
             Ok(epoch) => epochs.push(epoch),
@@ -276,6 +332,65 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
         }
     }
     Ok(epochs)
+}
+
+/// The weights that a run has come to.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// The file that they are from.
+    pub file: PathBuf,
+    /// The network with them.
+    pub model: Model,
+    /// The whole epochs, and steps of the next, that they have seen; none where no checkpoint tells how many steps make
+    /// an epoch.
+    pub seen: Option<(u64, u64)>,
+    /// Whether they are what the run is to leave. If not, it is still training, or stopped before its end.
+    pub finished: bool,
+}
+
+impl Reached {
+    /// Of the run in `path`: the model at the end, or where the run goes on (also beyond an end that it had once) the
+    /// last checkpoint.
+    pub fn of(path: &Path) -> Result<Self> {
+        let config = read_config(path)?;
+        let [file, last, best] = [MODEL, LAST, BEST].map(|name| path.join(name));
+        let end = if file.exists() { Some(Model::load(&file)?) } else { None };
+        let (state, progress) = match (model::load(&last), end.clone()) {
+            (Ok((model, Some((_, progress)))), _) => (model, progress),
+            // A folder that somebody thinned out.
+            (_, Some(model)) => return Ok(Self { file, model, seen: None, finished: true }),
+            (Ok(_), None) => {
+                return Err(Error::file(last, "metadata", "it is a model without progress", "start a new run"));
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let steps_per_epoch =
+            state.state.step.saturating_sub(progress.step_in_epoch as u64).checked_div(progress.epoch).unwrap_or(0);
+        let seen = |step: u64| match (progress.epoch, steps_per_epoch) {
+            (0, _) => Some((0, step)),
+            (_, 0) => None,
+            (_, steps) => Some((step / steps, step % steps)),
+        };
+        let wanted = match config.keep {
+            Keep::Last => Some(state.state.step),
+            Keep::Best => Model::load(best).ok().map(|best| best.state.step),
+        };
+        let done = progress.epoch >= config.training.epochs;
+        Ok(match end {
+            Some(model) if done && wanted.is_none_or(|step| step == model.state.step) => {
+                Self { file, seen: seen(model.state.step), model, finished: true }
+            }
+            _ => Self { file: last, seen: seen(state.state.step), model: state, finished: false },
+        })
+    }
+}
+
+/// Whether a process works in the run folder `path` at this moment, and so trains; false where that cannot be told.
+#[must_use]
+pub fn is_locked(path: &Path) -> bool {
+    let file = File::open(path.join(LOCK));
+    // A shared lock is not to be had beside the exclusive one of a training, and keeps no one out for long.
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Refuses a path that a new run would harm: a file, a folder that holds anything but a run, and unless `force` is given
@@ -321,7 +436,16 @@ fn lock(path: &Path) -> Result<File> {
     let file_path = path.join(LOCK);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&file_path);
     let file = file.map_err(Error::io("write", &file_path))?;
-    match file.try_lock() {
+    // Who asks whether a run is alive ([`is_locked`]) has its lock for a moment.
+    let mut tries = 5;
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if tries > 0 => tries -= 1,
+            locked => break locked,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let problem = "another syva is working in it";

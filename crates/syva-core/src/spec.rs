@@ -306,6 +306,8 @@ macro_rules! names {
         }
     };
 }
+#[cfg(feature = "files")]
+pub(crate) use names;
 
 names!(Activation, "activation", Identity = "identity", Relu = "relu", Sigmoid = "sigmoid", Tanh = "tanh");
 names!(Head, "head", Regression = "regression", Binary = "binary", Logits = "logits", LogSoftmax = "log-softmax");

@@ -5,7 +5,7 @@
 //! ```
 //! use syva_plot::{Chart, Line, Theme};
 //! let line = Line::new("train_loss", [(1.0, 2.3), (2.0, 1.1), (3.0, 0.7)]);
-//! let picture = Chart { title: "a run", x: "epoch", lines: &[line], mark: Some((2.0, "best")) }.draw(Theme::Light);
+//! let picture = Chart { title: "a run", x: "epoch", y: "loss", lines: &[line], mark: Some((2.0, "best")) }.draw(Theme::Light);
 //! assert!(picture.to_svg().starts_with("<svg"));
 //! assert_eq!(picture.to_png()?[1..4], *b"PNG");
 //! # Ok::<(), String>(())
@@ -25,7 +25,7 @@ use kuva::prelude::{PngBackend, SvgBackend};
 use kuva::render::color::Color;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
 
-pub use chart::{Chart, Line, reliability};
+pub use chart::{Chart, Dash, Line, reliability};
 pub use confusion::confusion;
 pub use images::{Tile, Tone, tiles};
 pub use network::{Layer, network};
@@ -40,11 +40,33 @@ pub enum Theme {
     Dark,
 }
 
+/// Colours of the palette: lines beyond them need dashes to be told apart.
+pub const COLORS: usize = 6;
+
 /// A picture that is ready to be written.
 #[derive(Debug)]
 pub struct Picture(Scene);
 
 impl Picture {
+    /// This picture above another one.
+    #[must_use]
+    pub fn above(self, other: Self) -> Self {
+        let mut scene = Scene::new(self.0.width.max(other.0.width), self.0.height + other.0.height)
+            .with_background(self.0.background_color.as_deref());
+        scene.text_color.clone_from(&self.0.text_color);
+        scene.font_family.clone_from(&self.0.font_family);
+        let mut top = 0.0;
+        for part in [self.0, other.0] {
+            let transform = Some(format!("translate(0,{top})"));
+            scene.add(Primitive::GroupStart { transform, title: None, extra_attrs: None });
+            scene.defs.extend(part.defs);
+            scene.elements.extend(part.elements);
+            scene.add(Primitive::GroupEnd);
+            top += part.height;
+        }
+        Self(scene)
+    }
+
     /// As SVG. Text stays text, in the reader's own sans-serif font.
     #[must_use]
     pub fn to_svg(&self) -> String {
@@ -92,7 +114,7 @@ impl Theme {
     }
 
     /// Okabe and Ito's colours that stand out from this paper.
-    fn palette(self) -> [&'static str; 6] {
+    fn palette(self) -> [&'static str; COLORS] {
         match self {
             Self::Light => ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"],
             Self::Dark => ["#56b4e9", "#e69f00", "#2fc79b", "#e39ac4", "#f0e442", "#ff7f3f"],
@@ -126,6 +148,15 @@ impl Theme {
 fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAnchor, color: &str) -> Primitive {
     let color = Some(Color::from(color));
     Primitive::Text { x: at.0, y: at.1, content: content.into(), size, anchor, rotate: None, bold: false, color }
+}
+
+/// A colour as `#rrggbb`.
+fn hex(color: &Color) -> String {
+    match color {
+        Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
+        // Ours are no others.
+        _ => "#000000".into(),
+    }
 }
 
 /// A colour between two, at `share` of the way.

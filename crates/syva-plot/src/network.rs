@@ -37,12 +37,13 @@ fn places(units: usize) -> Vec<Place> {
     (0..ends).map(Place::Unit).chain([Place::Dots]).chain(tail).collect()
 }
 
-/// The network's diagram: inputs x, hidden units h, outputs y in columns, every unit tied to all of the column before,
-/// biases as a unit that is always 1.
+/// The network's diagram: inputs x, hidden units h (the layer above, the unit below), outputs y in columns, every unit
+/// tied to all of the column before, biases as a unit that is always 1. Outputs that stand for `classes` bear their
+/// numbers, from 0.
 #[must_use]
-pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Picture {
+pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, theme: Theme) -> Picture {
     const LEFT: f64 = 70.0;
-    const TOP: f64 = 96.0;
+    const TOP: f64 = 106.0;
     let widths: Vec<usize> = [inputs].into_iter().chain(layers.iter().map(|layer| layer.units)).collect();
     // Numbers want room; many columns want to fit a page.
     let numbered = |l: usize| layers[l].parameters.is_some() && widths[l] * widths[l + 1] <= READABLE;
@@ -52,7 +53,9 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Pi
     let height = (tallest + 1) as f64 * ROW;
     let width = f64::max(LEFT * 2.0 + (widths.len() - 1) as f64 * column, title.chars().count() as f64 * 9.0 + 40.0);
     let margin = (width - (widths.len() - 1) as f64 * column) / 2.0;
-    let mut scene = theme.scene(width, TOP + height + 30.0);
+    let noted = layers.iter().any(|layer| !layer.note.is_empty());
+    let bottom = TOP + tallest as f64 * ROW + RADIUS;
+    let mut scene = theme.scene(width, bottom + if noted { 40.0 } else { 24.0 });
     scene.add(text((width / 2.0, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
     let x = |l: usize| margin + l as f64 * column;
     // The bias stands above its column; units hang centred below.
@@ -98,13 +101,6 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Pi
             }],
             0.25,
         );
-        let symbol = if l == 0 {
-            "x"
-        } else if last {
-            "y"
-        } else {
-            "h"
-        };
         for (place, unit) in places(units).into_iter().enumerate() {
             let at = (x(l), y(l, place));
             match unit {
@@ -113,7 +109,15 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Pi
                 }),
                 Place::Unit(unit) => {
                     scene.add(circle(at, RADIUS, fill.clone(), theme));
-                    let label = format!("{symbol}{}", subscript(unit + 1));
+                    let number = subscript(unit + 1);
+                    let label = match l {
+                        0 => format!("x{number}"),
+                        _ if last && classes => unit.to_string(),
+                        _ if last => format!("y{number}"),
+                        // One hidden layer needs no number.
+                        1 if layers.len() == 2 => format!("h{number}"),
+                        _ => format!("h{}{number}", superscript(l)),
+                    };
                     let size = if unit >= 99 { 9 } else { 11 };
                     scene.add(text((at.0, at.1 + 4.0), label, size, TextAnchor::Middle, theme.ink()));
                 }
@@ -132,8 +136,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], theme: Theme) -> Pi
         scene.add(text((x(l), 58.0), head, 12, TextAnchor::Middle, theme.pale()));
         scene.add(text((x(l), 76.0), size, 13, TextAnchor::Middle, theme.ink()));
         if l > 0 {
-            let bottom = TOP + height + 12.0;
-            scene.add(text((x(l), bottom), layers[l - 1].note.clone(), 12, TextAnchor::Middle, theme.pale()));
+            scene.add(text((x(l), bottom + 24.0), layers[l - 1].note.clone(), 12, TextAnchor::Middle, theme.pale()));
         }
     }
     Picture(scene)
@@ -153,6 +156,12 @@ fn circle((cx, cy): (f64, f64), r: f64, fill: Color, theme: Theme) -> Primitive 
 fn number(from: (f64, f64), to: (f64, f64), share: f64, value: f32, color: &str) -> Primitive {
     let at = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1) - 3.0);
     text(at, format!("{value:.2}"), 10, TextAnchor::Middle, color)
+}
+
+/// `12` as `¹²`.
+fn superscript(number: usize) -> String {
+    let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    number.to_string().bytes().map(|digit| digits[usize::from(digit - b'0')]).collect()
 }
 
 /// `12` as `₁₂`.

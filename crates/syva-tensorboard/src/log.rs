@@ -128,7 +128,8 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> 
                 // What cannot be looked into belongs to somebody else.
                 let _ = collect(&path, depth - 1, found);
             }
-        } else if is_event_file(&path) {
+        // Not what only looks like one: a pipe of this name would be waited for.
+        } else if is_event_file(&path) && path.is_file() {
             found.push(path);
         }
     }

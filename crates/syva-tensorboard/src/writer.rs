@@ -92,17 +92,21 @@ impl Writer {
     /// does, each series becomes a run of its own in a folder below: `Loss/train_vs_val` with the series `train` goes to
     /// `Loss_train_vs_val_train`.
     pub fn scalars(&mut self, tag: &str, step: u64, series: &[(&str, f64)]) -> Result<()> {
+        let mut done = Ok(());
         for (name, value) in series {
             let run = format!("{}_{name}", tag.replace('/', "_"));
             if !self.series.contains_key(&run) {
-                let file = EventFile::create(&self.folder.join(&run), self.purge_series)?;
-                self.series.insert(run.clone(), file);
+                // One that cannot be begun must not keep back the others.
+                match EventFile::create(&self.folder.join(&run), self.purge_series) {
+                    Ok(file) => drop(self.series.insert(run.clone(), file)),
+                    Err(error) => done = done.and(Err(error)),
+                }
             }
             if let Some(file) = self.series.get_mut(&run) {
                 file.append(&summary(step, [Value::scalar(tag, *value)]));
             }
         }
-        self.flush_if_due()
+        done.and(self.flush_if_due())
     }
 
     /// Logs text, shown as Markdown.
@@ -231,7 +235,11 @@ impl EventFile {
                     if let Some(step) = purge {
                         file.append(&session_start(step));
                     }
-                    file.flush()?;
+                    if let Err(error) = file.flush() {
+                        // Tried again for each value, it would leave an empty file each time.
+                        let _ = fs::remove_file(&file.path);
+                        return Err(error);
+                    }
                     return Ok(file);
                 }
             }

@@ -7,20 +7,32 @@ const make = (name, attributes, parent) => {
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return parent.appendChild(node);
 };
-const W = 520, H = 300, L = 52, R = 12, T = 10, B = 30;
+const H = 300, L = 52, R = 12, T = 10, B = 30;
+
+/** The lowest and highest of many numbers: more than a call can have arguments. */
+const ends = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+
+/** A range to draw: around the values where they hardly differ, so that there is a number for each tick. */
+const around = ([low, high]) => {
+  const largest = Math.max(Math.abs(low), Math.abs(high));
+  if (high - low > 1e-9 * largest) return [low, high];
+  return largest > 0 && isFinite(largest) ? [low - 0.1 * largest, high + 0.1 * largest] : [-1, 1];
+};
 
 /** Round numbers, four to ten of them, from low to high. */
 function ticks(low, high) {
   const power = 10 ** Math.floor(Math.log10((high - low) / 4));
   const step = [5, 2, 1].map((f) => f * power).find((s) => (high - low) / s >= 4) || power;
   const all = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) all.push(i * step);
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9 && all.length < 100; i++) all.push(i * step);
   return [all, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))];
 }
 
 function chart(holder, lines) {
-  const svg = make("svg", { viewBox: `0 0 ${W} ${H}` }, holder);
-  const whole = [Math.min(...lines.flatMap((l) => l.x)), Math.max(...lines.flatMap((l) => l.x))];
+  const svg = make("svg", {}, holder);
+  // A unit is a pixel, so that text is as large on a telephone as on a desk.
+  let W = 520;
+  const whole = ends(lines.flatMap((l) => l.x));
   let range = whole, begin = null;
   const at = (event) => {
     const box = svg.getBoundingClientRect();
@@ -31,10 +43,11 @@ function chart(holder, lines) {
 
   function draw(pointer) {
     svg.replaceChildren();
+    W = Math.max(240, svg.clientWidth || 520);
+    svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
     const shown = lines.map((l) => l.x.map((x, i) => [x, l.y[i]]).filter(([x]) => x >= range[0] && x <= range[1]));
     const ys = shown.flat().map((p) => p[1]);
-    let [low, high] = [Math.min(...ys), Math.max(...ys)];
-    if (!(low < high)) [low, high] = [low - 0.5, low + 0.5];
+    let [low, high] = around(ends(ys));
     const pad = (high - low) * 0.05;
     [low, high] = [low - pad, high + pad];
     const py = (y) => H - B - (y - low) / (high - low) * (H - T - B);
@@ -49,7 +62,7 @@ function chart(holder, lines) {
     lines.forEach((line, i) => {
       const points = shown[i].map(([x, y]) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`).join(" ");
       const style = { fill: "none", stroke: `var(--c${line.color})`, "stroke-width": 1.8 };
-      if (line.dashed) style["stroke-dasharray"] = "6 4";
+      if (line.dash.length) style["stroke-dasharray"] = line.dash.join(" ");
       if (shown[i].length > 1) make("polyline", { points, ...style }, svg);
       else if (shown[i].length) make("circle", { cx: px(shown[i][0][0]), cy: py(shown[i][0][1]), r: 3, fill: style.stroke }, svg);
     });
@@ -82,6 +95,7 @@ function chart(holder, lines) {
     draw();
   });
   svg.addEventListener("dblclick", () => { range = whole; draw(); });
+  new ResizeObserver(() => draw()).observe(holder);
   draw();
 
   const legend = document.createElement("div");
@@ -89,7 +103,7 @@ function chart(holder, lines) {
   for (const line of lines) {
     const item = legend.appendChild(document.createElement("span"));
     const sample = make("svg", { viewBox: "0 0 26 8" }, item);
-    const dash = line.dashed ? { "stroke-dasharray": "6 4" } : {};
+    const dash = line.dash.length ? { "stroke-dasharray": line.dash.join(" ") } : {};
     make("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: `var(--c${line.color})`, "stroke-width": 2, ...dash }, sample);
     item.append(` ${line.name}`);
   }
@@ -99,9 +113,8 @@ function chart(holder, lines) {
 for (const holder of document.querySelectorAll("[data-metric]")) {
   const metric = holder.dataset.metric;
   const single = data.length === 1;
-  const lines = data.flatMap((run, place) => ["train", "val"].map((part, i) => ({
-    name: single ? part : `${run.name} ${part}`, x: run.epoch, y: run[`${part}_${metric}`],
-    color: (single ? i : place) % 6, dashed: part === "train",
+  const lines = data.flatMap((run) => ["train", "val"].map((part) => ({
+    name: single ? part : `${run.name} ${part}`, x: run.epoch, y: run[`${part}_${metric}`], ...run[`${part}_look`],
   }))).filter((line) => line.y && line.y.length);
   if (lines.length) chart(holder, lines); else holder.remove();
 }

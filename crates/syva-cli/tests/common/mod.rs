@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -143,6 +143,21 @@ pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < Duration::from_mins(1), "{what} did not come");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Each file in a folder and below, with its bytes and the time at which it was last written.
+pub fn files_with_times(folder: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_with_times(&path));
+        } else {
+            files.push((path.clone(), std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()));
+        }
+    }
+    files.sort();
+    files
 }
 
 /// The lines of a run's `metrics.jsonl` without what a clock says.

@@ -3,7 +3,7 @@
 //!
 //! 1. Ink is what is darker than its surroundings (or lighter, on dark paper), by the mean of a window around each pixel:
 //!    shadows and uneven light are no ink (Bradley and Roth 2007).
-//! 2. Specks go: pieces of ink far smaller than the largest.
+//! 2. Lines of ruled paper go, where the digit does not touch them, and specks: pieces of ink far smaller than the largest.
 //! 3. What is left is cut out, scaled to the box with its proportions kept, and set down by its centre of mass.
 
 use crate::{Error, Result};
@@ -12,6 +12,15 @@ use crate::{Error, Result};
 const CONTRAST: f64 = 0.15;
 /// Pieces of ink smaller than this share of the largest are specks.
 const SPECK: f64 = 0.04;
+
+/// An image that was framed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Framed {
+    /// `[height, width]`, white ink on black.
+    pub pixels: Vec<u8>,
+    /// What speaks against its being one digit, well seen; nothing, mostly.
+    pub doubts: Vec<String>,
+}
 
 /// A grey picture `[height, width]` as an image of `size` = `[height, width]`, whose inner box is 20/28 of it.
 ///
@@ -22,42 +31,59 @@ const SPECK: f64 = 0.04;
 ///     paper[y * 100 + 45..y * 100 + 52].fill(20); // a one, in ink
 /// }
 /// let image = frame(&paper, [100, 100], [28, 28])?;
-/// assert_eq!((image[0], image[14 * 28 + 14]), (0, 255)); // black around, white ink in the middle
+/// assert_eq!((image.pixels[0], image.pixels[14 * 28 + 14]), (0, 255)); // black around, white ink in the middle
+/// assert!(image.doubts.is_empty());
 /// assert!(frame(&vec![230; 100 * 100], [100, 100], [28, 28]).is_err()); // an empty page
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`Error::Mismatch`] where there is nothing to see.
-pub fn frame(gray: &[u8], [height, width]: [usize; 2], size: [usize; 2]) -> Result<Vec<u8>> {
+pub fn frame(gray: &[u8], [height, width]: [usize; 2], size: [usize; 2]) -> Result<Framed> {
     check(gray, [height, width])?;
     let dark = darkness(gray, [height, width]);
     let mut ink = ink(&dark, [height, width]);
-    remove_specks(&mut ink, [height, width]);
-    let inked = |i: &usize| ink[*i];
-    let places = || (0..height * width).filter(inked);
-    let bounds = |value: fn(usize, usize) -> usize| {
-        places().map(|i| value(i, width)).fold((usize::MAX, 0), |(low, high), v| (low.min(v), high.max(v)))
-    };
-    let ((top, bottom), (left, right)) = (bounds(|i, width| i / width), bounds(|i, width| i % width));
-    if top > bottom {
+    let pieces = keep_digit(&mut ink, [height, width]);
+    let Some(whole) = pieces.iter().copied().reduce(Piece::and) else {
         let remedy = "take a picture of one dark digit on light paper, or light on dark, that fills a good part of it";
         return Err(Error::mismatch("there is no ink to be seen in the picture", remedy));
-    }
+    };
     // How dark full ink is: the darkest tenth decides, so that a reflection in the stroke does not.
-    let mut darkest: Vec<f64> = places().map(|i| dark[i]).collect();
+    let mut darkest: Vec<f64> = (0..height * width).filter(|&i| ink[i]).map(|i| dark[i]).collect();
     darkest.sort_unstable_by(f64::total_cmp);
     let full = darkest[darkest.len() * 9 / 10].max(f64::MIN_POSITIVE);
-    let (crop_height, crop_width) = (bottom - top + 1, right - left + 1);
+    let (crop_height, crop_width) = (whole.height(), whole.width());
     let crop: Vec<f64> = (0..crop_height * crop_width)
-        .map(|i| (top + i / crop_width) * width + left + i % crop_width)
+        .map(|i| (whole.top + i / crop_width) * width + whole.left + i % crop_width)
         .map(|i| if ink[i] { (dark[i] / full).min(1.0) } else { 0.0 })
         .collect();
     let scale = f64::min(box_of(size[0]) / crop_height as f64, box_of(size[1]) / crop_width as f64);
     let scaled = |length: usize| ((length as f64 * scale).round() as usize).max(1);
     let small_size = [scaled(crop_height), scaled(crop_width)];
     let small = resize(&crop, [crop_height, crop_width], small_size);
-    Ok(centre(&small, small_size, size))
+    Ok(Framed { pixels: centre(&small, small_size, size), doubts: doubts(&pieces, whole, [height, width]) })
+}
+
+/// What speaks against one digit, well seen.
+fn doubts(pieces: &[Piece], whole: Piece, [height, width]: [usize; 2]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let largest = pieces.iter().max_by_key(|piece| piece.pixels).copied().unwrap_or(whole);
+    // Parts of one digit, such as the stroke above a five, stand above one another.
+    let beside = |piece: &&Piece| piece.right < largest.left || piece.left > largest.right;
+    let digits = pieces.iter().filter(beside).filter(|piece| 4 * piece.pixels >= largest.pixels).count() + 1;
+    if digits > 1 {
+        doubts.push(format!("{digits} separate pieces of ink stand side by side, as if there were several digits"));
+    }
+    let across = whole.left == 0 && whole.right == width - 1;
+    let down = whole.top == 0 && whole.bottom == height - 1;
+    if across || down {
+        doubts.push("ink reaches from edge to edge of the picture: lines of the paper, or too narrow a cut".into());
+    }
+    if whole.height() < 10 || 4 * whole.height() < whole.width() {
+        let (height, width) = (whole.height(), whole.width());
+        doubts.push(format!("what was found is {width} pixels wide and {height} high, hardly a digit"));
+    }
+    doubts
 }
 
 /// A grey picture `[height, width]` in another size, nothing else changed.
@@ -121,34 +147,85 @@ fn ink(dark: &[f64], [height, width]: [usize; 2]) -> Vec<bool> {
     (0..height * width).map(pixel).collect()
 }
 
-/// Takes away the pieces of ink that are far smaller than the largest.
-fn remove_specks(ink: &mut [bool], [height, width]: [usize; 2]) {
-    let mut piece = vec![usize::MAX; ink.len()];
-    let mut sizes = Vec::new();
+/// A connected piece of ink, and the box around it.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    pixels: usize,
+    top: usize,
+    bottom: usize,
+    left: usize,
+    right: usize,
+}
+
+impl Piece {
+    fn height(self) -> usize {
+        self.bottom - self.top + 1
+    }
+
+    fn width(self) -> usize {
+        self.right - self.left + 1
+    }
+
+    /// Both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            pixels: self.pixels + other.pixels,
+            top: self.top.min(other.top),
+            bottom: self.bottom.max(other.bottom),
+            left: self.left.min(other.left),
+            right: self.right.max(other.right),
+        }
+    }
+
+    /// Whether it runs through the whole picture and is thin, as lines of the paper are and digits are not.
+    fn is_ruled_line(self, [height, width]: [usize; 2]) -> bool {
+        let thin = |across: usize, side: usize| 12 * across <= side;
+        self.left == 0 && self.right == width - 1 && thin(self.height(), height)
+            || self.top == 0 && self.bottom == height - 1 && thin(self.width(), width)
+    }
+}
+
+/// Takes away the lines of ruled paper that touch no digit, then the pieces of ink that are far smaller than the largest;
+/// returns what is left. Where all are lines, they stay.
+fn keep_digit(ink: &mut [bool], size: [usize; 2]) -> Vec<Piece> {
+    let (numbers, pieces) = pieces(ink, size);
+    let lined = pieces.iter().all(|piece| piece.is_ruled_line(size));
+    let candidate = |piece: &Piece| lined || !piece.is_ruled_line(size);
+    let largest = pieces.iter().filter(|piece| candidate(piece)).map(|piece| piece.pixels).max().unwrap_or(0);
+    let stays = |piece: &Piece| candidate(piece) && piece.pixels as f64 >= SPECK * largest as f64;
+    for (ink, &number) in ink.iter_mut().zip(&numbers) {
+        *ink = *ink && stays(&pieces[number]);
+    }
+    pieces.into_iter().filter(stays).collect()
+}
+
+/// The connected pieces of ink, and for each pixel of ink the number of its piece.
+fn pieces(ink: &[bool], [height, width]: [usize; 2]) -> (Vec<usize>, Vec<Piece>) {
+    let mut numbers = vec![usize::MAX; ink.len()];
+    let mut pieces: Vec<Piece> = Vec::new();
     for start in 0..ink.len() {
-        if !ink[start] || piece[start] != usize::MAX {
+        if !ink[start] || numbers[start] != usize::MAX {
             continue;
         }
-        let (number, mut size, mut open) = (sizes.len(), 0, vec![start]);
-        piece[start] = number;
+        let at = |i: usize| (i / width, i % width);
+        let ((top, left), mut open) = (at(start), vec![start]);
+        let mut piece = Piece { pixels: 0, top, bottom: top, left, right: left };
+        numbers[start] = pieces.len();
         while let Some(i) = open.pop() {
-            size += 1;
-            let (y, x) = (i / width, i % width);
+            let (y, x) = at(i);
+            piece = piece.and(Piece { pixels: 1, top: y, bottom: y, left: x, right: x });
             for (dy, dx) in (0..9).map(|n| (n / 3, n % 3)) {
                 let (Some(ny), Some(nx)) = ((y + dy).checked_sub(1), (x + dx).checked_sub(1)) else { continue };
                 let next = ny * width + nx;
-                if ny < height && nx < width && ink[next] && piece[next] == usize::MAX {
-                    piece[next] = number;
+                if ny < height && nx < width && ink[next] && numbers[next] == usize::MAX {
+                    numbers[next] = pieces.len();
                     open.push(next);
                 }
             }
         }
-        sizes.push(size);
+        pieces.push(piece);
     }
-    let least = SPECK * sizes.iter().copied().max().unwrap_or(0) as f64;
-    for (ink, &piece) in ink.iter_mut().zip(&piece) {
-        *ink = *ink && f64::from(sizes[piece]) >= least;
-    }
+    (numbers, pieces)
 }
 
 /// Each new pixel is the mean of what it covers (or lies in).
@@ -215,11 +292,11 @@ mod tests {
 
     #[test]
     fn size_light_and_inversion_do_not_matter() {
-        let image = frame(&page(200, false), [200, 200], [28, 28]).unwrap();
+        let image = frame(&page(200, false), [200, 200], [28, 28]).unwrap().pixels;
         let rows = image.chunks(28).filter(|row| row.iter().any(|&v| v > 60)).count();
         assert!((19..=21).contains(&rows), "{rows} rows of ink");
         for (side, inverted) in [(200, true), (600, false), (90, false)] {
-            let other = frame(&page(side, inverted), [side, side], [28, 28]).unwrap();
+            let other = frame(&page(side, inverted), [side, side], [28, 28]).unwrap().pixels;
             let far = image.iter().zip(&other).filter(|(a, b)| a.abs_diff(**b) > 100).count();
             assert!(far < 12, "{side} {inverted}: {far} pixels differ");
         }
@@ -227,12 +304,35 @@ mod tests {
 
     #[test]
     fn specks_are_not_framed() {
-        let clean = frame(&page(200, false), [200, 200], [28, 28]).unwrap();
+        let clean = frame(&page(200, false), [200, 200], [28, 28]).unwrap().pixels;
         let mut dirty = page(200, false);
         for (y, x) in [(5, 190), (180, 12), (181, 12)] {
             dirty[y * 200 + x] = 0;
         }
-        assert_eq!(frame(&dirty, [200, 200], [28, 28]).unwrap(), clean);
+        assert_eq!(frame(&dirty, [200, 200], [28, 28]).unwrap().pixels, clean);
+    }
+
+    /// Lines that touch no digit go; of those that do, and of digits side by side, there is doubt.
+    #[test]
+    fn ruled_paper_and_several_digits() {
+        let clean = page(200, false);
+        let wanted = frame(&clean, [200, 200], [28, 28]).unwrap();
+        assert_eq!(wanted.doubts, Vec::<String>::new());
+        let ruled = |rows: &[usize]| {
+            let mut page = clean.clone();
+            for row in rows {
+                page[row * 200..row * 200 + 400].fill(60);
+            }
+            frame(&page, [200, 200], [28, 28]).unwrap()
+        };
+        assert_eq!(ruled(&[20, 180]).doubts, Vec::<String>::new());
+        let crossed = ruled(&[20, 100, 180]);
+        assert!(crossed.doubts[0].contains("from edge to edge"), "{:?}", crossed.doubts);
+        // The same stroke once more, further right.
+        let further = |i: usize| if i % 200 < 50 { 255 } else { clean[i - 50] };
+        let twice: Vec<u8> = (0..clean.len()).map(|i| clean[i].min(further(i))).collect();
+        let two = frame(&twice, [200, 200], [28, 28]).unwrap();
+        assert!(two.doubts[0].contains("2 separate pieces"), "{:?}", two.doubts);
     }
 
     #[test]
