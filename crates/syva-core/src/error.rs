@@ -62,6 +62,17 @@ pub enum Error {
         /// What can be used instead.
         remedy: String,
     },
+    /// A device failed at work: lost, out of memory, or its driver refused. What it computed since the last state that
+    /// was read from it is gone; checkpoints are whole.
+    #[error("{device}: {problem}; {remedy}")]
+    Device {
+        /// The device's name, as `--device` takes it.
+        device: String,
+        /// What happened.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A download failed.
     #[error("{url}: {problem}; {remedy}")]
     Network {
