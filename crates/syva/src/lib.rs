@@ -7,6 +7,8 @@
 
 pub use syva_core::*;
 pub use syva_cpu::CpuEngine;
+#[cfg(feature = "gpu")]
+pub use syva_wgpu::WgpuEngine;
 
 use syva_core::reference::Reference;
 
@@ -21,13 +23,28 @@ pub mod prelude {
         Summary, Trainer, Training,
     };
     pub use syva_cpu::CpuEngine;
+    #[cfg(feature = "gpu")]
+    pub use syva_wgpu::WgpuEngine;
 }
 
 /// Every engine in this build, with `threads` threads (one a core if none) for those that run on the CPU.
 pub fn engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
+    every_engine(threads, false)
+}
+
+/// As [`engines`], but devices whose own arithmetic is not exact are made so, at a fraction of their speed.
+pub fn exact_engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
+    every_engine(threads, true)
+}
+
+fn every_engine(threads: Option<usize>, exact: bool) -> Result<Vec<Box<dyn Engine>>> {
     let cpu = CpuEngine::new()?;
     let cpu = threads.map_or(Ok(cpu), |threads| cpu.with_threads(threads))?;
-    Ok(vec![Box::new(cpu), Box::new(Reference)])
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(cpu), Box::new(Reference)];
+    let _ = exact;
+    #[cfg(feature = "gpu")]
+    engines.push(Box::new(WgpuEngine::new().exact(exact)));
+    Ok(engines)
 }
 
 /// The engine that has the device of this name, and the device: `cpu`, `reference`, or `auto` for the best there is.
@@ -39,10 +56,19 @@ pub fn engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
 /// # Ok::<(), syva::Error>(())
 /// ```
 pub fn engine(name: &str, threads: Option<usize>) -> Result<(Box<dyn Engine>, DeviceId)> {
+    find(name, engines(threads)?)
+}
+
+/// As [`engine`], but the device is made exact where its own arithmetic is not.
+pub fn exact_engine(name: &str, threads: Option<usize>) -> Result<(Box<dyn Engine>, DeviceId)> {
+    find(name, exact_engines(threads)?)
+}
+
+fn find(name: &str, engines: Vec<Box<dyn Engine>>) -> Result<(Box<dyn Engine>, DeviceId)> {
     let name = if name == "auto" { "cpu" } else { name };
     let wanted: DeviceId = name.parse()?;
     let mut known = Vec::new();
-    for engine in engines(threads)? {
+    for engine in engines {
         let devices = engine.devices();
         if let Some(found) = devices.iter().find(|info| info.id == wanted) {
             return Ok((engine, found.id.clone()));
