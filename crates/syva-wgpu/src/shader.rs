@@ -60,7 +60,7 @@ pub(crate) struct Tile {
 impl Tile {
     pub(crate) fn of(flavour: Flavour, software: bool) -> Self {
         match (flavour, software) {
-            (Flavour::Native, true) => Self { across: 16, down: 4, rows: 8, columns: 4, slab: 16 },
+            (Flavour::Native, true) => Self { across: 8, down: 8, rows: 8, columns: 8, slab: 16 },
             (Flavour::Native, false) => Self { across: 16, down: 16, rows: 4, columns: 4, slab: 16 },
             (Flavour::Soft, _) => Self { across: 16, down: 4, rows: 4, columns: 2, slab: 16 },
         }
