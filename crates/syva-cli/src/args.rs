@@ -56,6 +56,9 @@ pub struct TrainArgs {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
     /// Replace the run in --out if there is one
     #[arg(long)]
     pub force: bool,
@@ -79,12 +82,15 @@ pub struct ResumeArgs {
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, cpu, gpu, gpu:1, … or reference [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]; the results do not depend on it
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
@@ -161,12 +167,15 @@ pub struct EvalArgs {
     /// Which part of the data
     #[arg(long, value_enum, default_value = "val")]
     pub split: SplitArg,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, cpu, gpu, gpu:1, … or reference [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
     /// Also write the probabilities, a line a sample, to a CSV file
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
@@ -214,12 +223,15 @@ pub struct BenchArgs {
     /// Epochs before these
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     pub warmup: u64,
-    /// Device [default: all but reference]
+    /// Device [default: all but reference and software GPUs]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
     /// Also train 100 epochs on each device, for the whole time and the final accuracy
     #[arg(long)]
     pub table: bool,
@@ -246,7 +258,7 @@ pub struct PredictArgs {
     /// Print what the network sees
     #[arg(long)]
     pub show: bool,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, cpu, gpu, gpu:1, … or reference [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// Print a JSON object an image
@@ -459,6 +471,12 @@ pub struct SourceArgs {
 /// `syva devices`
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
+    /// Hold each device against the reference, bit by bit: exact, close, or failed
+    #[arg(long)]
+    pub check: bool,
+    /// Seconds for each device at most
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 60)]
+    pub check_seconds: u64,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,

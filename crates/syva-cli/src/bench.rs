@@ -12,8 +12,8 @@ use syva::{
 
 use crate::args::BenchArgs;
 use crate::data::{self, Talk};
-use crate::output;
 use crate::settings::Settings;
+use crate::{devices, output};
 
 /// The timings of the course's chapter, "Syvät neuroverkot": 100 epochs of 784-256-128-10 on MNIST with batch 128, in
 /// PyTorch. Device, seconds an epoch, seconds in all, accuracy on the 10,000 test images in per cent.
@@ -62,17 +62,17 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
-    for engine in syva::engines(args.threads)? {
-        for info in engine.devices() {
-            // The reference is a definition, not a competitor: timed only when it is named.
-            if args.device.as_ref().map_or(info.id.engine != "reference", |name| *name == info.id.to_string()) {
-                let (engine, _) = syva::engine(&info.id.to_string(), args.threads)?;
-                chosen.push((engine, info));
-            }
+    let engines = if args.exact { syva::exact_engines(args.threads)? } else { syva::engines(args.threads)? };
+    for info in engines.iter().flat_map(|engine| engine.devices()) {
+        // The reference is a definition and a GPU in software a stand-in, no competitors: timed only when named.
+        let competes = info.id.engine != "reference" && !info.detail.contains("software");
+        if args.device.as_ref().map_or(competes, |name| *name == info.id.to_string()) {
+            let (engine, _) = devices::engine(Some(&info.id.to_string()), args.threads, args.exact)?;
+            chosen.push((engine, info));
         }
     }
     if chosen.is_empty() {
-        syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+        devices::engine(args.device.as_deref(), args.threads, args.exact)?;
     }
     let task = data::open(source, settings.data_dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
     let spec = settings.network(&task)?;

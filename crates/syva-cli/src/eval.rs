@@ -54,7 +54,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let model = Model::load(&path)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
-    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+    let (engine, device) = crate::devices::engine(args.device.as_deref(), args.threads, args.exact)?;
     let mut session = engine.open(&device, &model.spec)?;
     let split = Split::from(args.split);
     session.load(split, task.split(split)).map_err(|error| match error {

@@ -49,7 +49,7 @@ pub struct Settings {
     /// Seed of the initial weights and of the order of the samples [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
-    /// Device: auto, cpu or reference [default: auto]
+    /// Device: auto, cpu, gpu, gpu:1, … or reference [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads; the results do not depend on it [default: one a core]

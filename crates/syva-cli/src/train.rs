@@ -53,7 +53,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
     let training = settings.training()?;
     let device_name = settings.device.as_deref().unwrap_or("auto");
-    let (engine, device) = syva::engine(device_name, settings.threads)?;
+    let (engine, device) = crate::devices::engine(Some(device_name), settings.threads, args.exact)?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
     let spec = settings.network(&task)?;
@@ -93,7 +93,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
         return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
     }
-    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+    let (engine, device) = crate::devices::engine(args.device.as_deref(), args.threads, args.exact)?;
     let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
     let (at, step_in_epoch) = at;
     let device_name = name(engine.as_ref(), &device);
