@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use syva::{DeviceId, Engine, EngineOptions, Result};
 
 use crate::settings::Settings;
 
@@ -61,6 +62,9 @@ pub struct TrainArgs {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
     /// Replace the run in --out if there is one
     #[arg(long)]
     pub force: bool,
@@ -89,12 +93,8 @@ pub struct ResumeArgs {
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Device: auto, or one that `syva devices` lists [default: auto]
-    #[arg(long, value_name = "NAME")]
-    pub device: Option<String>,
-    /// CPU threads [default: one a core]; the results do not depend on it
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub on: DeviceArgs,
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
@@ -159,12 +159,8 @@ pub struct EvalArgs {
     /// Which part of the data
     #[arg(long, value_enum, default_value = "val")]
     pub split: SplitArg,
-    /// Device: auto, or one that `syva devices` lists [default: auto]
-    #[arg(long, value_name = "NAME")]
-    pub device: Option<String>,
-    /// CPU threads [default: one a core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub on: DeviceArgs,
     /// Also write the probabilities, a line a sample, to a CSV file
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
@@ -222,12 +218,15 @@ pub struct BenchArgs {
     /// Epochs before these
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
     pub warmup: u64,
-    /// Device [default: all but reference]
+    /// Device [default: all but reference and software GPUs]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
     /// Also train 100 epochs on each device, for the whole time and the final accuracy
     #[arg(long)]
     pub table: bool,
@@ -254,9 +253,8 @@ pub struct PredictArgs {
     /// Print what the network sees
     #[arg(long)]
     pub show: bool,
-    /// Device: auto, or one that `syva devices` lists [default: auto]
-    #[arg(long, value_name = "NAME")]
-    pub device: Option<String>,
+    #[command(flatten)]
+    pub on: DeviceArgs,
     /// Print a JSON object an image
     #[arg(long)]
     pub json: bool,
@@ -465,9 +463,37 @@ pub struct SourceArgs {
     pub data_dir: Option<PathBuf>,
 }
 
+/// What a network runs on.
+#[derive(Args, Debug)]
+pub struct DeviceArgs {
+    /// Device: auto, or one that `syva devices` lists [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// CPU threads; the results do not depend on it [default: one a core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    #[arg(long)]
+    pub exact: bool,
+}
+
+impl DeviceArgs {
+    /// The engine and the device that are meant.
+    pub fn engine(&self) -> Result<(Box<dyn Engine>, DeviceId)> {
+        let options = EngineOptions { threads: self.threads, exact: self.exact };
+        syva::engine(self.device.as_deref().unwrap_or("auto"), options)
+    }
+}
+
 /// `syva devices`
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
+    /// Hold each device against the reference, bit by bit: exact, close, or failed
+    #[arg(long)]
+    pub check: bool,
+    /// Seconds for each device at most
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 60)]
+    pub check_seconds: u64,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,

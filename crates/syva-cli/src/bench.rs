@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use syva::data::{Split, Task};
 use syva::random::permutation;
 use syva::{
-    Breakdown, DeviceInfo, Engine, Error, Matrix, Report, Result, Session, Span, Spec, State, Trainer, Training,
+    Breakdown, DeviceInfo, Engine, EngineOptions, Error, Matrix, Report, Result, Session, Span, Spec, State, Trainer,
+    Training,
 };
 
 use crate::args::BenchArgs;
@@ -62,17 +63,18 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
-    for engine in syva::engines(args.threads)? {
-        for info in engine.devices() {
-            // The reference is a definition, not a competitor: timed only when it is named.
-            if args.device.as_ref().map_or(info.id.engine != "reference", |name| *name == info.id.to_string()) {
-                let (engine, _) = syva::engine(&info.id.to_string(), args.threads)?;
-                chosen.push((engine, info));
-            }
+    let options = EngineOptions { threads: args.threads, exact: args.exact };
+    let engines = syva::engines(options)?;
+    for info in engines.iter().flat_map(|engine| engine.devices()) {
+        // The reference is a definition and a GPU in software a stand-in, no competitors: timed only when named.
+        let competes = info.id.engine != "reference" && !info.detail.contains("software");
+        if args.device.as_ref().map_or(competes, |name| *name == info.id.to_string()) {
+            let (engine, _) = syva::engine(&info.id.to_string(), options)?;
+            chosen.push((engine, info));
         }
     }
     if chosen.is_empty() {
-        syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+        syva::engine(args.device.as_deref().unwrap_or("auto"), options)?;
     }
     let task = data::open(source, settings.data_dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
     let spec = settings.network(&task)?;

@@ -77,7 +77,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let Reached { file: path, model, .. } = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
-    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+    let (engine, device) = args.on.engine()?;
     let mut session = engine.open(&device, &model.spec)?;
     let split = Split::from(args.split);
     session.load(split, task.split(split)).map_err(|error| match error {

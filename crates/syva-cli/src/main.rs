@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod curves;
 mod data;
+mod devices;
 mod eval;
 mod output;
 mod pictures;
@@ -48,7 +49,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,
         Command::Data(args) => data::data(&args.command)?,
-        Command::Devices(args) => devices(args.threads)?,
+        Command::Devices(args) => return devices::devices(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "syva", &mut script);
@@ -56,20 +57,4 @@ fn run(command: Command) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// `syva devices`: what this machine can train on.
-fn devices(threads: Option<usize>) -> Result<()> {
-    let mut text = format!("{:<11} {:<36} {:<34} bits\n", "device", "name", "used as");
-    for engine in syva::engines(threads)? {
-        for info in engine.devices() {
-            let exact = if info.exact { "exact" } else { "close" };
-            text += &format!("{:<11} {:<36} {:<34} {exact}\n", info.id, info.name, info.detail);
-        }
-        if let Some(reason) = engine.absence() {
-            text += &format!("{:<11} not here: {reason}\n", engine.name());
-        }
-    }
-    output::print(&text);
-    Ok(())
 }

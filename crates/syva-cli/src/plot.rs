@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use syva::data::Dataset;
 use syva::files::write_atomically;
 use syva::run::Reached;
-use syva::{Activation, Error, Head, Mlp, Predictions, Result, Spec, State};
+use syva::{Activation, EngineOptions, Error, Head, Mlp, Predictions, Result, Spec, State};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
 use crate::args::{PlotArgs, PlotWhat, ThemeArg};
@@ -150,7 +150,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     }
     let task = eval::task_for(run, None, args.data_dir.as_deref(), Talk::Notices)?;
     let data = &task.validation;
-    let (engine, device) = syva::engine("auto", None)?;
+    let (engine, device) = syva::engine("auto", EngineOptions::default())?;
     let mut session = engine.open(&device, &model.spec)?;
     session.set_state(&model.state)?;
     let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;

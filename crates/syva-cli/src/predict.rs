@@ -28,7 +28,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         let problem = format!("it reads {} values a sample, no images", model.spec.input.features);
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
     };
-    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), None)?;
+    let (engine, device) = args.on.engine()?;
     let mut session = engine.open(&device, &model.spec)?;
     session.set_state(&model.state)?;
     let mut code = ExitCode::SUCCESS;

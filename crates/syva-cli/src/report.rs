@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::files::write_atomically;
 use syva::run::{Reached, RunConfig, read_config, read_metrics};
-use syva::{Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result, Scores};
+use syva::{EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result, Scores};
 use syva_plot::{Picture, Theme};
 
 use crate::args::ReportFileArgs;
@@ -72,7 +72,7 @@ fn read(path: &Path, data_dir: Option<&Path>) -> Result<Run> {
 
 fn judge(path: &Path, name: &str, model: &Model, data_dir: Option<&Path>) -> Result<Judged> {
     let task = eval::task_for(path, None, data_dir, Talk::Notices)?;
-    let (engine, device) = syva::engine("auto", None)?;
+    let (engine, device) = syva::engine("auto", EngineOptions::default())?;
     let mut session = engine.open(&device, &model.spec)?;
     session.load(syva::data::Split::Validation, &task.validation)?;
     session.set_state(&model.state)?;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::Task;
 use syva::run::{DataConfig, Keep, Reached, RunConfig, RunFolder, read_metrics};
 use syva::trainer::{Event, Flow, Progress};
-use syva::{DeviceId, Engine, Epoch, Error, Model, Overfitting, Predictions, Result, Trainer};
+use syva::{DeviceId, Engine, EngineOptions, Epoch, Error, Model, Overfitting, Predictions, Result, Trainer};
 
 use crate::args::{CheckpointArgs, LogArgs, ReportArgs, ResumeArgs, TrainArgs};
 use crate::tensorboard::TensorBoard;
@@ -59,7 +59,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
     let training = settings.training()?;
     let device_name = settings.device.as_deref().unwrap_or("auto");
-    let (engine, device) = syva::engine(device_name, settings.threads)?;
+    let (engine, device) = syva::engine(device_name, EngineOptions { threads: settings.threads, exact: args.exact })?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
     let spec = settings.network(&task)?;
@@ -102,7 +102,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
         return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
     }
-    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or("auto"), args.threads)?;
+    let (engine, device) = args.on.engine()?;
     let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
     let (at, step_in_epoch) = at;
     let device_name = name(engine.as_ref(), &device);

@@ -190,6 +190,89 @@ pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::
     same_predictions(case, reference.as_mut(), whole.as_mut()).map_err(|error| format!("{}: {error}", case.name))
 }
 
+/// How far an engine that is not exact was from the reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Deviation {
+    /// The largest difference of a weight or bias, in last places of the largest number of its matrix or vector: a
+    /// number near 0 is the difference of larger ones, and no nearer to its true value than they.
+    pub ulp: f64,
+    /// Steps that were taken.
+    pub steps: usize,
+}
+
+/// Differences beyond this, in [`Deviation::ulp`], come from a defect, not from other roundings: 2⁻¹² of the largest.
+pub const CLOSE: f64 = 4096.0;
+
+/// The same for cases that are not [`smooth`]: 2⁻⁵ of the largest.
+const CLOSE_WITH_KINKS: f64 = 524_288.0;
+
+/// Whether a case's gradient is continuous. With ReLU it is not: where a sum comes out a last place above or below 0, a
+/// sample counts or does not, and two engines that are both right may part by much more than their roundings.
+#[must_use]
+pub fn smooth(case: &Case) -> bool {
+    case.spec.layers.iter().all(|layer| layer.activation != Activation::Relu)
+}
+
+/// Rounds over a case's training data for [`measure`].
+const ROUNDS: u64 = 4;
+
+/// Runs a case on a device that only claims to be close, and on the reference: some dozen steps, then an evaluation.
+/// `Err` says what is not even close: a weight, bias or loss that is not finite, or further away than [`CLOSE`] (where the
+/// case is not [`smooth`], 2⁻⁵ of the largest).
+pub fn measure(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::Result<Deviation, String> {
+    let fail = |error: crate::Error| format!("{}: {error}", case.name);
+    let train = |engine: &dyn Engine| -> Result<(State, Evaluation)> {
+        let mut session = engine.open(device, &case.spec)?;
+        session.load(Split::Train, &case.train)?;
+        session.load(Split::Validation, &case.validation)?;
+        session.set_state(&State::initial(&case.spec, case.seed)?)?;
+        let mut first_step = 0;
+        for round in 0..ROUNDS {
+            let order = permutation(case.seed, round, case.train.samples());
+            let learning_rate = vec![0.05; order.len().div_ceil(case.batch_size)];
+            let span = Span { first_step, order: &order, batch_size: case.batch_size, learning_rate: &learning_rate };
+            session.train(&span)?;
+            first_step += span.steps() as u64;
+        }
+        Ok((session.state()?, session.evaluate(Split::Validation)?))
+    };
+    let (wanted, wanted_evaluation) = train(&Reference).map_err(fail)?;
+    let (found, found_evaluation) = train(engine).map_err(fail)?;
+    if wanted.step != found.step {
+        return Err(format!("{}: at step {} instead of {}", case.name, found.step, wanted.step));
+    }
+    let allowed = if smooth(case) { CLOSE } else { CLOSE_WITH_KINKS };
+    let mut deviation = Deviation { ulp: 0.0, steps: wanted.step as usize };
+    for (l, (w, f)) in wanted.layers.iter().zip(&found.layers).enumerate() {
+        for (what, w, f) in [("weight", w.weight.values(), f.weight.values()), ("bias", &w.bias, &f.bias)] {
+            let ulp = distance(w, f);
+            if ulp.is_nan() || ulp > allowed {
+                return Err(format!("{}: layer {l} {what} is {ulp:.0} last places away", case.name));
+            }
+            deviation.ulp = deviation.ulp.max(ulp);
+        }
+    }
+    let (w, f) = (wanted_evaluation.loss, found_evaluation.loss);
+    let apart = (w - f).abs();
+    if apart.is_nan() || apart > 1e-3 * (1.0 + w.abs()) {
+        return Err(format!("{}: the validation loss is {f} instead of {w}", case.name));
+    }
+    Ok(deviation)
+}
+
+/// The largest difference of two numbers at the same place, in last places of the largest number; NaN where there is one.
+fn distance(wanted: &[f32], found: &[f32]) -> f64 {
+    let largest = wanted.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    let place = f64::from(largest.next_up()) - f64::from(largest);
+    let difference = |(w, f): (&f32, &f32)| (f64::from(*w) - f64::from(*f)).abs() / place;
+    let pairs = wanted.iter().zip(found).map(difference);
+    if wanted.len() == found.len() {
+        pairs.fold(0.0, |worst, ulp| if worst.is_nan() || ulp <= worst { worst } else { ulp })
+    } else {
+        f64::NAN
+    }
+}
+
 /// Predicts 1, then 7 samples into memory poisoned with NaN.
 fn same_predictions(
     case: &Case,
@@ -408,6 +491,23 @@ mod tests {
         for case in cases().iter().filter(|case| case.spec.parameters() < 20_000) {
             run(&Reference, &device(), case).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_close_is_told_from_what_is_wrong() {
+        for case in cases().iter().filter(|case| case.batch_size == 96 && case.spec.parameters() < 20_000) {
+            let of = |engine: &dyn Engine| measure(engine, &device(), case);
+            assert_eq!(of(&Reference).unwrap().ulp, 0.0);
+            assert!(of(&Mutant(Fault::NotANumber)).is_err());
+            // Another order of the same sums is what close means.
+            assert!(of(&Mutant(Fault::SwappedOrder)).is_ok());
+            let alive = case.spec.layers[0].activation != Activation::Relu || case.spec.layers[0].units > 10;
+            if alive {
+                assert!(of(&Mutant(Fault::FlippedSign)).is_err(), "{}", case.name);
+            }
+        }
+        assert!(distance(&[1.0, 2.0], &[f32::NAN, 2.0]).is_nan() && distance(&[1.0], &[]).is_nan());
+        assert_eq!(distance(&[-2.0, 1.0], &[-2.0, 1.0_f32.next_up()]), 0.5);
     }
 
     #[test]

@@ -62,10 +62,11 @@ pub enum Error {
         /// What can be used instead.
         remedy: String,
     },
-    /// A device (a graphics card, say) failed, or has no room.
+    /// A device (a graphics card, say) failed, has no room, or its driver refused. What it computed since the last state
+    /// that was read from it is gone; checkpoints are whole.
     #[error("{device}: {problem}; {remedy}")]
     Device {
-        /// The device's name, as for `--device`.
+        /// The device's name, as `--device` takes it.
         device: String,
         /// What happened.
         problem: String,

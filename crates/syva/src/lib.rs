@@ -9,6 +9,8 @@ pub use syva_core::*;
 pub use syva_cpu::CpuEngine;
 #[cfg(feature = "cuda")]
 pub use syva_cuda::CudaEngine;
+#[cfg(feature = "gpu")]
+pub use syva_wgpu::WgpuEngine;
 
 use syva_core::reference::Reference;
 
@@ -25,31 +27,44 @@ pub mod prelude {
     pub use syva_cpu::CpuEngine;
 }
 
-/// Every engine in this build, with `threads` threads (one a core if none) for those that run on the CPU.
-pub fn engines(threads: Option<usize>) -> Result<Vec<Box<dyn Engine>>> {
+/// What the engines of a build are told; the default leaves it to them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineOptions {
+    /// Threads of the engines that run on the CPU; one a core if none. The results do not depend on it.
+    pub threads: Option<usize>,
+    /// Whether devices whose own arithmetic is not exact are made so, at a fraction of their speed.
+    pub exact: bool,
+}
+
+/// Every engine in this build.
+pub fn engines(options: EngineOptions) -> Result<Vec<Box<dyn Engine>>> {
     let cpu = CpuEngine::new()?;
-    let cpu = threads.map_or(Ok(cpu), |threads| cpu.with_threads(threads))?;
+    let cpu = options.threads.map_or(Ok(cpu), |threads| cpu.with_threads(threads))?;
     Ok(vec![
         Box::new(cpu),
         Box::new(Reference),
         #[cfg(feature = "cuda")]
         Box::new(CudaEngine::new()),
+        #[cfg(feature = "gpu")]
+        Box::new(WgpuEngine::new().exact(options.exact)),
     ])
 }
 
-/// The engine that has the device of this name, and the device: `cpu`, `reference`, or `auto` for the best there is.
+/// The engine that has the device of this name, and the device: `auto` is the processor, on which all that has been
+/// measured is fastest; the names of others are those of [`Engine::devices`].
 ///
 /// ```
-/// let (engine, device) = syva::engine("auto", None)?;
+/// use syva::EngineOptions;
+/// let (engine, device) = syva::engine("auto", EngineOptions::default())?;
 /// assert!(engine.devices().iter().any(|info| info.id == device));
-/// assert!(syva::engine("abacus", None).is_err());
+/// assert!(syva::engine("abacus", EngineOptions::default()).is_err());
 /// # Ok::<(), syva::Error>(())
 /// ```
-pub fn engine(name: &str, threads: Option<usize>) -> Result<(Box<dyn Engine>, DeviceId)> {
+pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, DeviceId)> {
     let name = if name == "auto" { "cpu" } else { name };
     let wanted: DeviceId = name.parse()?;
     let (mut known, mut problem) = (Vec::new(), format!("there is no device '{name}' here"));
-    for engine in engines(threads)? {
+    for engine in engines(options)? {
         let devices = engine.devices();
         if let Some(found) = devices.iter().find(|info| info.id == wanted) {
             return Ok((engine, found.id.clone()));
@@ -74,7 +89,7 @@ pub fn engine(name: &str, threads: Option<usize>) -> Result<(Box<dyn Engine>, De
 /// # Ok::<(), Error>(())
 /// ```
 pub fn predict(model: &Model, inputs: &Matrix) -> Result<Matrix> {
-    let (engine, device) = engine("auto", None)?;
+    let (engine, device) = engine("auto", EngineOptions::default())?;
     let mut session = engine.open(&device, &model.spec)?;
     session.set_state(&model.state)?;
     let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());

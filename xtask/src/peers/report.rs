@@ -144,7 +144,7 @@ pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<P
 
 /// The processor, and the cards that are no processors, as the engines call them.
 fn machine() -> String {
-    let engines = syva::engines(None).unwrap_or_default();
+    let engines = syva::engines(syva::EngineOptions::default()).unwrap_or_default();
     let devices = engines.iter().filter(|engine| engine.name() != "reference").flat_map(|engine| engine.devices());
     let names: Vec<String> = devices.map(|info| info.name).collect();
     if names.is_empty() { "unknown processor".into() } else { names.join(" and ") }

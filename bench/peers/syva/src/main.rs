@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let data =
         Dataset::new(Inputs::U8(job.pixels.clone().into()), FEATURES, Targets::Classes { labels, classes: CLASSES })?;
     let device = std::env::var("SYVA_PEER_DEVICE").unwrap_or_else(|_| "cpu".into());
-    let (engine, device) = syva::engine(&device, None)?;
+    let (engine, device) = syva::engine(&device, syva::EngineOptions::default())?;
     let mut session = engine.open(&device, &spec)?;
     session.load(Split::Train, &data)?;
     session.set_state(&State::initial(&spec, job.seed)?)?;

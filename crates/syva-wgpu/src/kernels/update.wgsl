@@ -1,0 +1,28 @@
+// g[j,k] = Σ_b d[b,j] · x[b,k], b ascending, and w[j,k] = fma(−lr, g[j,k], w[j,k]) after the last block of the batch. The
+// sums of a batch in several blocks wait in `sums` meanwhile.
+
+@group(0) @binding(2) var<storage, read> d: array<num>;
+@group(0) @binding(3) var<storage, read> x: array<num>;
+@group(0) @binding(4) var<storage, read_write> weight: array<num>;
+@group(0) @binding(5) var<storage, read_write> sums: array<num>;
+@group(0) @binding(6) var<storage, read> stopped: array<u32>;
+{{bindings}}
+
+fn size() -> vec3<u32> { return vec3(layer.part, layer.fan_in, step.rows); }
+fn place_a(i: u32) -> vec2<u32> { return along(i, {{tile_rows}}u); }
+fn place_b(i: u32) -> vec2<u32> { return along(i, {{tile_columns}}u); }
+fn a(row: u32, k: u32) -> num { return d[k * layer.units + layer.unit + row]; }
+fn b(column: u32, k: u32) -> num { return x[k * layer.fan_in + column]; }
+fn begin(row: u32, column: u32) -> num {
+    if step.first != 0u { return from_bits(0u); }
+    return sums[row * layer.fan_in + column];
+}
+fn end(row: u32, column: u32, sum: num) {
+    let i = row * layer.fan_in + column;
+    if step.last == 0u {
+        sums[i] = sum;
+    } else if stopped[0] == 0u {
+        let g = {{gradient}};
+        weight[i] = fused(from_bits(step.descent), g, weight[i]);
+    }
+}

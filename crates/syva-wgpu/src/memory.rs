@@ -1,0 +1,238 @@
+//! What lies on the device: weights, data sets, and the space in which a block of rows passes through the network.
+//!
+//! An adapter limits the size of a buffer. Weights are cut into parts by units, data sets by samples, and a batch is
+//! worked on in blocks of rows, so that each piece fits.
+
+use syva_core::data::{Dataset, Inputs, Targets};
+use syva_core::{Error, Matrix, Parameters, Result, Spec, State};
+
+use crate::gpu::Gpu;
+
+/// Most rows that pass through the network together.
+const ROWS: usize = 4096;
+
+/// Blocks whose parameters are uploaded together.
+pub(crate) const BLOCKS: usize = 64;
+
+/// Some units of a layer.
+pub(crate) struct Part {
+    pub(crate) units: usize,
+    /// `[units, fan_in]`
+    pub(crate) weight: wgpu::Buffer,
+    /// Sums of the weight gradient, where a batch takes several blocks; else next to nothing.
+    pub(crate) sums: wgpu::Buffer,
+    /// What kernels are told about it.
+    pub(crate) layer: wgpu::Buffer,
+}
+
+pub(crate) struct Layer {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) bias: wgpu::Buffer,
+    /// D, the bias gradient.
+    pub(crate) bias_sums: wgpu::Buffer,
+}
+
+pub(crate) struct Weights {
+    pub(crate) layers: Vec<Layer>,
+    /// Where the sums of the first layer start.
+    pub(crate) start: wgpu::Buffer,
+    pub(crate) step: u64,
+    has_sums: bool,
+}
+
+/// Refuses widths of which not even one row fits into a buffer.
+pub(crate) fn check_widths(gpu: &Gpu, spec: &Spec) -> Result<()> {
+    let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(0);
+    // Of the smallest tiles, 16 rows or more; a row of groups each.
+    let tiles = 16 * gpu.limits.max_compute_workgroups_per_dimension as usize;
+    let fits = (gpu.largest as usize / 4).min(tiles);
+    if widest > fits {
+        let what = format!("a layer of {widest} units or features on {} ({fits} at most)", gpu.name);
+        return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
+    }
+    Ok(())
+}
+
+impl Weights {
+    pub(crate) fn new(gpu: &Gpu, spec: &Spec) -> Self {
+        let layers = (0..spec.layers.len()).map(|l| Layer::new(gpu, spec, l)).collect();
+        let start = gpu.storage(4 * spec.layers[0].units as u64);
+        Self { layers, start, step: 0, has_sums: false }
+    }
+
+    pub(crate) fn set(&mut self, gpu: &Gpu, state: &State) {
+        for (layer, parameters) in self.layers.iter().zip(&state.layers) {
+            let mut rest = parameters.weight.values();
+            for part in &layer.parts {
+                let (these, others) = rest.split_at(part.units * parameters.weight.columns());
+                gpu.queue.write_buffer(&part.weight, 0, bytemuck::cast_slice(these));
+                rest = others;
+            }
+            gpu.queue.write_buffer(&layer.bias, 0, bytemuck::cast_slice(&parameters.bias));
+        }
+        self.step = state.step;
+    }
+
+    pub(crate) fn get(&self, gpu: &Gpu, spec: &Spec) -> Result<State> {
+        let mut wanted = Vec::new();
+        for (l, layer) in self.layers.iter().enumerate() {
+            wanted.extend(layer.parts.iter().map(|part| (&part.weight, part.units * spec.fan_in(l))));
+            wanted.push((&layer.bias, spec.layers[l].units));
+        }
+        let mut read = gpu.read(&wanted)?.into_iter().map(|words| words.into_iter().map(f32::from_bits));
+        let mut layers = Vec::new();
+        for (l, layer) in self.layers.iter().enumerate() {
+            let weight = read.by_ref().take(layer.parts.len()).flatten().collect();
+            let bias = read.next().into_iter().flatten().collect();
+            layers.push(Parameters { weight: Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?, bias });
+        }
+        Ok(State { step: self.step, layers })
+    }
+
+    /// Room for the sums over a batch that takes several blocks.
+    pub(crate) fn with_sums(&mut self, gpu: &Gpu, spec: &Spec) {
+        if !self.has_sums {
+            for (l, layer) in self.layers.iter_mut().enumerate() {
+                for part in &mut layer.parts {
+                    part.sums = gpu.storage(4 * (part.units * spec.fan_in(l)) as u64);
+                }
+            }
+            self.has_sums = true;
+        }
+    }
+}
+
+impl Layer {
+    fn new(gpu: &Gpu, spec: &Spec, l: usize) -> Self {
+        let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
+        let most = (gpu.largest as usize / 4 / fan_in).max(1);
+        let parts = (0..units).step_by(most).map(|unit| {
+            let these = most.min(units - unit);
+            let (opens, closes) = (unit == 0, unit + these == units);
+            let words = [fan_in, units, unit, these, usize::from(opens), usize::from(closes)].map(|n| n as u32);
+            Part {
+                units: these,
+                weight: gpu.storage(4 * (these * fan_in) as u64),
+                sums: gpu.storage(0),
+                layer: gpu.uniform(&words),
+            }
+        });
+        let of_units = || gpu.storage(4 * units as u64);
+        Self { parts: parts.collect(), bias: of_units(), bias_sums: of_units() }
+    }
+}
+
+/// Some samples of a data set.
+pub(crate) struct Samples {
+    pub(crate) inputs: wgpu::Buffer,
+    pub(crate) targets: wgpu::Buffer,
+    /// What kernels are told about them.
+    pub(crate) part: wgpu::Buffer,
+}
+
+/// A data set on the device; the host keeps sharing it, for its labels.
+pub(crate) struct Loaded {
+    pub(crate) data: Dataset,
+    pub(crate) parts: Vec<Samples>,
+}
+
+impl Loaded {
+    pub(crate) fn new(gpu: &Gpu, data: &Dataset) -> Self {
+        let features = data.features();
+        let (targets, targets_each): (&[u32], usize) = match data.targets() {
+            Targets::Classes { labels, .. } => (labels, 1),
+            Targets::Values { values, outputs } => (bytemuck::cast_slice(values), *outputs),
+        };
+        let bytes_each = match data.inputs() {
+            Inputs::U8(_) => features,
+            Inputs::F32(_) => 4 * features,
+        };
+        let most = (gpu.largest as usize / bytes_each.max(4 * targets_each)).max(1);
+        let parts = (0..data.samples()).step_by(most).map(|first| {
+            let samples = most.min(data.samples() - first);
+            let these = first * features..(first + samples) * features;
+            let inputs = match data.inputs() {
+                Inputs::F32(values) => gpu.filled(bytemuck::cast_slice(&values[these])),
+                Inputs::U8(values) => {
+                    let buffer = gpu.storage(these.len() as u64);
+                    // Writes are of whole words.
+                    let (whole, rest) = values[these.clone()].split_at(these.len() / 4 * 4);
+                    gpu.queue.write_buffer(&buffer, 0, whole);
+                    if !rest.is_empty() {
+                        let mut last = [0; 4];
+                        last[..rest.len()].copy_from_slice(rest);
+                        gpu.queue.write_buffer(&buffer, whole.len() as u64, &last);
+                    }
+                    buffer
+                }
+            };
+            Samples {
+                inputs,
+                targets: gpu.filled(&targets[first * targets_each..(first + samples) * targets_each]),
+                part: gpu.uniform(&[first, samples, features, targets_each].map(|n| n as u32)),
+            }
+        });
+        Self { parts: parts.collect(), data: data.clone() }
+    }
+
+    /// Whether inputs are bytes.
+    pub(crate) fn bytes(&self) -> bool {
+        matches!(self.data.inputs(), Inputs::U8(_))
+    }
+}
+
+/// What a block of rows passes through.
+pub(crate) struct Workspace {
+    /// Rows and samples that were asked for.
+    pub(crate) wanted: (usize, usize),
+    /// Rows that fit.
+    pub(crate) rows: usize,
+    /// Samples between two synchronisations.
+    pub(crate) samples: usize,
+    /// Scaled inputs `[rows, features]`.
+    pub(crate) s: wgpu::Buffer,
+    /// `[rows]`, or `[rows, outputs]` of values.
+    pub(crate) targets: wgpu::Buffer,
+    /// Activations and gradients of each layer `[rows, units]`.
+    pub(crate) h: Vec<wgpu::Buffer>,
+    pub(crate) d: Vec<wgpu::Buffer>,
+    /// `[samples]` each.
+    pub(crate) order: wgpu::Buffer,
+    pub(crate) losses: wgpu::Buffer,
+    pub(crate) guesses: wgpu::Buffer,
+    /// Not 0 once a loss was not finite.
+    pub(crate) stopped: wgpu::Buffer,
+    /// Parameters of [`BLOCKS`] blocks, `stride` bytes apart.
+    pub(crate) steps: wgpu::Buffer,
+    pub(crate) stride: usize,
+}
+
+impl Workspace {
+    /// For blocks of up to `rows` rows and `samples` samples between two synchronisations: fewer where they do not fit.
+    pub(crate) fn new(gpu: &Gpu, spec: &Spec, rows: usize, samples: usize) -> Self {
+        let wanted = (rows, samples);
+        let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);
+        let rows = rows.min(ROWS).min(gpu.largest as usize / 4 / widest).max(1);
+        let samples = samples.min(gpu.largest as usize / 4).max(rows);
+        let matrix = |columns: usize| gpu.storage(4 * (rows * columns) as u64);
+        let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();
+        let of_samples = || gpu.storage(4 * samples as u64);
+        let stride = 32_usize.next_multiple_of(gpu.limits.min_uniform_buffer_offset_alignment as usize);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        Self {
+            wanted,
+            rows,
+            samples,
+            s: matrix(spec.input.features),
+            targets: matrix(spec.outputs()),
+            h: layers(),
+            d: layers(),
+            order: of_samples(),
+            losses: of_samples(),
+            guesses: of_samples(),
+            stopped: gpu.filled(&[0]),
+            steps: gpu.buffer((BLOCKS * stride) as u64, usage),
+            stride,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The engine's session: spans of steps recorded into few command buffers, results read back once.
+
+use std::sync::Arc;
+
+use syva_core::data::{Dataset, Split};
+use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
+use syva_core::{Confusion, Error, Evaluation, Head, Matrix, Report, Result, Session, Span, Spec, State};
+
+use crate::gpu::Gpu;
+use crate::memory::{BLOCKS, Loaded, Samples, Weights, Workspace, check_widths};
+use crate::shader::Flavour;
+use crate::step::{Block, Goal, Plan, Planner};
+
+/// Samples between two synchronisations, unless one batch has more.
+const SAMPLES: usize = 1 << 20;
+
+/// Multiply-adds that are submitted together: few enough that no driver takes the device for hung.
+const SUBMITTED: u64 = 1 << 34;
+
+/// Rows of a block where nothing is trained.
+const EVALUATED: usize = 2048;
+
+pub(crate) struct WgpuSession {
+    gpu: Arc<Gpu>,
+    spec: Spec,
+    flavour: Flavour,
+    scale: wgpu::Buffer,
+    shift: wgpu::Buffer,
+    weights: Option<Weights>,
+    train: Option<Loaded>,
+    validation: Option<Loaded>,
+    work: Option<Workspace>,
+}
+
+impl WgpuSession {
+    pub(crate) fn new(gpu: Arc<Gpu>, spec: &Spec, flavour: Flavour) -> Result<Self> {
+        spec.validate()?;
+        check_widths(&gpu, spec)?;
+        let (scale, shift): (Vec<f32>, Vec<f32>) =
+            (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
+        let (scale, shift) = (gpu.filled(bytemuck::cast_slice(&scale)), gpu.filled(bytemuck::cast_slice(&shift)));
+        let (weights, train, validation, work) = (None, None, None, None);
+        Ok(Self { spec: spec.clone(), flavour, scale, shift, weights, train, validation, work, gpu })
+    }
+
+    /// How much memory the session takes, for the error that says there is not enough.
+    fn need(&self) -> String {
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let weights = 4 * self.spec.parameters() as u64;
+        let bytes = |data: &Option<Loaded>| {
+            data.as_ref().map_or(0, |data| data.parts.iter().map(|part| part.inputs.size() + part.targets.size()).sum())
+        };
+        let data: u64 = bytes(&self.train) + bytes(&self.validation);
+        let work = self
+            .work
+            .as_ref()
+            .map_or(0, |work| work.h.iter().chain(&work.d).chain([&work.s]).map(wgpu::Buffer::size).sum());
+        let (all, weights, data, work) =
+            (megabytes(weights + data + work), megabytes(weights), megabytes(data), megabytes(work));
+        format!("{all} are needed: {weights} for the weights, {data} for data, {work} for batches")
+    }
+
+    /// Weights, and space for batches of `rows` samples, `samples` of them between two synchronisations.
+    fn prepare(&mut self, rows: usize, samples: usize, sums: bool) -> Result<()> {
+        let Self { gpu, spec, work, weights, .. } = self;
+        let weights = weights.as_mut().ok_or_else(no_weights)?;
+        if work.as_ref().is_none_or(|work| work.wanted.0 < rows || work.wanted.1 < samples) {
+            // The old space goes first, and both sizes only ever grow.
+            let (old_rows, old_samples) = work.take().map_or((0, 0), |work| work.wanted);
+            *work = Some(Workspace::new(gpu, spec, rows.max(old_rows), samples.max(old_samples)));
+        }
+        if sums && work.as_ref().is_some_and(|work| work.rows < rows) {
+            weights.with_sums(gpu, spec);
+        }
+        self.gpu.check(|| self.need())
+    }
+
+    fn planner<'a>(&'a self, weights: &'a Weights, work: &'a Workspace) -> Planner<'a> {
+        let Self { gpu, spec, flavour, scale, shift, .. } = self;
+        Planner { gpu, spec, flavour: *flavour, scale, shift, weights, work }
+    }
+
+    /// Records and submits blocks. Nothing is waited for.
+    fn submit(&self, plan: &Plan, work: &Workspace, blocks: impl Iterator<Item = Block>) {
+        let mut blocks = blocks.peekable();
+        while blocks.peek().is_some() {
+            let mut words = Vec::new();
+            let mut done = 0;
+            let mut encoder = self.gpu.encoder();
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            while let Some(block) = blocks.next_if(|_| words.len() < BLOCKS * work.stride / 4 && done < SUBMITTED) {
+                plan.record(&self.gpu, &mut pass, 4 * words.len() as u32, block);
+                words.extend(block.words());
+                words.resize(words.len().next_multiple_of(work.stride / 4), 0);
+                done += plan.work * block.rows as u64;
+            }
+            drop(pass);
+            self.gpu.queue.write_buffer(&work.steps, 0, bytemuck::cast_slice(&words));
+            self.gpu.submit(encoder);
+        }
+    }
+
+    /// Some steps of a span, up to a synchronisation; true where the losses of all of them were finite.
+    fn train_some(&mut self, span: &Span<'_>, report: &mut Report) -> Result<bool> {
+        self.prepare(span.batch_size.min(span.order.len()), span.order.len(), true)?;
+        let weights = self.weights.as_ref().ok_or_else(no_weights)?;
+        let work = self.work.as_ref().ok_or_else(no_weights)?;
+        let data = loaded(self.train.as_ref())?;
+        self.gpu.queue.write_buffer(&work.order, 0, bytemuck::cast_slice(span.order));
+        self.gpu.queue.write_buffer(&work.stopped, 0, &[0; 4]);
+        let plan = self.planner(weights, work).of_data(data, Goal::Train);
+        let blocks = span.batches().enumerate().flat_map(|(step, (samples, learning_rate))| {
+            let (at, mean) = (step * span.batch_size, self.mean(samples.len()));
+            blocks(samples.len(), work.rows).map(move |(from, rows)| {
+                let (first, last) = (from == 0, from + rows == samples.len());
+                Block { rows, at: at + from, sample: None, first, last, mean, learning_rate }
+            })
+        });
+        self.submit(&plan, work, blocks);
+        let read = self.gpu.read(&[(&work.losses, span.order.len()), (&work.guesses, span.order.len())])?;
+        let losses: Vec<f32> = read[0].iter().map(|bits| f32::from_bits(*bits)).collect();
+        let mut steps = 0;
+        let mut finite = true;
+        for (step, (samples, _)) in span.batches().enumerate() {
+            let these = step * span.batch_size..step * span.batch_size + samples.len();
+            let loss = mean(&losses[these.clone()]);
+            if !loss.is_finite() {
+                report.first_non_finite = Some(report.losses.len());
+                finite = false;
+                break;
+            }
+            steps += 1;
+            report.losses.push(loss);
+            if self.spec.classes() > 0 {
+                let guesses =
+                    samples.iter().zip(&read[1][these]).map(|(sample, guess)| (*sample as usize, *guess as usize));
+                report.hits.push(report.confusion.tally(data.data.targets(), guesses));
+            }
+        }
+        self.weights.as_mut().ok_or_else(no_weights)?.step += steps;
+        Ok(finite)
+    }
+
+    /// The factor of rule 8 that makes the gradient one of the mean loss.
+    fn mean(&self, batch: usize) -> f32 {
+        match self.spec.head {
+            Head::Regression => 2.0 / (batch * self.spec.outputs()) as f32,
+            _ => 1.0 / batch as f32,
+        }
+    }
+}
+
+fn no_weights() -> Error {
+    Error::mismatch("the session has no weights", "call set_state first")
+}
+
+/// (first, rows) of each block of so many rows.
+fn blocks(rows: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).step_by(size).map(move |from| (from, size.min(rows - from)))
+}
+
+impl Session for WgpuSession {
+    fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
+        data.check(&self.spec)?;
+        let data = Some(Loaded::new(&self.gpu, data));
+        match split {
+            Split::Train => self.train = data,
+            Split::Validation => self.validation = data,
+        }
+        self.gpu.flush(|| self.need())
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        state.check(&self.spec)?;
+        self.weights.get_or_insert_with(|| Weights::new(&self.gpu, &self.spec)).set(&self.gpu, state);
+        self.gpu.check(|| self.need())
+    }
+
+    fn state(&mut self) -> Result<State> {
+        self.weights.as_ref().ok_or_else(no_weights)?.get(&self.gpu, &self.spec)
+    }
+
+    fn train(&mut self, span: &Span<'_>) -> Result<Report> {
+        let samples = loaded(self.train.as_ref())?.data.samples();
+        span.check(samples, self.weights.as_ref().ok_or_else(no_weights)?.step)?;
+        if span.batch_size > self.gpu.largest as usize / 4 {
+            let what = format!("a batch of {} samples on {}", span.batch_size, self.gpu.name);
+            return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
+        }
+        let mut report = Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() };
+        let steps = (SAMPLES.min(self.gpu.largest as usize / 4) / span.batch_size).max(1);
+        let pieces = span.order.chunks(steps * span.batch_size).zip(span.learning_rate.chunks(steps));
+        for (order, learning_rate) in pieces {
+            if !self.train_some(&Span { order, learning_rate, ..*span }, &mut report)? {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
+        let data = |session: &Self| match split {
+            Split::Train => loaded(session.train.as_ref()).map(|data| data.data.clone()),
+            Split::Validation => loaded(session.validation.as_ref()).map(|data| data.data.clone()),
+        };
+        let samples = data(self)?.samples();
+        self.prepare(samples.min(EVALUATED), samples.min(SAMPLES), false)?;
+        let weights = self.weights.as_ref().ok_or_else(no_weights)?;
+        let work = self.work.as_ref().ok_or_else(no_weights)?;
+        let data = loaded(if split == Split::Train { self.train.as_ref() } else { self.validation.as_ref() })?;
+        let plan = self.planner(weights, work).of_data(data, Goal::Judge);
+        let mut confusion = Confusion::new(self.spec.classes());
+        let mut sum = 0.0;
+        for (first, count) in blocks(samples, work.samples) {
+            let blocks = blocks(count, work.rows).map(|(at, rows)| Block {
+                rows,
+                at,
+                sample: Some(first + at),
+                first: at == 0,
+                last: false,
+                mean: 0.0,
+                learning_rate: 0.0,
+            });
+            self.submit(&plan, work, blocks);
+            let read = self.gpu.read(&[(&work.losses, count), (&work.guesses, count)])?;
+            sum = read[0].iter().fold(sum, |sum, bits| sum + f64::from(f32::from_bits(*bits)));
+            let guesses = read[1].iter().enumerate().map(|(row, guess)| (first + row, *guess as usize));
+            confusion.tally(data.data.targets(), guesses);
+        }
+        Ok(Evaluation { loss: sum / samples as f64, confusion })
+    }
+
+    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+        check_prediction(&self.spec, inputs, outputs)?;
+        let rows = inputs.rows();
+        self.prepare(rows.min(EVALUATED), 1, false)?;
+        let weights = self.weights.as_ref().ok_or_else(no_weights)?;
+        let work = self.work.as_ref().ok_or_else(no_weights)?;
+        let (features, width) = (self.spec.input.features, self.spec.outputs());
+        let last = &work.h[work.h.len() - 1];
+        for (first, rows) in blocks(rows, work.rows) {
+            let values = &inputs.values()[first * features..(first + rows) * features];
+            let samples = Samples {
+                inputs: self.gpu.filled(bytemuck::cast_slice(values)),
+                targets: self.gpu.storage(0),
+                part: self.gpu.uniform(&[0, rows as u32, features as u32, 0]),
+            };
+            let plan = self.planner(weights, work).of_samples(&samples, Goal::Predict);
+            let (mean, learning_rate) = (0.0, 0.0);
+            let block = Block { rows, at: 0, sample: Some(0), first: true, last: false, mean, learning_rate };
+            self.submit(&plan, work, std::iter::once(block));
+            let read = self.gpu.read(&[(last, rows * width)])?;
+            for (row, bits) in read[0].chunks_exact(width).enumerate() {
+                let to = outputs.row_mut(first + row);
+                to.iter_mut().zip(bits).for_each(|(to, bits)| *to = f32::from_bits(*bits));
+                read_outputs(self.spec.head, to);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! WGSL put together: a flavour of arithmetic, the contract's functions, and a kernel with its blanks filled in.
+
+use std::fmt::Write as _;
+
+use syva_core::{Activation, Head};
+
+/// Whose arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// The adapter's.
+    Native,
+    /// Ours, by integers.
+    Soft,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// Inputs and targets of a block's rows; of bytes or of floats.
+    Gather {
+        bytes: bool,
+    },
+    /// Where the first layer's sums start.
+    Start,
+    Forward {
+        first: bool,
+        activation: Activation,
+    },
+    Loss(Head),
+    Bias,
+    /// Through a layer whose inputs come from this activation.
+    Backward(Activation),
+    Update {
+        first: bool,
+    },
+}
+
+impl Flavour {
+    /// The text that defines it.
+    pub(crate) fn source(self) -> &'static str {
+        match self {
+            Self::Native => include_str!("kernels/native.wgsl"),
+            Self::Soft => include_str!("kernels/soft.wgsl"),
+        }
+    }
+}
+
+pub(crate) const FUNCTIONS: &str = include_str!("kernels/functions.wgsl");
+
+/// How a product is shared out: a group of `across` · `down` threads computes `down · rows` by `across · columns`
+/// outputs, staged in slabs of `slab` values of k.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    across: usize,
+    down: usize,
+    rows: usize,
+    columns: usize,
+    slab: usize,
+}
+
+impl Tile {
+    pub(crate) fn of(flavour: Flavour, software: bool) -> Self {
+        match (flavour, software) {
+            (Flavour::Native, true) => Self { across: 8, down: 8, rows: 8, columns: 8, slab: 16 },
+            (Flavour::Native, false) => Self { across: 16, down: 16, rows: 4, columns: 4, slab: 16 },
+            (Flavour::Soft, _) => Self { across: 16, down: 4, rows: 4, columns: 2, slab: 16 },
+        }
+    }
+
+    /// Outputs of a group: rows, columns.
+    pub(crate) fn size(self) -> (usize, usize) {
+        (self.down * self.rows, self.across * self.columns)
+    }
+
+    /// The product kernel with the functions of `own`.
+    fn product(self, own: &str) -> String {
+        let (tile_rows, tile_columns) = self.size();
+        let (mut begin, mut multiply, mut end) = (String::new(), String::new(), String::new());
+        for i in 0..self.rows {
+            let _ = writeln!(multiply, "            let a{i} = slab_a[k * {tile_rows}u + m + {i}u];");
+        }
+        for j in 0..self.columns {
+            let at = j * self.across;
+            let _ = writeln!(multiply, "            let b{j} = slab_b[k * {tile_columns}u + n + {at}u];");
+        }
+        for (i, j) in (0..self.rows).flat_map(|i| (0..self.columns).map(move |j| (i, j))) {
+            let output = format!("row + m + {i}u, column + n + {}u", j * self.across);
+            let inside = format!("if row + m + {i}u < size.x && column + n + {}u < size.y", j * self.across);
+            let _ =
+                writeln!(begin, "    var c{i}_{j} = from_bits(0u);\n    {inside} {{ c{i}_{j} = begin({output}); }}");
+            let _ = writeln!(multiply, "            c{i}_{j} = fused(a{i}, b{j}, c{i}_{j});");
+            let _ = writeln!(end, "    {inside} {{ end({output}, c{i}_{j}); }}");
+        }
+        let number = |n: usize| n.to_string();
+        fill(
+            include_str!("kernels/product.wgsl"),
+            &[
+                ("own", own),
+                ("begin", &begin),
+                ("multiply", &multiply),
+                ("end", &end),
+                ("threads", &number(self.across * self.down)),
+                ("across", &number(self.across)),
+                ("tile_rows", &number(tile_rows)),
+                ("tile_columns", &number(tile_columns)),
+                ("rows", &number(self.rows)),
+                ("columns", &number(self.columns)),
+                ("slab", &number(self.slab)),
+                ("slab_a", &number(self.slab * tile_rows)),
+                ("slab_b", &number(self.slab * tile_columns)),
+            ],
+        )
+    }
+}
+
+/// Replaces each `{{name}}`.
+pub(crate) fn fill(template: &str, blanks: &[(&str, &str)]) -> String {
+    blanks.iter().fold(template.to_string(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+}
+
+/// The whole text of a kernel.
+pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String {
+    let tile = Tile::of(flavour, software);
+    let (step, layer) = (include_str!("kernels/step.wgsl"), include_str!("kernels/layer.wgsl"));
+    let with_layer = |text: &str| format!("{layer}\n{text}");
+    let body = match kernel {
+        Kernel::Gather { bytes } => {
+            let byte = "return of_int(i32((inputs[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu));";
+            let input = if bytes { byte } else { "return from_bits(inputs[index]);" };
+            fill(include_str!("kernels/gather.wgsl"), &[("input", input)])
+        }
+        Kernel::Start => with_layer(include_str!("kernels/start.wgsl")),
+        Kernel::Bias => with_layer(include_str!("kernels/bias.wgsl")),
+        Kernel::Loss(head) => {
+            let function = match head {
+                Head::Regression => "regression",
+                Head::Binary => "binary",
+                Head::Logits | Head::LogSoftmax => "softmax",
+            };
+            with_layer(&fill(include_str!("kernels/loss.wgsl"), &[("head", function)]))
+        }
+        Kernel::Forward { first, activation } => {
+            let z = if first { "plus_zero(z)" } else { "z" };
+            let activation = match activation {
+                Activation::Identity => z.to_string(),
+                Activation::Relu => format!("relu({z})"),
+                Activation::Sigmoid => format!("sigmoid({z})"),
+                Activation::Tanh => format!("hyperbolic_tangent({z})"),
+            };
+            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &[("activation", &activation)])))
+        }
+        Kernel::Backward(activation) => {
+            let derivative = match activation {
+                Activation::Identity => "sum",
+                Activation::Relu => "select(from_bits(ZERO), sum, above(h, from_bits(ZERO)))",
+                Activation::Sigmoid => "mul(sum, mul(h, sub(from_bits(ONE), h)))",
+                Activation::Tanh => "mul(sum, fused(neg(h), h, from_bits(ONE)))",
+            };
+            with_layer(&tile.product(&fill(include_str!("kernels/backward.wgsl"), &[("derivative", derivative)])))
+        }
+        Kernel::Update { first } => {
+            let (bindings, gradient) = if first {
+                let bindings = "@group(0) @binding(7) var<storage, read> shift: array<num>;\n\
+                                @group(0) @binding(8) var<storage, read> bias_sums: array<num>;";
+                (bindings, "plus_zero(fused(shift[column], bias_sums[layer.unit + row], sum))")
+            } else {
+                ("", "sum")
+            };
+            let blanks = [("bindings", bindings), ("gradient", gradient)];
+            with_layer(&tile.product(&fill(include_str!("kernels/update.wgsl"), &blanks)))
+        }
+    };
+    format!("{}\n{FUNCTIONS}\n{step}\n{body}", flavour.source())
+}

@@ -1,0 +1,213 @@
+//! The portable GPU engine on the adapters of this machine: against the reference, bit by bit in the arithmetic made of
+//! integers (and in the adapter's own where that is exact), nearly where it is close.
+//!
+//! Has its own main, so that all tests are marked as ignored, visibly and counted, where there is no adapter. Each has a
+//! time limit.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use syva_core::arithmetic::Real;
+use syva_core::conformance::{CLOSE, Case, cases, measure, run, smooth};
+use syva_core::data::{Dataset, Inputs, Split, Targets};
+use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Span, State};
+use syva_wgpu::{Function, WgpuEngine, operands};
+
+type Outcome = Result<(), Failed>;
+type Test = (&'static str, fn(&DeviceId) -> Outcome);
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let devices = WgpuEngine::new().devices();
+    let missing = devices.is_empty();
+    let note = if missing { " (needs a graphics adapter: Vulkan, Metal or DX12)" } else { "" };
+    let device = devices.first().map_or(DeviceId { engine: "gpu".into(), index: 0 }, |info| info.id.clone());
+    for info in &devices {
+        println!("{}: {}, {}", info.id, info.name, info.detail);
+    }
+    let tests: [Test; 8] = [
+        ("exact: conforms to the reference", exact),
+        ("exact: conforms with everything cut into small buffers", exact_in_pieces),
+        ("as it is: conforms, exactly or closely", as_it_is),
+        ("the integer arithmetic is the host's", integers),
+        ("the functions in integer arithmetic are the contract's", functions),
+        ("a loss that is not finite stops the updates", not_finite),
+        ("what cannot run is refused", refuses),
+        ("two sessions share a device", shared),
+    ];
+    let mut trials = vec![Trial::test("a device that is not there is refused", absent)];
+    for (name, test) in tests {
+        let device = device.clone();
+        let name = format!("{name}{note}");
+        trials.push(Trial::test(name, move || within(120, move || test(&device))).with_ignored_flag(missing));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Fails after so many seconds. A driver that hangs is left hanging.
+fn within(seconds: u64, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || done.send(test()));
+    match wait.recv_timeout(Duration::from_secs(seconds)) {
+        Ok(outcome) => outcome,
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("still not done after {seconds} s").into()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err("panicked".into()),
+    }
+}
+
+fn exact(device: &DeviceId) -> Outcome {
+    let engine = WgpuEngine::new().exact(true);
+    for case in &cases() {
+        run(&engine, device, case)?;
+    }
+    Ok(())
+}
+
+/// Buffers of 16 KiB: layers in several parts, data sets too, batches in several blocks of few rows.
+fn exact_in_pieces(device: &DeviceId) -> Outcome {
+    let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
+    let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 96].contains(&case.batch_size);
+    for case in cases().iter().filter(small) {
+        run(&engine, device, case)?;
+    }
+    Ok(())
+}
+
+fn as_it_is(device: &DeviceId) -> Outcome {
+    let engine = WgpuEngine::new();
+    let info = engine.devices().into_iter().find(|info| info.id == *device).ok_or("no such device")?;
+    let mut furthest = 0.0_f64;
+    for case in &cases() {
+        if info.exact {
+            run(&engine, device, case)?;
+        } else {
+            let deviation = measure(&engine, device, case)?;
+            furthest = furthest.max(if smooth(case) { deviation.ulp } else { 0.0 });
+        }
+    }
+    println!("{}: {} last places at most (allowed: {CLOSE})", info.id, furthest);
+    Ok(())
+}
+
+/// Compares a function on the device with the host's over triples of operands; NaNs are alike.
+fn compare(device: &DeviceId, function: Function, seed: u32, count: usize, right: fn(f32, f32, f32) -> f32) -> Outcome {
+    let engine = WgpuEngine::new();
+    let operands = operands(seed, count);
+    for operands in operands.chunks(1 << 20) {
+        let found = engine.soft(device, function, operands)?;
+        for (&[a, b, c], found) in operands.iter().zip(found) {
+            let right = right(f32::from_bits(a), f32::from_bits(b), f32::from_bits(c));
+            if right.to_bits() != found && !(right.is_nan() && f32::from_bits(found).is_nan()) {
+                let problem =
+                    format!("{function:?} of {a:#x}, {b:#x}, {c:#x}: {found:#x} instead of {:#x}", right.to_bits());
+                return Err(format!("{problem} (seed {seed})").into());
+            }
+        }
+    }
+    println!("{function:?}: {count} triples, seed {seed}");
+    Ok(())
+}
+
+fn integers(device: &DeviceId) -> Outcome {
+    compare(device, Function::Fma, 11, 4 << 20, f32::mul_add)?;
+    compare(device, Function::Add, 12, 1 << 20, |a, b, _| a + b)?;
+    compare(device, Function::Sub, 13, 1 << 20, |a, b, _| a - b)?;
+    compare(device, Function::Mul, 14, 1 << 20, |a, b, _| a * b)?;
+    compare(device, Function::Div, 15, 1 << 20, |a, b, _| a / b)?;
+    compare(device, Function::Above, 16, 1 << 20, |a, b, _| f32::from(u8::from(a > b)))
+}
+
+fn functions(device: &DeviceId) -> Outcome {
+    compare(device, Function::Exp, 21, 1 << 19, |a, _, _| Real::exp(a))?;
+    compare(device, Function::Log, 22, 1 << 19, |a, _, _| Real::log(a))?;
+    compare(device, Function::Log1p, 23, 1 << 19, |a, _, _| Real::log_1p(a.abs()))?;
+    compare(device, Function::Sigmoid, 24, 1 << 19, |a, _, _| Real::sigmoid(a))?;
+    compare(device, Function::Tanh, 25, 1 << 19, |a, _, _| Real::tanh(a))
+}
+
+fn not_finite(device: &DeviceId) -> Outcome {
+    let spec = Mlp::new(1).values(1);
+    let data = Dataset::new(
+        Inputs::F32(vec![1.0, 1e30, 1.0].into()),
+        1,
+        Targets::Values { values: vec![0.5, 0.5, 0.5].into(), outputs: 1 },
+    )?;
+    for exact in [false, true] {
+        let mut session = WgpuEngine::new().exact(exact).open(device, &spec)?;
+        session.load(Split::Train, &data)?;
+        session.set_state(&State::initial(&spec, 1)?)?;
+        let span = |first_step, order| Span { first_step, order, batch_size: 1, learning_rate: &[0.1; 3] };
+        let one = Span { learning_rate: &[0.1], ..span(0, &[0]) };
+        session.train(&one)?;
+        let before = session.state()?;
+        // The loss of sample 1 is infinite, so neither it nor sample 2 is learned from.
+        let report = session.train(&Span { learning_rate: &[0.1; 2], ..span(1, &[1, 2]) })?;
+        let after = session.state()?;
+        if report.first_non_finite != Some(0) || !report.losses.is_empty() || after != before || after.step != 1 {
+            return Err(format!("{report:?}, {after:?} after {before:?}").into());
+        }
+        // And then it goes on from there.
+        if session.train(&Span { learning_rate: &[0.1], ..span(1, &[2]) })?.losses.len() != 1 {
+            return Err("it does not go on".into());
+        }
+    }
+    Ok(())
+}
+
+fn refuses(device: &DeviceId) -> Outcome {
+    let hollow = Mlp::new(2).hidden(&[0], Activation::Relu).classes(2);
+    let wide = Mlp::new(2).hidden(&[5000], Activation::Relu).classes(2);
+    let narrow = WgpuEngine::new().with_buffers_of(8 << 10);
+    match narrow.open(device, &wide).err() {
+        Some(Error::Unsupported { what, .. }) if what.contains("5000") => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    let spec = Mlp::new(2).classes(2);
+    let mut session = narrow.open(device, &spec)?;
+    let data = Dataset::new(
+        Inputs::U8(vec![0; 12_000].into()),
+        2,
+        Targets::Classes { labels: vec![0; 6000].into(), classes: 2 },
+    )?;
+    session.load(Split::Train, &data)?;
+    let unset = session.evaluate(Split::Train).is_err() && session.state().is_err();
+    session.set_state(&State::initial(&spec, 1)?)?;
+    let order: Vec<u32> = (0..6000).collect();
+    let batch = Span { first_step: 0, order: &order, batch_size: 6000, learning_rate: &[0.1] };
+    let too_large = session.train(&batch).err().is_some_and(|error| error.to_string().contains("6000"));
+    if unset && too_large && WgpuEngine::new().open(device, &hollow).is_err() {
+        return Ok(());
+    }
+    Err("something that cannot run was accepted".into())
+}
+
+fn absent() -> Outcome {
+    let engine = WgpuEngine::new();
+    let spec = Mlp::new(2).classes(2);
+    for (name, index) in [("gpu", 99), ("cpu", 0)] {
+        let device = DeviceId { engine: name.into(), index };
+        match engine.open(&device, &spec).err() {
+            Some(Error::Unsupported { .. }) => {}
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+fn shared(device: &DeviceId) -> Outcome {
+    let engine = WgpuEngine::new();
+    let specs = [Mlp::new(3).values(1), Mlp::new(3).values(2)];
+    let mut sessions = Vec::new();
+    for spec in &specs {
+        let mut session = engine.open(device, spec)?;
+        session.set_state(&State::initial(spec, 1)?)?;
+        sessions.push(session);
+    }
+    for (session, spec) in sessions.iter_mut().zip(&specs) {
+        if session.state()? != State::initial(spec, 1)? {
+            return Err("one session changed the other's weights".into());
+        }
+    }
+    Ok(())
+}
