@@ -62,9 +62,6 @@ pub struct TrainArgs {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
-    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
-    #[arg(long)]
-    pub exact: bool,
     /// Replace the run in --out if there is one
     #[arg(long)]
     pub force: bool,
@@ -93,8 +90,15 @@ pub struct ResumeArgs {
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub on: DeviceArgs,
+    /// Device: auto, or one that `syva devices` lists [default: the run's own]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// CPU threads; the results do not depend on it [default: one a core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// Compute exactly on a GPU that rounds otherwise; a run that began so goes on so
+    #[arg(long)]
+    pub exact: bool,
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
@@ -224,7 +228,7 @@ pub struct BenchArgs {
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
-    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long)]
     pub exact: bool,
     /// Also train 100 epochs on each device, for the whole time and the final accuracy
@@ -472,7 +476,7 @@ pub struct DeviceArgs {
     /// CPU threads; the results do not depend on it [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
-    /// Make a GPU exact whose own arithmetic is not: slower, and the same bits as everywhere
+    /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long)]
     pub exact: bool,
 }
@@ -488,11 +492,15 @@ impl DeviceArgs {
 /// `syva devices`
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
-    /// Hold each device against the reference, bit by bit: exact, close, or failed
+    /// Only this device [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// Hold each device against the reference: exact (to the bit), close (other roundings), or failed. Takes some 10
+    /// seconds a device
     #[arg(long)]
     pub check: bool,
-    /// Seconds for each device at most
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 60)]
+    /// No new case of a check begins after so many seconds, for each device
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub check_seconds: u64,
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use syva::conformance::{Case, cases, measure, run, smooth};
-use syva::{DeviceInfo, Engine, EngineOptions, Result};
+use syva::conformance::{CLOSE, Case, cases, measure, run, smooth};
+use syva::{DeviceId, DeviceInfo, Engine, EngineOptions, Result};
 
 use crate::args::DevicesArgs;
 use crate::output;
@@ -25,18 +25,33 @@ struct Found {
 
 pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
     let engines = syva::engines(options(args, false))?;
-    let mut text = format!("{:<11} {:<36} {:<34} bits\n", "device", "name", "used as");
+    if let Some(name) = &args.device {
+        // So that one that is not there is an error, which names those that are.
+        syva::engine(name, options(args, false))?;
+    }
+    let mut text = format!("{:<11} {:<36} {:<6} used as\n", "device", "name", "bits");
+    let mut any_close = false;
     for engine in &engines {
-        for info in engine.devices() {
+        for info in engine.devices().into_iter().filter(|info| wanted(args, info)) {
+            any_close |= !info.exact;
             let exact = if info.exact { "exact" } else { "close" };
-            text += &format!("{:<11} {:<36} {:<34} {exact}\n", info.id, info.name, info.detail);
+            text += &format!("{:<11} {:<36} {exact:<6} {}\n", info.id, info.name, info.detail);
         }
-        if let Some(reason) = engine.absence() {
+        if let Some(reason) = engine.absence().filter(|_| args.device.is_none()) {
             text += &format!("{:<11} not here: {reason}\n", engine.name());
         }
     }
+    if any_close {
+        text += "close: other roundings than the reference's; --exact computes exactly there too, but slower\n";
+    }
     output::print(&text);
     if args.check { check(&engines, args) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Whether a device is asked for.
+fn wanted(args: &DevicesArgs, info: &DeviceInfo) -> bool {
+    let name = args.device.as_deref().map(|name| if name == "auto" { "cpu" } else { name });
+    name.is_none_or(|name| name.parse().is_ok_and(|id: DeviceId| id == info.id))
 }
 
 fn options(args: &DevicesArgs, exact: bool) -> EngineOptions {
@@ -59,7 +74,7 @@ fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
     output::print(&format!("\n{:<13} {:<8} against the reference\n", "device", "bits"));
     for (engine, exact_engine) in engines.iter().zip(&exact_engines) {
         // The reference is what all are compared with.
-        for info in engine.devices().into_iter().filter(|info| info.id.engine != "reference") {
+        for info in engine.devices().into_iter().filter(|info| info.id.engine != "reference" && wanted(args, info)) {
             one(&info.id.to_string(), engine.as_ref(), &info);
             let made_exact = exact_engine.devices().into_iter().find(|other| other.id == info.id && other.exact);
             if let Some(made_exact) = made_exact.filter(|_| !info.exact) {
@@ -101,14 +116,14 @@ fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration)
 }
 
 fn line(name: &str, found: &Found, cases: &[Case], time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    let part = if found.cases < cases.len() { " (time was up: --check-seconds)" } else { "" };
+    let part = if found.cases < cases.len() { ": time was up, --check-seconds gives more" } else { "" };
+    let ran = format!("{} of {} cases, {:.1} s{part}", found.cases, cases.len(), time.as_secs_f64());
     let (verdict, what) = match found {
         Found { failed: Some(difference), .. } => ("failed", difference.clone()),
-        Found { exact: true, .. } => ("exact", format!("every bit of {} cases{part}, {seconds:.1} s", found.cases)),
+        Found { exact: true, .. } => ("exact", format!("every bit is the reference's; {ran}")),
         Found { ulp, steps, .. } => {
-            let what = format!("{ulp} last places at most after {steps} steps, {} cases{part}", found.cases);
-            ("close", format!("{what}, {seconds:.1} s"))
+            let what = format!("weights are off by {ulp} last places at most after {steps} steps");
+            ("close", format!("{what} ({CLOSE} would be a failure); {ran}"))
         }
     };
     format!("{name:<13} {verdict:<8} {what}\n")

@@ -95,3 +95,8 @@ pub fn finish() -> Result<()> {
         None => Ok(()),
     }
 }
+
+/// A number of things: 1 epoch, 2 epochs.
+pub fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}

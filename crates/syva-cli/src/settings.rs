@@ -59,6 +59,9 @@ pub struct Settings {
     /// CPU threads; the results do not depend on it [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
+    #[arg(long, action = clap::ArgAction::SetTrue)]
+    pub exact: Option<bool>,
     /// Folder of the run [default: the first free of runs/DATA-001, -002, …]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -84,6 +87,8 @@ impl Settings {
             keep: self.keep.or(file.keep),
             device: self.device.or(file.device),
             threads: self.threads.or(file.threads),
+            // A flag that is not given is `false`.
+            exact: self.exact.filter(|&given| given).or(file.exact),
             out: self.out.or(file.out),
         })
     }

@@ -59,13 +59,15 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
     let training = settings.training()?;
     let device_name = settings.device.as_deref().unwrap_or("auto");
-    let (engine, device) = syva::engine(device_name, EngineOptions { threads: settings.threads, exact: args.exact })?;
+    let options = EngineOptions { threads: settings.threads, exact: settings.exact.unwrap_or(false) };
+    let (engine, device) = syva::engine(device_name, options)?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
     let spec = settings.network(&task)?;
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
         device: device.to_string(),
+        exact: options.exact,
         keep: settings.keep.unwrap_or_default(),
         training,
         data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
@@ -102,7 +104,8 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
         return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
     }
-    let (engine, device) = args.on.engine()?;
+    let options = EngineOptions { threads: args.threads, exact: args.exact || config.exact };
+    let (engine, device) = syva::engine(args.device.as_deref().unwrap_or(&config.device), options)?;
     let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
     let (at, step_in_epoch) = at;
     let device_name = name(engine.as_ref(), &device);
@@ -119,14 +122,15 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         let model = final_model(&mut trainer, &folder, &config)?;
         if folder.holds(&model) {
             let what = "all done already, so nothing is changed (--epochs N adds more)";
-            report.begin(&format!("{} on {device}, {what}", describe(&config, &task)), begin);
+            report.begin(&format!("{}; {what}", describe(&config, &task)), begin);
             report.end(&folder, &model, config.keep)?;
             return Ok(ExitCode::SUCCESS);
         }
     }
+    (config.device, config.exact) = (device.to_string(), options.exact);
     folder.save_config(&config)?;
     let from = if done { "all trained already".to_string() } else { format!("from epoch {}", at + 1) };
-    report.begin(&format!("{} on {device}, {from}", describe(&config, &task)), begin);
+    report.begin(&format!("{} on {device} ({}), {from}", describe(&config, &task), detail(engine, &device)), begin);
     // Where no epoch is left, the log has its end already.
     let log = LogArgs { no_tensorboard: args.log.no_tensorboard || done, ..args.log };
     let tensorboard = tensorboard(log, &folder, &config, &task, &device_name, (at, step_in_epoch));
@@ -167,12 +171,12 @@ fn every(args: CheckpointArgs) -> Duration {
 fn describe(config: &RunConfig, task: &Task) -> String {
     let training = config.training;
     format!(
-        "{} {}, {} training and {} validation samples; {} epochs, batch {}, lr {:?}, seed {}",
+        "{} {}, {} training and {} validation samples; {}, batch {}, lr {:?}, seed {}",
         task.name,
         config.network.widths(),
         task.train.samples(),
         task.validation.samples(),
-        training.epochs,
+        output::count(training.epochs, "epoch"),
         training.batch_size,
         training.learning_rate,
         training.seed
@@ -431,7 +435,11 @@ impl Report {
         text += &format!("{overfitting}\n");
         let trained = last.epoch - self.first_epoch;
         if trained > 0 {
-            text += &format!("{seconds:.1} s for {trained} epochs, {:.3} s each\n", seconds / trained as f64);
+            text += &format!(
+                "{seconds:.1} s for {}, {:.3} s each\n",
+                output::count(trained, "epoch"),
+                seconds / trained as f64
+            );
         }
         let why = if keep == Keep::Best { ", whose val loss is lowest" } else { "" };
         text += &format!("model  {} (the weights of epoch {}{why})\n", path.display(), of_model.epoch);

@@ -395,6 +395,7 @@ mod tests {
         let config = RunConfig {
             syva: "0".into(),
             device: "cpu".into(),
+            exact: false,
             keep: syva::run::Keep::Last,
             training: Training::default(),
             data: DataConfig { source: "mnist".into(), dir: None, digest: String::new() },

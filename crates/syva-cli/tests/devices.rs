@@ -16,7 +16,13 @@ fn main() {
     };
     let trials = vec![
         Trial::test("the processor is checked and found exact", processor_is_exact),
-        Trial::test("a device that is not there is refused, with those that are", unknown_device),
+        Trial::test("a device that is not there is refused, with those that are", || {
+            for name in ["gpu:99", "abacus"] {
+                Place::new().train(&format!("--device {name}")).fails(2, &[name, "use auto, cpu"]);
+                Place::new().run(&format!("devices --device {name}")).fails(2, &[name, "use auto, cpu"]);
+            }
+            Ok(())
+        }),
         on_gpu("a GPU made exact trains to the processor's bits", trains_to_the_same_bits),
         on_gpu("a run begun on a GPU goes on, on the processor, to the same bits", goes_on_elsewhere),
         on_gpu("a GPU as it is trains to the processor's accuracy", trains_as_well),
@@ -39,23 +45,17 @@ fn processor_is_exact() -> Result<(), Failed> {
     let ran = Place::new().run("devices --check --check-seconds 15").succeeds();
     let checked = ran.stdout.split_once("against the reference").ok_or("nothing was checked")?.1;
     let line = checked.lines().find(|line| line.starts_with("cpu")).ok_or("the processor was not checked")?;
-    assert!(line.contains("exact    every bit of"), "{line}");
+    assert!(line.contains("exact    every bit is"), "{line}");
     assert!(!line.contains("time was up"), "{line}");
     let gpu = checked.lines().any(|line| line.starts_with("gpu"));
     assert_eq!(gpu, listed(&ran.stdout), "{}", ran.stdout);
     Ok(())
 }
 
-fn unknown_device() -> Result<(), Failed> {
-    Place::new().train("--device gpu:99").fails(2, &["gpu:99", "use auto, cpu"]);
-    Place::new().train("--device abacus").fails(2, &["abacus", "use auto, cpu"]);
-    Ok(())
-}
-
 fn trains_to_the_same_bits() -> Result<(), Failed> {
     let place = Place::new();
-    let cpu = place.train("--epochs 2 --out cpu").succeeds();
-    let gpu = place.train("--epochs 2 --device gpu --exact --out gpu").succeeds();
+    let cpu = place.train("--epochs 1 --out cpu").succeeds();
+    let gpu = place.train("--epochs 1 --device gpu --exact --out gpu").succeeds();
     assert_eq!(digest(&cpu.stdout)?, digest(&gpu.stdout)?);
     let judged = place.run("eval gpu --device gpu --exact --json").succeeds();
     assert_eq!(judged.stdout, place.run("eval gpu --json").succeeds().stdout);
@@ -65,9 +65,15 @@ fn trains_to_the_same_bits() -> Result<(), Failed> {
 fn goes_on_elsewhere() -> Result<(), Failed> {
     let place = Place::new();
     place.train("--epochs 1 --device gpu --exact --out run").succeeds();
-    let resumed = place.run("resume run --epochs 2 --device cpu").succeeds();
-    let whole = place.train("--epochs 2 --out whole").succeeds();
-    assert_eq!(digest(&resumed.stdout)?, digest(&whole.stdout)?);
+    // Without a word about it, on the device it began on, and exactly.
+    let here = place.run("resume run --epochs 2").succeeds();
+    assert!(here.stderr.contains("on gpu ("), "{}", here.stderr);
+    let there = place.run("resume run --epochs 3 --device cpu").succeeds();
+    assert!(there.stderr.contains("on cpu ("), "{}", there.stderr);
+    let whole = place.train("--epochs 3 --out whole").succeeds();
+    assert_eq!(digest(&there.stdout)?, digest(&whole.stdout)?);
+    let config = place.read("run/config.toml");
+    assert!(config.contains("device = \"cpu\"\nexact = true"), "{config}");
     Ok(())
 }
 

@@ -32,8 +32,11 @@ use crate::{Error, Model, Result};
 pub struct RunConfig {
     /// The version of syva that began the run.
     pub syva: String,
-    /// The device it began on.
+    /// The device it was last trained on.
     pub device: String,
+    /// Whether that was made exact where its own arithmetic is not.
+    #[serde(default)]
+    pub exact: bool,
     /// Which weights become the model.
     #[serde(default)]
     pub keep: Keep,

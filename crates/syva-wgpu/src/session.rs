@@ -14,7 +14,8 @@ use crate::step::{Block, Goal, Plan, Planner};
 /// Samples between two synchronisations, unless one batch has more.
 const SAMPLES: usize = 1 << 20;
 
-/// Multiply-adds that are submitted together: few enough that no driver takes the device for hung.
+/// Multiply-adds that are submitted together: few enough that no driver takes the device for hung (Windows waits two
+/// seconds).
 const SUBMITTED: u64 = 1 << 34;
 
 /// Rows of a block where nothing is trained.

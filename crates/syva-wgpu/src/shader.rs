@@ -42,6 +42,14 @@ impl Flavour {
             Self::Soft => include_str!("kernels/soft.wgsl"),
         }
     }
+
+    /// What a multiply-add takes, in those of the adapter: about.
+    pub(crate) fn cost(self) -> u64 {
+        match self {
+            Self::Native => 1,
+            Self::Soft => 64,
+        }
+    }
 }
 
 pub(crate) const FUNCTIONS: &str = include_str!("kernels/functions.wgsl");

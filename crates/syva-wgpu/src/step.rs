@@ -101,7 +101,7 @@ pub(crate) struct Plan {
     /// Only with a batch's first block.
     start: Vec<Bound>,
     rest: Vec<Bound>,
-    /// Multiply-adds of a row.
+    /// Multiply-adds of a row, or what takes as long.
     pub(crate) work: u64,
 }
 
@@ -154,7 +154,7 @@ impl Planner<'_> {
         }
         let products = |l: usize| if goal == Goal::Train { 2 + u64::from(l > 0) } else { 1 };
         let weights = |l: usize| (self.spec.fan_in(l) * self.spec.layers[l].units) as u64;
-        let work = (0..layers).map(|l| products(l) * weights(l)).sum();
+        let work = (0..layers).map(|l| products(l) * weights(l)).sum::<u64>() * self.flavour.cost();
         Plan { gather, start: if self.shifts() { self.start() } else { Vec::new() }, rest, work }
     }
 
