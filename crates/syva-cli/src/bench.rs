@@ -64,17 +64,17 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
     let options = EngineOptions { threads: args.threads, exact: args.exact };
-    let engines = syva::engines(options)?;
-    for info in engines.iter().flat_map(|engine| engine.devices()) {
-        // The reference is a definition and a GPU in software a stand-in, no competitors: timed only when named.
-        let competes = info.id.engine != "reference" && !info.detail.contains("software");
-        if args.device.as_ref().map_or(competes, |name| *name == info.id.to_string()) {
-            let (engine, _) = syva::engine(&info.id.to_string(), options)?;
-            chosen.push((engine, info));
+    if let Some(name) = &args.device {
+        let (engine, device) = syva::engine(name, options)?;
+        let info = engine.devices().into_iter().find(|info| info.id == device);
+        chosen.extend(info.map(|info| (engine, info)));
+    } else {
+        for info in syva::engines(options)?.iter().flat_map(|engine| engine.devices()) {
+            // The reference is a definition and a GPU in software a stand-in: no competitors, timed only when named.
+            if info.id.engine != "reference" && !info.detail.contains("software") {
+                chosen.push((syva::engine(&info.id.to_string(), options)?.0, info));
+            }
         }
-    }
-    if chosen.is_empty() {
-        syva::engine(args.device.as_deref().unwrap_or("auto"), options)?;
     }
     let task = data::open(source, settings.data_dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
     let spec = settings.network(&task)?;

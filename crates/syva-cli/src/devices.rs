@@ -29,22 +29,21 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
         // So that one that is not there is an error, which names those that are.
         syva::engine(name, options(args, false))?;
     }
-    let mut text = format!("{:<11} {:<36} {:<6} used as\n", "device", "name", "bits");
+    output::print(&format!("{:<11} {:<36} {:<6} used as\n", "device", "name", "bits"));
     let mut any_close = false;
     for engine in &engines {
         for info in engine.devices().into_iter().filter(|info| wanted(args, info)) {
             any_close |= !info.exact;
             let exact = if info.exact { "exact" } else { "close" };
-            text += &format!("{:<11} {:<36} {exact:<6} {}\n", info.id, info.name, info.detail);
+            output::print(&format!("{:<11} {:<36} {exact:<6} {}\n", info.id, info.name, info.detail));
         }
         if let Some(reason) = engine.absence().filter(|_| args.device.is_none()) {
-            text += &format!("{:<11} not here: {reason}\n", engine.name());
+            output::print(&format!("{:<11} not here: {reason}\n", engine.name()));
         }
     }
     if any_close {
-        text += "close: other roundings than the reference's; --exact computes exactly there too, but slower\n";
+        output::print("close: other roundings than the reference's; --exact computes exactly there too, but slower\n");
     }
-    output::print(&text);
     if args.check { check(&engines, args) } else { Ok(ExitCode::SUCCESS) }
 }
 

@@ -58,7 +58,8 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&request)).map_err(|error| {
             let problem = format!("the adapter cannot be opened ({error})");
-            Error::Device { device: name.clone(), problem, remedy: "check its driver, or use --device cpu".into() }
+            let remedy = "check its driver and how much memory is free, or use --device cpu".into();
+            Error::Device { device: name.clone(), problem, remedy }
         })?;
         let trouble = Arc::<Mutex<Trouble>>::default();
         let seen = Arc::clone(&trouble);
@@ -90,14 +91,16 @@ impl Gpu {
     pub(crate) fn check(&self, need: impl FnOnce() -> String) -> Result<()> {
         let mut trouble = lock(&self.trouble);
         let device = self.name.clone();
-        if let Some(message) = &trouble.lost {
+        // Some drivers lose a device that has no room.
+        let full = |message: &String| message.to_lowercase().contains("memory");
+        if let Some(message) = trouble.lost.as_ref().filter(|message| !full(message)) {
             let problem = format!("the device was lost ({message})");
             let remedy = "what was saved is whole: go on with `syva resume RUN`, there or with --device cpu".into();
             return Err(Error::Device { device, problem, remedy });
         }
-        if trouble.out_of_memory {
+        if trouble.out_of_memory || trouble.lost.is_some() {
             // What failed after it failed for it.
-            *trouble = Trouble::default();
+            (trouble.out_of_memory, trouble.failed) = (false, None);
             let problem = format!("out of memory; {}", need());
             let remedy = "lower --batch-size or the widths, or use --device cpu".into();
             return Err(Error::Device { device, problem, remedy });

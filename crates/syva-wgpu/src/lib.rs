@@ -151,27 +151,31 @@ impl Engine for WgpuEngine {
     }
 
     fn absence(&self) -> Option<String> {
-        let none = "no graphics adapter with a driver for Vulkan, Metal or DX12 is found on this machine";
-        self.adapters().is_empty().then(|| none.to_string())
+        if self.adapters().is_empty() {
+            return Some("no graphics adapter with a driver for Vulkan, Metal or DX12 is found on this machine".into());
+        }
+        // Those that cannot be opened are no devices.
+        let ids = (0..self.adapters().len()).map(|index| DeviceId { engine: "gpu".into(), index });
+        let errors: Vec<String> = ids.map_while(|id| self.opened(&id).err().map(|error| error.to_string())).collect();
+        (errors.len() == self.adapters().len()).then(|| errors.join("; "))
     }
 
     fn devices(&self) -> Vec<DeviceInfo> {
         let known = self.adapters().iter().enumerate();
-        known
-            .map(|(index, adapter)| {
-                let id = DeviceId { engine: "gpu".into(), index };
-                let info = adapter.adapter.get_info();
-                let software = if info.device_type == wgpu::DeviceType::Cpu { ", software" } else { "" };
-                let (arithmetic, exact) = match self.opened(&id) {
-                    Ok((_, verdict)) if verdict.exact() => (String::new(), true),
-                    Ok(_) if self.exact => (", exact by integers".into(), true),
-                    Ok((_, verdict)) => (format!(", close: {}", verdict.wanting.join(", ")), false),
-                    Err(error) => (format!(", unusable: {error}"), false),
-                };
-                let detail = format!("{}{software}{arithmetic}", info.backend);
-                DeviceInfo { id, name: info.name, detail, exact }
-            })
-            .collect()
+        let usable = known.filter_map(|(index, adapter)| {
+            let id = DeviceId { engine: "gpu".into(), index };
+            let (_, verdict) = self.opened(&id).ok()?;
+            let info = adapter.adapter.get_info();
+            let software = if info.device_type == wgpu::DeviceType::Cpu { ", software" } else { "" };
+            let (arithmetic, exact) = match verdict.exact() {
+                true => (String::new(), true),
+                false if self.exact => (", exact by integers".into(), true),
+                false => (format!(", close: {}", verdict.wanting.join(", ")), false),
+            };
+            let detail = format!("{}{software}{arithmetic}", info.backend);
+            Some(DeviceInfo { id, name: info.name, detail, exact })
+        });
+        usable.collect()
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {

@@ -89,6 +89,11 @@ impl Weights {
         Ok(State { step: self.step, layers })
     }
 
+    /// Gives that room back, or up.
+    pub(crate) fn without_sums(&mut self) {
+        self.has_sums = false;
+    }
+
     /// Room for the sums over a batch that takes several blocks.
     pub(crate) fn with_sums(&mut self, gpu: &Gpu, spec: &Spec) {
         if !self.has_sums {
@@ -208,11 +213,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// For blocks of up to `rows` rows and `samples` samples between two synchronisations: fewer where they do not fit.
-    pub(crate) fn new(gpu: &Gpu, spec: &Spec, rows: usize, samples: usize) -> Self {
+    /// For blocks of up to `rows` rows and `samples` samples between two synchronisations: fewer where they do not fit, and
+    /// no more than `most` rows where that leaves enough to be worth a dispatch.
+    pub(crate) fn new(gpu: &Gpu, spec: &Spec, rows: usize, samples: usize, most: usize) -> Self {
         let wanted = (rows, samples);
         let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);
-        let rows = rows.min(ROWS).min(gpu.largest as usize / 4 / widest).max(1);
+        let rows = rows.min(ROWS).min(most.max(64)).min(gpu.largest as usize / 4 / widest).max(1);
         let samples = samples.min(gpu.largest as usize / 4).max(rows);
         let matrix = |columns: usize| gpu.storage(4 * (rows * columns) as u64);
         let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();

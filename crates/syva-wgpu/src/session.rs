@@ -16,10 +16,12 @@ const SAMPLES: usize = 1 << 20;
 
 /// Multiply-adds that are submitted together: few enough that no driver takes the device for hung (Windows waits two
 /// seconds).
-const SUBMITTED: u64 = 1 << 34;
+pub(crate) const SUBMITTED: u64 = 1 << 35;
 
-/// Rows of a block where nothing is trained.
+/// Rows of a block where nothing is trained, at most, and bytes of its widest matrix: less than training takes, if only a
+/// few samples fit.
 const EVALUATED: usize = 2048;
+const EVALUATED_BYTES: usize = 16 << 20;
 
 pub(crate) struct WgpuSession {
     gpu: Arc<Gpu>,
@@ -68,12 +70,23 @@ impl WgpuSession {
         if work.as_ref().is_none_or(|work| work.wanted.0 < rows || work.wanted.1 < samples) {
             // The old space goes first, and both sizes only ever grow.
             let (old_rows, old_samples) = work.take().map_or((0, 0), |work| work.wanted);
-            *work = Some(Workspace::new(gpu, spec, rows.max(old_rows), samples.max(old_samples)));
+            let most = SUBMITTED / (3 * spec.parameters() as u64 * self.flavour.cost());
+            *work = Some(Workspace::new(gpu, spec, rows.max(old_rows), samples.max(old_samples), most as usize));
         }
         if sums && work.as_ref().is_some_and(|work| work.rows < rows) {
             weights.with_sums(gpu, spec);
         }
-        self.gpu.check(|| self.need())
+        self.gpu.check(|| self.need()).inspect_err(|_| {
+            // What was not to be had is not there.
+            self.work = None;
+            self.weights.iter_mut().for_each(Weights::without_sums);
+        })
+    }
+
+    /// Rows of a block where nothing is trained.
+    fn evaluated(&self, samples: usize) -> usize {
+        let widest = self.spec.layers.iter().map(|layer| layer.units).chain([self.spec.input.features]).max();
+        samples.min(EVALUATED).min(EVALUATED_BYTES / 4 / widest.unwrap_or(1)).max(1)
     }
 
     fn planner<'a>(&'a self, weights: &'a Weights, work: &'a Workspace) -> Planner<'a> {
@@ -168,13 +181,16 @@ impl Session for WgpuSession {
             Split::Train => self.train = data,
             Split::Validation => self.validation = data,
         }
-        self.gpu.flush(|| self.need())
+        self.gpu.flush(|| self.need()).inspect_err(|_| match split {
+            Split::Train => self.train = None,
+            Split::Validation => self.validation = None,
+        })
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.spec)?;
         self.weights.get_or_insert_with(|| Weights::new(&self.gpu, &self.spec)).set(&self.gpu, state);
-        self.gpu.check(|| self.need())
+        self.gpu.check(|| self.need()).inspect_err(|_| self.weights = None)
     }
 
     fn state(&mut self) -> Result<State> {
@@ -184,13 +200,14 @@ impl Session for WgpuSession {
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         let samples = loaded(self.train.as_ref())?.data.samples();
         span.check(samples, self.weights.as_ref().ok_or_else(no_weights)?.step)?;
-        if span.batch_size > self.gpu.largest as usize / 4 {
-            let what = format!("a batch of {} samples on {}", span.batch_size, self.gpu.name);
+        let batch = span.batch_size.min(span.order.len());
+        if batch > self.gpu.largest as usize / 4 {
+            let what = format!("a batch of {batch} samples on {}", self.gpu.name);
             return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
         }
         let mut report = Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() };
         let steps = (SAMPLES.min(self.gpu.largest as usize / 4) / span.batch_size).max(1);
-        let pieces = span.order.chunks(steps * span.batch_size).zip(span.learning_rate.chunks(steps));
+        let pieces = span.order.chunks(steps.saturating_mul(span.batch_size)).zip(span.learning_rate.chunks(steps));
         for (order, learning_rate) in pieces {
             if !self.train_some(&Span { order, learning_rate, ..*span }, &mut report)? {
                 break;
@@ -205,7 +222,7 @@ impl Session for WgpuSession {
             Split::Validation => loaded(session.validation.as_ref()).map(|data| data.data.clone()),
         };
         let samples = data(self)?.samples();
-        self.prepare(samples.min(EVALUATED), samples.min(SAMPLES), false)?;
+        self.prepare(self.evaluated(samples), samples.min(SAMPLES), false)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let data = loaded(if split == Split::Train { self.train.as_ref() } else { self.validation.as_ref() })?;
@@ -234,7 +251,7 @@ impl Session for WgpuSession {
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
         check_prediction(&self.spec, inputs, outputs)?;
         let rows = inputs.rows();
-        self.prepare(rows.min(EVALUATED), 1, false)?;
+        self.prepare(self.evaluated(rows), 1, false)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let (features, width) = (self.spec.input.features, self.spec.outputs());
