@@ -34,9 +34,9 @@ fn a_changed_configuration_is_refused_and_named() {
         ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): 0 samples make no batch"),
         ("units = 10", "units = 0", "run/config.toml (hidden): layer 1 has 0 units"),
         ("source = \"digits\"", "source = \"cifar\"", "run/config.toml (data.source)"),
-        ("seed = 1", "seed = \"one\"", "run/config.toml (line 9)"),
+        ("seed = 1", "seed = \"one\"", "run/config.toml (line 10)"),
         ("seed = 1", "speed = 1", "unknown field `speed`"),
-        ("[training]", "[training", "run/config.toml (line 5)"),
+        ("[training]", "[training", "run/config.toml (line 6)"),
     ] {
         place.edit("run/config.toml", from, to);
         let refused = place.run("resume run --epochs 2").fails(1, &[says]);
