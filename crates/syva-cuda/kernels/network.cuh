@@ -6,7 +6,7 @@
 
 /// One linear layer. Matrices are padded: rows and columns to multiples of 128, `stride` being the padded columns.
 struct Layer {
-    const float *below; // h of the layer below [batch, below_stride]; none for the first layer
+    float *below;       // h of the layer below [batch, below_stride]; none for the first layer
     float *weight;      // Wᵀ [fan_in, stride]
     float *bias;        // [stride]
     float *start;       // what z begins at [stride]: the bias, or for the first layer bias + Σ shift·w
@@ -16,6 +16,14 @@ struct Layer {
     u32 fan_in, units;
     u32 below_stride, stride;
     u32 activation, activation_below;
+};
+
+/// Layers whose weights one launch renews; tiles are numbered through all of them, those of a layer from its first_tile.
+const int GROUP = 8;
+struct Layers {
+    Layer layer[GROUP];
+    u32 first_tile[GROUP];
+    u32 count;
 };
 
 /// Samples as they are stored.

@@ -19,9 +19,12 @@
 //
 // DEPTH: what is multiplied meanwhile should take as long as the next values take to come, some 700 cycles. Two warps
 // alone on a processor, four products a thread and k, need many k for that; eight warps with 64 products few.
-// BLOCKS: how many blocks a processor must have registers for, so that one multiplies while another waits.
+// BLOCKS: how many blocks a processor must have registers for, so that one multiplies while another waits. The cluster
+// (span.cu) has one block a processor, and tiles of 32 that are shared out among few processors evenly.
 #if TILE == 16
 const int ROWS = 16, COLUMNS = 16, DEPTH = 128, ROWS_EACH = 2, COLUMNS_EACH = 2, BLOCKS = 4;
+#elif TILE == 32
+const int ROWS = 32, COLUMNS = 32, DEPTH = 64, ROWS_EACH = 2, COLUMNS_EACH = 4, BLOCKS = 1;
 #elif TILE == 64
 const int ROWS = 64, COLUMNS = 64, DEPTH = 32, ROWS_EACH = 4, COLUMNS_EACH = 4, BLOCKS = 2;
 #elif TILE == 128
@@ -55,16 +58,23 @@ __device__ inline int column_of(int j) {
     return (j / COLUMN_RUN) * (COLUMN_THREADS * COLUMN_RUN) + tx * COLUMN_RUN + j % COLUMN_RUN;
 }
 
-/// A matrix that lies row after row, each `stride` long; it gives four neighbours of a row.
-///
-/// ALONG_K: a row holds the values of one m (or n) for all k. Otherwise a row holds those of one k for all m (or n).
-template <bool along_k> struct Plain {
-    static const bool ALONG_K = along_k;
-    const float *values;
+/// A matrix that lies row after row, each `stride` long.
+struct Matrix {
+    float *values;
     u32 stride;
-    __device__ float4 load(u32 row, u32 column) const {
-        return *reinterpret_cast<const float4 *>(values + size_t(row) * stride + column);
-    }
+    __device__ float &at(u32 row, u32 column) const { return values[size_t(row) * stride + column]; }
+    /// Four neighbours of a row.
+    __device__ float4 load(u32 row, u32 column) const { return *reinterpret_cast<const float4 *>(&at(row, column)); }
+};
+
+/// A matrix as a factor of a product.
+///
+/// along_k: a row of the matrix holds the values of one m (or n) for all k. Otherwise a row holds those of one k for all m
+/// (or n).
+template <bool along_k, class M = Matrix> struct Factor {
+    static const bool ALONG_K = along_k;
+    M matrix;
+    __device__ float4 load(u32 row, u32 column) const { return matrix.load(row, column); }
 };
 
 /// The part of a factor that one thread fetches for its block: from memory to registers, from there to shared memory.

@@ -1,0 +1,232 @@
+// What a step does to its matrices, tile by tile: forward, input gradient, and the weight gradient with its update. A block
+// of threads works on one tile; which one, and where the weights lie, is said by the kernels that call (layers.cu, span.cu).
+#pragma once
+
+#include "network.cuh"
+#include "product.cuh"
+
+/// a(z) and its derivative by a call: inlined for each of a thread's many outputs they would be most of the program.
+__device__ __noinline__ float activate_one(u32 activation, float z) { return activate(activation, z); }
+__device__ __noinline__ float derive_one(u32 activation, float h, float dx) { return derive(activation, h, dx); }
+
+/// Tiles along a side.
+__device__ inline u32 tiles_along(u32 extent, u32 side) { return (extent + side - 1) / side; }
+
+/// Inputs of the first layer, s[b,k] = x[b,k] · scale[k], from samples as they are stored.
+///
+/// along_k: rows of the tile are samples, k their features (forward); otherwise rows are features, k samples (update).
+template <class Stored, bool along_k> struct Gathered {
+    static const bool ALONG_K = along_k;
+    const Stored *inputs;
+    const float *scale;
+    u32 stride;
+    Samples samples;
+
+    __device__ Gathered(const Data &data, const Samples &samples)
+        : inputs(static_cast<const Stored *>(data.inputs)), scale(data.scale), stride(data.stride), samples(samples) {}
+
+    __device__ float4 load(u32 b, u32 feature) const {
+        // Features beyond the last are read from the next sample; the last sample of all has room behind it.
+        const Stored *from = inputs + size_t(samples.at(b)) * stride + feature;
+        const float4 s = *reinterpret_cast<const float4 *>(scale + feature);
+        if (sizeof(Stored) == 1) {
+            const uchar4 x = *reinterpret_cast<const uchar4 *>(from);
+            return make_float4(float(x.x) * s.x, float(x.y) * s.y, float(x.z) * s.z, float(x.w) * s.w);
+        }
+        const float4 x = *reinterpret_cast<const float4 *>(from);
+        return make_float4(x.x * s.x, x.y * s.y, x.z * s.z, x.w * s.w);
+    }
+};
+
+/// Wᵀ in the card's memory, rows of inputs by columns of units. (The cluster has them elsewhere: span.cu.)
+struct InMemory : Matrix {
+    __device__ explicit InMemory(const Layer &layer) : Matrix{layer.weight, layer.stride} {}
+    /// As another block may have left it in this very launch.
+    __device__ float newest(u32 k, u32 j) const { return __ldcg(&at(k, j)); }
+    /// A tile to work on.
+    __device__ Matrix tile(u32, u32 k, u32 j) const { return {&at(k, j), stride}; }
+};
+
+/// Rows of samples by columns of units: z = start + Σ_k a[b,k] · w[j,k] (+ 0 in the first layer), h = a(z).
+template <class A, class Weights>
+__device__ inline void forward_tile(Shared &shared, const Step &step, const Layer &layer, const A &a, const Weights &weights,
+                                    u32 tile, bool first) {
+    const u32 tiles = tiles_along(layer.units, COLUMNS);
+    const u32 m0 = tile / tiles * ROWS, n0 = tile % tiles * COLUMNS;
+    if (m0 >= step.rows) return;
+    Sums sums;
+#pragma unroll
+    for (int j = 0; j < COLUMNS_EACH; ++j) {
+        const float start = layer.start[n0 + column_of(j)];
+#pragma unroll
+        for (int i = 0; i < ROWS_EACH; ++i) sums.of[i][j] = start;
+    }
+    product(shared, sums, a, Factor<false, Weights>{weights}, m0, n0, layer.fan_in, false);
+#pragma unroll
+    for (int i = 0; i < ROWS_EACH; ++i) {
+        float *row = layer.h + size_t(m0 + row_of(i)) * layer.stride + n0;
+#pragma unroll
+        for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
+            alignas(16) float h[COLUMN_RUN];
+#pragma unroll
+            for (int v = 0; v < COLUMN_RUN; ++v) {
+                const float z = sums.of[i][j + v];
+                h[v] = activate_one(layer.activation, first ? z + 0.0f : z);
+            }
+            write_run(row + column_of(j), h);
+        }
+    }
+}
+
+/// Rows of samples by columns of inputs: dx = Σ_j d[b,j] · w[j,k], d_below = a'(z) · dx.
+template <class Weights>
+__device__ inline void input_gradient_tile(Shared &shared, const Step &step, const Layer &layer, const Weights &weights,
+                                           u32 tile) {
+    const u32 tiles = tiles_along(layer.fan_in, COLUMNS);
+    const u32 m0 = tile / tiles * ROWS, n0 = tile % tiles * COLUMNS;
+    if (m0 >= step.rows) return;
+    Sums sums = {};
+    const Factor<true> d{{layer.d, layer.stride}};
+    product(shared, sums, d, Factor<true, Weights>{weights}, m0, n0, layer.units, false);
+#pragma unroll
+    for (int r = 0; r < ROWS_EACH; ++r) {
+        const size_t row = size_t(m0 + row_of(r)) * layer.below_stride + n0;
+#pragma unroll
+        for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
+            alignas(16) float dx[COLUMN_RUN];
+#pragma unroll
+            for (int v = 0; v < COLUMN_RUN; ++v) {
+                const float h = layer.below[row + column_of(j) + v];
+                dx[v] = derive_one(layer.activation_below, h, sums.of[r][j + v]);
+            }
+            write_run(layer.d_below + row + column_of(j), dx);
+        }
+    }
+}
+
+/// What the first layer's sums start at in the next step: start[j] = bias[j], then fma(shift[k], w[j,k], start) over all
+/// k. By the threads t < COLUMNS, one chain each, for the columns from n0; weights come through shared memory, in panels
+/// of as many rows as fit, the next panel already in registers while one is summed up.
+template <class Weights>
+__device__ inline void sum_starts(Shared &shared, const Layer &layer, const Weights &weights, const float *shift, u32 n0) {
+    const int EACH = TILE <= 32 ? 32 : 8, PANEL = EACH * THREADS / COLUMNS; // rows of a panel
+    static_assert(sizeof(Shared) >= PANEL * COLUMNS * sizeof(float), "a panel fits");
+    float *panel = &shared.as[0][0][0];
+    const u32 column = n0 + threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS;
+    float held[EACH];
+    float sum = threadIdx.x < COLUMNS ? __ldcg(layer.bias + n0 + threadIdx.x) : 0.0f;
+#pragma unroll
+    for (int e = 0; e < EACH; ++e) {
+        const u32 k = min(row + e * (THREADS / COLUMNS), layer.fan_in - 1);
+        held[e] = weights.newest(k, column);
+    }
+    for (u32 k0 = 0; k0 < layer.fan_in; k0 += PANEL) {
+        __syncthreads(); // the panel before this one has been read
+#pragma unroll
+        for (int e = 0; e < EACH; ++e) panel[threadIdx.x + e * THREADS] = held[e];
+        __syncthreads();
+        if (k0 + PANEL < layer.fan_in) {
+            const u32 next = k0 + PANEL + row;
+#pragma unroll
+            for (int e = 0; e < EACH; ++e) {
+                const u32 k = min(next + e * (THREADS / COLUMNS), layer.fan_in - 1);
+                held[e] = weights.newest(k, column);
+            }
+        }
+        if (threadIdx.x < COLUMNS) {
+            const int left = min(int(layer.fan_in - k0), PANEL);
+#pragma unroll 8
+            for (int k = 0; k < left; ++k) sum = fmaf(shift[k0 + k], panel[k * COLUMNS + threadIdx.x], sum);
+        }
+    }
+    if (threadIdx.x < COLUMNS) layer.start[n0 + threadIdx.x] = sum;
+}
+
+/// What a block that renews weights has in shared memory.
+struct UpdateShared {
+    Shared product;
+    float d_sums[COLUMNS];
+    bool last;
+};
+
+/// Rows of inputs by columns of units: g = Σ_b a[k,b] · d[b,j] (first layer: then fma(shift[k], D[j], g) + 0), and
+/// w = fma(−lr, g, w) at once. Blocks of the first rows renew the biases, from D[j] = Σ_b d[b,j].
+template <class A>
+__device__ inline void renew_tile(UpdateShared &shared, const Step &step, const Layer &layer, const A &a,
+                                  const Matrix &weights, u32 m0, u32 n0, float learning_rate, const float *shift) {
+    const bool first = shift != nullptr;
+    Sums sums = {};
+    // Where a thread has few weights they are fetched now, to come in while the products run.
+    const bool EARLY = ROWS_EACH * COLUMNS_EACH <= 4;
+    alignas(16) float early[ROWS_EACH][COLUMNS_EACH];
+    if (EARLY) {
+#pragma unroll
+        for (int i = 0; i < ROWS_EACH; ++i)
+#pragma unroll
+            for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN)
+                read_run<COLUMN_RUN>(&early[i][j], &weights.at(row_of(i), column_of(j)));
+    }
+    const Factor<false> d{{layer.d, layer.stride}};
+    product(shared.product, sums, a, d, m0, n0, step.rows, first || m0 == 0);
+    if (first || m0 == 0) {
+        if (threadIdx.x < COLUMNS) {
+            shared.d_sums[threadIdx.x] = sums.column;
+            if (m0 == 0) {
+                float *bias = layer.bias + n0 + threadIdx.x;
+                *bias = fmaf(-learning_rate, sums.column, *bias);
+            }
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int i = 0; i < ROWS_EACH; ++i) {
+        const u32 k = m0 + row_of(i);
+        float *row = &weights.at(row_of(i), 0);
+#pragma unroll
+        for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
+            alignas(16) float w[COLUMN_RUN];
+            read_run<COLUMN_RUN>(w, EARLY ? &early[i][j] : row + column_of(j));
+#pragma unroll
+            for (int v = 0; v < COLUMN_RUN; ++v) {
+                float g = sums.of[i][j + v];
+                if (first) g = fmaf(shift[k], shared.d_sums[column_of(j) + v], g) + 0.0f;
+                w[v] = fmaf(-learning_rate, g, w[v]);
+            }
+            write_run(row + column_of(j), w);
+        }
+    }
+}
+
+/// Renews a tile of a layer. The last block to finish a column of tiles in the first layer sums up what that layer
+/// starts at in the next step; `tickets` counts the blocks that have finished, a number a column, all 0 again at the end.
+template <class Stored, class Weights>
+__device__ inline void update_tile(UpdateShared &shared, const Progress *progress, const Step &step, const Layer &layer,
+                                   const Weights &weights, const Data &data, u32 tile, float learning_rate, u32 *tickets) {
+    const u32 columns = tiles_along(layer.units, COLUMNS), rows = tiles_along(layer.fan_in, ROWS);
+    const u32 column = tile % columns, m0 = tile / columns * ROWS, n0 = column * COLUMNS;
+    const Matrix renewed = weights.tile(tile, m0, n0);
+    if (layer.below != nullptr) {
+        const Factor<false> h{{layer.below, layer.below_stride}};
+        renew_tile(shared, step, layer, h, renewed, m0, n0, learning_rate, nullptr);
+        return;
+    }
+    const Gathered<Stored, false> s(data, Samples(progress, step, data));
+    renew_tile(shared, step, layer, s, renewed, m0, n0, learning_rate, data.shift);
+
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        shared.last = atomicAdd(tickets + column, 1u) + 1 == rows;
+        if (shared.last) tickets[column] = 0;
+        __threadfence();
+    }
+    __syncthreads();
+    if (shared.last) sum_starts(shared.product, layer, weights, data.shift, n0);
+}
+
+/// The layer that a tile of the group belongs to.
+__device__ inline u32 layer_of(const Layers &layers, u32 tile) {
+    u32 l = 0;
+    while (l + 1 < layers.count && tile >= layers.first_tile[l + 1]) ++l;
+    return l;
+}
