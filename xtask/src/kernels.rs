@@ -11,9 +11,8 @@ use crate::python::{said, sh, venv};
 /// PTX 8.4 is what drivers from 550 on read; newer compilers write what those refuse.
 const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.4.127", "nvidia-cuda-nvcc-cu12==12.4.131"];
 
-/// Turing and later. Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
-const OPTIONS: [&str; 6] = [
-    "--gpu-architecture=compute_75",
+/// Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
+const OPTIONS: [&str; 5] = [
     "--std=c++17",
     "--fmad=false",
     "--ftz=false",
@@ -21,12 +20,22 @@ const OPTIONS: [&str; 6] = [
     "--prec-sqrt=true",
 ];
 
-/// PTX file, source, and what is defined for it.
-const KERNELS: [(&str, &str, &[&str]); 4] = [
-    ("layers_16.ptx", "layers.cu", &["-DTILE=16"]),
-    ("layers_64.ptx", "layers.cu", &["-DTILE=64"]),
-    ("layers_128.ptx", "layers.cu", &["-DTILE=128"]),
-    ("head.ptx", "head.cu", &[]),
+/// A PTX file, and what it is made of.
+struct Kernels {
+    ptx: &'static str,
+    source: &'static str,
+    /// The oldest architecture that it runs on, and what is defined for it.
+    options: &'static [&'static str],
+}
+
+/// Turing and later, but for clusters, which came with Hopper.
+const KERNELS: [Kernels; 6] = [
+    Kernels { ptx: "layers_16.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=16"] },
+    Kernels { ptx: "layers_64.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=64"] },
+    Kernels { ptx: "layers_128.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=128"] },
+    Kernels { ptx: "head.ptx", source: "head.cu", options: &["-arch=compute_75"] },
+    Kernels { ptx: "persistent.ptx", source: "persistent.cu", options: &["-arch=compute_75", "-DTILE=16"] },
+    Kernels { ptx: "cluster.ptx", source: "cluster.cu", options: &["-arch=compute_90", "-DTILE=32"] },
 ];
 
 /// What to do with the PTX.
@@ -45,11 +54,11 @@ pub fn run(args: &Args) -> Result<()> {
     let (sources, work) = (root.join("crates/syva-cuda/kernels"), root.join("target/kernels"));
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     let python = venv(&work.join("venv"), &PACKAGES)?;
-    for (ptx, source, defines) in KERNELS {
+    for Kernels { ptx, source, options } in KERNELS {
         let made = work.join(ptx);
         let mut nvrtc = Command::new(&python);
         nvrtc.arg(root.join("xtask/kernels/nvrtc.py")).arg(sources.join(source)).arg(&made);
-        sh(nvrtc.arg(format!("-I{}", sources.display())).args(OPTIONS).args(defines))?;
+        sh(nvrtc.arg(format!("-I{}", sources.display())).args(OPTIONS).args(options))?;
         let kept = sources.join("ptx").join(ptx);
         if !args.check {
             fs::copy(&made, &kept).with_context(|| format!("cannot write {}", kept.display()))?;

@@ -46,6 +46,7 @@ struct Progress {
     u32 samples; // of the span, in all
     u32 halted;  // the first step whose loss was not finite; all that comes after is passed over
     u32 window;  // the step whose samples lie first in `Data`, where there is no order
+    u32 met;     // blocks that have come to any meeting of a launch (persistent.cu), 0 at its beginning
 };
 
 /// What a span leaves behind, for each of its samples in turn.
@@ -80,4 +81,22 @@ struct Samples {
         const u32 place = first + min(b, rows - 1);
         return order ? order[place] : place;
     }
+};
+
+/// A matrix that lies row after row, each `stride` long.
+struct Matrix {
+    float *values;
+    u32 stride;
+    __device__ float &at(u32 row, u32 column) const { return values[size_t(row) * stride + column]; }
+    /// Four neighbours of a row.
+    __device__ float4 load(u32 row, u32 column) const { return *reinterpret_cast<const float4 *>(&at(row, column)); }
+};
+
+/// Wᵀ in the card's memory, rows of inputs by columns of units. (A cluster has them elsewhere: cluster.cu.)
+struct InMemory : Matrix {
+    __device__ explicit InMemory(const Layer &layer) : Matrix{layer.weight, layer.stride} {}
+    /// As another block may have left it in this very launch.
+    __device__ float newest(u32 k, u32 j) const { return __ldcg(&at(k, j)); }
+    /// A tile to work on.
+    __device__ Matrix tile(u32, u32 k, u32 j) const { return {&at(k, j), stride}; }
 };

@@ -12,7 +12,7 @@
 //  ┌───┐ │       │   │         end, for even adding 0 · x can change the sign of a zero.
 #pragma once
 
-#include "arithmetic.cuh"
+#include "network.cuh"
 
 // TILE, the side of a tile: 16 for small products, so that there are blocks for all processors of the card; 128 for large
 // ones, where a value from shared memory is used eight times.
@@ -57,15 +57,6 @@ __device__ inline int column_of(int j) {
     const int tx = int(threadIdx.x) % COLUMN_THREADS;
     return (j / COLUMN_RUN) * (COLUMN_THREADS * COLUMN_RUN) + tx * COLUMN_RUN + j % COLUMN_RUN;
 }
-
-/// A matrix that lies row after row, each `stride` long.
-struct Matrix {
-    float *values;
-    u32 stride;
-    __device__ float &at(u32 row, u32 column) const { return values[size_t(row) * stride + column]; }
-    /// Four neighbours of a row.
-    __device__ float4 load(u32 row, u32 column) const { return *reinterpret_cast<const float4 *>(&at(row, column)); }
-};
 
 /// A matrix as a factor of a product.
 ///

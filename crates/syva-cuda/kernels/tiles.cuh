@@ -1,8 +1,7 @@
 // What a step does to its matrices, tile by tile: forward, input gradient, and the weight gradient with its update. A block
-// of threads works on one tile; which one, and where the weights lie, is said by the kernels that call (layers.cu, span.cu).
+// of threads works on one tile; which one, and where the weights lie, is said by the kernels that call (layers.cu, span.cuh).
 #pragma once
 
-#include "network.cuh"
 #include "product.cuh"
 
 /// a(z) and its derivative by a call: inlined for each of a thread's many outputs they would be most of the program.
@@ -36,15 +35,6 @@ template <class Stored, bool along_k> struct Gathered {
         const float4 x = *reinterpret_cast<const float4 *>(from);
         return make_float4(x.x * s.x, x.y * s.y, x.z * s.z, x.w * s.w);
     }
-};
-
-/// Wᵀ in the card's memory, rows of inputs by columns of units. (The cluster has them elsewhere: span.cu.)
-struct InMemory : Matrix {
-    __device__ explicit InMemory(const Layer &layer) : Matrix{layer.weight, layer.stride} {}
-    /// As another block may have left it in this very launch.
-    __device__ float newest(u32 k, u32 j) const { return __ldcg(&at(k, j)); }
-    /// A tile to work on.
-    __device__ Matrix tile(u32, u32 k, u32 j) const { return {&at(k, j), stride}; }
 };
 
 /// Rows of samples by columns of units: z = start + Σ_k a[b,k] · w[j,k] (+ 0 in the first layer), h = a(z).

@@ -7,7 +7,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result};
 use syva_core::{DeviceId, DeviceInfo, Error, Result};
 
-use crate::kernels::{HeadKernels, LayerKernels};
+use crate::kernels::{ClusterKernel, HeadKernels, LayerKernels, PersistentKernel};
 use crate::plan::Tile;
 
 /// The kernels' PTX is of version 8.4, which drivers read from this version of CUDA on.
@@ -100,7 +100,8 @@ impl Driver {
             let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
             let (stream, copies) = (context.new_stream()?, context.new_stream()?);
             let head = HeadKernels::load(&context)?;
-            Ok(Card { index, processors, stream, copies, head, layers: [const { OnceLock::new() }; 3], context })
+            let (layers, persistent, cluster) = ([const { OnceLock::new() }; 3], OnceLock::new(), OnceLock::new());
+            Ok(Card { index, processors, stream, copies, head, layers, persistent, cluster, context })
         };
         open().map_err(|error| failure(index, error))
     }
@@ -117,16 +118,34 @@ pub(crate) struct Card {
     pub(crate) copies: Arc<CudaStream>,
     pub(crate) head: HeadKernels,
     layers: [OnceLock<LayerKernels>; 3],
+    persistent: OnceLock<Option<PersistentKernel>>,
+    cluster: OnceLock<Option<ClusterKernel>>,
     context: Arc<CudaContext>,
 }
 
 impl Card {
     /// The kernels of a tile. The first time, the driver compiles them: a second or so, kept in its cache.
     pub(crate) fn layers(&self, tile: Tile) -> Result<&LayerKernels> {
-        let cell = &self.layers[tile as usize];
+        self.once(&self.layers[tile as usize], || LayerKernels::load(&self.context, tile))
+    }
+
+    /// The kernel of a whole span, likewise; none where the card cannot run it.
+    pub(crate) fn persistent(&self) -> Result<Option<&PersistentKernel>> {
+        self.once(&self.persistent, || PersistentKernel::load(&self.context)).map(Option::as_ref)
+    }
+
+    /// The kernel of a whole span on one cluster, likewise.
+    pub(crate) fn cluster(&self) -> Result<Option<&ClusterKernel>> {
+        self.once(&self.cluster, || ClusterKernel::load(&self.context, &self.stream)).map(Option::as_ref)
+    }
+
+    fn once<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        load: impl FnOnce() -> std::result::Result<T, DriverError>,
+    ) -> Result<&'a T> {
         if cell.get().is_none() {
-            let loaded = LayerKernels::load(&self.context, tile).map_err(|error| self.failure(error))?;
-            let _ = cell.set(loaded);
+            let _ = cell.set(load().map_err(|error| self.failure(error))?);
         }
         Ok(cell.get().expect("was set just now"))
     }

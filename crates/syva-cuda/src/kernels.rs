@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUfunction_attribute_enum as OfFunction};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs, LaunchConfig, PushKernelArg,
 };
@@ -82,6 +83,36 @@ unsafe impl DeviceRepr for Outcome {}
 unsafe impl DeviceRepr for Judge {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Layers {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for SpanOfSteps {}
+
+impl Layers {
+    /// A group of layers with their tiles numbered through, and how many those are.
+    pub(crate) fn new(layers: &[Layer], tile: Tile) -> (Self, usize) {
+        let (mut group, mut tiles) = (Self { count: layers.len() as u32, ..Self::default() }, 0);
+        for (i, layer) in layers.iter().enumerate() {
+            (group.layer[i], group.first_tile[i]) = (*layer, tiles as u32);
+            tiles += tile.count(layer.fan_in as usize, layer.units as usize);
+        }
+        (group, tiles)
+    }
+}
+
+/// A span of steps, for the kernels that take all of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpanOfSteps {
+    pub(crate) progress: Address,
+    pub(crate) layers: Layers,
+    pub(crate) data: Data,
+    pub(crate) outcome: Outcome,
+    pub(crate) judge: Judge,
+    pub(crate) learning_rates: Address,
+    pub(crate) tickets: Address,
+    pub(crate) steps: u32,
+    /// 1 where inputs are `u8`.
+    pub(crate) bytes: u32,
+}
 
 /// How inputs are stored, an index to the two kernels that read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +163,7 @@ impl LayerKernels {
     pub(crate) fn load(context: &Arc<CudaContext>, tile: Tile) -> Result<Self, DriverError> {
         let ptx = match tile {
             Tile::Small => include_str!("../kernels/ptx/layers_16.ptx"),
+            Tile::OfCluster => unreachable!("has only kernels of whole spans"),
             Tile::Medium => include_str!("../kernels/ptx/layers_64.ptx"),
             Tile::Large => include_str!("../kernels/ptx/layers_128.ptx"),
         };
@@ -189,15 +221,10 @@ impl LayerKernels {
         (data, stored): (&Data, Stored),
         (learning_rates, tickets): (Address, Address),
     ) -> Launched {
-        let (mut group, mut tiles) = (Layers::default(), 0);
-        for (i, layer) in layers.iter().enumerate() {
-            (group.layer[i], group.first_tile[i]) = (*layer, tiles);
-            tiles += self.tile.count(layer.fan_in as usize, layer.units as usize) as u32;
-        }
-        group.count = layers.len() as u32;
+        let (group, tiles) = Layers::new(layers, self.tile);
         let mut arguments = queue.0.launch_builder(&self.update[stored as usize]);
         arguments.arg(&at.progress).arg(&at.step).arg(&group).arg(data).arg(&learning_rates).arg(&tickets);
-        launch(&mut arguments, (tiles as usize, self.tile.threads()))
+        launch(&mut arguments, (tiles, self.tile.threads()))
     }
 
     /// What the first layer's sums start at, from weights that were put there.
@@ -285,6 +312,93 @@ impl HeadKernels {
     }
 }
 
+/// A span of steps as one kernel, by blocks that all run at once: as many as the card holds.
+pub(crate) struct PersistentKernel {
+    function: CudaFunction,
+    most_blocks: usize,
+}
+
+impl PersistentKernel {
+    pub(crate) const TILE: Tile = Tile::Small;
+
+    /// None where the card cannot hold blocks until they have met.
+    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Option<Self>, DriverError> {
+        if context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? == 0 {
+            return Ok(None);
+        }
+        let module = context.load_module(Ptx::from_src(include_str!("../kernels/ptx/persistent.ptx")))?;
+        let function = module.load_function("persistent")?;
+        let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
+        let each = function.occupancy_max_active_blocks_per_multiprocessor(Self::TILE.threads(), 0, None)?;
+        Ok((each > 0).then_some(Self { function, most_blocks: (processors * each) as usize }))
+    }
+
+    /// The next steps, with a block for each of `tiles` where there can be so many.
+    pub(crate) fn launch(&self, queue: &Queue<'_>, span: &SpanOfSteps, tiles: usize) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.function);
+        arguments.arg(span);
+        let blocks = self.most_blocks.min(tiles) as u32;
+        let (grid_dim, block_dim) = ((blocks, 1, 1), (Self::TILE.threads(), 1, 1));
+        // SAFETY: the argument is the kernel's, the addresses in it as whoever made the queue promised.
+        unsafe { arguments.launch_cooperative(LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 }) }.map(|_| ())
+    }
+}
+
+/// A span of steps as one kernel, by a cluster of blocks that keep the weights in their shared memory.
+pub(crate) struct ClusterKernel {
+    function: CudaFunction,
+    size: usize,
+    /// What a block has left for weights.
+    bytes: usize,
+}
+
+impl ClusterKernel {
+    pub(crate) const TILE: Tile = Tile::OfCluster;
+
+    /// The largest that the card can run; none where it has no clusters.
+    pub(crate) fn load(context: &Arc<CudaContext>, stream: &CudaStream) -> Result<Option<Self>, DriverError> {
+        let capability = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        if capability < 9 || context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH)? == 0 {
+            return Ok(None);
+        }
+        let module = context.load_module(Ptx::from_src(include_str!("../kernels/ptx/cluster.ptx")))?;
+        let most = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as usize;
+        for size in [16, 8] {
+            let function = module.load_function(&format!("cluster_{size}"))?;
+            let bytes = most.saturating_sub(function.shared_size_bytes()? as usize);
+            let set = |attribute, value| function.set_attribute(attribute, value);
+            set(OfFunction::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes as i32)?;
+            // Sixteen is more than every card with clusters promises.
+            let allowed = size <= 8 || set(OfFunction::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1).is_ok();
+            let kernel = Self { function, size, bytes };
+            let clusters = kernel.function.occupancy_max_active_clusters(kernel.shape(bytes), stream);
+            if allowed && clusters.is_ok_and(|clusters| clusters > 0) {
+                return Ok(Some(kernel));
+            }
+        }
+        Ok(None)
+    }
+
+    fn shape(&self, bytes: usize) -> LaunchConfig {
+        let (grid_dim, block_dim) = ((self.size as u32, 1, 1), (Self::TILE.threads(), 1, 1));
+        LaunchConfig { grid_dim, block_dim, shared_mem_bytes: bytes as u32 }
+    }
+
+    /// Bytes that each block takes for so many tiles of weights, if it has them.
+    pub(crate) fn room_for(&self, tiles: usize) -> Option<usize> {
+        let bytes = tiles.div_ceil(self.size) * Self::TILE.side() * Self::TILE.side() * size_of::<f32>();
+        (bytes <= self.bytes).then_some(bytes)
+    }
+
+    /// The next steps.
+    pub(crate) fn launch(&self, queue: &Queue<'_>, span: &SpanOfSteps, bytes: usize) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.function);
+        arguments.arg(span);
+        // SAFETY: the argument is the kernel's, the addresses in it as whoever made the queue promised.
+        unsafe { arguments.launch(self.shape(bytes)) }.map(|_| ())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,6 +421,16 @@ mod tests {
         let head = include_str!("../kernels/ptx/head.ptx");
         assert_eq!(parameters(head, "head"), [0, 0, layer, data, outcome, judge]);
         assert_eq!(parameters(head, "judge"), [0, 0, layer, data, outcome, judge]);
+        let spans = [
+            (include_str!("../kernels/ptx/persistent.ptx"), "persistent"),
+            (include_str!("../kernels/ptx/cluster.ptx"), "cluster_8"),
+            (include_str!("../kernels/ptx/cluster.ptx"), "cluster_16"),
+        ];
+        for (ptx, kernel) in spans {
+            assert_eq!(parameters(ptx, kernel), [size_of::<SpanOfSteps>()]);
+            // What other blocks write in the same launch must not be read by a path that does not look for that.
+            assert!(!ptx.contains("ld.global.nc"), "{kernel} reads what is never renewed");
+        }
         for (tile, ptx) in [
             (16, include_str!("../kernels/ptx/layers_16.ptx")),
             (64, include_str!("../kernels/ptx/layers_64.ptx")),

@@ -1,7 +1,8 @@
 //! Syvä's CUDA engine: the arithmetic contract on an NVIDIA card, a whole span of steps without the host.
 //!
 //! From the outside in: [`CudaEngine`] opens a session (`session.rs`), which keeps weights, data and activations on a
-//! card (`card.rs`, `memory.rs`) and has steps of fused kernels (`step.rs`) run there, recorded as a graph and replayed.
+//! card (`card.rs`, `memory.rs`) and has steps of fused kernels (`step.rs`) run there, as a graph or as one kernel
+//! (`method.rs`).
 //! In what tiles is decided in `plan.rs`; the kernels are in `kernels/*.cu`, compiled ahead to the PTX beside them, which
 //! the driver makes code of. Each output has one owner and one chain of fused multiply-adds in the contract's order,
 //! as on the CPU, so the bits are the same.
@@ -11,6 +12,7 @@
 mod card;
 mod kernels;
 mod memory;
+mod method;
 mod plan;
 mod session;
 mod step;

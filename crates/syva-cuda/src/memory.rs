@@ -301,7 +301,7 @@ impl SpanMemory {
 
     pub(crate) fn new(samples: usize, steps: usize, card: &Card) -> Result<Self> {
         Ok(Self {
-            progress: card.zeros(6, "counters")?,
+            progress: card.zeros(7, "counters")?,
             order: card.zeros(samples, "the order of the samples")?,
             learning_rates: card.zeros(steps, "learning rates")?,
             losses: card.zeros(samples, "losses")?,
@@ -315,7 +315,7 @@ impl SpanMemory {
 
     pub(crate) fn begin(&mut self, progress: &Progress, card: &Card) -> Result<()> {
         let Progress { steps, batch, samples } = *progress;
-        upload(&[0, steps, batch, samples, u32::MAX, 0], &mut self.progress, card)
+        upload(&[0, steps, batch, samples, u32::MAX, 0, 0], &mut self.progress, card)
     }
 
     /// Says at which step the samples in the window begin, from here on in the stream.

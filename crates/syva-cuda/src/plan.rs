@@ -23,20 +23,22 @@ pub(crate) enum Tile {
     Small,
     Medium,
     Large,
+    /// Of the kernel of a cluster alone, whose few processors it is to divide work evenly among.
+    OfCluster,
 }
 
 impl Tile {
-    /// All, small ones first.
+    /// Those of launches, small ones first.
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     /// Outputs along each side.
     pub(crate) fn side(self) -> usize {
-        [16, 64, 128][self as usize]
+        [16, 64, 128, 32][self as usize]
     }
 
     /// Threads of a block.
     pub(crate) fn threads(self) -> u32 {
-        [64, 256, 256][self as usize]
+        [64, 256, 256, 128][self as usize]
     }
 
     /// Tiles of a matrix.
@@ -80,6 +82,12 @@ impl Plan {
         }
         let fused_head = spec.outputs() <= HEAD_OUTPUTS && spec.layers.len() > 1;
         Self { forward, input_gradient, update, fused_head }
+    }
+
+    /// Whether all of a step is small enough that what passes between launches counts.
+    pub(crate) fn is_small(&self) -> bool {
+        let update = self.update.iter().map(|(tile, _)| tile);
+        self.forward.iter().chain(&self.input_gradient).chain(update).all(|tile| *tile == Tile::Small)
     }
 }
 

@@ -10,11 +10,10 @@ use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, S
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Workspace, address, fetch, upload};
+use crate::method::{Method, Methods, TRIED};
 use crate::plan::{PAD, Plan, Tile, padded};
 use crate::step::{Goal, Pass, judge};
 
-/// Steps that are recorded as one graph: a launch of it costs the host as much as a launch of one kernel.
-const RECORDED: usize = 32;
 /// Activations of an evaluation take about this much memory.
 const EVALUATION_BYTES: usize = 256 << 20;
 /// And so many samples at most.
@@ -60,6 +59,7 @@ struct Training {
     /// Its capacity is the batch.
     work: Workspace,
     span: SpanMemory,
+    methods: Methods,
     recorded: Option<CudaGraph>,
 }
 
@@ -118,8 +118,10 @@ impl CudaSession {
         let mut training = if let Some(kept) = self.training.take().filter(|kept| kept.work.capacity == batch) {
             kept
         } else {
+            let plan = Plan::new(&self.spec, batch, self.card.processors);
             Training {
-                plan: Plan::new(&self.spec, batch, self.card.processors),
+                methods: Methods::new(&self.spec, &plan, &self.card)?,
+                plan,
                 work: Workspace::new(&self.spec, batch, true, &self.card)?,
                 span: SpanMemory::new(samples, steps, &self.card)?,
                 recorded: None,
@@ -140,21 +142,29 @@ impl CudaSession {
     fn train_resident(&self, training: &mut Training, samples: &Samples, steps: usize) -> Result<()> {
         let (data, stored) = samples.data(self.network.normalization(&self.card), &self.card);
         let data = Data { order: address(&training.span.order, &self.card.stream), ..data };
-        let Training { plan, work, span, recorded, .. } = training;
-        // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any.
+        let Training { plan, work, span, methods, recorded } = training;
+        // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any. The
+        // graph refers to the buffers of now, and is dropped before any of them: see `prepare` and `load`.
         let pass = unsafe { self.pass(plan, (work, span), (data, stored), work.capacity, Goal::Train) };
-        let graphs = steps / RECORDED;
-        if graphs > 0 {
-            if recorded.is_none() {
-                // It refers to the buffers of now, and is dropped before any of them: see `prepare` and `load`.
-                *recorded = Some(pass.record(RECORDED)?);
+        let (mut method, trial) = methods.choose(steps, &self.spec, plan, &self.card)?;
+        let mut take = |steps| match pass.take(method, steps, recorded) {
+            Err(_) if methods.give_up(method) => {
+                method = Method::Graph;
+                // Where some were taken, as many beyond the span's end are passed over.
+                pass.take(method, steps, recorded)
             }
-            let graph = recorded.as_ref().expect("was recorded just now");
-            for _ in 0..graphs {
-                graph.launch().map_err(|error| self.card.failure(error))?;
-            }
+            taken => taken,
+        };
+        if !trial {
+            return take(steps);
         }
-        pass.launch(0..(steps % RECORDED) as u32)
+        take(TRIED)?;
+        let begin = Methods::now(&self.card)?;
+        take(TRIED)?;
+        let end = Methods::now(&self.card)?;
+        take(steps - 2 * TRIED)?;
+        methods.note(method, begin, end);
+        Ok(())
     }
 
     /// All steps of a span, on data that passes through the card's windows: while the steps of one are taken, the next is

@@ -7,8 +7,16 @@ use cudarc::driver::{CudaGraph, DriverError};
 use syva_core::{Error, Head, Result, Spec};
 
 use crate::card::Card;
-use crate::kernels::{Address, At, Data, Judge, Layer, Outcome, Queue, Stored};
-use crate::plan::Plan;
+use crate::kernels::{
+    Address, At, ClusterKernel, Data, Judge, Layer, Layers, Outcome, PersistentKernel, Queue, SpanOfSteps, Stored,
+};
+use crate::method::Method;
+use crate::plan::{Plan, Tile};
+
+/// Steps that are recorded as one graph: a launch of it costs the host as much as a launch of one kernel.
+const RECORDED: usize = 32;
+/// Steps that one kernel takes at most: a card that also draws a screen must not be held for seconds.
+const AT_ONCE: usize = 256;
 
 /// What is made of a batch.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,6 +53,71 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Puts the next steps on the queue; what is put there next goes on after them. `recorded` keeps the graph.
+    pub(crate) fn take(&self, method: Method, steps: usize, recorded: &mut Option<CudaGraph>) -> Result<()> {
+        let mut left = steps;
+        while left > 0 {
+            let (taken, advanced) = match method {
+                Method::Graph if left >= RECORDED => {
+                    if recorded.is_none() {
+                        *recorded = Some(self.record(RECORDED)?);
+                    }
+                    let graph = recorded.as_ref().expect("was recorded just now");
+                    graph.launch().map_err(|error| self.failure(error))?;
+                    (RECORDED, true)
+                }
+                Method::Graph => {
+                    self.launch(0..left as u32)?;
+                    (left, false)
+                }
+                Method::Persistent | Method::Cluster => {
+                    let steps = left.min(AT_ONCE);
+                    self.launch_span(method, steps)?;
+                    (steps, false)
+                }
+            };
+            if !advanced {
+                let advance = self.card.head.advance(&self.queue, self.progress, taken as u32);
+                advance.map_err(|error| self.failure(error))?;
+            }
+            left -= taken;
+        }
+        Ok(())
+    }
+
+    /// Steps as one kernel.
+    fn launch_span(&self, method: Method, steps: usize) -> Result<()> {
+        let tile = if method == Method::Persistent { PersistentKernel::TILE } else { ClusterKernel::TILE };
+        let (layers, tiles) = Layers::new(&self.layers, tile);
+        let span = SpanOfSteps {
+            progress: self.progress,
+            layers,
+            data: self.data.0,
+            outcome: self.outcome,
+            judge: self.judge,
+            learning_rates: self.learning_rates,
+            tickets: self.tickets,
+            steps: steps as u32,
+            bytes: u32::from(self.data.1 == Stored::U8),
+        };
+        let absent = || Error::mismatch("the card has lost a kernel", "report this");
+        let launched = if method == Method::Persistent {
+            let kernel = self.card.persistent()?.ok_or_else(absent)?;
+            kernel.launch(&self.queue, &span, self.most_tiles(tile).max(tiles))
+        } else {
+            let kernel = self.card.cluster()?.ok_or_else(absent)?;
+            kernel.launch(&self.queue, &span, kernel.room_for(tiles).ok_or_else(absent)?)
+        };
+        launched.map_err(|error| self.failure(error))
+    }
+
+    /// Tiles of the largest part of a step before the update.
+    fn most_tiles(&self, tile: Tile) -> usize {
+        let rows = |layer: &Layer| tile.count(self.batch, layer.units.max(layer.fan_in) as usize);
+        let head = self.batch.div_ceil(tile.threads() as usize / 32);
+        self.layers.iter().map(rows).max().unwrap_or(0).max(head)
+    }
+
     /// Puts steps on the queue.
     pub(crate) fn launch(&self, mut steps: Range<u32>) -> Result<()> {
         steps.try_for_each(|step| self.launch_step(step))
@@ -104,7 +177,7 @@ impl Pass<'_> {
     }
 
     /// Records steps as one graph, which moves itself on when it is done: its next run takes the next steps.
-    pub(crate) fn record(&self, steps: usize) -> Result<CudaGraph> {
+    fn record(&self, steps: usize) -> Result<CudaGraph> {
         // What the driver has to compile it compiles now: while it records it may not.
         let plan = self.plan;
         let tiles = plan.forward.iter().chain(&plan.input_gradient).chain(plan.update.iter().map(|(tile, _)| tile));

@@ -33,18 +33,33 @@ extern Dim threadIdx, blockIdx, blockDim, gridDim;
 #define __device__
 #define __noinline__
 #define __launch_bounds__(...)
-// One block runs at a time.
+#define __grid_constant__
+#define __cluster_dims__(...)
+// One block runs at a time; where all of them run together, this memory is changed from block to block.
+#ifdef TOGETHER
+#define __shared__ static __attribute__((section("shared_together")))
+#else
 #define __shared__ static
+#endif
+#define DYNAMIC_SHARED(name) float4 *name = static_cast<float4 *>(emulator::dynamic_shared)
 
 namespace emulator {
-enum class Barrier { WARP, BLOCK };
-/// Hands over to other threads until all of the warp or block have come to the barrier.
+enum class Barrier { WARP, BLOCK, CLUSTER, PAUSE };
+/// Hands over to other threads until all of the warp, block or cluster have come to the barrier, or for a while.
 void wait(Barrier barrier);
+/// Shared memory of the present block, as much as the launch said.
+extern void *dynamic_shared;
+/// The same place in the shared memory of another block.
+void *in_block(void *mine, unsigned block);
 } // namespace emulator
 
 inline void __syncthreads() { emulator::wait(emulator::Barrier::BLOCK); }
 inline void __syncwarp() { emulator::wait(emulator::Barrier::WARP); }
 inline void __threadfence() {}
+inline void __nanosleep(unsigned) { emulator::wait(emulator::Barrier::PAUSE); }
+inline void __cluster_barrier_arrive() {}
+inline void __cluster_barrier_wait() { emulator::wait(emulator::Barrier::CLUSTER); }
+inline void *__cluster_map_shared_rank(void *mine, unsigned rank) { return emulator::in_block(mine, rank); }
 
 inline int __float_as_int(float value) {
     int bits;

@@ -3,9 +3,11 @@
 // It is stricter than a card where that finds mistakes. Work is put off until somebody synchronises, stream by stream,
 // so what nobody waited for has not happened. Memory begins as NaN, ends before a page that must not be touched, and is
 // poisoned when freed. The order of threads, warps and blocks is EMULATED_ORDER=forward, reverse or a seed to shuffle by:
-// a barrier that is missing gives other bits in some order. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
+// a barrier that is missing gives other bits in some order. Blocks that meet each other run together, in turns, each with
+// its own shared memory. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
 // (a number) loses the card at that launch, EMULATED_DRIVER a driver of that version, EMULATED_PROCESSORS and
-// EMULATED_CARDS say how many there are.
+// EMULATED_CARDS say how many there are, EMULATED_CLUSTER how large a cluster may be, EMULATED_REFUSE that launches of
+// blocks that meet are refused. EMULATED_LOG names a file for the names of the kernels that are run.
 #include "card.hpp"
 
 #include <algorithm>
@@ -66,7 +68,7 @@ emulator_switch:
     ret
 )");
 
-enum class At { RUNNING, WARP, BLOCK, END };
+enum class At { RUNNING, WARP, BLOCK, CLUSTER, PAUSE, END };
 
 struct Fiber {
     void *stack = nullptr; // where it goes on
@@ -116,11 +118,11 @@ std::vector<unsigned> order_of(unsigned n) {
     return order;
 }
 
-/// Runs the lanes of a warp until all wait for the block or are at their ends.
-void run_warp(unsigned first, unsigned count) {
+/// Runs the lanes of a warp until all wait for others than their warp, or are at their ends. `block` are the block's fibers.
+void run_warp(Fiber *block, unsigned first, unsigned count) {
     for (;;) {
         for (unsigned lane : order_of(count)) {
-            Fiber &fiber = fibers[first + lane];
+            Fiber &fiber = block[first + lane];
             if (fiber.at != At::RUNNING) continue;
             now = &fiber;
             threadIdx = {first + lane, 0, 0};
@@ -128,25 +130,72 @@ void run_warp(unsigned first, unsigned count) {
         }
         unsigned waiting = 0, others = 0;
         for (unsigned lane = 0; lane < count; ++lane) {
-            waiting += fibers[first + lane].at == At::WARP;
-            others += fibers[first + lane].at != At::WARP;
+            waiting += block[first + lane].at == At::WARP;
+            others += block[first + lane].at != At::WARP;
         }
         if (waiting == 0) return;
         if (others != 0) die("lanes of a warp part at __syncwarp");
-        for (unsigned lane = 0; lane < count; ++lane) fibers[first + lane].at = At::RUNNING;
+        for (unsigned lane = 0; lane < count; ++lane) block[first + lane].at = At::RUNNING;
     }
 }
 
-void run_block(unsigned threads) {
+unsigned count_at(At at, const Fiber *fibers, unsigned threads) {
+    unsigned count = 0;
+    for (unsigned t = 0; t < threads; ++t) count += fibers[t].at == at;
+    return count;
+}
+
+void release(Fiber *fibers, unsigned threads, At from) {
+    for (unsigned t = 0; t < threads; ++t) {
+        if (fibers[t].at == from) fibers[t].at = At::RUNNING;
+    }
+}
+
+/// Runs a block until it is at its end, or waits for other blocks.
+void run_block(Fiber *block, unsigned threads) {
     const unsigned warps = (threads + 31) / 32;
-    for (unsigned t = 0; t < threads; ++t) prepare(fibers[t]);
     for (;;) {
-        for (unsigned warp : order_of(warps)) run_warp(warp * 32, std::min(32u, threads - warp * 32));
-        unsigned ended = 0;
-        for (unsigned t = 0; t < threads; ++t) ended += fibers[t].at == At::END;
-        if (ended == threads) return;
-        if (ended != 0) die("some threads of a block have ended, others wait at __syncthreads");
-        for (unsigned t = 0; t < threads; ++t) fibers[t].at = At::RUNNING;
+        for (unsigned warp : order_of(warps)) run_warp(block, warp * 32, std::min(32u, threads - warp * 32));
+        const unsigned ended = count_at(At::END, block, threads), waiting = count_at(At::BLOCK, block, threads);
+        if (ended != 0 && waiting != 0) die("some threads of a block have ended, others wait at __syncthreads");
+        if (waiting != threads) return;
+        release(block, threads, At::BLOCK);
+    }
+}
+
+// Where blocks run together, each has its own shared memory, brought to where the kernels have it while it runs.
+extern "C" char __start_shared_together[], __stop_shared_together[];
+
+struct Block {
+    std::vector<char> shared;  // what the kernel declares
+    std::vector<float> dynamic; // what the launch asks for
+};
+std::vector<Block> together;
+
+/// Runs blocks that meet each other: all of them at once, in turns.
+void run_together(unsigned blocks, unsigned threads, size_t dynamic) {
+    const size_t size = size_t(__stop_shared_together - __start_shared_together);
+    const float nan = std::nanf("");
+    together.assign(blocks, Block{std::vector<char>(size, char(0xff)), std::vector<float>(dynamic / 4, nan)});
+    const unsigned all = blocks * threads;
+    unsigned ended = 0, idle = 0;
+    while (ended < all) {
+        const unsigned before = ended + count_at(At::CLUSTER, fibers.data(), all);
+        for (unsigned b : order_of(blocks)) {
+            blockIdx = {b, 0, 0};
+            std::memcpy(__start_shared_together, together[b].shared.data(), size);
+            emulator::dynamic_shared = together[b].dynamic.data();
+            run_block(&fibers[b * threads], threads);
+            std::memcpy(together[b].shared.data(), __start_shared_together, size);
+        }
+        ended = count_at(At::END, fibers.data(), all);
+        const unsigned met = count_at(At::CLUSTER, fibers.data(), all);
+        if (ended != 0 && met != 0) die("some threads of a cluster have ended, others wait at its barrier");
+        // Whoever pauses does so for others, who come within a few turns.
+        idle = ended + met == before ? idle + 1 : 0;
+        if (idle > 1000) die("blocks wait for each other for ever");
+        if (met == all) release(fibers.data(), all, At::CLUSTER);
+        release(fibers.data(), all, At::PAUSE);
     }
 }
 
@@ -160,11 +209,20 @@ std::map<std::string, emulator::Bind> &kernels() {
 void emulator::add(const char *name, Bind bind) { kernels()[name] = bind; }
 
 void emulator::wait(Barrier barrier) {
-    now->at = barrier == Barrier::WARP ? At::WARP : At::BLOCK;
+    const At at[] = {At::WARP, At::BLOCK, At::CLUSTER, At::PAUSE};
+    now->at = at[int(barrier)];
     Fiber *self = now;
-    const Dim index = threadIdx;
+    const Dim thread = threadIdx, block = blockIdx;
     emulator_switch(&now->stack, scheduler);
-    if (now != self || threadIdx.x != index.x) die("the wrong thread goes on");
+    if (now != self || threadIdx.x != thread.x || blockIdx.x != block.x) die("the wrong thread goes on");
+}
+
+void *emulator::dynamic_shared;
+
+void *emulator::in_block(void *mine, unsigned block) {
+    const size_t offset = size_t(static_cast<char *>(mine) - static_cast<char *>(dynamic_shared)), size = together[block].dynamic.size() * 4;
+    if (offset >= size) die("beyond the shared memory of a block");
+    return reinterpret_cast<char *>(together[block].dynamic.data()) + offset;
 }
 
 // ---- The driver's interface ------------------------------------------------------------------------------------------
@@ -172,7 +230,7 @@ void emulator::wait(Barrier barrier) {
 namespace {
 
 typedef int Result;
-const Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700;
+const Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500, TOO_LARGE = 720, ILLEGAL_ADDRESS = 700;
 
 typedef uint64_t Address;
 struct Event;
@@ -186,6 +244,7 @@ struct Stream {
 struct Event {
     Stream *stream = nullptr; // where it was recorded last
     uint64_t recorded = 0, reached = 0;
+    long launches = 0; // when it was reached
 };
 struct Graph {
     std::vector<Work> nodes;
@@ -202,6 +261,7 @@ std::vector<Stream *> streams;
 std::map<Address, Allocation> allocations;
 size_t used = 0;
 bool lost = false;
+long launches = 0;
 
 size_t capacity() { return size_t(setting("EMULATED_MEMORY", 4l << 30)); }
 
@@ -267,8 +327,8 @@ bool valid(Address address, size_t bytes) {
 
 char *pointer(Address address) { return reinterpret_cast<char *>(uintptr_t(address)); }
 
-void run(std::function<void()> thread, unsigned blocks, unsigned threads) {
-    static long launches = 0;
+/// Blocks one after the other, or together.
+void run(std::function<void()> thread, unsigned blocks, unsigned threads, bool meet, size_t dynamic) {
     if (lost) return;
     if (launches++ == setting("EMULATED_FAIL", -1)) {
         lost = true;
@@ -276,11 +336,19 @@ void run(std::function<void()> thread, unsigned blocks, unsigned threads) {
     }
     gridDim = {blocks, 1, 1};
     blockDim = {threads, 1, 1};
-    if (fibers.size() < threads) fibers.resize(threads);
+    const unsigned at_once = meet ? blocks * threads : threads;
+    if (fibers.size() < at_once) fibers.resize(at_once);
     body = std::move(thread);
+    if (meet) {
+        for (unsigned t = 0; t < at_once; ++t) prepare(fibers[t]);
+        run_together(blocks, threads, dynamic);
+        return;
+    }
     for (unsigned b : order_of(blocks)) {
         blockIdx = {b, 0, 0};
-        run_block(threads);
+        for (unsigned t = 0; t < threads; ++t) prepare(fibers[t]);
+        run_block(fibers.data(), threads);
+        if (count_at(At::END, fibers.data(), threads) != threads) die("a block waits for others, which do not run");
     }
 }
 
@@ -315,6 +383,9 @@ API cuDeviceGetAttribute(int *value, int attribute, int) {
     case 75: *value = int(setting("EMULATED_CAPABILITY", 9)); break;
     case 76: *value = 0; break;
     case 115: *value = 1; break; // memory pools
+    case 95: *value = int(setting("EMULATED_COOPERATIVE", 1)); break;
+    case 97: *value = 232448; break; // bytes of shared memory
+    case 120: *value = setting("EMULATED_CLUSTER", 16) > 0; break;
     case 13: *value = 1000000; break; // kHz
     default: *value = 0;
     }
@@ -378,7 +449,15 @@ API cuEventRecord(void *event, void *stream) {
     Event *recorded = static_cast<Event *>(event);
     recorded->stream = &at(stream);
     const uint64_t number = ++recorded->recorded;
-    return put(stream, [=] { recorded->reached = number; });
+    return put(stream, [=] {
+        recorded->reached = number;
+        recorded->launches = launches;
+    });
+}
+// A launch takes a microsecond.
+API cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+    *milliseconds = float(static_cast<Event *>(end)->launches - static_cast<Event *>(start)->launches) / 1000.0f;
+    return SUCCESS;
 }
 API cuEventSynchronize(void *event) {
     Guard guard(lock);
@@ -458,6 +537,26 @@ API cuModuleUnload(void *module) {
     delete static_cast<std::string *>(module);
     return SUCCESS;
 }
+/// What was set for a function.
+struct Function {
+    int dynamic = 0; // bytes of shared memory beyond what needs no leave
+    bool beyond_portable = false;
+};
+static std::map<void *, Function> &functions() {
+    static std::map<void *, Function> all;
+    return all;
+}
+static std::string name_of(void *function) {
+    for (const auto &[name, bind] : kernels()) {
+        if (&bind == function) return name;
+    }
+    return {};
+}
+/// Blocks of a kernel's cluster, 0 where it has none.
+static unsigned cluster_of(void *function) {
+    const std::string name = name_of(function), prefix = "cluster_";
+    return name.compare(0, prefix.size(), prefix) == 0 ? unsigned(std::stoi(name.substr(prefix.size()))) : 0;
+}
 // A kernel must stand both in the module's PTX and in the emulator.
 API cuModuleGetFunction(void **function, void *module, const char *name) {
     const auto found = kernels().find(name);
@@ -467,12 +566,58 @@ API cuModuleGetFunction(void **function, void *module, const char *name) {
     return SUCCESS;
 }
 
-API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned,
-                   void *stream, void **arguments, void **) {
-    Guard guard(lock);
-    if (gx == 0 || gy != 1 || gz != 1 || bx == 0 || bx > 1024 || by != 1 || bz != 1) return INVALID_VALUE;
+const unsigned PER_PROCESSOR = 2;
+
+static Result launch(void *function, unsigned blocks, unsigned threads, bool meet, size_t dynamic, void *stream,
+                     void **arguments) {
+    if (blocks == 0 || threads == 0 || threads > 1024) return INVALID_VALUE;
+    if (meet && setting("EMULATED_REFUSE", 0)) return TOO_LARGE;
     std::function<void()> thread = (*static_cast<emulator::Bind *>(function))(arguments);
-    return put(stream, [=] { run(thread, gx, bx); });
+    const std::string name = name_of(function);
+    return put(stream, [=] {
+        if (const char *file = std::getenv("EMULATED_LOG")) {
+            if (std::FILE *log = std::fopen(file, "a")) {
+                std::fprintf(log, "%s\n", name.c_str());
+                std::fclose(log);
+            }
+        }
+        run(thread, blocks, threads, meet, dynamic);
+    });
+}
+
+API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned dynamic, void *stream, void **arguments, void **) {
+    Guard guard(lock);
+    if (gy != 1 || gz != 1 || by != 1 || bz != 1) return INVALID_VALUE;
+    const unsigned cluster = cluster_of(function);
+    if (cluster != 0 && (gx != cluster || (cluster > 8 && !functions()[function].beyond_portable))) return INVALID_VALUE;
+    if (size_t(functions()[function].dynamic) < dynamic) return INVALID_VALUE;
+    return launch(function, gx, bx, cluster != 0, dynamic, stream, arguments);
+}
+API cuLaunchCooperativeKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                              unsigned dynamic, void *stream, void **arguments) {
+    Guard guard(lock);
+    if (gy != 1 || gz != 1 || by != 1 || bz != 1) return INVALID_VALUE;
+    if (gx > unsigned(setting("EMULATED_PROCESSORS", 4)) * PER_PROCESSOR) return TOO_LARGE;
+    return launch(function, gx, bx, true, dynamic, stream, arguments);
+}
+API cuFuncSetAttribute(void *function, int attribute, int value) {
+    Guard guard(lock);
+    if (attribute == 8) functions()[function].dynamic = value;
+    if (attribute == 14) functions()[function].beyond_portable = value != 0;
+    return SUCCESS;
+}
+API cuFuncGetAttribute(int *value, int attribute, void *) {
+    *value = attribute == 1 ? 40000 : 0; // static shared memory
+    return SUCCESS;
+}
+API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, void *, int, size_t, unsigned) {
+    *blocks = int(PER_PROCESSOR);
+    return SUCCESS;
+}
+API cuOccupancyMaxActiveClusters(int *clusters, void *function, const void *) {
+    *clusters = int(cluster_of(function)) <= setting("EMULATED_CLUSTER", 16);
+    return SUCCESS;
 }
 
 API cuStreamBeginCapture_v2(void *stream, int) {

@@ -1,10 +1,17 @@
-// The kernels, compiled for the emulator: once for each tile, and once without for the head.
+// The kernels, compiled for the emulator: for each tile, for the head, and for spans as one kernel.
 #include "card.hpp"
 
 // Each tile's functions have the same names, so they must stay in this file.
 namespace {
 
-#ifdef TILE
+#if defined(WHOLE_CARD)
+#include "../../kernels/persistent.cu"
+REGISTER(persistent)
+#elif defined(ONE_CLUSTER)
+#include "../../kernels/cluster.cu"
+REGISTER(cluster_8)
+REGISTER(cluster_16)
+#elif defined(TILE)
 #include "../../kernels/layers.cu"
 #define REGISTER_TILE_(kernel, tile) REGISTER(kernel##_##tile)
 #define REGISTER_TILE(kernel, tile) REGISTER_TILE_(kernel, tile)
