@@ -185,7 +185,7 @@ fn spans() -> Outcome {
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
     let mut step = 0;
     for (round, (samples, batch_size)) in
-        [(3, 5), (700, 5), (698, 5), (350, 5), (64, 64), (7, 1000), (700, 5)].iter().enumerate()
+        [(3, 5), (700, 5), (698, 5), (350, 5), (64, 64), (7, 1000), (700, 2)].iter().enumerate()
     {
         let order = permutation(7, round as u64, *samples);
         let steps = samples.div_ceil(*batch_size);
@@ -283,9 +283,7 @@ fn halts() -> Outcome {
         if found != wanted || wanted.first_non_finite.is_none() {
             return Err(format!("{:?} instead of {:?}", found.first_non_finite, wanted.first_non_finite).into());
         }
-        if ours.state()?.step != theirs.state()?.step {
-            return Err("another number of steps".into());
-        }
+        same_state("halted", &theirs.state()?, &ours.state()?)?;
     }
     Ok(())
 }
