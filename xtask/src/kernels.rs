@@ -12,13 +12,7 @@ use crate::python::{said, sh, venv};
 const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.4.127", "nvidia-cuda-nvcc-cu12==12.4.131"];
 
 /// Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
-const OPTIONS: [&str; 5] = [
-    "--std=c++17",
-    "--fmad=false",
-    "--ftz=false",
-    "--prec-div=true",
-    "--prec-sqrt=true",
-];
+const OPTIONS: [&str; 5] = ["--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true"];
 
 /// A PTX file, and what it is made of.
 struct Kernels {
@@ -67,7 +61,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
         println!("{ptx}: {}", if args.check { "as checked in" } else { "written" });
         for architecture in &args.registers {
-            print!("{}", registers(&ptxas(&python)?, &made, architecture)?);
+            if number(architecture) < number(options[0]) {
+                println!("  {architecture} is older than what {ptx} is for");
+            } else {
+                print!("{}", registers(&ptxas(&python)?, &made, architecture)?);
+            }
         }
     }
     Ok(())
@@ -77,6 +75,11 @@ fn ptxas(python: &Path) -> Result<PathBuf> {
     let ask = "import nvidia.cuda_nvcc as n; print(list(n.__path__)[0])";
     let folder = said(Command::new(python).args(["-c", ask]))?;
     Ok(Path::new(folder.trim()).join("bin/ptxas"))
+}
+
+/// The number of an architecture, 90 of `sm_90a` and `-arch=compute_90`.
+fn number(architecture: &str) -> Option<u32> {
+    architecture.split_once('_')?.1.trim_end_matches(char::is_alphabetic).parse().ok()
 }
 
 /// A line a kernel.

@@ -1,5 +1,5 @@
 //! The CUDA engine against the reference, bit by bit, on the cards of this machine. Ignored, visibly and counted, where
-//! there is none.
+//! there is none. `SYVA_CUDA` says by which method steps are taken.
 
 use libtest_mimic::{Arguments, Trial};
 use syva_core::Engine;
@@ -14,7 +14,19 @@ fn main() {
         let name = format!("{} ({}) conforms to the reference", info.id, info.name);
         trials.push(Trial::test(name, move || {
             let engine = CudaEngine::new();
-            cases().iter().try_for_each(|case| Ok(run(&engine, &info.id, case)?))
+            let (mut ran, cases) = (0, cases());
+            for case in &cases {
+                match run(&engine, &info.id, case) {
+                    // Where SYVA_CUDA forces a method that is not for every network.
+                    Err(said) if said.contains("SYVA_CUDA") => {}
+                    done => {
+                        done?;
+                        ran += 1;
+                    }
+                }
+            }
+            println!("{ran} of {} cases", cases.len());
+            if 2 * ran > cases.len() { Ok(()) } else { Err(format!("{ran} of {} cases ran", cases.len()).into()) }
         }));
     }
     if let Some(reason) = engine.absence() {

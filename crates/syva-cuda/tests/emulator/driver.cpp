@@ -151,6 +151,8 @@ void release(Fiber *fibers, unsigned threads, At from) {
     }
 }
 
+unsigned long passed = 0; // barriers of blocks
+
 /// Runs a block until it is at its end, or waits for other blocks.
 void run_block(Fiber *block, unsigned threads) {
     const unsigned warps = (threads + 31) / 32;
@@ -160,6 +162,7 @@ void run_block(Fiber *block, unsigned threads) {
         if (ended != 0 && waiting != 0) die("some threads of a block have ended, others wait at __syncthreads");
         if (waiting != threads) return;
         release(block, threads, At::BLOCK);
+        ++passed;
     }
 }
 
@@ -180,7 +183,7 @@ void run_together(unsigned blocks, unsigned threads, size_t dynamic) {
     const unsigned all = blocks * threads;
     unsigned ended = 0, idle = 0;
     while (ended < all) {
-        const unsigned before = ended + count_at(At::CLUSTER, fibers.data(), all);
+        const unsigned long before = passed;
         for (unsigned b : order_of(blocks)) {
             blockIdx = {b, 0, 0};
             std::memcpy(__start_shared_together, together[b].shared.data(), size);
@@ -192,7 +195,7 @@ void run_together(unsigned blocks, unsigned threads, size_t dynamic) {
         const unsigned met = count_at(At::CLUSTER, fibers.data(), all);
         if (ended != 0 && met != 0) die("some threads of a cluster have ended, others wait at its barrier");
         // Whoever pauses does so for others, who come within a few turns.
-        idle = ended + met == before ? idle + 1 : 0;
+        idle = passed == before && met != all ? idle + 1 : 0;
         if (idle > 1000) die("blocks wait for each other for ever");
         if (met == all) release(fibers.data(), all, At::CLUSTER);
         release(fibers.data(), all, At::PAUSE);
