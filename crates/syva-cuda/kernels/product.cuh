@@ -148,27 +148,29 @@ __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &
     from_b.store(shared.bs[0]);
     __syncthreads();
     int buffer = 0;
-    for (u32 k0 = 0; k0 < depth; k0 += DEPTH, buffer ^= 1) {
+    u32 k0 = 0;
+    for (; k0 + DEPTH <= depth; k0 += DEPTH, buffer ^= 1) {
         const bool more = k0 + DEPTH < depth;
         if (more) {
             from_a.fetch(a, m0, k0 + DEPTH);
             from_b.fetch(b, n0, k0 + DEPTH);
         }
-        const int left = min(int(depth - k0), DEPTH), STEPS = 8;
-        int k = 0;
-        for (; k + STEPS <= left; k += STEPS) {
-#pragma unroll
-            for (int i = 0; i < STEPS; ++i) multiply(sums, shared.as[buffer][k + i], shared.bs[buffer][k + i]);
-        }
-        for (; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
+#pragma unroll 8
+        for (int k = 0; k < DEPTH; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
         if (add_columns && threadIdx.x < COLUMNS) {
-            for (k = 0; k < left; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
+            for (int k = 0; k < DEPTH; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
         }
         if (more) {
             from_a.store(shared.as[buffer ^ 1]);
             from_b.store(shared.bs[buffer ^ 1]);
             __syncthreads();
         }
+    }
+    const int left = int(depth - k0);
+#pragma unroll 1
+    for (int k = 0; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
+    if (add_columns && threadIdx.x < COLUMNS) {
+        for (int k = 0; k < left; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
     }
 }
 

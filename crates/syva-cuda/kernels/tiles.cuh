@@ -4,10 +4,6 @@
 
 #include "product.cuh"
 
-/// a(z) and its derivative by a call: inlined for each of a thread's many outputs they would be most of the program.
-__device__ __noinline__ float activate_one(u32 activation, float z) { return activate(activation, z); }
-__device__ __noinline__ float derive_one(u32 activation, float h, float dx) { return derive(activation, h, dx); }
-
 /// Tiles along a side.
 __device__ inline u32 tiles_along(u32 extent, u32 side) { return (extent + side - 1) / side; }
 
@@ -37,6 +33,32 @@ template <class Stored, bool along_k> struct Gathered {
     }
 };
 
+/// Puts what becomes of each of a thread's sums into memory, at the corner of the tile. Where a thread has many, the sums
+/// themselves go there first and are taken from there, run by run: all at once they would leave no registers to the loop
+/// that came to them, and be a long program.
+template <class Of> __device__ inline void each_run(const Sums &sums, float *corner, u32 stride, Of of) {
+    const bool MANY = ROWS_EACH * COLUMNS_EACH > 8;
+    if (MANY) {
+#pragma unroll
+        for (int i = 0; i < ROWS_EACH; ++i)
+#pragma unroll
+            for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN)
+                write_run(corner + size_t(row_of(i)) * stride + column_of(j), &sums.of[i][j]);
+    }
+#pragma unroll(MANY ? 1 : ROWS_EACH)
+    for (int i = 0; i < ROWS_EACH; ++i) {
+#pragma unroll(MANY ? 1 : COLUMNS_EACH)
+        for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
+            const size_t at = size_t(row_of(i)) * stride + column_of(j);
+            alignas(16) float run[COLUMN_RUN];
+            read_run<COLUMN_RUN>(run, MANY ? corner + at : &sums.of[i][j]);
+#pragma unroll
+            for (int v = 0; v < COLUMN_RUN; ++v) run[v] = of(run[v], at + v);
+            write_run(corner + at, run);
+        }
+    }
+}
+
 /// Rows of samples by columns of units: z = start + Σ_k a[b,k] · w[j,k] (+ 0 in the first layer), h = a(z).
 template <class A, class Weights>
 __device__ inline void forward_tile(Shared &shared, const Step &step, const Layer &layer, const A &a, const Weights &weights,
@@ -52,20 +74,8 @@ __device__ inline void forward_tile(Shared &shared, const Step &step, const Laye
         for (int i = 0; i < ROWS_EACH; ++i) sums.of[i][j] = start;
     }
     product(shared, sums, a, Factor<false, Weights>{weights}, m0, n0, layer.fan_in, false);
-#pragma unroll
-    for (int i = 0; i < ROWS_EACH; ++i) {
-        float *row = layer.h + size_t(m0 + row_of(i)) * layer.stride + n0;
-#pragma unroll
-        for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
-            alignas(16) float h[COLUMN_RUN];
-#pragma unroll
-            for (int v = 0; v < COLUMN_RUN; ++v) {
-                const float z = sums.of[i][j + v];
-                h[v] = activate_one(layer.activation, first ? z + 0.0f : z);
-            }
-            write_run(row + column_of(j), h);
-        }
-    }
+    float *const h = layer.h + size_t(m0) * layer.stride + n0;
+    each_run(sums, h, layer.stride, [&](float z, u32) { return activate(layer.activation, first ? z + 0.0f : z); });
 }
 
 /// Rows of samples by columns of inputs: dx = Σ_j d[b,j] · w[j,k], d_below = a'(z) · dx.
@@ -78,20 +88,10 @@ __device__ inline void input_gradient_tile(Shared &shared, const Step &step, con
     Sums sums = {};
     const Factor<true> d{{layer.d, layer.stride}};
     product(shared, sums, d, Factor<true, Weights>{weights}, m0, n0, layer.units, false);
-#pragma unroll
-    for (int r = 0; r < ROWS_EACH; ++r) {
-        const size_t row = size_t(m0 + row_of(r)) * layer.below_stride + n0;
-#pragma unroll
-        for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
-            alignas(16) float dx[COLUMN_RUN];
-#pragma unroll
-            for (int v = 0; v < COLUMN_RUN; ++v) {
-                const float h = layer.below[row + column_of(j) + v];
-                dx[v] = derive_one(layer.activation_below, h, sums.of[r][j + v]);
-            }
-            write_run(layer.d_below + row + column_of(j), dx);
-        }
-    }
+    const size_t corner = size_t(m0) * layer.below_stride + n0;
+    each_run(sums, layer.d_below + corner, layer.below_stride, [&](float dx, size_t at) {
+        return derive(layer.activation_below, layer.below[corner + at], dx);
+    });
 }
 
 /// What the first layer's sums start at in the next step: start[j] = bias[j], then fma(shift[k], w[j,k], start) over all
