@@ -314,6 +314,8 @@ impl<'a> Trainer<'a> {
                 self.checkpoint(listener)?;
                 return Ok(Flow::Stop);
             }
+            // Saved among the steps of an epoch: between two epochs they follow each other at once.
+            // Saved among the steps of an epoch: between two epochs they follow each other at once.
             let in_epoch = self.course.progress.step_in_epoch > 0;
             if in_epoch && since_checkpoint.seconds() >= self.checkpoint_every.as_secs_f64() {
                 self.checkpoint(listener)?;
@@ -324,7 +326,7 @@ impl<'a> Trainer<'a> {
         Ok(Flow::Continue)
     }
 
-    /// Whether something is still to be asked of the state after this epoch, once it is judged.
+    /// Whether the state after this epoch is still to be looked at when the epoch has been told of.
     fn is_watched(&self, epoch: u64) -> bool {
         epoch == self.course.training.epochs || self.is_inspected(epoch)
     }

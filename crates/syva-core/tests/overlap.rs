@@ -199,7 +199,9 @@ fn checkpoints_between_are_those_of_a_training_that_waits() {
     let other = |one| theirs.iter().find(|other| place(other) == place(one));
     let both: Vec<_> = ours.iter().filter_map(|one| Some((one, other(one)?))).collect();
     assert!(both.len() > EPOCHS as usize / 2);
-    both.iter().for_each(|(one, other)| assert_eq!(one, other));
+    for (one, other) in both {
+        assert_eq!(one, other);
+    }
 }
 
 /// How a training ends that fails: the error, what was told before, and where the weights stand.
