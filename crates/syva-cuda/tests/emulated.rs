@@ -248,11 +248,11 @@ fn trains() -> Outcome {
     let case = digits_case(&[16], 300, 5)?;
     let spec = &case.spec;
     let task = Task::new("digits", case.train, case.validation);
-    let wanted = course(&Reference, spec, &task, None, None)?;
+    let wanted = course(&Reference, spec, &task, None, &None)?;
     for stop in [None, Some(1), Some(2), Some(3)] {
-        let (found, at) = course(&CudaEngine::new(), spec, &task, stop, None)?;
-        same_course(&found, &course(&Reference, spec, &task, stop, None)?.0)?;
-        let (rest, _) = course(&CudaEngine::new(), spec, &task, None, at)?;
+        let (found, at) = course(&CudaEngine::new(), spec, &task, stop, &None)?;
+        same_course(&found, &course(&Reference, spec, &task, stop, &None)?.0)?;
+        let (rest, _) = course(&CudaEngine::new(), spec, &task, None, &at)?;
         let told: Vec<String> = found.into_iter().chain(rest).filter(|told| !told.starts_with("saved")).collect();
         let wanted: Vec<String> = wanted.0.iter().filter(|told| !told.starts_with("saved")).cloned().collect();
         same_course(&told, &wanted)?;
@@ -264,7 +264,7 @@ fn trains() -> Outcome {
     let task = Task::new("squares beyond f32", values(0.5)?, values(1e30)?);
     let spec = task.network(&[6], Activation::Tanh);
     let [found, wanted] = [&CudaEngine::new() as &dyn Engine, &Reference].map(|engine| {
-        let error = course(engine, &spec, &task, None, None).err();
+        let error = course(engine, &spec, &task, None, &None).err();
         error.and_then(|failed| failed.message().map(str::to_string))
     });
     if found == wanted && found.as_ref().is_some_and(|error| error.contains("epoch 1")) {
@@ -283,10 +283,10 @@ fn course(
     spec: &Spec,
     task: &Task,
     stop: Option<u64>,
-    from: Place,
+    from: &Place,
 ) -> Result<(Vec<String>, Place), Failed> {
     let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, seed: 1 };
-    let trainer = match &from {
+    let trainer = match from {
         None => Trainer::new(engine, &card(), spec, task, training),
         Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, training, state, progress.clone()),
     };
