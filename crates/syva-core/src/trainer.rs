@@ -102,7 +102,7 @@ pub struct Epoch {
     pub val_balanced_acc: Option<f64>,
     /// The learning rate of the last step.
     pub learning_rate: f32,
-    /// Seconds spent training.
+    /// Seconds spent training. Where the device began while the epoch before was told of, what came after that.
     pub train_seconds: f64,
     /// Seconds spent evaluating.
     pub eval_seconds: f64,
