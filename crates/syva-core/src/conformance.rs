@@ -2,16 +2,17 @@
 //!
 //! An engine's tests call [`run`] for each of [`cases`]: awkward widths and batches, every activation, head, kind of
 //! input and normalisation, ragged last batches. A case trains one step at a time, then the same steps in one span,
-//! then evaluates and predicts into poisoned memory, and compares every number by its bits. [`mutants`] are engines
-//! that are wrong on purpose, each in one way that is easy to commit; a kit that passes one of them is broken.
+//! then evaluates, goes on from there or stops, predicts into poisoned memory, and compares every number by its bits.
+//! [`mutants`] are engines that are wrong on purpose, each in one way that is easy to commit; a kit that passes one of
+//! them is broken.
 
 use crate::data::{Dataset, Inputs, Split, Targets};
-use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
+use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Report, Session, Span};
 use crate::random::{Random, Stream, permutation};
 use crate::reference::{Network, Reference, ReferenceSession, mean};
 use crate::spec::{Activation, Head, Normalization, Spec};
 use crate::state::{Matrix, State};
-use crate::{Mlp, Result};
+use crate::{Error, Mlp, Result};
 
 /// A network, data, and how to train it.
 #[derive(Clone, Debug)]
@@ -144,7 +145,7 @@ fn dataset(spec: &Spec, kind: Kind, samples: usize, random: &mut Random) -> Data
 
 /// Runs a case on a device and on the reference. `Err` names the first number that differs.
 pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::Result<(), String> {
-    let fail = |error: crate::Error| format!("{}: {error}", case.name);
+    let fail = |error: Error| format!("{}: {error}", case.name);
     let open = |engine: &dyn Engine| -> Result<Box<dyn Session>> {
         let mut session = engine.open(device, &case.spec)?;
         session.load(Split::Train, &case.train)?;
@@ -187,6 +188,7 @@ pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::
         let found = whole.evaluate(split).map_err(fail)?;
         same_evaluation(&format!("{}: evaluate {split:?}", case.name), &wanted, &found)?;
     }
+    same_turns(case, &span, reference.as_mut(), whole.as_mut())?;
     same_predictions(case, reference.as_mut(), whole.as_mut()).map_err(|error| format!("{}: {error}", case.name))
 }
 
@@ -220,7 +222,7 @@ const ROUNDS: u64 = 4;
 /// `Err` says what is not even close: a weight, bias or loss that is not finite, or further away than [`CLOSE`] (where the
 /// case is not [`smooth`], 2⁻⁵ of the largest).
 pub fn measure(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::Result<Deviation, String> {
-    let fail = |error: crate::Error| format!("{}: {error}", case.name);
+    let fail = |error: Error| format!("{}: {error}", case.name);
     let train = |engine: &dyn Engine| -> Result<(State, Evaluation)> {
         let mut session = engine.open(device, &case.spec)?;
         session.load(Split::Train, &case.train)?;
@@ -271,6 +273,41 @@ fn distance(wanted: &[f32], found: &[f32]) -> f64 {
     } else {
         f64::NAN
     }
+}
+
+/// Judges and trains in one call, from one state to the next: when told to stop, when told to go on, and when that fails.
+fn same_turns(
+    case: &Case,
+    span: &Span<'_>,
+    reference: &mut dyn Session,
+    session: &mut dyn Session,
+) -> std::result::Result<(), String> {
+    let fail = |error: Error| format!("{}: {error}", case.name);
+    let failure = || Error::mismatch("nobody wants the span", "leave it");
+    for (turn, flow) in [Ok(Flow::Stop), Ok(Flow::Continue), Err(())].into_iter().enumerate() {
+        let place = format!("{}: turn {turn}", case.name);
+        let before = reference.state().map_err(fail)?;
+        let span = Span { first_step: before.step, ..*span };
+        let wanted = reference.evaluate(Split::Validation).map_err(fail)?;
+        let mut judged = None;
+        let found = session.evaluate_then_train(Split::Validation, &span, &mut |evaluation, state| {
+            judged = Some((evaluation, state()?));
+            flow.map_err(|()| failure())
+        });
+        let (evaluation, state) = judged.ok_or_else(|| format!("{place}: nothing was judged"))?;
+        same_evaluation(&place, &wanted, &evaluation)?;
+        same_state(&format!("{place}, judged"), &before, &state)?;
+        match (flow, found) {
+            (Ok(Flow::Continue), Ok(Some(found))) => {
+                same_report(&place, &reference.train(&span).map_err(fail)?, &found)?;
+            }
+            (Ok(Flow::Stop), Ok(None)) => {}
+            (Err(()), Err(error)) if error.to_string() == failure().to_string() => {}
+            (_, found) => return Err(format!("{place}: {found:?} when told {flow:?}")),
+        }
+        same_state(&place, &reference.state().map_err(fail)?, &session.state().map_err(fail)?)?;
+    }
+    Ok(())
 }
 
 /// Predicts 1, then 7 samples into memory poisoned with NaN.
@@ -364,13 +401,20 @@ pub enum Fault {
     SwappedOrder,
     /// Leaves the last prediction unwritten.
     UnwrittenOutput,
+    /// Begins a span before the state was judged, and hands out the state after it.
+    JudgedTooLate,
+    /// Begins a span before the state was judged, and does not take it back.
+    NotTakenBack,
 }
 
 /// One wrong engine for each [`Fault`]. The kit must reject each on some case.
 #[must_use]
 pub fn mutants() -> Vec<Mutant> {
-    use Fault::{FlippedSign, NotANumber, SwappedOrder, UnwrittenOutput, UpdateBeforeInputGradient};
-    [FlippedSign, UpdateBeforeInputGradient, NotANumber, SwappedOrder, UnwrittenOutput].map(Mutant).into()
+    use Fault::{
+        FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, SwappedOrder, UnwrittenOutput, UpdateBeforeInputGradient,
+    };
+    let steps = [FlippedSign, UpdateBeforeInputGradient, NotANumber, SwappedOrder, UnwrittenOutput];
+    steps.into_iter().chain([JudgedTooLate, NotTakenBack]).map(Mutant).collect()
 }
 
 /// The reference with a [`Fault`].
@@ -431,12 +475,28 @@ impl Session for MutantSession {
                 self.inner.train(&Span { order: &order, ..*span })
             }
             Fault::UpdateBeforeInputGradient => self.train_updating_early(span),
-            Fault::NotANumber | Fault::UnwrittenOutput => self.inner.train(span),
+            _ => self.inner.train(span),
         }
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
         self.inner.evaluate(split)
+    }
+
+    fn evaluate_then_train(
+        &mut self,
+        split: Split,
+        span: &Span<'_>,
+        judged: &mut Judged<'_>,
+    ) -> Result<Option<Report>> {
+        let (evaluation, before) = (self.evaluate(split)?, self.state()?);
+        let report = self.train(span)?;
+        let fetched = if self.fault == Fault::JudgedTooLate { self.state()? } else { before.clone() };
+        let flow = judged(evaluation, &mut || Ok(fetched.clone()));
+        if !matches!(flow, Ok(Flow::Continue)) && self.fault != Fault::NotTakenBack {
+            self.set_state(&before)?;
+        }
+        Ok((flow? == Flow::Continue).then_some(report))
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {

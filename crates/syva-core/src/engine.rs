@@ -91,9 +91,54 @@ pub trait Session {
     /// Runs the network over a whole data set without changing anything.
     fn evaluate(&mut self, split: Split) -> Result<Evaluation>;
 
+    /// Judges a data set with the weights as they are, tells `judged`, then trains `span`: [`Session::evaluate`] and
+    /// [`Session::train`] in one, with the same results to the bit. `judged` can fetch the state that was judged. Where
+    /// it says [`Flow::Stop`] or fails, the span is not taken: the state stays the one that was judged, and `None` or
+    /// the error comes back.
+    ///
+    /// One call, so that a device need not stand idle between epochs: what `judged` does (logs, files, the next order)
+    /// can take as long as an epoch does on a GPU. An engine may begin the span at once, on a device that works beside
+    /// the host, and take it back where it turns out not to be wanted; `judged` cannot tell. The default, one thing after
+    /// the other, is right where host and device are the same processor.
+    fn evaluate_then_train(
+        &mut self,
+        split: Split,
+        span: &Span<'_>,
+        judged: &mut Judged<'_>,
+    ) -> Result<Option<Report>> {
+        one_after_the_other(self, split, span, judged)
+    }
+
     /// Runs the network over raw inputs `[samples, features]` (pixels as 0 … 255: the network normalises) and leaves
     /// the head's outputs in `outputs` `[samples, outputs]`: values, logits, or log-probabilities.
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()>;
+}
+
+/// What hears of an evaluation before a span is trained ([`Session::evaluate_then_train`]): it is handed a way to fetch
+/// the state that was judged, and says whether to go on.
+pub type Judged<'a> = dyn FnMut(Evaluation, &mut dyn FnMut() -> Result<State>) -> Result<Flow> + 'a;
+
+/// [`Session::evaluate_then_train`] by its definition. For engines that can do better, but not now.
+pub fn one_after_the_other<S: Session + ?Sized>(
+    session: &mut S,
+    split: Split,
+    span: &Span<'_>,
+    judged: &mut Judged<'_>,
+) -> Result<Option<Report>> {
+    let evaluation = session.evaluate(split)?;
+    match judged(evaluation, &mut || session.state())? {
+        Flow::Continue => session.train(span).map(Some),
+        Flow::Stop => Ok(None),
+    }
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Continue,
+    /// No: stop here.
+    Stop,
 }
 
 /// Which device: `cpu`, `reference`, `cuda:0`, …

@@ -4,13 +4,16 @@
 //! and saves, and may ask it to stop. Nothing it reports to, and no moment at which it stops, changes a bit of what it
 //! computes.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Split, Task};
-use crate::engine::{DeviceId, Engine, Session, Span};
+pub use crate::engine::Flow;
+use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
 use crate::random::permutation;
 use crate::spec::Spec;
@@ -99,7 +102,7 @@ pub struct Epoch {
     pub val_balanced_acc: Option<f64>,
     /// The learning rate of the last step.
     pub learning_rate: f32,
-    /// Seconds spent training.
+    /// Seconds spent training. Where the device began while the epoch before was told of, what came after that.
     pub train_seconds: f64,
     /// Seconds spent evaluating.
     pub eval_seconds: f64,
@@ -155,15 +158,6 @@ pub enum Event<'a> {
     },
 }
 
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Yes.
-    Continue,
-    /// Stop here, after a last [`Event::Checkpoint`].
-    Stop,
-}
-
 /// Trains a network on a task.
 ///
 /// ```
@@ -182,13 +176,25 @@ pub enum Flow {
 /// ```
 pub struct Trainer<'a> {
     session: Box<dyn Session>,
+    course: Course<'a>,
+    checkpoint_every: Duration,
+    inspect_every: u64,
+}
+
+/// What hears of a training's events and says whether it shall go on. Who says stop gets a last [`Event::Checkpoint`].
+type Listener<'a> = dyn FnMut(&Event<'_>) -> Result<Flow> + 'a;
+
+/// What the trainer knows of a training without its session, which may be at work meanwhile.
+struct Course<'a> {
     spec: Spec,
     task: &'a Task,
     training: Training,
     progress: Progress,
     best_state: Option<State>,
-    checkpoint_every: Duration,
-    inspect_every: u64,
+    /// Orders of the samples, by epoch: the last, this, and the next where it was drawn ahead.
+    orders: BTreeMap<u64, Rc<Vec<u32>>>,
+    /// Steps that the next span should have.
+    span_steps: usize,
 }
 
 /// The time that a span of steps should take: short enough to answer Ctrl-C, long enough to cost nothing.
@@ -230,9 +236,16 @@ impl<'a> Trainer<'a> {
         session.load(Split::Train, &task.train)?;
         session.load(Split::Validation, &task.validation)?;
         session.set_state(state)?;
-        let checkpoint_every = Duration::from_secs(10);
-        let spec = spec.clone();
-        Ok(Self { session, spec, task, training, progress, best_state: None, checkpoint_every, inspect_every: 0 })
+        let course = Course {
+            spec: spec.clone(),
+            task,
+            training,
+            progress,
+            best_state: None,
+            orders: BTreeMap::new(),
+            span_steps: 1,
+        };
+        Ok(Self { session, course, checkpoint_every: Duration::from_secs(10), inspect_every: 0 })
     }
 
     /// The least time between two checkpoint events while training goes on (10 s unless set).
@@ -253,7 +266,7 @@ impl<'a> Trainer<'a> {
     /// Steps of an epoch.
     #[must_use]
     pub fn steps_per_epoch(&self) -> usize {
-        self.task.train.samples().div_ceil(self.training.batch_size)
+        self.course.steps_per_epoch()
     }
 
     /// The session, to predict with.
@@ -263,7 +276,7 @@ impl<'a> Trainer<'a> {
 
     /// The network with its weights as they are now.
     pub fn model(&mut self) -> Result<Model> {
-        Ok(Model { spec: self.spec.clone(), state: self.session.state()? })
+        Ok(Model { spec: self.course.spec.clone(), state: self.session.state()? })
     }
 
     /// Trains to the end; `each_epoch` hears of every epoch. Returns the last.
@@ -285,97 +298,167 @@ impl<'a> Trainer<'a> {
     /// state.
     pub fn run(&mut self, listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<Flow> {
         let mut since_checkpoint = Clock::start();
-        if self.progress.epoch == 0 && self.progress.step_in_epoch == 0 {
+        if self.course.progress.epoch == 0 && self.course.progress.step_in_epoch == 0 {
             self.checkpoint(listener)?;
         }
-        let mut span_steps = 1;
-        while self.progress.epoch < self.training.epochs {
-            let order = permutation(self.training.seed, self.progress.epoch, self.task.train.samples());
-            while self.progress.step_in_epoch < self.steps_per_epoch() {
-                let (seconds, losses) = self.span(&order, span_steps)?;
-                let steps_per_epoch = self.steps_per_epoch();
-                span_steps = next_span(span_steps, seconds).min(steps_per_epoch);
-                let event = Event::Steps { progress: &self.progress, steps_per_epoch, losses: &losses };
-                if listener(&event)? == Flow::Stop {
-                    self.checkpoint(listener)?;
-                    return Ok(Flow::Stop);
-                }
-                if since_checkpoint.seconds() >= self.checkpoint_every.as_secs_f64() {
-                    self.checkpoint(listener)?;
-                    since_checkpoint = Clock::start();
-                }
-            }
-            let epoch = self.finish_epoch()?;
-            let flow = listener(&Event::Epoch(&epoch))?;
-            self.inspect(&order, listener)?;
+        while !self.course.is_done() {
+            let flow = if self.course.progress.step_in_epoch < self.steps_per_epoch() {
+                self.take_steps(listener)?
+            } else if self.is_watched(self.course.progress.epoch + 1) {
+                self.judge(listener)?
+            } else {
+                self.judge_and_go_on(listener)?
+            };
             // Who asks to stop after the last epoch gets what was to come: a training that is done.
-            if flow == Flow::Stop && self.progress.epoch < self.training.epochs {
+            if flow == Flow::Stop && !self.course.is_done() {
                 self.checkpoint(listener)?;
                 return Ok(Flow::Stop);
+            }
+            // Saved among the steps of an epoch: between two epochs they follow each other at once.
+            // Saved among the steps of an epoch: between two epochs they follow each other at once.
+            let in_epoch = self.course.progress.step_in_epoch > 0;
+            if in_epoch && since_checkpoint.seconds() >= self.checkpoint_every.as_secs_f64() {
+                self.checkpoint(listener)?;
+                since_checkpoint = Clock::start();
             }
         }
         self.checkpoint(listener)?;
         Ok(Flow::Continue)
     }
 
-    /// At most `steps` of the epoch's remaining steps; returns the seconds they took, and their losses.
-    fn span(&mut self, order: &[u32], steps: usize) -> Result<(f64, Vec<f64>)> {
-        let clock = Clock::start();
-        let batch_size = self.training.batch_size;
-        let first = self.progress.step_in_epoch;
-        let end = (first + steps).min(self.steps_per_epoch());
-        let span = Span {
-            first_step: self.progress.epoch * self.steps_per_epoch() as u64 + first as u64,
-            order: &order[first * batch_size..(end.saturating_mul(batch_size)).min(order.len())],
-            batch_size,
-            learning_rate: &vec![self.training.learning_rate; end - first],
-        };
-        let report = self.session.train(&span)?;
-        if let Some(step) = report.first_non_finite {
-            return Err(self.non_finite("the loss", self.progress.epoch + 1, first + step + 1));
-        }
-        // One after the other, so that where a span ends cannot change the sum's bits.
-        self.progress.loss_sum = report.losses.iter().fold(self.progress.loss_sum, |sum, loss| sum + loss);
-        self.progress.confusion.merge(&report.confusion);
-        self.progress.step_in_epoch = end;
-        let seconds = clock.seconds();
-        self.progress.train_seconds += seconds;
-        Ok((seconds, report.losses))
+    /// Whether the state after this epoch is still to be looked at when the epoch has been told of.
+    fn is_watched(&self, epoch: u64) -> bool {
+        epoch == self.course.training.epochs || self.is_inspected(epoch)
     }
 
-    /// Reports an inspection, where one is due.
-    fn inspect(&mut self, order: &[u32], listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<()> {
-        let (epoch, every) = (self.progress.epoch, self.inspect_every);
-        let due = epoch == 1 || epoch == self.training.epochs || every > 0 && epoch.is_multiple_of(every);
-        if every == 0 || !due {
-            return Ok(());
+    fn is_inspected(&self, epoch: u64) -> bool {
+        let every = self.inspect_every;
+        every > 0 && (epoch == 1 || epoch == self.course.training.epochs || epoch.is_multiple_of(every))
+    }
+
+    /// Takes a span of the epoch's steps.
+    fn take_steps(&mut self, listener: &mut Listener<'_>) -> Result<Flow> {
+        let Self { session, course, .. } = self;
+        let steps = course.steps_from(course.progress.epoch, course.progress.step_in_epoch);
+        let clock = Clock::start();
+        let report = session.train(&steps.span())?;
+        course.add(&report, &clock, listener)
+    }
+
+    /// Judges the epoch, and looks into the network where that is due.
+    fn judge(&mut self, listener: &mut Listener<'_>) -> Result<Flow> {
+        let Self { session, course, .. } = self;
+        let clock = Clock::start();
+        let evaluation = session.evaluate(Split::Validation)?;
+        let epoch = course.finish_epoch(&evaluation, &mut || session.state(), &clock)?;
+        let flow = listener(&Event::Epoch(&epoch))?;
+        if self.is_inspected(epoch.epoch) {
+            self.inspect(listener)?;
         }
-        let state = self.session.state()?;
+        Ok(flow)
+    }
+
+    /// Judges the epoch and takes the first span of the next, which the device may be at while the host tells of the
+    /// epoch. What is counted as training is then what the host had to wait for when it was done with that.
+    fn judge_and_go_on(&mut self, listener: &mut Listener<'_>) -> Result<Flow> {
+        let Self { session, course, .. } = self;
+        let steps = course.steps_from(course.progress.epoch + 1, 0);
+        let mut clock = Clock::start();
+        let report = session.evaluate_then_train(Split::Validation, &steps.span(), &mut |evaluation, state| {
+            let epoch = course.finish_epoch(&evaluation, state, &clock)?;
+            let flow = listener(&Event::Epoch(&epoch))?;
+            let next = course.progress.epoch + 1;
+            if flow == Flow::Continue && next < course.training.epochs {
+                course.order(next);
+            }
+            clock = Clock::start();
+            Ok(flow)
+        })?;
+        report.map_or(Ok(Flow::Stop), |report| course.add(&report, &clock, listener))
+    }
+
+    /// Reports an inspection.
+    fn inspect(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let Self { session, course, .. } = self;
+        let (epoch, state) = (course.progress.epoch, session.state()?);
         // Weights beyond the finite numbers have no gradient; the next step says so.
         if state.is_finite() {
-            let batch = &order[..self.training.batch_size.min(order.len())];
-            let gradient = self.session.gradient(batch)?;
+            let order = course.order(epoch - 1);
+            let gradient = session.gradient(&order[..course.training.batch_size.min(order.len())])?;
             listener(&Event::Inspection { epoch, state: &state, gradient: &gradient })?;
         }
         Ok(())
     }
 
-    fn non_finite(&self, what: &'static str, epoch: u64, step: usize) -> Error {
-        let learning_rate = self.training.learning_rate;
-        let suggestion = (learning_rate / 10.0).min(0.1);
-        Error::NonFinite { what, epoch, step: step as u64, learning_rate, suggestion }
+    fn checkpoint(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let state = self.course.finite(self.session.state()?)?;
+        let best = self.course.best_state.take();
+        listener(&Event::Checkpoint { state: &state, progress: &self.course.progress, best: best.as_ref() })?;
+        Ok(())
+    }
+}
+
+impl Course<'_> {
+    fn steps_per_epoch(&self) -> usize {
+        self.task.train.samples().div_ceil(self.training.batch_size)
     }
 
-    /// Evaluates, and turns the page to the next epoch.
-    fn finish_epoch(&mut self) -> Result<Epoch> {
-        let clock = Clock::start();
-        let evaluation = self.session.evaluate(Split::Validation)?;
+    fn is_done(&self) -> bool {
+        self.progress.epoch >= self.training.epochs
+    }
+
+    /// The order of the samples in an epoch, drawn once.
+    fn order(&mut self, epoch: u64) -> Rc<Vec<u32>> {
+        self.orders.retain(|&drawn, _| drawn + 1 >= epoch);
+        let Training { seed, .. } = self.training;
+        let draw = || Rc::new(permutation(seed, epoch, self.task.train.samples()));
+        self.orders.entry(epoch).or_insert_with(draw).clone()
+    }
+
+    /// An epoch's steps from one of them on, as many as a span should have.
+    fn steps_from(&mut self, epoch: u64, first: usize) -> Steps {
+        let steps = self.span_steps.min(self.steps_per_epoch() - first);
+        let Training { batch_size, learning_rate, .. } = self.training;
+        Steps {
+            first_step: epoch * self.steps_per_epoch() as u64 + first as u64,
+            order: self.order(epoch),
+            begin: first * batch_size,
+            batch_size,
+            learning_rate: vec![learning_rate; steps],
+        }
+    }
+
+    /// Adds what a span came to, and tells of it.
+    fn add(&mut self, report: &Report, clock: &Clock, listener: &mut Listener<'_>) -> Result<Flow> {
+        let progress = &mut self.progress;
+        if let Some(step) = report.first_non_finite {
+            let (epoch, step) = (progress.epoch + 1, progress.step_in_epoch + step + 1);
+            return Err(self.non_finite("the loss", epoch, step));
+        }
+        // One after the other, so that where a span ends cannot change the sum's bits.
+        progress.loss_sum = report.losses.iter().fold(progress.loss_sum, |sum, loss| sum + loss);
+        progress.confusion.merge(&report.confusion);
+        progress.step_in_epoch += report.losses.len();
+        let seconds = clock.seconds();
+        progress.train_seconds += seconds;
+        let steps_per_epoch = self.steps_per_epoch();
+        self.span_steps = next_span(self.span_steps, seconds).min(steps_per_epoch);
+        listener(&Event::Steps { progress: &self.progress, steps_per_epoch, losses: &report.losses })
+    }
+
+    /// Turns the page to the next epoch, now that this one is judged; `state` fetches the weights that were.
+    fn finish_epoch(
+        &mut self,
+        evaluation: &Evaluation,
+        state: &mut dyn FnMut() -> Result<State>,
+        clock: &Clock,
+    ) -> Result<Epoch> {
         if !evaluation.loss.is_finite() {
             return Err(self.non_finite("the loss", self.progress.epoch + 1, self.steps_per_epoch()));
         }
         let is_best = self.progress.best.is_none_or(|(_, loss)| evaluation.loss < loss);
         if is_best {
-            self.best_state = Some(self.finite_state()?);
+            self.best_state = Some(self.finite(state()?)?);
         }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
         let balanced = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.balanced_accuracy());
@@ -401,18 +484,10 @@ impl<'a> Trainer<'a> {
         Ok(epoch)
     }
 
-    fn checkpoint(&mut self, listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<()> {
-        let state = self.finite_state()?;
-        let best = self.best_state.take();
-        listener(&Event::Checkpoint { state: &state, progress: &self.progress, best: best.as_ref() })?;
-        Ok(())
-    }
-
     /// The weights, if they are worth keeping. The loss that tells of a step that went beyond the finite numbers is
     /// that of the next step; a checkpoint between the two would replace the last good one with one that nobody can
     /// load.
-    fn finite_state(&mut self) -> Result<State> {
-        let state = self.session.state()?;
+    fn finite(&self, state: State) -> Result<State> {
         if state.is_finite() {
             return Ok(state);
         }
@@ -421,6 +496,36 @@ impl<'a> Trainer<'a> {
             step => (self.progress.epoch + 1, step),
         };
         Err(self.non_finite("a weight", epoch, step))
+    }
+
+    fn non_finite(&self, what: &'static str, epoch: u64, step: usize) -> Error {
+        let learning_rate = self.training.learning_rate;
+        let suggestion = (learning_rate / 10.0).min(0.1);
+        Error::NonFinite { what, epoch, step: step as u64, learning_rate, suggestion }
+    }
+}
+
+/// What a span is made of.
+struct Steps {
+    first_step: u64,
+    /// Of the whole epoch.
+    order: Rc<Vec<u32>>,
+    /// The span's first sample in that order.
+    begin: usize,
+    batch_size: usize,
+    /// One a step.
+    learning_rate: Vec<f32>,
+}
+
+impl Steps {
+    fn span(&self) -> Span<'_> {
+        let end = self.begin.saturating_add(self.learning_rate.len().saturating_mul(self.batch_size));
+        Span {
+            first_step: self.first_step,
+            order: &self.order[self.begin..end.min(self.order.len())],
+            batch_size: self.batch_size,
+            learning_rate: &self.learning_rate,
+        }
     }
 }
 

@@ -94,8 +94,8 @@ impl Driver {
         }
         let open = || -> std::result::Result<Card, DriverError> {
             let context = CudaContext::new(index)?;
-            // SAFETY: every buffer is used on `stream` alone, but for the windows of streamed data, whose copies and
-            // uses are put in order by events in `session.rs`.
+            // SAFETY: every buffer is used on `stream` alone, but for the windows of streamed data, and for what is
+            // fetched of an evaluation while steps are taken; both are put in order by events in `session.rs`.
             unsafe { context.disable_event_tracking() };
             let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
             let (stream, copies) = (context.new_stream()?, context.new_stream()?);
@@ -114,7 +114,7 @@ pub(crate) struct Card {
     pub(crate) processors: usize,
     /// Where all work is put, one thing after the other.
     pub(crate) stream: Arc<CudaStream>,
-    /// Where data that does not fit on the card comes in beside the work.
+    /// Where data that does not fit on the card comes in beside the work, and where results are fetched beside it.
     pub(crate) copies: Arc<CudaStream>,
     pub(crate) head: HeadKernels,
     layers: [OnceLock<LayerKernels>; 3],

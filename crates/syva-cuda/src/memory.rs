@@ -17,14 +17,17 @@ pub(crate) fn address<T>(buffer: &CudaSlice<T>, stream: &Arc<CudaStream>) -> Add
     buffer.device_ptr(stream).0
 }
 
-/// The weights of a network, as Wᵀ padded to whole tiles, and what does not change with them.
+/// A network: its weights, and what does not change with them.
 pub(crate) struct Network {
-    layers: Vec<LayerMemory>,
+    pub(crate) weights: Weights,
     scale: CudaSlice<f32>,
     shift: CudaSlice<f32>,
     /// Counts tiles of the first layer's update, a number a column of tiles; all 0 between steps.
     pub(crate) tickets: CudaSlice<u32>,
 }
+
+/// All that steps change: weights as Wᵀ padded to whole tiles, and biases.
+pub(crate) struct Weights(Vec<LayerMemory>);
 
 struct LayerMemory {
     weight: CudaSlice<f32>,
@@ -33,7 +36,7 @@ struct LayerMemory {
     start: Option<CudaSlice<f32>>,
 }
 
-impl Network {
+impl Weights {
     pub(crate) fn new(spec: &Spec, card: &Card) -> Result<Self> {
         let layer = |l: usize| -> Result<LayerMemory> {
             let stride = padded(spec.layers[l].units);
@@ -43,26 +46,17 @@ impl Network {
                 start: if l == 0 { Some(card.zeros(stride, "biases")?) } else { None },
             })
         };
-        let (mut scale, mut shift) = (vec![0.0; padded(spec.input.features)], vec![0.0; padded(spec.input.features)]);
-        for k in 0..spec.input.features {
-            (scale[k], shift[k]) = spec.input.normalization.of(k);
-        }
-        Ok(Self {
-            layers: (0..spec.layers.len()).map(layer).collect::<Result<_>>()?,
-            scale: card.copy(&scale, "scales")?,
-            shift: card.copy(&shift, "shifts")?,
-            tickets: card.zeros(padded(spec.layers[0].units), "counters")?,
-        })
+        Ok(Self((0..spec.layers.len()).map(layer).collect::<Result<_>>()?))
     }
 
-    /// Bytes that the weights take.
+    /// Bytes that they take.
     pub(crate) fn bytes(spec: &Spec) -> usize {
         (0..spec.layers.len()).map(|l| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4).sum()
     }
 
     /// Puts weights and biases on the card.
     pub(crate) fn set(&mut self, state: &State, card: &Card) -> Result<()> {
-        for (memory, Parameters { weight, bias }) in self.layers.iter_mut().zip(&state.layers) {
+        for (memory, Parameters { weight, bias }) in self.0.iter_mut().zip(&state.layers) {
             let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
             let mut transposed = vec![0.0; fan_in * stride];
             for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
@@ -74,26 +68,52 @@ impl Network {
         Ok(())
     }
 
-    /// Fetches weights and biases; waits for the card.
-    pub(crate) fn get(&self, spec: &Spec, step: u64, card: &Card) -> Result<State> {
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (l, memory) in self.layers.iter().enumerate() {
+    /// Takes over the weights of the same network, on the card.
+    pub(crate) fn copy_from(&mut self, other: &Self, card: &Card) -> Result<()> {
+        for (to, from) in self.0.iter_mut().zip(&other.0) {
+            let both = [(&from.weight, &mut to.weight), (&from.bias, &mut to.bias)];
+            for (from, to) in both.into_iter().chain(from.start.as_ref().zip(to.start.as_mut())) {
+                card.stream.memcpy_dtod(from, to).map_err(|error| card.failure(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches weights and biases; waits for the stream.
+    pub(crate) fn get(&self, spec: &Spec, step: u64, stream: &Arc<CudaStream>, card: &Card) -> Result<State> {
+        let mut layers = Vec::with_capacity(self.0.len());
+        for (l, memory) in self.0.iter().enumerate() {
             let (units, fan_in) = (spec.layers[l].units, spec.fan_in(l));
             let stride = padded(units);
-            let transposed = fetch(&memory.weight, 0..fan_in * stride, card)?;
+            let transposed = fetch(&memory.weight, 0..fan_in * stride, stream, card)?;
             let mut weight = Matrix::zeros(units, fan_in);
             for j in 0..units {
                 let row = weight.row_mut(j).iter_mut().enumerate();
                 row.for_each(|(k, w)| *w = transposed[k * stride + j]);
             }
-            layers.push(Parameters { weight, bias: fetch(&memory.bias, 0..units, card)? });
+            layers.push(Parameters { weight, bias: fetch(&memory.bias, 0..units, stream, card)? });
         }
         Ok(State { step, layers })
+    }
+}
+
+impl Network {
+    pub(crate) fn new(spec: &Spec, card: &Card) -> Result<Self> {
+        let (mut scale, mut shift) = (vec![0.0; padded(spec.input.features)], vec![0.0; padded(spec.input.features)]);
+        for k in 0..spec.input.features {
+            (scale[k], shift[k]) = spec.input.normalization.of(k);
+        }
+        Ok(Self {
+            weights: Weights::new(spec, card)?,
+            scale: card.copy(&scale, "scales")?,
+            shift: card.copy(&shift, "shifts")?,
+            tickets: card.zeros(padded(spec.layers[0].units), "counters")?,
+        })
     }
 
     /// A layer as the kernels see it, with the activations of `work`.
     pub(crate) fn layer(&self, spec: &Spec, work: &Workspace, l: usize, card: &Card) -> Layer {
-        let memory = &self.layers[l];
+        let memory = &self.weights.0[l];
         let stream = &card.stream;
         let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { 0 };
         let d = |l: usize| work.d[l].as_ref().map_or(0, |d| address(d, stream));
@@ -328,11 +348,16 @@ impl SpanMemory {
         Outcome { losses: address(&self.losses, &card.stream), guesses: address(&self.guesses, &card.stream) }
     }
 
-    /// Losses, guesses, and the first step that did not count; waits for the card.
-    pub(crate) fn fetch(&self, samples: usize, card: &Card) -> Result<(Vec<f32>, Vec<u32>, u32)> {
-        let losses = fetch(&self.losses, 0..samples, card)?;
-        let guesses = fetch(&self.guesses, 0..samples, card)?;
-        Ok((losses, guesses, fetch(&self.progress, Self::HALTED..Self::HALTED + 1, card)?[0]))
+    /// Losses, guesses, and the first step that did not count; waits for the stream.
+    pub(crate) fn fetch(
+        &self,
+        samples: usize,
+        stream: &Arc<CudaStream>,
+        card: &Card,
+    ) -> Result<(Vec<f32>, Vec<u32>, u32)> {
+        let losses = fetch(&self.losses, 0..samples, stream, card)?;
+        let guesses = fetch(&self.guesses, 0..samples, stream, card)?;
+        Ok((losses, guesses, fetch(&self.progress, Self::HALTED..Self::HALTED + 1, stream, card)?[0]))
     }
 }
 
@@ -341,14 +366,15 @@ pub(crate) fn upload<T: DeviceRepr>(values: &[T], to: &mut CudaSlice<T>, card: &
     card.stream.memcpy_htod(values, to).map_err(|error| card.failure(error))
 }
 
-/// Copies values back; waits for the card.
+/// Copies values back, on a stream that has seen them written or waits for the one that has; waits for it.
 pub(crate) fn fetch<T: DeviceRepr + ValidAsZeroBits + Default + Clone>(
     from: &CudaSlice<T>,
     range: Range<usize>,
+    stream: &Arc<CudaStream>,
     card: &Card,
 ) -> Result<Vec<T>> {
     let mut values = vec![T::default(); range.len()];
-    let copied = card.stream.memcpy_dtoh(&from.slice(range), &mut values);
-    copied.and_then(|()| card.stream.synchronize()).map_err(|error| card.failure(error))?;
+    let copied = stream.memcpy_dtoh(&from.slice(range), &mut values);
+    copied.and_then(|()| stream.synchronize()).map_err(|error| card.failure(error))?;
     Ok(values)
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaEvent, CudaGraph};
+use cudarc::driver::{CudaEvent, CudaGraph, CudaStream};
 use syva_core::data::{Dataset, Split};
+use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
 use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
 
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
-use crate::memory::{Network, Progress, Samples, SpanMemory, Workspace, address, fetch, upload};
+use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
 use crate::method::{Method, Methods, TRIED};
 use crate::plan::{PAD, Plan, Tile, padded};
 use crate::step::{Goal, Pass, judge};
@@ -32,6 +33,8 @@ pub(crate) struct CudaSession {
     validation: Option<Loaded>,
     training: Option<Training>,
     evaluation: Option<(Workspace, SpanMemory)>,
+    /// The weights of an evaluation whose results are fetched while steps change them.
+    judged: Option<Weights>,
 }
 
 /// A data set: all of it on the card, or for what does not fit two windows that it passes through in turn.
@@ -63,16 +66,36 @@ struct Training {
     recorded: Option<CudaGraph>,
 }
 
+/// What it takes to begin a span before the evaluation before it has been heard of.
+struct Ahead {
+    /// Steps that the weights have taken.
+    before: u64,
+    evaluation: (Workspace, SpanMemory),
+    training: Training,
+    /// Room for the weights that are judged.
+    weights: Weights,
+}
+
 impl CudaSession {
     pub(crate) fn new(spec: &Spec, card: Arc<Card>) -> Result<Self> {
-        let (needed, free) = (Network::bytes(spec), card.free()?);
+        let (needed, free) = (Weights::bytes(spec), card.free()?);
         if needed > free {
             let what = format!("a network whose weights take {} MiB, of {} MiB free,", needed >> 20, free >> 20);
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
         let network = Network::new(spec, &card)?;
         let spec = spec.clone();
-        Ok(Self { spec, card, network, step: None, train: None, validation: None, training: None, evaluation: None })
+        Ok(Self {
+            spec,
+            card,
+            network,
+            step: None,
+            train: None,
+            validation: None,
+            training: None,
+            evaluation: None,
+            judged: None,
+        })
     }
 
     fn weights_step(&self) -> Result<u64> {
@@ -136,6 +159,91 @@ impl CudaSession {
         upload(span.order, &mut memory.order, &self.card)?;
         upload(span.learning_rate, &mut memory.learning_rates, &self.card)?;
         Ok(training)
+    }
+
+    /// Whether a span can be trained now; returns the steps taken before it.
+    fn check(&self, span: &Span<'_>) -> Result<u64> {
+        let Loaded { data, place } = loaded(self.train.as_ref())?;
+        let before = self.weights_step()?;
+        span.check(data.samples(), before)?;
+        let batch = span.batch_size.min(span.order.len());
+        if let Place::Streamed(windows) = place
+            && windows[0].rows < batch
+        {
+            let problem = format!("a batch of {batch} samples does not fit the card beside the network");
+            return Err(Error::setting("batch-size", problem, format!("use {} or less", windows[0].rows)));
+        }
+        Ok(before)
+    }
+
+    /// Puts the steps of a span on the stream. Until all has gone well, nobody knows what the weights are.
+    fn launch(&mut self, mut training: Training, span: &Span<'_>) -> Result<()> {
+        let mut loaded = self.train.take().expect("was checked");
+        self.step = None;
+        let launched = match &mut loaded.place {
+            Place::Resident(samples) => self.train_resident(&mut training, samples, span.steps()),
+            Place::Streamed(windows) => self.train_streamed(&mut training, &loaded.data, windows, span),
+        };
+        self.train = Some(loaded);
+        self.training = Some(training);
+        launched
+    }
+
+    /// Waits for the steps that were launched, and says what they did.
+    fn collect(&mut self, launched: Result<()>, span: &Span<'_>, before: u64) -> Result<Report> {
+        let training = self.training.as_ref().expect("was launched");
+        let fetched = launched.and_then(|()| training.span.fetch(span.order.len(), &self.card.stream, &self.card));
+        let (losses, guesses, halted) = fetched?;
+        let taken = span.steps().min(halted as usize);
+        let first_non_finite = (taken < span.steps()).then_some(taken);
+        let confusion = Confusion::new(self.spec.classes());
+        let mut report = Report { confusion, first_non_finite, ..Report::default() };
+        let targets = loaded(self.train.as_ref())?.data.targets();
+        let rows = losses.chunks(span.batch_size).zip(guesses.chunks(span.batch_size));
+        for ((losses, guesses), (samples, _)) in rows.zip(span.batches()).take(taken) {
+            report.losses.push(mean(losses));
+            if self.spec.classes() > 0 {
+                let pairs = samples.iter().zip(guesses).map(|(&sample, &guess)| (sample as usize, guess as usize));
+                report.hits.push(report.confusion.tally(targets, pairs));
+            }
+        }
+        self.step = Some(before + taken as u64);
+        Ok(report)
+    }
+
+    /// Room to evaluate and to train at once, with the weights of both. None where data passes through windows, where
+    /// memory is scarce, or where anything else is in the way, which will be said by who needs it.
+    fn room_ahead(&mut self, split: Split, span: &Span<'_>) -> Option<Ahead> {
+        // Given back where there is no room.
+        let kept = self.judged.take();
+        let before = self.check(span).ok()?;
+        let Loaded { data, place: Place::Resident(_) } = self.data_set(split).as_ref()? else { return None };
+        let samples = data.samples();
+        let resident = matches!(self.train.as_ref()?.place, Place::Resident(_));
+        if !resident || span.order.is_empty() {
+            return None;
+        }
+        let weights = match kept {
+            Some(weights) => weights,
+            None if Weights::bytes(&self.spec) <= self.card.free().ok()? / 4 => {
+                Weights::new(&self.spec, &self.card).ok()?
+            }
+            None => return None,
+        };
+        let evaluation = self.evaluation_memory(samples).ok()?;
+        // This sends the span's order to the card: before anything is launched, since what is sent from memory that is
+        // not page-locked may wait for the stream.
+        let training = self.prepare(span).ok()?;
+        Some(Ahead { before, evaluation, training, weights })
+    }
+
+    /// Puts the weights back that the steps of a span have changed.
+    fn take_back(&mut self, weights: &Weights, before: u64) -> Result<()> {
+        self.step = None;
+        self.network.weights.copy_from(weights, &self.card)?;
+        self.card.stream.synchronize().map_err(|error| self.card.failure(error))?;
+        self.step = Some(before);
+        Ok(())
     }
 
     /// All steps of a span, on data that is on the card.
@@ -221,6 +329,32 @@ impl CudaSession {
         Ok((Workspace::new(&self.spec, batch, false, &self.card)?, SpanMemory::new(samples, 1, &self.card)?))
     }
 
+    fn data_set(&mut self, split: Split) -> &mut Option<Loaded> {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+        }
+    }
+
+    /// Puts the evaluation of a data set on the stream; returns what is judged.
+    fn launch_evaluation(&mut self, split: Split, (work, mut span): (Workspace, SpanMemory)) -> Result<Dataset> {
+        let mut loaded = self.data_set(split).take().expect("was there when room was made for it");
+        let launched = self.judge_all(&mut loaded, &work, &mut span);
+        let data = loaded.data.clone();
+        *self.data_set(split) = Some(loaded);
+        self.evaluation = Some((work, span));
+        launched.map(|()| data)
+    }
+
+    /// Waits on a stream for the evaluation that was launched, and says what it came to.
+    fn collect_evaluation(&self, data: &Dataset, stream: &Arc<CudaStream>) -> Result<Evaluation> {
+        let (_, span) = self.evaluation.as_ref().expect("was launched");
+        let (losses, guesses, _) = span.fetch(data.samples(), stream, &self.card)?;
+        let mut confusion = Confusion::new(self.spec.classes());
+        confusion.tally(data.targets(), guesses.iter().enumerate().map(|(sample, &guess)| (sample, guess as usize)));
+        Ok(Evaluation { loss: mean(&losses), confusion })
+    }
+
     /// Judges all samples, in the order they lie in.
     fn judge_all(&self, loaded: &mut Loaded, work: &Workspace, span: &mut SpanMemory) -> Result<()> {
         let samples = loaded.data.samples();
@@ -282,19 +416,16 @@ impl Session for CudaSession {
         if split == Split::Train {
             // A graph refers to the data it was recorded on.
             self.training = None;
-            self.train = None;
-            self.train = Some(Loaded { data: data.clone(), place: self.place(data)? });
-        } else {
-            self.validation = None;
-            self.validation = Some(Loaded { data: data.clone(), place: self.place(data)? });
         }
+        *self.data_set(split) = None;
+        *self.data_set(split) = Some(Loaded { data: data.clone(), place: self.place(data)? });
         Ok(())
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.spec)?;
         self.step = None;
-        self.network.set(state, &self.card)?;
+        self.network.weights.set(state, &self.card)?;
         let work = Workspace::new(&self.spec, 1, false, &self.card)?;
         let layer = self.network.layer(&self.spec, &work, 0, &self.card);
         let kernels = self.card.layers(Tile::Small)?;
@@ -307,78 +438,54 @@ impl Session for CudaSession {
     }
 
     fn state(&mut self) -> Result<State> {
-        self.network.get(&self.spec, self.weights_step()?, &self.card)
+        self.network.weights.get(&self.spec, self.weights_step()?, &self.card.stream, &self.card)
     }
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
-        let Loaded { data, place } = loaded(self.train.as_ref())?;
-        let before = self.weights_step()?;
-        span.check(data.samples(), before)?;
-        let batch = span.batch_size.min(span.order.len());
-        if let Place::Streamed(windows) = place
-            && windows[0].rows < batch
-        {
-            let problem = format!("a batch of {batch} samples does not fit the card beside the network");
-            return Err(Error::setting("batch-size", problem, format!("use {} or less", windows[0].rows)));
-        }
-        let mut report = Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() };
+        let before = self.check(span)?;
         if span.order.is_empty() {
-            return Ok(report);
+            return Ok(Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() });
         }
-        let mut training = self.prepare(span)?;
-        let mut loaded = self.train.take().expect("was there just now");
-        // Until all has gone well, nobody knows what the weights are.
-        self.step = None;
-        let launched = match &mut loaded.place {
-            Place::Resident(samples) => self.train_resident(&mut training, samples, span.steps()),
-            Place::Streamed(windows) => self.train_streamed(&mut training, &loaded.data, windows, span),
-        };
-        let targets = loaded.data.targets().clone();
-        self.train = Some(loaded);
-        let fetched = launched.and_then(|()| training.span.fetch(span.order.len(), &self.card));
-        self.training = Some(training);
-        let (losses, guesses, halted) = fetched?;
-
-        let taken = span.steps().min(halted as usize);
-        report.first_non_finite = (taken < span.steps()).then_some(taken);
-        let rows = losses.chunks(span.batch_size).zip(guesses.chunks(span.batch_size));
-        for ((losses, guesses), (samples, _)) in rows.zip(span.batches()).take(taken) {
-            report.losses.push(mean(losses));
-            if self.spec.classes() > 0 {
-                let pairs = samples.iter().zip(guesses).map(|(&sample, &guess)| (sample as usize, guess as usize));
-                report.hits.push(report.confusion.tally(&targets, pairs));
-            }
-        }
-        self.step = Some(before + taken as u64);
-        Ok(report)
+        let training = self.prepare(span)?;
+        let launched = self.launch(training, span);
+        self.collect(launched, span, before)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
         self.weights_step()?;
-        let place = match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
+        let samples = loaded(self.data_set(split).as_ref())?.data.samples();
+        let room = self.evaluation_memory(samples)?;
+        let data = self.launch_evaluation(split, room)?;
+        self.collect_evaluation(&data, &self.card.stream)
+    }
+
+    /// The card goes from the evaluation to the steps without the host, copying the weights in between; what the host
+    /// wants of both it fetches beside the steps.
+    fn evaluate_then_train(
+        &mut self,
+        split: Split,
+        span: &Span<'_>,
+        judged: &mut Judged<'_>,
+    ) -> Result<Option<Report>> {
+        let Some(Ahead { before, evaluation, training, mut weights }) = self.room_ahead(split, span) else {
+            return one_after_the_other(self, split, span, judged);
         };
-        let samples = loaded(place.as_ref())?.data.samples();
-        let (work, mut span) = self.evaluation_memory(samples)?;
-        let place = match split {
-            Split::Train => &mut self.train,
-            Split::Validation => &mut self.validation,
-        };
-        let mut loaded = place.take().expect("was there just now");
-        let launched = self.judge_all(&mut loaded, &work, &mut span);
-        let fetched = launched.and_then(|()| span.fetch(samples, &self.card));
-        self.evaluation = Some((work, span));
-        let mut confusion = Confusion::new(self.spec.classes());
-        if let Ok((_, guesses, _)) = &fetched {
-            let pairs = guesses.iter().enumerate().map(|(sample, &guess)| (sample, guess as usize));
-            confusion.tally(loaded.data.targets(), pairs);
+        let card = self.card.clone();
+        let data = self.launch_evaluation(split, evaluation)?;
+        weights.copy_from(&self.network.weights, &card)?;
+        // What is put on `copies` from here on sees both, and waits for nothing that comes after.
+        card.copies.join(&card.stream).map_err(|error| card.failure(error))?;
+        let launched = self.launch(training, span);
+        let flow = self
+            .collect_evaluation(&data, &card.copies)
+            .and_then(|evaluation| judged(evaluation, &mut || weights.get(&self.spec, before, &card.copies, &card)));
+        let report = self.collect(launched, span, before);
+        let taken_back = if matches!(flow, Ok(Flow::Continue)) { Ok(()) } else { self.take_back(&weights, before) };
+        self.judged = Some(weights);
+        match flow? {
+            Flow::Continue => report.map(Some),
+            Flow::Stop => taken_back.map(|()| None),
         }
-        match split {
-            Split::Train => self.train = Some(loaded),
-            Split::Validation => self.validation = Some(loaded),
-        }
-        Ok(Evaluation { loss: mean(&fetched?.0), confusion })
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
@@ -402,7 +509,7 @@ impl Session for CudaSession {
             // buffers are freed on the same stream, after what is on it.
             let pass = unsafe { self.pass(&plan, (&work, &span), seen, batch, Goal::Predict) };
             pass.launch(0..1)?;
-            let z = fetch(work.outputs(), 0..count * stride, &self.card)?;
+            let z = fetch(work.outputs(), 0..count * stride, &self.card.stream, &self.card)?;
             for (row, z) in z.chunks(stride).enumerate() {
                 let to = outputs.row_mut(first + row);
                 to.copy_from_slice(&z[..self.spec.outputs()]);

@@ -7,22 +7,30 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{Case, cases, run, same_state};
-use syva_core::data::{Dataset, Inputs, Split, Targets, digits};
+use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
-use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Normalization, Session, Span, State};
+use syva_core::trainer::{Event, Flow, Progress};
+use syva_core::{
+    Activation, DeviceId, Engine, Epoch, Error, Mlp, Normalization, Session, Span, Spec, State, Trainer, Training,
+};
 use syva_cuda::CudaEngine;
 
 type Outcome = Result<(), Failed>;
 type Scenario = (&'static str, &'static [(&'static str, &'static str)], fn() -> Outcome);
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 31] = [
+const SCENARIOS: [Scenario; 36] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
-    ("conforms, threads in reverse order", &[("EMULATED_ORDER", "reverse")], conforms),
+    (
+        "conforms, threads in reverse order, the other stream first",
+        &[("EMULATED_ORDER", "reverse"), ("EMULATED_AHEAD", "1")],
+        conforms,
+    ),
     ("conforms, threads shuffled", &[("EMULATED_ORDER", "20261125")], conforms),
     ("conforms, many processors, so small tiles", &[("EMULATED_PROCESSORS", "1000")], conforms),
     ("conforms, one processor, so large tiles", &[("EMULATED_PROCESSORS", "1")], conforms),
@@ -47,6 +55,19 @@ const SCENARIOS: [Scenario; 31] = [
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
     ("it stops on a cluster", &[CLUSTER], halts),
+    ("a training tells what the reference's tells, the host first", &[], trains),
+    ("a training tells what the reference's tells, the card first", &[("EMULATED_AHEAD", "1")], trains),
+    ("a training tells what the reference's tells, on a full card", &[("EMULATED_MEMORY", FULL)], trains),
+    (
+        "steps are begun before the evaluation is heard of",
+        &[("EMULATED_AHEAD", "1"), ("EMULATED_FAIL", "40")],
+        begins_ahead,
+    ),
+    (
+        "where there is no room, the evaluation is heard of first",
+        &[("EMULATED_AHEAD", "1"), ("EMULATED_FAIL", "40"), ("EMULATED_MEMORY", FULL)],
+        waits,
+    ),
     ("what does not fit is said", &[("EMULATED_MEMORY", "3000000")], does_not_fit),
     ("a card that is lost is said", &[("EMULATED_FAIL", "40")], is_lost),
     ("a card that is lost in one kernel is said", &[PERSISTENT, ("EMULATED_FAIL", "1")], is_lost),
@@ -57,6 +78,9 @@ const PERSISTENT: (&str, &str) = ("SYVA_CUDA", "persistent");
 const CLUSTER: (&str, &str) = ("SYVA_CUDA", "cluster");
 /// So many processors that small networks get small tiles, as on a real card.
 const SMALL: (&str, &str) = ("EMULATED_PROCESSORS", "132");
+
+/// Bytes of a card that has room for the training in [`trains`], but not for its weights once more.
+const FULL: &str = "2500000";
 
 /// Names the scenario that a process is to run.
 const SCENARIO: &str = "SYVA_EMULATED_SCENARIO";
@@ -243,7 +267,11 @@ fn spans_with_trials() -> Result<String, Failed> {
         let order = permutation(7, epoch, 350);
         let span = Span { first_step: 70 * epoch, order: &order, batch_size: 5, learning_rate: &[0.05; 70] };
         std::fs::write(log.path(), "")?;
-        if ours.train(&span)? != theirs.train(&span)? {
+        let found = match epoch % 2 {
+            0 => Some(ours.train(&span)?),
+            _ => ours.evaluate_then_train(Split::Validation, &span, &mut |_, _| Ok(Flow::Continue))?,
+        };
+        if found != Some(theirs.train(&span)?) {
             return Err(format!("epoch {epoch}: another report").into());
         }
         same_state(&format!("epoch {epoch}"), &theirs.state()?, &ours.state()?)?;
@@ -286,6 +314,106 @@ fn halts() -> Outcome {
         same_state("halted", &theirs.state()?, &ours.state()?)?;
     }
     Ok(())
+}
+
+/// Trainings that go to their end, that are stopped after an epoch and go on, and whose validation loss is not finite.
+fn trains() -> Outcome {
+    let case = digits_case(&[16], 300, 5)?;
+    let spec = &case.spec;
+    let task = Task::new("digits", case.train, case.validation);
+    let wanted = course(&Reference, spec, &task, None, &None)?;
+    for stop in [None, Some(1), Some(2), Some(3)] {
+        let (found, at) = course(&CudaEngine::new(), spec, &task, stop, &None)?;
+        same_course(&found, &course(&Reference, spec, &task, stop, &None)?.0)?;
+        let (rest, _) = course(&CudaEngine::new(), spec, &task, None, &at)?;
+        let told: Vec<String> = found.into_iter().chain(rest).filter(|told| !told.starts_with("saved")).collect();
+        let wanted: Vec<String> = wanted.0.iter().filter(|told| !told.starts_with("saved")).cloned().collect();
+        same_course(&told, &wanted)?;
+    }
+    let values = |value: f32| {
+        let inputs = Inputs::F32((0..90).map(|i| i as f32 / 90.0).collect::<Vec<_>>().into());
+        Dataset::new(inputs, 1, Targets::Values { values: vec![value; 90].into(), outputs: 1 })
+    };
+    let task = Task::new("squares beyond f32", values(0.5)?, values(1e30)?);
+    let spec = task.network(&[6], Activation::Tanh);
+    let [found, wanted] = [&CudaEngine::new() as &dyn Engine, &Reference].map(|engine| {
+        let error = course(engine, &spec, &task, None, &None).err();
+        error.and_then(|failed| failed.message().map(str::to_string))
+    });
+    if found == wanted && found.as_ref().is_some_and(|error| error.contains("epoch 1")) {
+        return Ok(());
+    }
+    Err(format!("{found:?} instead of {wanted:?}").into())
+}
+
+/// Where a training can go on.
+type Place = Option<(State, Progress)>;
+
+/// What a training tells, less its times, until it is stopped after an epoch; steps one by one, for the clock says where
+/// spans end.
+fn course(
+    engine: &dyn Engine,
+    spec: &Spec,
+    task: &Task,
+    stop: Option<u64>,
+    from: &Place,
+) -> Result<(Vec<String>, Place), Failed> {
+    let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, seed: 1 };
+    let trainer = match from {
+        None => Trainer::new(engine, &card(), spec, task, training),
+        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, training, state, progress.clone()),
+    };
+    let (mut told, mut place) = (Vec::new(), None);
+    trainer?.checkpoint_every(Duration::MAX).run(&mut |event| {
+        match *event {
+            Event::Steps { losses, .. } => told.extend(losses.iter().map(|loss| format!("loss {:x}", loss.to_bits()))),
+            Event::Epoch(epoch) => {
+                told.push(format!("{:?}", Epoch { train_seconds: 0.0, eval_seconds: 0.0, ..epoch.clone() }));
+            }
+            Event::Inspection { .. } => {}
+            Event::Checkpoint { state, progress, best } => {
+                let progress = Progress { train_seconds: 0.0, ..progress.clone() };
+                told.push(format!("saved {}, {progress:?}, best {:?}", state.digest(), best.map(State::digest)));
+                place = Some((state.clone(), progress));
+            }
+        }
+        let stops = matches!(event, Event::Epoch(epoch) if Some(epoch.epoch) == stop);
+        Ok(if stops { Flow::Stop } else { Flow::Continue })
+    })?;
+    Ok((told, place))
+}
+
+fn same_course(found: &[String], wanted: &[String]) -> Outcome {
+    if let Some((found, wanted)) = found.iter().zip(wanted).find(|(found, wanted)| found != wanted) {
+        return Err(format!("{found}\ninstead of\n{wanted}").into());
+    }
+    if found.len() == wanted.len() { Ok(()) } else { Err("more or less is told".into()) }
+}
+
+/// The card is lost among steps that follow an evaluation. Whether the evaluation is heard of first shows when they were
+/// begun: all that the card was given by then, it has done.
+fn heard_before_the_loss() -> Result<bool, Failed> {
+    let case = digits_case(&[16], 300, 5)?;
+    let mut session = open(&CudaEngine::new(), &case)?;
+    let order = permutation(3, 0, 300);
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 60] };
+    let mut heard = false;
+    let taken = session.evaluate_then_train(Split::Validation, &span, &mut |_, _| {
+        heard = true;
+        Ok(Flow::Continue)
+    });
+    said(taken.err(), "go on from the last checkpoint")?;
+    // Nothing that is on the card may be taken for weights.
+    said(session.state().err(), "no weights")?;
+    Ok(heard)
+}
+
+fn begins_ahead() -> Outcome {
+    if heard_before_the_loss()? { Err("the steps were launched after all".into()) } else { Ok(()) }
+}
+
+fn waits() -> Outcome {
+    if heard_before_the_loss()? { Ok(()) } else { Err("the steps were launched before".into()) }
 }
 
 /// Whether an error came, and says so.

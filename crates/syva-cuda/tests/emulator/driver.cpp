@@ -4,7 +4,8 @@
 // so what nobody waited for has not happened. Memory begins as NaN, ends before a page that must not be touched, and is
 // poisoned when freed. The order of threads, warps and blocks is EMULATED_ORDER=forward, reverse or a seed to shuffle by:
 // a barrier that is missing gives other bits in some order. Blocks that meet each other run together, in turns, each with
-// its own shared memory. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
+// its own shared memory. With EMULATED_AHEAD=1 all other streams have done all they were given when one is synchronised,
+// so what was to be fetched before they changed it is gone. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
 // (a number) loses the card at that launch, EMULATED_DRIVER a driver of that version, EMULATED_PROCESSORS and
 // EMULATED_CARDS say how many there are, EMULATED_CLUSTER how large a cluster may be, EMULATED_REFUSE that launches of
 // blocks that meet are refused. EMULATED_LOG names a file for the names of the kernels that are run.
@@ -439,6 +440,9 @@ API cuStreamDestroy_v2(void *stream) {
 }
 API cuStreamSynchronize(void *stream) {
     Guard guard(lock);
+    if (setting("EMULATED_AHEAD", 0))
+        for (Stream *other : streams)
+            if (other != stream) drain(*other);
     drain(at(stream));
     return lost ? ILLEGAL_ADDRESS : SUCCESS;
 }
