@@ -315,7 +315,6 @@ impl<'a> Trainer<'a> {
                 return Ok(Flow::Stop);
             }
             // Saved among the steps of an epoch: between two epochs they follow each other at once.
-            // Saved among the steps of an epoch: between two epochs they follow each other at once.
             let in_epoch = self.course.progress.step_in_epoch > 0;
             if in_epoch && since_checkpoint.seconds() >= self.checkpoint_every.as_secs_f64() {
                 self.checkpoint(listener)?;
