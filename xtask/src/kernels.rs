@@ -11,21 +11,23 @@ use crate::python::{said, sh, venv};
 /// PTX 8.4 is what drivers from 550 on read; newer compilers write what those refuse.
 const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.4.127", "nvidia-cuda-nvcc-cu12==12.4.131"];
 
-/// Turing and later. Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
-const OPTIONS: [&str; 6] = [
-    "--gpu-architecture=compute_75",
-    "--std=c++17",
-    "--fmad=false",
-    "--ftz=false",
-    "--prec-div=true",
-    "--prec-sqrt=true",
-];
+/// Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
+const OPTIONS: [&str; 5] = ["--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true"];
 
-/// PTX file, source, and what is defined for it.
-const KERNELS: [(&str, &str, &[&str]); 4] = [
+/// For which cards, where a file does not say: Turing and later.
+const ARCHITECTURE: &str = "--gpu-architecture=compute_75";
+/// Tensor cores know tf32 and bf16 from Ampere on.
+const AMPERE: &str = "--gpu-architecture=compute_80";
+
+/// PTX file, source, and the options that it alone has.
+const KERNELS: [(&str, &str, &[&str]); 8] = [
     ("layers_16.ptx", "layers.cu", &["-DTILE=16"]),
     ("layers_64.ptx", "layers.cu", &["-DTILE=64"]),
     ("layers_128.ptx", "layers.cu", &["-DTILE=128"]),
+    ("layers_tf32_64.ptx", "layers.cu", &["-DTILE=64", "-DTF32", AMPERE]),
+    ("layers_tf32_128.ptx", "layers.cu", &["-DTILE=128", "-DTF32", AMPERE]),
+    ("layers_bf16_64.ptx", "layers.cu", &["-DTILE=64", "-DBF16", AMPERE]),
+    ("layers_bf16_128.ptx", "layers.cu", &["-DTILE=128", "-DBF16", AMPERE]),
     ("head.ptx", "head.cu", &[]),
 ];
 
@@ -45,11 +47,13 @@ pub fn run(args: &Args) -> Result<()> {
     let (sources, work) = (root.join("crates/syva-cuda/kernels"), root.join("target/kernels"));
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     let python = venv(&work.join("venv"), &PACKAGES)?;
-    for (ptx, source, defines) in KERNELS {
+    for (ptx, source, options) in KERNELS {
         let made = work.join(ptx);
         let mut nvrtc = Command::new(&python);
         nvrtc.arg(root.join("xtask/kernels/nvrtc.py")).arg(sources.join(source)).arg(&made);
-        sh(nvrtc.arg(format!("-I{}", sources.display())).args(OPTIONS).args(defines))?;
+        let says_for_which = options.iter().any(|option| option.starts_with("--gpu-architecture"));
+        nvrtc.args((!says_for_which).then_some(ARCHITECTURE));
+        sh(nvrtc.arg(format!("-I{}", sources.display())).args(OPTIONS).args(options))?;
         let kept = sources.join("ptx").join(ptx);
         if !args.check {
             fs::copy(&made, &kept).with_context(|| format!("cannot write {}", kept.display()))?;

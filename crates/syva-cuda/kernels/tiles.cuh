@@ -3,7 +3,20 @@
 #pragma once
 
 #include "network.cuh"
+#if defined(TF32) || defined(BF16)
+#include "product_mma.cuh"
+#else
 #include "product.cuh"
+#endif
+
+/// Writes a run of neighbours of a row.
+__device__ inline void write_run(float *to, const float *from) {
+    if (COLUMN_RUN == 4) {
+        *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
+    } else {
+        *reinterpret_cast<float2 *>(to) = *reinterpret_cast<const float2 *>(from);
+    }
+}
 
 /// a(z) and its derivative by a call: inlined for each of a thread's many outputs they would be most of the program.
 __device__ __noinline__ float activate_one(u32 activation, float z) { return activate(activation, z); }
@@ -93,12 +106,10 @@ __device__ inline void input_gradient_tile(Shared &shared, const Step &step, con
         const size_t row = size_t(m0 + row_of(r)) * layer.below_stride + n0;
 #pragma unroll
         for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
-            alignas(16) float dx[COLUMN_RUN];
+            alignas(16) float h[COLUMN_RUN], dx[COLUMN_RUN];
+            read_run<COLUMN_RUN>(h, layer.below + row + column_of(j));
 #pragma unroll
-            for (int v = 0; v < COLUMN_RUN; ++v) {
-                const float h = layer.below[row + column_of(j) + v];
-                dx[v] = derive_one(layer.activation_below, h, sums.of[r][j + v]);
-            }
+            for (int v = 0; v < COLUMN_RUN; ++v) dx[v] = derive_one(layer.activation_below, h[v], sums.of[r][j + v]);
             write_run(layer.d_below + row + column_of(j), dx);
         }
     }
@@ -111,7 +122,7 @@ template <class Weights>
 __device__ inline void sum_starts(Shared &shared, const Layer &layer, const Weights &weights, const float *shift, u32 n0) {
     const int EACH = TILE <= 32 ? 32 : 8, PANEL = EACH * THREADS / COLUMNS; // rows of a panel
     static_assert(sizeof(Shared) >= PANEL * COLUMNS * sizeof(float), "a panel fits");
-    float *panel = &shared.as[0][0][0];
+    float *panel = reinterpret_cast<float *>(&shared);
     const u32 column = n0 + threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS;
     float held[EACH];
     float sum = threadIdx.x < COLUMNS ? __ldcg(layer.bias + n0 + threadIdx.x) : 0.0f;
