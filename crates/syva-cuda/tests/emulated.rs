@@ -16,18 +16,42 @@ use syva_core::reference::Reference;
 use syva_core::{Activation, DeviceId, Engine, Mlp, Normalization, Session, Span, State};
 use syva_cuda::CudaEngine;
 
+#[path = "emulated/rounded.rs"]
+mod rounded;
+
+use rounded::PRECISION;
+
 type Outcome = Result<(), Failed>;
-type Scenario = (&'static str, &'static [(&'static str, &'static str)], fn() -> Outcome);
+type Setting = (&'static str, &'static str);
+type Scenario = (&'static str, &'static [Setting], fn() -> Outcome);
+
+/// Cards with many processors get small tiles, those with one large ones.
+const SMALL: Setting = ("EMULATED_PROCESSORS", "1000");
+const LARGE: Setting = ("EMULATED_PROCESSORS", "1");
+const REVERSE: Setting = ("EMULATED_ORDER", "reverse");
+const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
+const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 24] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
-    ("conforms, threads in reverse order", &[("EMULATED_ORDER", "reverse")], conforms),
-    ("conforms, threads shuffled", &[("EMULATED_ORDER", "20261125")], conforms),
-    ("conforms, many processors, so small tiles", &[("EMULATED_PROCESSORS", "1000")], conforms),
-    ("conforms, one processor, so large tiles", &[("EMULATED_PROCESSORS", "1")], conforms),
+    ("conforms, threads in reverse order", &[REVERSE], conforms),
+    ("conforms, threads shuffled", &[SHUFFLED], conforms),
+    ("conforms, many processors, so small tiles", &[SMALL], conforms),
+    ("conforms, one processor, so large tiles", &[LARGE], conforms),
     ("spans of every length come to the same bits", &[], spans),
     ("the chapter's network on digits comes to the pinned bits", &[], chapter),
+    ("tf32: steps are as computed plainly", &[(PRECISION, "tf32"), LARGE], rounded::steps),
+    ("bf16: steps are as computed plainly", &[(PRECISION, "bf16"), LARGE], rounded::steps),
+    ("tf32: so are steps of any shape", &[(PRECISION, "tf32"), SMALL, SHUFFLED], rounded::shapes),
+    ("bf16: so are steps of any shape", &[(PRECISION, "bf16"), SMALL, SHUFFLED], rounded::shapes),
+    ("tf32: and in large tiles", &[(PRECISION, "tf32"), LARGE, REVERSE], rounded::shapes),
+    ("bf16: and in large tiles", &[(PRECISION, "bf16"), LARGE, REVERSE], rounded::shapes),
+    ("tf32: the kit finds it close", &[(PRECISION, "tf32"), SMALL], rounded::close),
+    ("bf16: the kit finds it close", &[(PRECISION, "bf16"), SMALL], rounded::close),
+    ("tf32: the chapter's network learns as with f32", &[(PRECISION, "tf32")], rounded::trains),
+    ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
+    ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
     ("a training stops before the first step that is not finite", &[], halts),
     ("what does not fit is said", &[("EMULATED_MEMORY", "3000000")], does_not_fit),
@@ -87,6 +111,12 @@ fn build() -> Result<PathBuf, String> {
     let mut objects = vec![compile("driver.cpp", "driver.o", "")?, compile("kernels.cpp", "head.o", "")?];
     for tile in [16, 64, 128] {
         objects.push(compile("kernels.cpp", &format!("layers_{tile}.o"), &format!("-DTILE={tile}"))?);
+    }
+    for (precision, define) in [("tf32", "-DTF32"), ("bf16", "-DBF16")] {
+        for tile in [64, 128] {
+            let object = format!("layers_{precision}_{tile}.o");
+            objects.push(compile("kernels.cpp", &object, &format!("-DTILE={tile} {define}"))?);
+        }
     }
     let library = folder.join("libcuda.so");
     let linked = Command::new(&compiler).arg("-shared").args(objects).arg("-o").arg(library).status();

@@ -5,7 +5,7 @@
 // poisoned when freed. The order of threads, warps and blocks is EMULATED_ORDER=forward, reverse or a seed to shuffle by:
 // a barrier that is missing gives other bits in some order. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
 // (a number) loses the card at that launch, EMULATED_DRIVER a driver of that version, EMULATED_PROCESSORS and
-// EMULATED_CARDS say how many there are.
+// EMULATED_CARDS say how many there are, EMULATED_CAPABILITY and EMULATED_CAPABILITY_MINOR of what generation.
 #include "card.hpp"
 
 #include <algorithm>
@@ -313,7 +313,7 @@ API cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
     case 16: *value = int(setting("EMULATED_PROCESSORS", 4)); break;
     case 75: *value = int(setting("EMULATED_CAPABILITY", 9)); break;
-    case 76: *value = 0; break;
+    case 76: *value = int(setting("EMULATED_CAPABILITY_MINOR", 0)); break;
     case 115: *value = 1; break; // memory pools
     case 13: *value = 1000000; break; // kHz
     default: *value = 0;

@@ -1,13 +1,16 @@
-// The kernels, compiled for the emulator: once for each tile, and once without for the head.
+// The kernels, compiled for the emulator: once for each tile (and each precision), and once without for the head.
 #include "card.hpp"
+#if defined(TF32) || defined(BF16)
+#include "tensor.hpp"
+#endif
 
 // Each tile's functions have the same names, so they must stay in this file.
 namespace {
 
 #ifdef TILE
 #include "../../kernels/layers.cu"
-#define REGISTER_TILE_(kernel, tile) REGISTER(kernel##_##tile)
-#define REGISTER_TILE(kernel, tile) REGISTER_TILE_(kernel, tile)
+#define REGISTER_NAMED(name) REGISTER(name)
+#define REGISTER_TILE(kernel, tile) REGISTER_NAMED(NAMED(kernel, tile))
 REGISTER_TILE(forward_first_u8, TILE)
 REGISTER_TILE(forward_first_f32, TILE)
 REGISTER_TILE(forward, TILE)
