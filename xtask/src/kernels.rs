@@ -22,11 +22,15 @@ struct Kernels {
     options: &'static [&'static str],
 }
 
-/// Turing and later, but for clusters, which came with Hopper.
-const KERNELS: [Kernels; 6] = [
+/// Turing and later; tensor cores know tf32 and bf16 from Ampere on, and clusters came with Hopper.
+const KERNELS: [Kernels; 10] = [
     Kernels { ptx: "layers_16.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=16"] },
     Kernels { ptx: "layers_64.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=64"] },
     Kernels { ptx: "layers_128.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=128"] },
+    Kernels { ptx: "layers_tf32_64.ptx", source: "layers.cu", options: &["-arch=compute_80", "-DTILE=64", "-DTF32"] },
+    Kernels { ptx: "layers_tf32_128.ptx", source: "layers.cu", options: &["-arch=compute_80", "-DTILE=128", "-DTF32"] },
+    Kernels { ptx: "layers_bf16_64.ptx", source: "layers.cu", options: &["-arch=compute_80", "-DTILE=64", "-DBF16"] },
+    Kernels { ptx: "layers_bf16_128.ptx", source: "layers.cu", options: &["-arch=compute_80", "-DTILE=128", "-DBF16"] },
     Kernels { ptx: "head.ptx", source: "head.cu", options: &["-arch=compute_75"] },
     Kernels { ptx: "persistent.ptx", source: "persistent.cu", options: &["-arch=compute_75", "-DTILE=16"] },
     Kernels { ptx: "cluster.ptx", source: "cluster.cu", options: &["-arch=compute_90", "-DTILE=32"] },

@@ -99,6 +99,9 @@ pub struct ResumeArgs {
     /// Compute exactly on a GPU that rounds otherwise; a run that began so goes on so
     #[arg(long)]
     pub exact: bool,
+    /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: the run's own]
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<syva::Precision>,
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
@@ -231,6 +234,9 @@ pub struct BenchArgs {
     /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long)]
     pub exact: bool,
+    /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: f32]
+    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
+    pub precision: syva::Precision,
     /// Also train 100 epochs on each device, for the whole time and the final accuracy
     #[arg(long)]
     pub table: bool,
@@ -479,12 +485,15 @@ pub struct DeviceArgs {
     /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long)]
     pub exact: bool,
+    /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: f32]
+    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
+    pub precision: syva::Precision,
 }
 
 impl DeviceArgs {
     /// The engine and the device that are meant.
     pub fn engine(&self) -> Result<(Box<dyn Engine>, DeviceId)> {
-        let options = EngineOptions { threads: self.threads, exact: self.exact };
+        let options = EngineOptions { threads: self.threads, exact: self.exact, precision: self.precision };
         syva::engine(self.device.as_deref().unwrap_or("auto"), options)
     }
 }
@@ -505,4 +514,7 @@ pub struct DevicesArgs {
     /// CPU threads [default: one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Only devices that can round the factors of products so, and as they then are: f32 (all), tf32 or bf16
+    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
+    pub precision: syva::Precision,
 }

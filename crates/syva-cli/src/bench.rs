@@ -63,7 +63,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
-    let options = EngineOptions { threads: args.threads, exact: args.exact };
+    let options = EngineOptions { threads: args.threads, exact: args.exact, precision: args.precision };
     if let Some(name) = &args.device {
         let (engine, device) = syva::engine(name, options)?;
         let info = engine.devices().into_iter().find(|info| info.id == device);
@@ -75,6 +75,10 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
                 chosen.push((syva::engine(&info.id.to_string(), options)?.0, info));
             }
         }
+    }
+    if chosen.is_empty() {
+        let problem = format!("no device here computes in {}", args.precision);
+        return Err(Error::setting("precision", problem, "leave it out (`syva devices` lists what there is)"));
     }
     let task = data::open(source, settings.data_dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
     let spec = settings.network(&task)?;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use syva::conformance::{CLOSE, Case, cases, measure, run, smooth};
-use syva::{DeviceId, DeviceInfo, Engine, EngineOptions, Result};
+use syva::conformance::{CLOSE, Case, Deviation, cases, close_share, measure, run, smooth};
+use syva::{DeviceId, DeviceInfo, Engine, EngineOptions, Precision, Result};
 
 use crate::args::DevicesArgs;
 use crate::output;
@@ -16,9 +16,8 @@ struct Found {
     cases: usize,
     /// Whether all of them were equal to the bit.
     exact: bool,
-    /// Where they were not: last places of the largest number of a matrix, at most, and after how many steps.
-    ulp: f64,
-    steps: usize,
+    /// Where they were not: by how much at most, and after how many steps.
+    deviation: Deviation,
     /// The first thing that is not even close.
     failed: Option<String>,
 }
@@ -30,9 +29,10 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
         syva::engine(name, options(args, false))?;
     }
     output::print(&format!("{:<11} {:<36} {:<6} used as\n", "device", "name", "bits"));
-    let mut any_close = false;
+    let (mut any, mut any_close) = (false, false);
     for engine in &engines {
         for info in engine.devices().into_iter().filter(|info| wanted(args, info)) {
+            any = true;
             any_close |= !info.exact;
             let exact = if info.exact { "exact" } else { "close" };
             output::print(&format!("{:<11} {:<36} {exact:<6} {}\n", info.id, info.name, info.detail));
@@ -41,8 +41,13 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
             output::print(&format!("{:<11} not here: {reason}\n", engine.name()));
         }
     }
-    if any_close {
-        output::print("close: other roundings than the reference's; --exact computes exactly there too, but slower\n");
+    match args.precision {
+        Precision::F32 if any_close => output::print(
+            "close: other roundings than the reference's; --exact computes exactly there too, but slower\n",
+        ),
+        Precision::F32 => {}
+        precision if any => output::print(&format!("close: factors are rounded to {precision}; f32 is exact\n")),
+        precision => output::print(&format!("no device here computes in {precision}; f32 is what others have\n")),
     }
     if args.check { check(&engines, args) } else { Ok(ExitCode::SUCCESS) }
 }
@@ -54,29 +59,35 @@ fn wanted(args: &DevicesArgs, info: &DeviceInfo) -> bool {
 }
 
 fn options(args: &DevicesArgs, exact: bool) -> EngineOptions {
-    EngineOptions { threads: args.threads, exact }
+    EngineOptions { threads: args.threads, exact, precision: args.precision }
 }
 
 /// Runs the conformance kit on each device, and on those that are not exact also as `--exact` makes them.
 fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
-    let (cases, exact_engines) = (cases(), syva::engines(options(args, true))?);
+    let cases = cases();
+    let exact_engines = match args.precision {
+        Precision::F32 => syva::engines(options(args, true))?,
+        // Nothing makes those exact.
+        _ => Vec::new(),
+    };
     let limit = Duration::from_secs(args.check_seconds);
     let mut code = ExitCode::SUCCESS;
     let mut one = |name: &str, engine: &dyn Engine, info: &DeviceInfo| {
         let start = Instant::now();
-        let found = find(engine, info, &cases, limit);
+        let found = find(engine, info, &cases, limit, args.precision);
         if found.failed.is_some() {
             code = ExitCode::from(1);
         }
-        output::print(&line(name, &found, &cases, start.elapsed()));
+        output::print(&line(name, &found, &cases, start.elapsed(), args.precision));
     };
     output::print(&format!("\n{:<13} {:<8} against the reference\n", "device", "bits"));
-    for (engine, exact_engine) in engines.iter().zip(&exact_engines) {
+    for (i, engine) in engines.iter().enumerate() {
         // The reference is what all are compared with.
         for info in engine.devices().into_iter().filter(|info| info.id.engine != "reference" && wanted(args, info)) {
             one(&info.id.to_string(), engine.as_ref(), &info);
+            let Some(exact_engine) = exact_engines.get(i).filter(|_| !info.exact) else { continue };
             let made_exact = exact_engine.devices().into_iter().find(|other| other.id == info.id && other.exact);
-            if let Some(made_exact) = made_exact.filter(|_| !info.exact) {
+            if let Some(made_exact) = made_exact {
                 one(&format!("{} --exact", info.id), exact_engine.as_ref(), &made_exact);
             }
         }
@@ -85,7 +96,7 @@ fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
 }
 
 /// Runs cases until the first that fails, or until the time is up.
-fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration) -> Found {
+fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration, precision: Precision) -> Found {
     let start = Instant::now();
     let mut found = Found { exact: info.exact, ..Found::default() };
     for case in cases {
@@ -95,7 +106,7 @@ fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration)
         let outcome = if info.exact {
             run(engine, &info.id, case).map(|()| None)
         } else {
-            measure(engine, &info.id, case).map(Some)
+            measure(engine, &info.id, case, precision).map(Some)
         };
         match outcome {
             Err(difference) => {
@@ -103,9 +114,9 @@ fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration)
                 return found;
             }
             Ok(deviation) => {
-                if let Some(deviation) = deviation.filter(|_| smooth(case)) {
-                    found.ulp = found.ulp.max(deviation.ulp);
-                    found.steps = deviation.steps;
+                if let Some(Deviation { ulp, share, steps }) = deviation.filter(|_| smooth(case)) {
+                    let most = found.deviation;
+                    found.deviation = Deviation { ulp: most.ulp.max(ulp), share: most.share.max(share), steps };
                 }
                 found.cases += 1;
             }
@@ -114,15 +125,22 @@ fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration)
     found
 }
 
-fn line(name: &str, found: &Found, cases: &[Case], time: Duration) -> String {
+fn line(name: &str, found: &Found, cases: &[Case], time: Duration, precision: Precision) -> String {
     let part = if found.cases < cases.len() { ": time was up, --check-seconds gives more" } else { "" };
     let ran = format!("{} of {} cases, {:.1} s{part}", found.cases, cases.len(), time.as_secs_f64());
     let (verdict, what) = match found {
         Found { failed: Some(difference), .. } => ("failed", difference.clone()),
         Found { exact: true, .. } => ("exact", format!("every bit is the reference's; {ran}")),
-        Found { ulp, steps, .. } => {
-            let what = format!("weights are off by {ulp} last places at most after {steps} steps");
-            ("close", format!("{what} ({CLOSE} would be a failure); {ran}"))
+        Found { deviation: Deviation { ulp, share, steps }, .. } => {
+            let (off, failure) = match precision {
+                Precision::F32 => (format!("{ulp} last places"), format!("{CLOSE}")),
+                _ => {
+                    let failure = format!("{:.2} %", 100.0 * close_share(precision));
+                    (format!("{:.2} % of what training changed", 100.0 * share), failure)
+                }
+            };
+            let what = format!("weights are off by {off} at most after {steps} steps");
+            ("close", format!("{what} (more than {failure} would be a failure); {ran}"))
         }
     };
     format!("{name:<13} {verdict:<8} {what}\n")

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use syva::data::Task;
 use syva::data::source::Source;
 use syva::run::Keep;
-use syva::{Activation, Error, Head, Init, Optimizer, Result, Spec, Training};
+use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Spec, Training};
 
 /// What can be set, none of it yet resolved.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -62,6 +62,10 @@ pub struct Settings {
     /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long, action = clap::ArgAction::SetTrue)]
     pub exact: Option<bool>,
+    /// Round the factors of products, on an NVIDIA card: f32 (to nothing: exact), tf32 or bf16 (tensor cores, for
+    /// wide networks; not to the same bits) [default: f32]
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<Precision>,
     /// Folder of the run [default: the first free of runs/DATA-001, -002, …]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -89,6 +93,7 @@ impl Settings {
             threads: self.threads.or(file.threads),
             // A flag that is not given is `false`.
             exact: self.exact.filter(|&given| given).or(file.exact),
+            precision: self.precision.or(file.precision),
             out: self.out.or(file.out),
         })
     }

@@ -59,7 +59,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let settings = args.settings.clone().or_from_file(args.config.as_deref())?;
     let training = settings.training()?;
     let device_name = settings.device.as_deref().unwrap_or("auto");
-    let options = EngineOptions { threads: settings.threads, exact: settings.exact.unwrap_or(false) };
+    let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
+    let options = EngineOptions { threads: settings.threads, exact, precision };
     let (engine, device) = syva::engine(device_name, options)?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
@@ -67,7 +68,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
         device: device.to_string(),
-        exact: options.exact,
+        exact,
+        precision,
         keep: settings.keep.unwrap_or_default(),
         training,
         data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
@@ -104,7 +106,8 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
         return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
     }
-    let options = EngineOptions { threads: args.threads, exact: args.exact || config.exact };
+    let precision = args.precision.unwrap_or(config.precision);
+    let options = EngineOptions { threads: args.threads, exact: args.exact || config.exact, precision };
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or(&config.device), options)?;
     let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
     let (at, step_in_epoch) = at;
@@ -127,7 +130,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    (config.device, config.exact) = (device.to_string(), options.exact);
+    (config.device, config.exact, config.precision) = (device.to_string(), options.exact, precision);
     folder.save_config(&config)?;
     let from = if done { "all trained already".to_string() } else { format!("from epoch {}", at + 1) };
     report.begin(&format!("{} on {device} ({}), {from}", describe(&config, &task), detail(engine, &device)), begin);

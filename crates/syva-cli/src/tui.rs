@@ -396,6 +396,7 @@ mod tests {
             syva: "0".into(),
             device: "cpu".into(),
             exact: false,
+            precision: syva::Precision::F32,
             keep: syva::run::Keep::Last,
             training: Training::default(),
             data: DataConfig { source: "mnist".into(), dir: None, digest: String::new() },

@@ -23,6 +23,15 @@ fn main() {
             }
             Ok(())
         }),
+        Trial::test("no device is listed, timed or used in a precision that it has not", || {
+            let place = Place::new();
+            let listed = place.run("devices --precision tf32").succeeds().stdout;
+            assert!(!listed.contains("cpu") && !listed.contains("\ngpu") && !listed.contains("exact "), "{listed}");
+            let says = "precision: device cpu does not compute in tf32";
+            place.run("devices --precision tf32 --device cpu").fails(2, &[says]);
+            place.run("bench --data digits --precision tf32 --device cpu").fails(2, &[says]);
+            Ok(())
+        }),
         on_gpu("a GPU made exact trains to the processor's bits", trains_to_the_same_bits),
         on_gpu("a run begun on a GPU goes on, on the processor, to the same bits", goes_on_elsewhere),
         on_gpu("a GPU as it is trains to the processor's accuracy", trains_as_well),

@@ -18,6 +18,21 @@ fn a_resumed_run_is_the_run_that_was_never_stopped() {
 }
 
 #[test]
+fn a_run_goes_on_in_its_own_precision() {
+    let place = Place::new();
+    place.finished("run");
+    place.edit("run/config.toml", "precision = \"f32\"", "precision = \"tf32\"");
+    // The processor has none but f32, which shows that it was asked for the run's.
+    place.run("resume run --epochs 2").fails(2, &["precision: device cpu does not compute in tf32", "precision f32"]);
+    place.run("resume run --epochs 2 --exact").fails(2, &["exact: with precision tf32 nothing is exact"]);
+    place.run("resume run --epochs 2 --precision f32").succeeds();
+    assert!(place.read("run/config.toml").contains("exact = false\nprecision = \"f32\"\n"));
+    // Runs of before know of nothing else.
+    place.edit("run/config.toml", "precision = \"f32\"\n", "");
+    place.run("resume run --epochs 3").succeeds();
+}
+
+#[test]
 fn a_changed_configuration_is_refused_and_named() {
     let place = Place::new();
     place.finished("run");
@@ -34,9 +49,9 @@ fn a_changed_configuration_is_refused_and_named() {
         ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): 0 samples make no batch"),
         ("units = 10", "units = 0", "run/config.toml (hidden): layer 1 has 0 units"),
         ("source = \"digits\"", "source = \"cifar\"", "run/config.toml (data.source)"),
-        ("seed = 1", "seed = \"one\"", "run/config.toml (line 10)"),
+        ("seed = 1", "seed = \"one\"", "run/config.toml (line 11)"),
         ("seed = 1", "speed = 1", "unknown field `speed`"),
-        ("[training]", "[training", "run/config.toml (line 6)"),
+        ("[training]", "[training", "run/config.toml (line 7)"),
     ] {
         place.edit("run/config.toml", from, to);
         let refused = place.run("resume run --epochs 2").fails(1, &[says]);

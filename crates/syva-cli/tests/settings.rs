@@ -31,6 +31,10 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--data cifar", "use auto, mnist or digits"),
         ("--device abacus", "device: there is no device 'abacus' here; use auto, cpu"),
         ("--device cpu:9", "device: there is no device 'cpu:9' here"),
+        ("--precision fp16", "precision: unknown name 'fp16'; use one of f32, tf32, bf16"),
+        ("--precision tf32", "precision: device cpu does not compute in tf32, only NVIDIA's cards do; use "),
+        ("--precision bf16 --device reference", "precision: device reference does not compute in bf16"),
+        ("--precision bf16 --exact", "exact: with precision bf16 nothing is exact; leave it out, or use precision f32"),
         ("--threads 0", "threads: 0 threads cannot work; give 1 to"),
         ("--data-dir here", "data-dir: digits are drawn, not read; leave it out"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds"),
@@ -91,6 +95,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_line() {
         ("hidden = 1.5\n", "bad.toml (line 1): hidden: '1.5' is no list of widths"),
         ("batch-size = 0\n", "bad.toml (batch-size): 0 samples make no batch; give 1 or more"),
         ("lr = nan\n", "bad.toml (lr): NaN is no step size"),
+        ("precision = \"fp16\"\n", "bad.toml (line 1): unknown variant `fp16`"),
         ("out = \"\"\n", "bad.toml (out): an empty name is no folder"),
         ("data-dir = \"\"\n", "bad.toml (data-dir): an empty name is no folder"),
     ] {
@@ -112,6 +117,16 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
     for line in ["epochs = 1\n", "seed = 4\n", "learning_rate = 0.5\n", "batch_size = 8192\n", "units = 3\n"] {
         assert!(config.contains(line), "{line} in {config}");
     }
+}
+
+#[test]
+fn a_file_may_name_the_precision() {
+    let place = Place::new();
+    place
+        .write("s.toml", "data = \"digits\"\nhidden = \"none\"\nepochs = 1\nbatch-size = 8192\nprecision = \"bf16\"\n");
+    place.run("train --config s.toml --out run").fails(2, &["precision: device cpu does not compute in bf16"]);
+    place.run("train --config s.toml --precision f32 --quiet --out run").succeeds();
+    assert!(place.read("run/config.toml").contains("precision = \"f32\"\n"));
 }
 
 #[test]

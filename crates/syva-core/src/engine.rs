@@ -7,9 +7,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::{Dataset, Split};
 use crate::metrics::Confusion;
-use crate::spec::Spec;
+use crate::spec::{Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Result};
 
@@ -178,6 +180,48 @@ pub struct DeviceInfo {
     pub detail: String,
     /// Whether its results are bit-equal to the reference.
     pub exact: bool,
+}
+
+/// What an engine may round the factors of its products to before it multiplies them, where it is asked to. Sums, weights
+/// and activations are f32 always.
+///
+/// ```
+/// use syva_core::Precision;
+/// assert_eq!("bf16".parse::<Precision>()?, Precision::Bf16);
+/// let error = "fp16".parse::<Precision>().unwrap_err();
+/// assert_eq!(error.to_string(), "precision: unknown name 'fp16'; use one of f32, tf32, bf16");
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// To nothing: the arithmetic contract.
+    #[default]
+    F32,
+    /// To TensorFloat-32, f32 with a mantissa of 10 bits.
+    Tf32,
+    /// To bfloat16, f32 with a mantissa of 7 bits.
+    Bf16,
+}
+
+names!(Precision, "precision", F32 = "f32", Tf32 = "tf32", Bf16 = "bf16");
+
+impl Precision {
+    /// Bits of the mantissa that are stored.
+    #[must_use]
+    pub fn mantissa_bits(self) -> i32 {
+        match self {
+            Self::F32 => 23,
+            Self::Tf32 => 10,
+            Self::Bf16 => 7,
+        }
+    }
+
+    /// By how much rounding to nearest changes a number at most, relative to it.
+    #[must_use]
+    pub fn roundoff(self) -> f64 {
+        0.5_f64.powi(self.mantissa_bits() + 1)
+    }
 }
 
 /// A run of training steps.

@@ -28,7 +28,7 @@ mod summary;
 pub mod trainer;
 
 pub use builder::{Loss, Mlp, Sequential};
-pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
+pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span};
 pub use error::{Error, Result};
 pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;

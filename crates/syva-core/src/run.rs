@@ -24,7 +24,7 @@ use crate::model;
 use crate::spec::{Spec, names};
 use crate::state::State;
 use crate::trainer::{Epoch, Progress, Training};
-use crate::{Error, Model, Result};
+use crate::{Error, Model, Precision, Result};
 
 /// What a run is, everything resolved: `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct RunConfig {
     /// Whether that was made exact where its own arithmetic is not.
     #[serde(default)]
     pub exact: bool,
+    /// What factors of products were rounded to there.
+    #[serde(default)]
+    pub precision: Precision,
     /// Which weights become the model.
     #[serde(default)]
     pub keep: Keep,

@@ -306,7 +306,6 @@ macro_rules! names {
         }
     };
 }
-#[cfg(feature = "files")]
 pub(crate) use names;
 
 names!(Activation, "activation", Identity = "identity", Relu = "relu", Sigmoid = "sigmoid", Tanh = "tanh");

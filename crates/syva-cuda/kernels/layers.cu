@@ -1,5 +1,5 @@
-// The products of a step, a launch each; a block of threads a tile. Compiled once for each TILE: kernels are called
-// forward_16, forward_64, …
+// The products of a step, a launch each; a block of threads a tile. Compiled once for each TILE, and again with TF32 and
+// BF16: kernels are called forward_16, forward_64, forward_tf32_64, …
 #include "tiles.cuh"
 
 template <class Stored>

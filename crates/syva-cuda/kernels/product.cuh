@@ -12,7 +12,7 @@
 //  ┌───┐ │       │   │         end, for even adding 0 · x can change the sign of a zero.
 #pragma once
 
-#include "network.cuh"
+#include "factor.cuh"
 
 // TILE, the side of a tile: 16 for small products, so that there are blocks for all processors of the card; 128 for large
 // ones, where a value from shared memory is used eight times.
@@ -30,11 +30,6 @@ const int ROWS = 64, COLUMNS = 64, DEPTH = 32, ROWS_EACH = 4, COLUMNS_EACH = 4, 
 #elif TILE == 128
 const int ROWS = 128, COLUMNS = 128, DEPTH = 8, ROWS_EACH = 8, COLUMNS_EACH = 8, BLOCKS = 2;
 #endif
-
-// Kernels carry the tile in their names.
-#define WITH_TILE(name, tile) name##_##tile
-#define NAMED(name, tile) WITH_TILE(name, tile)
-#define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) NAMED(name, TILE)
 
 const int ROW_THREADS = ROWS / ROWS_EACH, COLUMN_THREADS = COLUMNS / COLUMNS_EACH;
 const int THREADS = ROW_THREADS * COLUMN_THREADS;
@@ -57,16 +52,6 @@ __device__ inline int column_of(int j) {
     const int tx = int(threadIdx.x) % COLUMN_THREADS;
     return (j / COLUMN_RUN) * (COLUMN_THREADS * COLUMN_RUN) + tx * COLUMN_RUN + j % COLUMN_RUN;
 }
-
-/// A matrix as a factor of a product.
-///
-/// along_k: a row of the matrix holds the values of one m (or n) for all k. Otherwise a row holds those of one k for all m
-/// (or n).
-template <bool along_k, class M = Matrix> struct Factor {
-    static const bool ALONG_K = along_k;
-    M matrix;
-    __device__ float4 load(u32 row, u32 column) const { return matrix.load(row, column); }
-};
 
 /// The part of a factor that one thread fetches for its block: from memory to registers, from there to shared memory.
 template <class Source, int EXTENT> struct Fetched {
@@ -106,20 +91,9 @@ template <class Source, int EXTENT> struct Fetched {
     }
 };
 
-/// COUNT neighbours from shared memory.
-template <int COUNT> __device__ inline void read_run(float *to, const float *from) {
-    if (COUNT == 4) {
-        *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
-    } else if (COUNT == 2) {
-        *reinterpret_cast<float2 *>(to) = *reinterpret_cast<const float2 *>(from);
-    } else {
-        for (int i = 0; i < COUNT; ++i) to[i] = from[i];
-    }
-}
-
 /// The sums of a thread's outputs, and of the columns of B where those are wanted.
 struct Sums {
-    float of[ROWS_EACH][COLUMNS_EACH];
+    alignas(16) float of[ROWS_EACH][COLUMNS_EACH];
     float column; // thread t < COLUMNS: Σ_k B[k,t]
 };
 
@@ -171,14 +145,5 @@ __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &
     for (int k = 0; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
     if (add_columns && threadIdx.x < COLUMNS) {
         for (int k = 0; k < left; ++k) sums.column = sums.column + shared.bs[buffer][k][threadIdx.x];
-    }
-}
-
-/// Writes a run of neighbours of a row.
-__device__ inline void write_run(float *to, const float *from) {
-    if (COLUMN_RUN == 4) {
-        *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
-    } else {
-        *reinterpret_cast<float2 *>(to) = *reinterpret_cast<const float2 *>(from);
     }
 }

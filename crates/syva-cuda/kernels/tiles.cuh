@@ -2,7 +2,20 @@
 // of threads works on one tile; which one, and where the weights lie, is said by the kernels that call (layers.cu, span.cuh).
 #pragma once
 
+#if defined(TF32) || defined(BF16)
+#include "product_mma.cuh"
+#else
 #include "product.cuh"
+#endif
+
+/// Writes a run of neighbours of a row.
+__device__ inline void write_run(float *to, const float *from) {
+    if (COLUMN_RUN == 4) {
+        *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
+    } else {
+        *reinterpret_cast<float2 *>(to) = *reinterpret_cast<const float2 *>(from);
+    }
+}
 
 /// Tiles along a side.
 __device__ inline u32 tiles_along(u32 extent, u32 side) { return (extent + side - 1) / side; }
@@ -101,7 +114,7 @@ template <class Weights>
 __device__ inline void sum_starts(Shared &shared, const Layer &layer, const Weights &weights, const float *shift, u32 n0) {
     const int EACH = TILE <= 32 ? 32 : 8, PANEL = EACH * THREADS / COLUMNS; // rows of a panel
     static_assert(sizeof(Shared) >= PANEL * COLUMNS * sizeof(float), "a panel fits");
-    float *panel = &shared.as[0][0][0];
+    float *panel = reinterpret_cast<float *>(&shared);
     const u32 column = n0 + threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS;
     float held[EACH];
     float sum = threadIdx.x < COLUMNS ? __ldcg(layer.bias + n0 + threadIdx.x) : 0.0f;

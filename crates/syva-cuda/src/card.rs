@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result};
-use syva_core::{DeviceId, DeviceInfo, Error, Result};
+use syva_core::{DeviceId, DeviceInfo, Error, Precision, Result};
 
 use crate::kernels::{ClusterKernel, HeadKernels, LayerKernels, PersistentKernel};
-use crate::plan::Tile;
+use crate::plan::Way;
 
 /// The kernels' PTX is of version 8.4, which drivers read from this version of CUDA on.
 const OLDEST_DRIVER: i32 = 12_040;
 /// Turing, the oldest cards that the PTX is for.
 const OLDEST_CAPABILITY: (i32, i32) = (7, 5);
+/// Ampere, the oldest cards whose tensor cores know tf32 and bf16.
+const OLDEST_TENSOR_CAPABILITY: (i32, i32) = (8, 0);
 
 /// The driver's library, loaded and asked whether it will do.
 #[derive(Clone, Copy)]
@@ -52,11 +54,11 @@ impl Driver {
     }
 
     /// The cards that can be used. They are only asked for their names: nothing begins on them.
-    pub(crate) fn devices(self) -> Vec<DeviceInfo> {
-        (0..self.cards).filter_map(|index| self.describe(index).ok().flatten()).collect()
+    pub(crate) fn devices(self, precision: Precision) -> Vec<DeviceInfo> {
+        (0..self.cards).filter_map(|index| self.describe(index, precision).ok().flatten()).collect()
     }
 
-    fn describe(self, index: usize) -> std::result::Result<Option<DeviceInfo>, DriverError> {
+    fn describe(self, index: usize, precision: Precision) -> std::result::Result<Option<DeviceInfo>, DriverError> {
         let device = result::device::get(index as i32)?;
         // SAFETY: `device` was just handed out by the driver.
         let (attribute, memory) = unsafe {
@@ -70,25 +72,30 @@ impl Driver {
         if capability < OLDEST_CAPABILITY {
             return Ok(None);
         }
+        let rounding = match precision {
+            Precision::F32 => String::new(),
+            _ if capability < OLDEST_TENSOR_CAPABILITY => format!(", too old for {precision}"),
+            _ => format!(", close: factors are rounded to {precision}"),
+        };
         Ok(Some(DeviceInfo {
             id: DeviceId { engine: "cuda".into(), index },
             name: result::device::get_name(device)?,
             detail: format!(
-                "sm_{}{}, {} processors, {} GiB, CUDA {}",
+                "sm_{}{}, {} processors, {} GiB, CUDA {}{rounding}",
                 capability.0,
                 capability.1,
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
                 (memory as f64 / f64::from(1 << 30)).round(),
                 numbered(self.version)
             ),
-            exact: true,
+            exact: precision == Precision::F32,
         }))
     }
 
     /// Begins to use a card.
     pub(crate) fn open(self, index: usize) -> Result<Card> {
         let device = DeviceId { engine: "cuda".into(), index };
-        if !self.devices().iter().any(|info| info.id == device) {
+        if !self.devices(Precision::F32).iter().any(|info| info.id == device) {
             let what = format!("device {device}, which is not on this machine or too old,");
             return Err(Error::Unsupported { what, remedy: "`syva devices` lists what there is".into() });
         }
@@ -98,10 +105,12 @@ impl Driver {
             // fetched of an evaluation while steps are taken; both are put in order by events in `session.rs`.
             unsafe { context.disable_event_tracking() };
             let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+            let capability = context.compute_capability()?;
             let (stream, copies) = (context.new_stream()?, context.new_stream()?);
             let head = HeadKernels::load(&context)?;
-            let (layers, persistent, cluster) = ([const { OnceLock::new() }; 3], OnceLock::new(), OnceLock::new());
-            Ok(Card { index, processors, stream, copies, head, layers, persistent, cluster, context })
+            let layers = [const { OnceLock::new() }; Way::COUNT];
+            let (persistent, cluster) = (OnceLock::new(), OnceLock::new());
+            Ok(Card { index, processors, capability, stream, copies, head, layers, persistent, cluster, context })
         };
         open().map_err(|error| failure(index, error))
     }
@@ -112,21 +121,35 @@ pub(crate) struct Card {
     pub(crate) index: usize,
     /// Multiprocessors.
     pub(crate) processors: usize,
+    /// Compute capability, major and minor.
+    capability: (i32, i32),
     /// Where all work is put, one thing after the other.
     pub(crate) stream: Arc<CudaStream>,
     /// Where data that does not fit on the card comes in beside the work, and where results are fetched beside it.
     pub(crate) copies: Arc<CudaStream>,
     pub(crate) head: HeadKernels,
-    layers: [OnceLock<LayerKernels>; 3],
+    layers: [OnceLock<LayerKernels>; Way::COUNT],
     persistent: OnceLock<Option<PersistentKernel>>,
     cluster: OnceLock<Option<ClusterKernel>>,
     context: Arc<CudaContext>,
 }
 
 impl Card {
-    /// The kernels of a tile. The first time, the driver compiles them: a second or so, kept in its cache.
-    pub(crate) fn layers(&self, tile: Tile) -> Result<&LayerKernels> {
-        self.once(&self.layers[tile as usize], || LayerKernels::load(&self.context, tile))
+    /// Whether the card can compute so.
+    pub(crate) fn check(&self, precision: Precision) -> Result<()> {
+        if precision == Precision::F32 || self.capability >= OLDEST_TENSOR_CAPABILITY {
+            return Ok(());
+        }
+        let ((major, minor), device) = (self.capability, name(self.index));
+        Err(Error::Unsupported {
+            what: format!("precision {precision} on {device}, a card of sm_{major}{minor} (it takes sm_80 or later),"),
+            remedy: "use precision f32".into(),
+        })
+    }
+
+    /// The kernels of a way to multiply. The first time, the driver compiles them: a second or so, kept in its cache.
+    pub(crate) fn layers(&self, way: Way) -> Result<&LayerKernels> {
+        self.once(&self.layers[way.index()], || LayerKernels::load(&self.context, way))
     }
 
     /// The kernel of a whole span, likewise; none where the card cannot run it.

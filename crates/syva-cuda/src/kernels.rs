@@ -8,8 +8,9 @@ use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs, LaunchConfig, PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
+use syva_core::Precision;
 
-use crate::plan::{GROUP, HEAD_ROWS, Tile};
+use crate::plan::{GROUP, HEAD_ROWS, Tile, Way};
 
 /// An address on the card; 0 is none.
 pub(crate) type Address = u64;
@@ -160,15 +161,20 @@ pub(crate) struct LayerKernels {
 }
 
 impl LayerKernels {
-    pub(crate) fn load(context: &Arc<CudaContext>, tile: Tile) -> Result<Self, DriverError> {
-        let ptx = match tile {
-            Tile::Small => include_str!("../kernels/ptx/layers_16.ptx"),
-            Tile::OfCluster => unreachable!("has only kernels of whole spans"),
-            Tile::Medium => include_str!("../kernels/ptx/layers_64.ptx"),
-            Tile::Large => include_str!("../kernels/ptx/layers_128.ptx"),
+    pub(crate) fn load(context: &Arc<CudaContext>, way: Way) -> Result<Self, DriverError> {
+        let Way { tile, precision } = way;
+        let ptx = match (precision, tile) {
+            (Precision::F32, Tile::Small) => include_str!("../kernels/ptx/layers_16.ptx"),
+            (Precision::F32, Tile::Medium) => include_str!("../kernels/ptx/layers_64.ptx"),
+            (Precision::F32, Tile::Large) => include_str!("../kernels/ptx/layers_128.ptx"),
+            (Precision::Tf32, Tile::Small | Tile::Medium) => include_str!("../kernels/ptx/layers_tf32_64.ptx"),
+            (Precision::Tf32, Tile::Large) => include_str!("../kernels/ptx/layers_tf32_128.ptx"),
+            (Precision::Bf16, Tile::Small | Tile::Medium) => include_str!("../kernels/ptx/layers_bf16_64.ptx"),
+            (Precision::Bf16, Tile::Large) => include_str!("../kernels/ptx/layers_bf16_128.ptx"),
+            (_, Tile::OfCluster) => unreachable!("has only kernels of whole spans"),
         };
         let module = context.load_module(Ptx::from_src(ptx))?;
-        let function = |name: &str| module.load_function(&format!("{name}_{}", tile.side()));
+        let function = |name: &str| module.load_function(&format!("{name}_{}", way.suffix()));
         Ok(Self {
             tile,
             forward_first: [function("forward_first_u8")?, function("forward_first_f32")?],
@@ -432,9 +438,13 @@ mod tests {
             assert!(!ptx.contains("ld.global.nc"), "{kernel} reads what is never renewed");
         }
         for (tile, ptx) in [
-            (16, include_str!("../kernels/ptx/layers_16.ptx")),
-            (64, include_str!("../kernels/ptx/layers_64.ptx")),
-            (128, include_str!("../kernels/ptx/layers_128.ptx")),
+            ("16", include_str!("../kernels/ptx/layers_16.ptx")),
+            ("64", include_str!("../kernels/ptx/layers_64.ptx")),
+            ("128", include_str!("../kernels/ptx/layers_128.ptx")),
+            ("tf32_64", include_str!("../kernels/ptx/layers_tf32_64.ptx")),
+            ("tf32_128", include_str!("../kernels/ptx/layers_tf32_128.ptx")),
+            ("bf16_64", include_str!("../kernels/ptx/layers_bf16_64.ptx")),
+            ("bf16_128", include_str!("../kernels/ptx/layers_bf16_128.ptx")),
         ] {
             let of = |kernel: &str| parameters(ptx, &format!("{kernel}_{tile}"));
             assert_eq!(of("forward_first_u8"), [0, 0, layer, data]);

@@ -19,7 +19,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
-use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec};
 
 use crate::card::{Card, Driver};
 
@@ -37,6 +37,7 @@ use crate::card::{Card, Driver};
 pub struct CudaEngine {
     /// Cards that were opened before: sessions share what the driver made of the kernels.
     cards: Mutex<Vec<Arc<Card>>>,
+    precision: Precision,
 }
 
 impl CudaEngine {
@@ -44,6 +45,17 @@ impl CudaEngine {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// To what the factors of products are rounded, for tensor cores to multiply; meant for wide networks. With anything but
+    /// [`Precision::F32`] the bits are no longer the contract's; it takes a card from Ampere on (sm_80).
+    ///
+    /// Rounded are the factors of all products of a step, but those of a last layer of at most 32 outputs behind others.
+    /// Which these are does not depend on the card.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     fn card(&self, device: &DeviceId) -> Result<Arc<Card>> {
@@ -67,23 +79,31 @@ impl Engine for CudaEngine {
     }
 
     fn devices(&self) -> Vec<DeviceInfo> {
-        Driver::load().map(Driver::devices).unwrap_or_default()
+        Driver::load().map(|driver| driver.devices(self.precision)).unwrap_or_default()
     }
 
     fn absence(&self) -> Option<String> {
         match Driver::load() {
             Err(reason) => Some(reason),
-            Ok(driver) if driver.devices().is_empty() => Some("the driver finds no card that it can use".into()),
+            Ok(driver) if driver.devices(self.precision).is_empty() => {
+                Some("the driver finds no card that it can use".into())
+            }
             Ok(_) => None,
         }
     }
 
     fn peak(&self, device: &DeviceId) -> Option<f64> {
+        // What tensor cores can do is another number.
+        if self.precision != Precision::F32 {
+            return None;
+        }
         self.card(device).ok()?.peak().ok()
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
         spec.validate()?;
-        Ok(Box::new(session::CudaSession::new(spec, self.card(device)?)?))
+        let card = self.card(device)?;
+        card.check(self.precision)?;
+        Ok(Box::new(session::CudaSession::new(spec, card, self.precision)?))
     }
 }

@@ -120,7 +120,7 @@ fn fits(method: Method, spec: &Spec, plan: &Plan, card: &Card) -> Result<bool> {
     if method == Method::Graph {
         return Ok(true);
     }
-    if !plan.fused_head || spec.layers.len() > GROUP {
+    if !plan.fused_head || !plan.is_exact() || spec.layers.len() > GROUP {
         return Ok(false);
     }
     match method {

@@ -1,6 +1,6 @@
 //! What a step launches: tiles, blocks, and how matrices are padded. Pure numbers, so that they can be tested anywhere.
 
-use syva_core::Spec;
+use syva_core::{Precision, Spec};
 
 /// Rows and columns of every matrix on the card are padded to this, the side of the largest tile: kernels then never ask
 /// whether they are beyond an edge.
@@ -54,40 +54,87 @@ impl Tile {
     }
 }
 
-/// The tiles of a network's products, for batches of some size on some card.
+/// How a product is computed: in what tiles, its factors rounded to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) tile: Tile,
+    pub(crate) precision: Precision,
+}
+
+impl Way {
+    /// How many [`Way::index`] tells apart.
+    pub(crate) const COUNT: usize = 9;
+
+    pub(crate) fn of(rows: usize, columns: usize, processors: usize, precision: Precision) -> Self {
+        let tile = match (Tile::of(rows, columns, processors), precision) {
+            // Tensor cores have no small tiles.
+            (Tile::Small, Precision::Tf32 | Precision::Bf16) => Tile::Medium,
+            (tile, _) => tile,
+        };
+        Self { tile, precision }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.precision as usize * Tile::ALL.len() + self.tile as usize
+    }
+
+    /// What the names of its kernels end in.
+    pub(crate) fn suffix(self) -> String {
+        match self.precision {
+            Precision::F32 => self.tile.side().to_string(),
+            rounded => format!("{rounded}_{}", self.tile.side()),
+        }
+    }
+}
+
+/// The ways of a network's products, for batches of some size on some card.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     /// Of each layer, forward `[batch, units]`.
-    pub(crate) forward: Vec<Tile>,
+    pub(crate) forward: Vec<Way>,
     /// Of each layer but the first, the input gradient `[batch, fan_in]`.
-    pub(crate) input_gradient: Vec<Tile>,
-    /// Launches of the update: which layers, in what tiles `[fan_in, units]`.
-    pub(crate) update: Vec<(Tile, Vec<usize>)>,
+    pub(crate) input_gradient: Vec<Way>,
+    /// Launches of the update: which layers, in what way `[fan_in, units]`.
+    pub(crate) update: Vec<(Way, Vec<usize>)>,
     /// Whether the last layer, its losses and its input gradient are one kernel.
     pub(crate) fused_head: bool,
 }
 
 impl Plan {
-    pub(crate) fn new(spec: &Spec, batch: usize, processors: usize) -> Self {
+    pub(crate) fn new(spec: &Spec, batch: usize, processors: usize, precision: Precision) -> Self {
         let layers = 0..spec.layers.len();
-        let forward = layers.clone().map(|l| Tile::of(batch, spec.layers[l].units, processors)).collect();
-        let input_gradient = layers.clone().map(|l| Tile::of(batch, spec.fan_in(l), processors)).collect();
-        let mut update: Vec<(Tile, Vec<usize>)> = Vec::new();
+        let fused_head = spec.outputs() <= HEAD_OUTPUTS && spec.layers.len() > 1;
+        // The fused kernel is f32, and so is all that its layer does elsewhere: an evaluation and a prediction must not
+        // differ, and what is rounded must depend on the network alone.
+        let way = |l: usize, rows, columns| {
+            let exact = fused_head && l + 1 == spec.layers.len();
+            Way::of(rows, columns, processors, if exact { Precision::F32 } else { precision })
+        };
+        let forward = layers.clone().map(|l| way(l, batch, spec.layers[l].units)).collect();
+        let input_gradient = layers.clone().map(|l| way(l, batch, spec.fan_in(l))).collect();
+        let mut update: Vec<(Way, Vec<usize>)> = Vec::new();
         for l in layers {
-            let tile = Tile::of(spec.fan_in(l), spec.layers[l].units, processors);
-            match update.iter_mut().find(|(of, group)| *of == tile && group.len() < GROUP) {
+            let way = way(l, spec.fan_in(l), spec.layers[l].units);
+            match update.iter_mut().find(|(of, group)| *of == way && group.len() < GROUP) {
                 Some((_, group)) => group.push(l),
-                None => update.push((tile, vec![l])),
+                None => update.push((way, vec![l])),
             }
         }
-        let fused_head = spec.outputs() <= HEAD_OUTPUTS && spec.layers.len() > 1;
         Self { forward, input_gradient, update, fused_head }
+    }
+
+    fn ways(&self) -> impl Iterator<Item = Way> {
+        self.forward.iter().chain(&self.input_gradient).chain(self.update.iter().map(|(way, _)| way)).copied()
     }
 
     /// Whether all of a step is small enough that what passes between launches counts.
     pub(crate) fn is_small(&self) -> bool {
-        let update = self.update.iter().map(|(tile, _)| tile);
-        self.forward.iter().chain(&self.input_gradient).chain(update).all(|tile| *tile == Tile::Small)
+        self.ways().all(|way| way.tile == Tile::Small)
+    }
+
+    /// Whether nothing is rounded to less than f32.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.ways().all(|way| way.precision == Precision::F32)
     }
 }
 
@@ -112,10 +159,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_rounded_depends_on_the_network_alone() {
+        let hidden = [300, 40];
+        for (outputs, rounded) in [(10, [true, true, false]), (32, [true, true, false]), (33, [true; 3])] {
+            let spec = Mlp::new(784).hidden(&hidden, Sigmoid).classes(outputs);
+            for (batch, processors) in [(1, 1), (128, 132), (8192, 4)] {
+                let Plan { forward, input_gradient, update, .. } = Plan::new(&spec, batch, processors, Precision::Bf16);
+                let updated = |l| update.iter().find(|(_, group)| group.contains(&l)).expect("is renewed").0;
+                for (l, rounded) in rounded.into_iter().enumerate() {
+                    for way in [forward[l], input_gradient[l], updated(l)] {
+                        assert_eq!(way.precision == Precision::Bf16, rounded);
+                        assert!(!rounded || way.tile != Tile::Small);
+                    }
+                }
+            }
+        }
+        // A network of one layer is no head behind others.
+        let linear = Plan::new(&Mlp::new(784).classes(10), 128, 132, Precision::Tf32);
+        assert_eq!(linear.forward[0].precision, Precision::Tf32);
+    }
+
+    #[test]
     fn every_layer_is_renewed_once_in_groups_that_fit() {
         for depth in [0, 1, 3, 7, 8, 20, 60] {
             let spec = Mlp::new(784).hidden(&vec![300; depth], Sigmoid).classes(10);
-            let plan = Plan::new(&spec, 128, 132);
+            let plan = Plan::new(&spec, 128, 132, Precision::F32);
             let mut layers: Vec<usize> = plan.update.iter().flat_map(|(_, group)| group.clone()).collect();
             layers.sort_unstable();
             assert_eq!(layers, (0..=depth).collect::<Vec<_>>());

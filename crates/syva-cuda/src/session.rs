@@ -6,13 +6,13 @@ use cudarc::driver::{CudaEvent, CudaGraph, CudaStream};
 use syva_core::data::{Dataset, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
-use syva_core::{Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
+use syva_core::{Confusion, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State};
 
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
 use crate::method::{Method, Methods, TRIED};
-use crate::plan::{PAD, Plan, Tile, padded};
+use crate::plan::{PAD, Plan, Way, padded};
 use crate::step::{Goal, Pass, judge};
 
 /// Activations of an evaluation take about this much memory.
@@ -25,6 +25,7 @@ const WINDOW_BYTES: usize = 64 << 20;
 /// A session that has lost its card must not be used: what is on the card may be anything.
 pub(crate) struct CudaSession {
     spec: Spec,
+    precision: Precision,
     card: Arc<Card>,
     network: Network,
     /// Steps that the weights have taken; none before there are weights.
@@ -77,16 +78,16 @@ struct Ahead {
 }
 
 impl CudaSession {
-    pub(crate) fn new(spec: &Spec, card: Arc<Card>) -> Result<Self> {
+    pub(crate) fn new(spec: &Spec, card: Arc<Card>, precision: Precision) -> Result<Self> {
         let (needed, free) = (Weights::bytes(spec), card.free()?);
         if needed > free {
             let what = format!("a network whose weights take {} MiB, of {} MiB free,", needed >> 20, free >> 20);
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
         let network = Network::new(spec, &card)?;
-        let spec = spec.clone();
         Ok(Self {
-            spec,
+            spec: spec.clone(),
+            precision,
             card,
             network,
             step: None,
@@ -96,6 +97,10 @@ impl CudaSession {
             evaluation: None,
             judged: None,
         })
+    }
+
+    fn plan(&self, batch: usize) -> Plan {
+        Plan::new(&self.spec, batch, self.card.processors, self.precision)
     }
 
     fn weights_step(&self) -> Result<u64> {
@@ -141,7 +146,7 @@ impl CudaSession {
         let mut training = if let Some(kept) = self.training.take().filter(|kept| kept.work.capacity == batch) {
             kept
         } else {
-            let plan = Plan::new(&self.spec, batch, self.card.processors);
+            let plan = self.plan(batch);
             Training {
                 methods: Methods::new(&self.spec, &plan, &self.card)?,
                 plan,
@@ -366,7 +371,7 @@ impl CudaSession {
         let steps = samples.div_ceil(batch);
         let progress = Progress { steps: steps as u32, batch: batch as u32, samples: samples as u32 };
         span.begin(&progress, &self.card)?;
-        let plan = Plan::new(&self.spec, batch, self.card.processors);
+        let plan = self.plan(batch);
         let each = if resident { steps } else { 1 };
         for (turn, first) in (0..steps).step_by(each).enumerate() {
             let last = steps.min(first + each);
@@ -428,7 +433,8 @@ impl Session for CudaSession {
         self.network.weights.set(state, &self.card)?;
         let work = Workspace::new(&self.spec, 1, false, &self.card)?;
         let layer = self.network.layer(&self.spec, &work, 0, &self.card);
-        let kernels = self.card.layers(Tile::Small)?;
+        // Sums of shifts are f32 in every way: any will do that the steps have as well.
+        let kernels = self.card.layers(Way::of(1, 1, usize::MAX, self.precision))?;
         // SAFETY: the weights live as long as the session, the workspace until the stream has been waited for below.
         let queue = unsafe { Queue::new(&self.card.stream) };
         let started = kernels.start(&queue, &layer, &self.network.normalization(&self.card));
@@ -497,7 +503,7 @@ impl Session for CudaSession {
         }
         let (work, mut span) = self.evaluation_memory(rows)?;
         let batch = work.capacity;
-        let plan = Plan::new(&self.spec, batch, self.card.processors);
+        let plan = self.plan(batch);
         let mut samples = Samples::inputs_only(batch, features, &self.card)?;
         let stride = padded(self.spec.outputs());
         for first in (0..rows).step_by(batch) {

@@ -20,27 +20,36 @@ use syva_core::{
 };
 use syva_cuda::CudaEngine;
 
+#[path = "emulated/rounded.rs"]
+mod rounded;
+
+use rounded::PRECISION;
+
 type Outcome = Result<(), Failed>;
-type Scenario = (&'static str, &'static [(&'static str, &'static str)], fn() -> Outcome);
+type Setting = (&'static str, &'static str);
+type Scenario = (&'static str, &'static [Setting], fn() -> Outcome);
+
+/// Cards with many processors get small tiles, those with one large ones.
+const SMALL: Setting = ("EMULATED_PROCESSORS", "1000");
+const LARGE: Setting = ("EMULATED_PROCESSORS", "1");
+const REVERSE: Setting = ("EMULATED_ORDER", "reverse");
+const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
+const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 36] = [
+const SCENARIOS: [Scenario; 47] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
-    (
-        "conforms, threads in reverse order, the other stream first",
-        &[("EMULATED_ORDER", "reverse"), ("EMULATED_AHEAD", "1")],
-        conforms,
-    ),
-    ("conforms, threads shuffled", &[("EMULATED_ORDER", "20261125")], conforms),
-    ("conforms, many processors, so small tiles", &[("EMULATED_PROCESSORS", "1000")], conforms),
-    ("conforms, one processor, so large tiles", &[("EMULATED_PROCESSORS", "1")], conforms),
+    ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
+    ("conforms, threads shuffled", &[SHUFFLED], conforms),
+    ("conforms, many processors, so small tiles", &[SMALL], conforms),
+    ("conforms, one processor, so large tiles", &[LARGE], conforms),
     ("conforms as one kernel", &[PERSISTENT, ("EMULATED_ORDER", "forward")], conforms),
-    ("conforms as one kernel, in reverse order", &[PERSISTENT, ("EMULATED_ORDER", "reverse")], conforms),
-    ("conforms as one kernel, shuffled", &[PERSISTENT, ("EMULATED_ORDER", "20261125")], conforms),
-    ("conforms as one kernel, on one processor", &[PERSISTENT, ("EMULATED_PROCESSORS", "1")], conforms),
+    ("conforms as one kernel, in reverse order", &[PERSISTENT, REVERSE], conforms),
+    ("conforms as one kernel, shuffled", &[PERSISTENT, SHUFFLED], conforms),
+    ("conforms as one kernel, on one processor", &[PERSISTENT, LARGE], conforms),
     ("conforms on a cluster", &[CLUSTER, ("EMULATED_ORDER", "forward")], conforms),
-    ("conforms on a cluster, in reverse order", &[CLUSTER, ("EMULATED_ORDER", "reverse")], conforms),
-    ("conforms on a cluster, shuffled", &[CLUSTER, ("EMULATED_ORDER", "20261125")], conforms),
+    ("conforms on a cluster, in reverse order", &[CLUSTER, REVERSE], conforms),
+    ("conforms on a cluster, shuffled", &[CLUSTER, SHUFFLED], conforms),
     ("conforms on a cluster of eight", &[CLUSTER, ("EMULATED_CLUSTER", "8")], conforms),
     ("spans of every length come to the same bits", &[], spans),
     ("spans of every length as one kernel", &[PERSISTENT], spans),
@@ -51,6 +60,17 @@ const SCENARIOS: [Scenario; 36] = [
     ("methods are tried on the way, and the fastest is kept", &[SMALL], methods),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
     ("a method that cannot be is said", &[CLUSTER, ("EMULATED_CLUSTER", "0")], no_cluster),
+    ("tf32: steps are as computed plainly", &[(PRECISION, "tf32"), LARGE], rounded::steps),
+    ("bf16: steps are as computed plainly", &[(PRECISION, "bf16"), LARGE], rounded::steps),
+    ("tf32: so are steps of any shape", &[(PRECISION, "tf32"), SMALL, SHUFFLED], rounded::shapes),
+    ("bf16: so are steps of any shape", &[(PRECISION, "bf16"), SMALL, SHUFFLED], rounded::shapes),
+    ("tf32: and in large tiles", &[(PRECISION, "tf32"), LARGE, REVERSE], rounded::shapes),
+    ("bf16: and in large tiles", &[(PRECISION, "bf16"), LARGE, REVERSE], rounded::shapes),
+    ("tf32: the kit finds it close", &[(PRECISION, "tf32"), SMALL], rounded::close),
+    ("bf16: the kit finds it close", &[(PRECISION, "bf16"), SMALL], rounded::close),
+    ("tf32: the chapter's network learns as with f32", &[(PRECISION, "tf32")], rounded::trains),
+    ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
+    ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
@@ -74,10 +94,8 @@ const SCENARIOS: [Scenario; 36] = [
     ("an old driver is said", &[("EMULATED_DRIVER", "12020")], is_old),
     ("no card is said", &[("EMULATED_CARDS", "0")], no_card),
 ];
-const PERSISTENT: (&str, &str) = ("SYVA_CUDA", "persistent");
-const CLUSTER: (&str, &str) = ("SYVA_CUDA", "cluster");
-/// So many processors that small networks get small tiles, as on a real card.
-const SMALL: (&str, &str) = ("EMULATED_PROCESSORS", "132");
+const PERSISTENT: Setting = ("SYVA_CUDA", "persistent");
+const CLUSTER: Setting = ("SYVA_CUDA", "cluster");
 
 /// Bytes of a card that has room for the training in [`trains`], but not for its weights once more.
 const FULL: &str = "2500000";
@@ -136,6 +154,12 @@ fn build() -> Result<PathBuf, String> {
     }
     objects.push(compile("kernels.cpp", "persistent.o", "-DWHOLE_CARD -DTILE=16 -DTOGETHER")?);
     objects.push(compile("kernels.cpp", "cluster.o", "-DONE_CLUSTER -DTILE=32 -DTOGETHER")?);
+    for (precision, define) in [("tf32", "-DTF32"), ("bf16", "-DBF16")] {
+        for tile in [64, 128] {
+            let object = format!("layers_{precision}_{tile}.o");
+            objects.push(compile("kernels.cpp", &object, &format!("-DTILE={tile} {define}"))?);
+        }
+    }
     let library = folder.join("libcuda.so");
     let linked = Command::new(&compiler).arg("-shared").args(objects).arg("-o").arg(library).status();
     assert!(linked.is_ok_and(|status| status.success()), "the emulator does not link");

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::arithmetic::Real;
 use syva_core::conformance::{CLOSE, Case, cases, measure, run, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
-use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Span, State};
+use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State};
 use syva_wgpu::{Function, WgpuEngine, operands};
 
 type Outcome = Result<(), Failed>;
@@ -82,7 +82,7 @@ fn as_it_is(device: &DeviceId) -> Outcome {
         if info.exact {
             run(&engine, device, case)?;
         } else {
-            let deviation = measure(&engine, device, case)?;
+            let deviation = measure(&engine, device, case, Precision::F32)?;
             furthest = furthest.max(if smooth(case) { deviation.ulp } else { 0.0 });
         }
     }

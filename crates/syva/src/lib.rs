@@ -34,19 +34,32 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Whether devices whose own arithmetic is not exact are made so, at a fraction of their speed.
     pub exact: bool,
+    /// What factors of products are rounded to. Only NVIDIA's cards have others than [`Precision::F32`], which is exact.
+    pub precision: Precision,
 }
 
-/// Every engine in this build.
+/// Every engine in this build that computes as the options have it.
 pub fn engines(options: EngineOptions) -> Result<Vec<Box<dyn Engine>>> {
+    let (exact, precision) = (options.exact, options.precision);
     let cpu = CpuEngine::new()?;
     let cpu = options.threads.map_or(Ok(cpu), |threads| cpu.with_threads(threads))?;
+    if precision != Precision::F32 {
+        if exact {
+            let problem = format!("with precision {precision} nothing is exact");
+            return Err(Error::setting("exact", problem, "leave it out, or use precision f32"));
+        }
+        return Ok(vec![
+            #[cfg(feature = "cuda")]
+            Box::new(CudaEngine::new().precision(precision)),
+        ]);
+    }
     Ok(vec![
         Box::new(cpu),
         Box::new(Reference),
         #[cfg(feature = "cuda")]
         Box::new(CudaEngine::new()),
         #[cfg(feature = "gpu")]
-        Box::new(WgpuEngine::new().exact(options.exact)),
+        Box::new(WgpuEngine::new().exact(exact)),
     ])
 }
 
@@ -54,10 +67,13 @@ pub fn engines(options: EngineOptions) -> Result<Vec<Box<dyn Engine>>> {
 /// measured is fastest; the names of others are those of [`Engine::devices`].
 ///
 /// ```
-/// use syva::EngineOptions;
-/// let (engine, device) = syva::engine("auto", EngineOptions::default())?;
+/// use syva::{EngineOptions, Precision};
+/// let options = EngineOptions::default();
+/// let (engine, device) = syva::engine("auto", options)?;
 /// assert!(engine.devices().iter().any(|info| info.id == device));
 /// assert!(syva::engine("abacus", EngineOptions::default()).is_err());
+/// // The processor rounds as the contract has it, and no other way.
+/// assert!(syva::engine("cpu", EngineOptions { precision: Precision::Tf32, ..options }).is_err());
 /// # Ok::<(), syva::Error>(())
 /// ```
 pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, DeviceId)> {
@@ -74,7 +90,14 @@ pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, De
             problem += &format!(": {reason}");
         }
     }
-    Err(Error::setting("device", problem, format!("use auto, {}", known.join(", "))))
+    if options.precision == Precision::F32 {
+        return Err(Error::setting("device", problem, format!("use auto, {}", known.join(", "))));
+    }
+    if wanted.engine != "cuda" {
+        problem = format!("device {name} does not compute in {}, only NVIDIA's cards do", options.precision);
+    }
+    let others: String = known.iter().map(|device| format!("device {device}, or ")).collect();
+    Err(Error::setting("precision", problem, format!("use {others}precision f32")))
 }
 
 /// Runs a model over raw inputs `[samples, features]`, row by row, on this machine's best device; returns what

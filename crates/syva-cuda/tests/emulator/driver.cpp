@@ -7,8 +7,9 @@
 // its own shared memory. With EMULATED_AHEAD=1 all other streams have done all they were given when one is synchronised,
 // so what was to be fetched before they changed it is gone. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
 // (a number) loses the card at that launch, EMULATED_DRIVER a driver of that version, EMULATED_PROCESSORS and
-// EMULATED_CARDS say how many there are, EMULATED_CLUSTER how large a cluster may be, EMULATED_REFUSE that launches of
-// blocks that meet are refused. EMULATED_LOG names a file for the names of the kernels that are run.
+// EMULATED_CARDS say how many there are, EMULATED_CAPABILITY and EMULATED_CAPABILITY_MINOR of what generation,
+// EMULATED_CLUSTER how large a cluster may be, EMULATED_REFUSE that launches of blocks that meet are refused. EMULATED_LOG
+// names a file for the names of the kernels that are run.
 #include "card.hpp"
 
 #include <algorithm>
@@ -385,7 +386,7 @@ API cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
     case 16: *value = int(setting("EMULATED_PROCESSORS", 4)); break;
     case 75: *value = int(setting("EMULATED_CAPABILITY", 9)); break;
-    case 76: *value = 0; break;
+    case 76: *value = int(setting("EMULATED_CAPABILITY_MINOR", 0)); break;
     case 115: *value = 1; break; // memory pools
     case 95: *value = int(setting("EMULATED_COOPERATIVE", 1)); break;
     case 97: *value = 232448; break; // bytes of shared memory

@@ -1,5 +1,8 @@
-// The kernels, compiled for the emulator: for each tile, for the head, and for spans as one kernel.
+// The kernels, compiled for the emulator: for each tile (and each precision), for the head, and for spans as one kernel.
 #include "card.hpp"
+#if defined(TF32) || defined(BF16)
+#include "tensor.hpp"
+#endif
 
 // Each tile's functions have the same names, so they must stay in this file.
 namespace {
@@ -13,8 +16,8 @@ REGISTER(cluster_8)
 REGISTER(cluster_16)
 #elif defined(TILE)
 #include "../../kernels/layers.cu"
-#define REGISTER_TILE_(kernel, tile) REGISTER(kernel##_##tile)
-#define REGISTER_TILE(kernel, tile) REGISTER_TILE_(kernel, tile)
+#define REGISTER_NAMED(name) REGISTER(name)
+#define REGISTER_TILE(kernel, tile) REGISTER_NAMED(NAMED(kernel, tile))
 REGISTER_TILE(forward_first_u8, TILE)
 REGISTER_TILE(forward_first_f32, TILE)
 REGISTER_TILE(forward, TILE)

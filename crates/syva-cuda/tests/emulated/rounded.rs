@@ -1,0 +1,314 @@
+//! The engine with rounded factors against a plain computation of the same: factors rounded as the documentation says,
+//! everything else in f64 or by the reference.
+//!
+//! Bits cannot be compared. The engine adds in f32, in an order of its own, so that sums differ in their last places; and
+//! where such a sum is rounded as the factor of a next product and lies close to where rounding changes, that factor is off
+//! by a whole rounding. What is left is small beside a wrong index, which mixes values that have nothing to do with each
+//! other.
+
+use libtest_mimic::Failed;
+use syva_core::conformance::{Case, cases, measure, smooth};
+use syva_core::data::{Dataset, Inputs, Split, Targets};
+use syva_core::random::{Random, Stream, permutation};
+use syva_core::reference::{Network, activate, derive, mean, read_outputs};
+use syva_core::{Activation, Engine, Matrix, Mlp, Normalization, Parameters, Precision, Span, Spec, State};
+use syva_cuda::CudaEngine;
+
+use super::{Outcome, card, digits_case, open, said};
+
+/// Names the precision that a scenario is about.
+pub const PRECISION: &str = "SYVA_EMULATED_PRECISION";
+
+fn precision() -> Result<Precision, Failed> {
+    Ok(std::env::var(PRECISION)?.parse()?)
+}
+
+fn engine() -> Result<CudaEngine, Failed> {
+    Ok(CudaEngine::new().precision(precision()?))
+}
+
+/// To the nearest number with so many bits of mantissa; ties away from zero for tf32, to even for bf16.
+fn rounded(precision: Precision, value: f32) -> f64 {
+    let x = f64::from(value);
+    if x == 0.0 || precision == Precision::F32 {
+        return x;
+    }
+    let place = 2.0_f64.powi(x.abs().log2().floor().max(-126.0) as i32 - precision.mantissa_bits());
+    let places = x / place;
+    place * if precision == Precision::Tf32 { places.round() } else { places.round_ties_even() }
+}
+
+/// A network whose products have rounded factors, written down plainly.
+struct Plain {
+    spec: Spec,
+    state: State,
+    precision: Precision,
+}
+
+impl Plain {
+    fn new(case: &Case, precision: Precision) -> Result<Self, Failed> {
+        Ok(Self { spec: case.spec.clone(), state: State::initial(&case.spec, case.seed)?, precision })
+    }
+
+    /// What the factors of a layer's products are rounded to.
+    fn of(&self, l: usize) -> Precision {
+        let small_head = l > 0 && l + 1 == self.spec.layers.len() && self.spec.layers[l].units <= 32;
+        if small_head { Precision::F32 } else { self.precision }
+    }
+
+    fn rounded(&self, l: usize, values: &[f32]) -> Vec<f64> {
+        values.iter().map(|&value| rounded(self.of(l), value)).collect()
+    }
+
+    /// What a layer multiplies: the first one scaled inputs.
+    fn scaled(&self, x: &[f32]) -> Vec<f32> {
+        let features = self.spec.input.features;
+        x.iter().enumerate().map(|(i, x)| x * self.spec.input.normalization.of(i % features).0).collect()
+    }
+
+    fn shift(&self, l: usize, k: usize) -> f64 {
+        if l == 0 { f64::from(self.spec.input.normalization.of(k).1) } else { 0.0 }
+    }
+
+    /// Activations of every layer for raw inputs.
+    fn forward(&self, x: &[f32]) -> Vec<Vec<f32>> {
+        let mut below = self.scaled(x);
+        let mut h = Vec::new();
+        for (l, Parameters { weight, bias }) in self.state.layers.iter().enumerate() {
+            let (a, w) = (self.rounded(l, &below), self.rounded(l, weight.values()));
+            let fan_in = weight.columns();
+            below = Vec::new();
+            for a in a.chunks(fan_in) {
+                for (j, w_j) in w.chunks(fan_in).enumerate() {
+                    let shifted = weight.row(j).iter().enumerate().map(|(k, w)| self.shift(l, k) * f64::from(*w));
+                    let products = a.iter().zip(w_j).map(|(a, w)| a * w);
+                    let z = f64::from(bias[j]) + shifted.sum::<f64>() + products.sum::<f64>();
+                    below.push(activate(self.spec.layers[l].activation, z as f32));
+                }
+            }
+            h.push(below.clone());
+        }
+        h
+    }
+
+    /// One step; returns its loss.
+    fn step(&mut self, x: &[f32], targets: &Targets, samples: &[u32], learning_rate: f64) -> f64 {
+        let h = self.forward(x);
+        let last = h.len() - 1;
+        let judged = Network::<f32>::new(&self.spec, &self.state).judge(&h[last], targets, samples);
+        let mut d = judged.d;
+        let before = self.state.clone();
+        for l in (0..=last).rev() {
+            let below = if l == 0 { self.scaled(x) } else { h[l - 1].clone() };
+            self.descend(l, &d, &below, learning_rate);
+            if l > 0 {
+                let weight = &before.layers[l].weight;
+                let (fan_in, units) = (weight.columns(), weight.rows());
+                let (d_of, w) = (self.rounded(l, &d), self.rounded(l, weight.values()));
+                let activation = self.spec.layers[l - 1].activation;
+                d = Vec::new();
+                for (b, d_b) in d_of.chunks(units).enumerate() {
+                    for k in 0..fan_in {
+                        let dx: f64 = d_b.iter().enumerate().map(|(j, d)| d * w[j * fan_in + k]).sum();
+                        d.push(derive(activation, below[b * fan_in + k], dx as f32));
+                    }
+                }
+            }
+        }
+        self.state.step += 1;
+        mean(&judged.losses)
+    }
+
+    /// Renews a layer's weights from `d` and its inputs; biases from what is not rounded.
+    fn descend(&mut self, l: usize, d: &[f32], below: &[f32], learning_rate: f64) {
+        let (d_of, a) = (self.rounded(l, d), self.rounded(l, below));
+        let shifts: Vec<f64> = (0..self.spec.fan_in(l)).map(|k| self.shift(l, k)).collect();
+        let Parameters { weight, bias } = &mut self.state.layers[l];
+        let (fan_in, units) = (weight.columns(), weight.rows());
+        for j in 0..units {
+            let total: f64 = d.iter().skip(j).step_by(units).map(|d| f64::from(*d)).sum();
+            for (k, w) in weight.row_mut(j).iter_mut().enumerate() {
+                let products = d_of.iter().skip(j).step_by(units).zip(a.iter().skip(k).step_by(fan_in));
+                let g = products.map(|(d, a)| d * a).sum::<f64>() + shifts[k] * total;
+                *w = (f64::from(*w) - learning_rate * g) as f32;
+            }
+            bias[j] = (f64::from(bias[j]) - learning_rate * total) as f32;
+        }
+    }
+}
+
+/// The largest difference of two vectors, as a share of the largest number of the first.
+fn apart(wanted: impl IntoIterator<Item = f64>, found: impl IntoIterator<Item = f64>) -> f64 {
+    let (mut difference, mut largest) = (0.0_f64, f64::MIN_POSITIVE);
+    for (w, f) in wanted.into_iter().zip(found) {
+        // NaN is the furthest of all.
+        let this = (w - f).abs();
+        difference = if difference.is_nan() || this <= difference { difference } else { this };
+        largest = largest.max(w.abs());
+    }
+    difference / largest
+}
+
+/// What a step changed in a layer: weights, then biases.
+fn changes(before: &Parameters, after: &Parameters) -> [Vec<f64>; 2] {
+    let change = |before: &[f32], after: &[f32]| {
+        before.iter().zip(after).map(|(b, a)| f64::from(*a) - f64::from(*b)).collect::<Vec<f64>>()
+    };
+    [change(before.weight.values(), after.weight.values()), change(&before.bias, &after.bias)]
+}
+
+fn raw(data: &Dataset, samples: impl Iterator<Item = usize>) -> Vec<f32> {
+    let features = data.features();
+    samples.flat_map(|sample| sample * features..(sample + 1) * features).map(|i| data.inputs().get(i)).collect()
+}
+
+/// How far one step of a case is from what the plain computation makes of it, and outputs from its outputs, each as a share
+/// of the largest of them. The step is so large that the weights' own last places do not count.
+fn one_step(case: &Case, plain: Precision) -> Result<f64, Failed> {
+    const LEARNING_RATE: f32 = 64.0;
+    let mut session = open(&engine()?, case)?;
+    let mut plain = Plain::new(case, plain)?;
+    let before = plain.state.clone();
+
+    let rows = case.validation.samples().min(40);
+    let inputs = Matrix::new(rows, case.spec.input.features, raw(&case.validation, 0..rows))?;
+    let mut outputs = Matrix::zeros(rows, case.spec.outputs());
+    session.predict(&inputs, &mut outputs)?;
+    let mut wanted = plain.forward(inputs.values()).pop().expect("there are layers");
+    for z in wanted.chunks_mut(case.spec.outputs()) {
+        read_outputs(case.spec.head, z);
+    }
+    let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+    let mut worst = apart(wide(&wanted), wide(outputs.values()));
+
+    let order = &permutation(case.seed, 0, case.train.samples())[..case.batch_size.min(case.train.samples())];
+    let span = Span { first_step: 0, order, batch_size: order.len(), learning_rate: &[LEARNING_RATE] };
+    let loss = session.train(&span)?.losses[0];
+    let x = raw(&case.train, order.iter().map(|&sample| sample as usize));
+    let wanted = plain.step(&x, case.train.targets(), order, f64::from(LEARNING_RATE));
+    worst = worst.max(apart([wanted], [loss]));
+    for ((before, wanted), found) in before.layers.iter().zip(&plain.state.layers).zip(&session.state()?.layers) {
+        for (wanted, found) in changes(before, wanted).into_iter().zip(changes(before, found)) {
+            worst = worst.max(apart(wanted, found));
+        }
+    }
+    Ok(worst)
+}
+
+/// The most that a case may be off: one rounding of a factor to tf32, and an eighth of one to bf16.
+const CLOSE: f64 = 1.0 / 2048.0;
+
+/// Half of the cases must be nearer than this, so near that factors which are not rounded, or otherwise, are found out.
+const HALF: f64 = 5e-5;
+
+/// Holds one step of each case against the plain computation.
+fn check(cases: impl IntoIterator<Item = Case>) -> Outcome {
+    let (mut all, mut unrounded) = (Vec::new(), Vec::new());
+    for case in cases {
+        let worst = one_step(&case, precision()?)?;
+        if worst.is_nan() || worst > CLOSE {
+            return Err(format!("{} (seed {}): off by {worst:.1e}", case.name, case.seed).into());
+        }
+        all.push(worst);
+        unrounded.push(one_step(&case, Precision::F32)?);
+    }
+    let [all, unrounded] = [all, unrounded].map(|mut values| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    });
+    println!("half of the cases are off by {all:.1e} or less; from what is not rounded, by {unrounded:.1e} or more");
+    if all <= HALF && HALF <= unrounded {
+        return Ok(());
+    }
+    Err(format!("half of the cases are off by {all:.1e}, from what is not rounded by {unrounded:.1e}").into())
+}
+
+/// One step of every case of the kit.
+pub fn steps() -> Outcome {
+    check(cases())
+}
+
+/// Networks, batches and data of all sizes.
+pub fn shapes() -> Outcome {
+    check((0..12).map(random_case).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What `syva devices --check` does.
+pub fn close() -> Outcome {
+    let (engine, mut most) = (engine()?, 0.0_f64);
+    for case in cases() {
+        let deviation = measure(&engine, &card(), &case, precision()?)?;
+        if smooth(&case) {
+            most = most.max(deviation.share);
+        }
+    }
+    println!("off by {most:.1e} of what training changed, at most");
+    Ok(())
+}
+
+/// The chapter's network on 2000 digits, 16 steps: about what f32 comes to.
+pub fn trains() -> Outcome {
+    let case = digits_case(&[256, 128], 2000, 128)?;
+    let train = |engine: &dyn Engine| -> Result<(State, f64), Failed> {
+        let mut session = open(engine, &case)?;
+        let order = permutation(1, 0, 2000);
+        let span = Span { first_step: 0, order: &order, batch_size: 128, learning_rate: &[0.1; 16] };
+        session.train(&span)?;
+        Ok((session.state()?, session.evaluate(Split::Validation)?.loss))
+    };
+    let initial = State::initial(&case.spec, case.seed)?;
+    let ((wanted, wanted_loss), (found, found_loss)) = (train(&CudaEngine::new())?, train(&engine()?)?);
+    let numbers = |state: &State| -> Vec<f64> {
+        let all = state.layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
+        all.map(|&value| f64::from(value)).collect()
+    };
+    let norm = |a: &State, b: &[f64]| numbers(a).iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let (apart, wanted_numbers) = (norm(&found, &numbers(&wanted)), numbers(&wanted));
+    let relative = apart / norm(&wanted, &vec![0.0; wanted_numbers.len()]);
+    let share = apart / norm(&initial, &wanted_numbers);
+    println!(
+        "weights differ by {relative:.1e}, {share:.1e} of what training changed; val loss {found_loss:.6} instead of {wanted_loss:.6}"
+    );
+    let roundoff = precision()?.roundoff();
+    if apart > 0.0 && share <= roundoff && (found_loss - wanted_loss).abs() <= roundoff {
+        return Ok(());
+    }
+    Err(format!("a share of {share:.1e}, loss {found_loss} instead of {wanted_loss}").into())
+}
+
+/// Cards that know no tf32 say so, and go on in f32.
+pub fn too_old() -> Outcome {
+    let spec = Mlp::new(2).classes(2);
+    let rounding = CudaEngine::new().precision(Precision::Tf32);
+    said(rounding.open(&card(), &spec).err(), "a card of sm_75 (it takes sm_80 or later), is not supported")?;
+    let detail = &rounding.devices()[0].detail;
+    if !detail.contains("too old for tf32") {
+        return Err(format!("it is listed as: {detail}").into());
+    }
+    CudaEngine::new().open(&card(), &spec)?;
+    Ok(())
+}
+
+fn random_case(seed: u32) -> Result<Case, Failed> {
+    let mut random = Random::new(seed, Stream::Augmentation, 77);
+    let mut below = |n: usize| random.below(n as u64) as usize;
+    let features = 1 + below(300);
+    let hidden: Vec<usize> = (0..below(3)).map(|_| 1 + below(200)).collect();
+    let (outputs, batch_size, bytes) = (1 + below(60), 1 + below(200), below(2) == 0);
+    let samples = batch_size + below(20);
+    let mut uniform = |n: usize| (0..n).map(|_| random.uniform(-1.0, 1.0)).collect::<Vec<f32>>();
+    let mut data = |samples: usize| -> Result<Dataset, Failed> {
+        let values = uniform(samples * features);
+        let inputs = if bytes {
+            Inputs::U8(values.iter().map(|v| (v * 255.0).max(0.0) as u8).collect::<Vec<_>>().into())
+        } else {
+            Inputs::F32(values.into())
+        };
+        Ok(Dataset::new(inputs, features, Targets::Values { values: uniform(samples * outputs).into(), outputs })?)
+    };
+    let (train, validation) = (data(samples)?, data(1 + samples / 2)?);
+    let spec = Mlp::new(features).hidden(&hidden, Activation::Tanh).values(outputs);
+    let spec = if bytes { spec.normalized(Normalization::pixels(0.25, 0.3)) } else { spec };
+    let name = format!("{} {}, batch {batch_size}", spec.widths(), if bytes { "bytes" } else { "reals" });
+    Ok(Case { name, spec, train, validation, batch_size, seed })
+}
