@@ -122,7 +122,8 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
 #[test]
 fn a_file_may_name_the_precision() {
     let place = Place::new();
-    place.write("s.toml", "data = \"digits\"\nhidden = \"none\"\nepochs = 1\nbatch-size = 8192\nprecision = \"bf16\"\n");
+    place
+        .write("s.toml", "data = \"digits\"\nhidden = \"none\"\nepochs = 1\nbatch-size = 8192\nprecision = \"bf16\"\n");
     place.run("train --config s.toml --out run").fails(2, &["precision: device cpu does not compute in bf16"]);
     place.run("train --config s.toml --precision f32 --quiet --out run").succeeds();
     assert!(place.read("run/config.toml").contains("precision = \"f32\"\n"));

@@ -1,9 +1,9 @@
-//! The CUDA engine against the reference, bit by bit, on the cards of this machine. Ignored, visibly and counted, where
-//! there is none.
+//! The CUDA engine against the reference, bit by bit, on the cards of this machine; with rounded factors nearly. Ignored,
+//! visibly and counted, where there is none.
 
 use libtest_mimic::{Arguments, Trial};
-use syva_core::Engine;
-use syva_core::conformance::{cases, run};
+use syva_core::conformance::{cases, measure, run};
+use syva_core::{Engine, Precision};
 use syva_cuda::CudaEngine;
 
 fn main() {
@@ -16,6 +16,18 @@ fn main() {
             let engine = CudaEngine::new();
             cases().iter().try_for_each(|case| Ok(run(&engine, &info.id, case)?))
         }));
+    }
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let engine = CudaEngine::new().precision(precision);
+        for info in engine.devices() {
+            let name = format!("{} ({}) is close with {precision}", info.id, info.name);
+            let old = info.detail.contains("too old");
+            let trial = Trial::test(name, move || {
+                let engine = CudaEngine::new().precision(precision);
+                Ok(cases().iter().try_for_each(|case| measure(&engine, &info.id, case, precision).map(|_| ()))?)
+            });
+            trials.push(trial.with_ignored_flag(old));
+        }
     }
     if let Some(reason) = engine.absence() {
         let name = format!("a card conforms to the reference (needs a card: {reason})");
