@@ -89,6 +89,11 @@ for i in 1 2 3; do
     time "$bin/syva" train --data mnist --device cuda --out "$work/whole" --json --no-tensorboard | tail -n 1
 done
 
+say "tensor cores: how far off"
+for precision in tf32 bf16; do
+    "$bin/syva" devices --check --device cuda --precision $precision
+done
+
 say "epochs, and where the time goes"
 for method in $methods; do
     echo "$method:"
@@ -98,7 +103,9 @@ echo "whichever is fastest:"
 "$bin/syva" bench --data mnist --device cuda --epochs 10
 
 say "4096 wide, 4 hidden layers, batch 8192"
-"$bin/syva" bench --data mnist --device cuda --hidden 4096,4096,4096,4096 --batch-size 8192 --epochs 5
+for precision in f32 tf32 bf16; do
+    "$bin/syva" bench --data mnist --device cuda --precision $precision --hidden 4096,4096,4096,4096 --batch-size 8192 --epochs 5
+done
 
 say peers
 CARGO_TARGET_DIR=$bin "$bin/xtask" peers --gpu --no-build --python "$python" --epochs 10 --out "$results"

@@ -132,15 +132,14 @@ fn line(name: &str, found: &Found, cases: &[Case], time: Duration, precision: Pr
         Found { failed: Some(difference), .. } => ("failed", difference.clone()),
         Found { exact: true, .. } => ("exact", format!("every bit is the reference's; {ran}")),
         Found { deviation: Deviation { ulp, share, steps }, .. } => {
-            let (off, failure) = match precision {
-                Precision::F32 => (format!("{ulp} last places"), format!("{CLOSE}")),
-                _ => {
-                    let failure = format!("{:.2} %", 100.0 * close_share(precision));
-                    (format!("{:.2} % of what training changed", 100.0 * share), failure)
-                }
+            let (off, failure) = if precision == Precision::F32 {
+                (format!("{ulp} last places"), format!("{CLOSE}"))
+            } else {
+                let failure = format!("{:.2} %", 100.0 * close_share(precision));
+                (format!("{:.2} % of what training changed", 100.0 * share), failure)
             };
             let what = format!("weights are off by {off} at most after {steps} steps");
-            ("close", format!("{what} (more than {failure} would be a failure); {ran}"))
+            ("close", format!("{what} ({failure} would be a failure); {ran}"))
         }
     };
     format!("{name:<13} {verdict:<8} {what}\n")

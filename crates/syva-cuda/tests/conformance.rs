@@ -1,9 +1,9 @@
-//! The CUDA engine against the reference, bit by bit, on the cards of this machine. Ignored, visibly and counted, where
-//! there is none. `SYVA_CUDA` says by which method steps are taken.
+//! The CUDA engine against the reference, bit by bit, on the cards of this machine; with rounded factors nearly. Ignored,
+//! visibly and counted, where there is none. `SYVA_CUDA` says by which method steps are taken.
 
 use libtest_mimic::{Arguments, Trial};
-use syva_core::Engine;
-use syva_core::conformance::{cases, run};
+use syva_core::conformance::{cases, measure, run};
+use syva_core::{Engine, Precision};
 use syva_cuda::CudaEngine;
 
 fn main() {
@@ -28,6 +28,20 @@ fn main() {
             println!("{ran} of {} cases", cases.len());
             if 2 * ran > cases.len() { Ok(()) } else { Err(format!("{ran} of {} cases ran", cases.len()).into()) }
         }));
+    }
+    // Rounded factors have one method.
+    let forced = std::env::var("SYVA_CUDA").is_ok_and(|method| method != "graph");
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let engine = CudaEngine::new().precision(precision);
+        for info in engine.devices() {
+            let name = format!("{} ({}) is close with {precision}", info.id, info.name);
+            let cannot = forced || info.detail.contains("too old");
+            let trial = Trial::test(name, move || {
+                let engine = CudaEngine::new().precision(precision);
+                Ok(cases().iter().try_for_each(|case| measure(&engine, &info.id, case, precision).map(|_| ()))?)
+            });
+            trials.push(trial.with_ignored_flag(cannot));
+        }
     }
     if let Some(reason) = engine.absence() {
         let name = format!("a card conforms to the reference (needs a card: {reason})");

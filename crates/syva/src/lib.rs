@@ -96,8 +96,9 @@ pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, De
     if wanted.engine != "cuda" {
         problem = format!("device {name} does not compute in {}, only NVIDIA's cards do", options.precision);
     }
-    let others: String = known.iter().map(|device| format!("device {device}, or ")).collect();
-    Err(Error::setting("precision", problem, format!("use {others}precision f32")))
+    let devices = known.iter().map(|device| format!("device {device}"));
+    let remedies: Vec<String> = devices.chain(["precision f32".into()]).collect();
+    Err(Error::setting("precision", problem, format!("use {}", remedies.join(", or "))))
 }
 
 /// Runs a model over raw inputs `[samples, features]`, row by row, on this machine's best device; returns what
