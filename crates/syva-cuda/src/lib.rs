@@ -14,6 +14,7 @@ mod kernels;
 mod memory;
 mod method;
 mod plan;
+mod profile;
 mod session;
 mod step;
 

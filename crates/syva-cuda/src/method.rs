@@ -2,7 +2,6 @@
 //! network and batch, so a training tries each on some of its own steps and keeps the fastest.
 
 use cudarc::driver::CudaEvent;
-use cudarc::driver::sys::CUevent_flags;
 use syva_core::{Error, Result, Spec};
 
 use crate::card::Card;
@@ -72,12 +71,6 @@ impl Methods {
         }
         let fastest = self.candidates.iter().min_by(|one, other| one.1.total_cmp(&other.1));
         Ok((fastest.expect("there is one at least").0, false))
-    }
-
-    /// An event to time by, at this point of the card's work.
-    pub(crate) fn now(card: &Card) -> Result<CudaEvent> {
-        let event = card.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
-        event.map_err(|error| card.failure(error))
     }
 
     /// Keeps the events at the beginning and the end of a trial; the next choice looks at the time between.

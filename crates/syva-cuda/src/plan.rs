@@ -123,7 +123,7 @@ impl Plan {
         Self { forward, input_gradient, update, fused_head }
     }
 
-    fn ways(&self) -> impl Iterator<Item = Way> {
+    pub(crate) fn ways(&self) -> impl Iterator<Item = Way> {
         self.forward.iter().chain(&self.input_gradient).chain(self.update.iter().map(|(way, _)| way)).copied()
     }
 

@@ -6,13 +6,16 @@ use cudarc::driver::{CudaEvent, CudaGraph, CudaStream};
 use syva_core::data::{Dataset, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
-use syva_core::{Confusion, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State};
+use syva_core::{
+    Breakdown, Confusion, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State,
+};
 
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
 use crate::method::{Method, Methods, TRIED};
 use crate::plan::{PAD, Plan, Way, padded};
+use crate::profile::{self, now};
 use crate::step::{Goal, Pass, judge};
 
 /// Activations of an evaluation take about this much memory.
@@ -182,13 +185,21 @@ impl CudaSession {
     }
 
     /// Puts the steps of a span on the stream. Until all has gone well, nobody knows what the weights are.
-    fn launch(&mut self, mut training: Training, span: &Span<'_>) -> Result<()> {
+    fn launch(&mut self, training: Training, span: &Span<'_>) -> Result<()> {
+        self.launch_by(training, |session, training, loaded| match &mut loaded.place {
+            Place::Resident(samples) => session.train_resident(training, samples, span.steps()),
+            Place::Streamed(windows) => session.train_streamed(training, &loaded.data, windows, span),
+        })
+    }
+
+    fn launch_by<T>(
+        &mut self,
+        mut training: Training,
+        launch: impl FnOnce(&Self, &mut Training, &mut Loaded) -> Result<T>,
+    ) -> Result<T> {
         let mut loaded = self.train.take().expect("was checked");
         self.step = None;
-        let launched = match &mut loaded.place {
-            Place::Resident(samples) => self.train_resident(&mut training, samples, span.steps()),
-            Place::Streamed(windows) => self.train_streamed(&mut training, &loaded.data, windows, span),
-        };
+        let launched = launch(self, &mut training, &mut loaded);
         self.train = Some(loaded);
         self.training = Some(training);
         launched
@@ -251,14 +262,19 @@ impl CudaSession {
         Ok(())
     }
 
+    /// Data that is on the card, in the order of a span.
+    fn in_order(&self, samples: &Samples, span: &SpanMemory) -> (Data, Stored) {
+        let (data, stored) = samples.data(self.network.normalization(&self.card), &self.card);
+        (Data { order: address(&span.order, &self.card.stream), ..data }, stored)
+    }
+
     /// All steps of a span, on data that is on the card.
     fn train_resident(&self, training: &mut Training, samples: &Samples, steps: usize) -> Result<()> {
-        let (data, stored) = samples.data(self.network.normalization(&self.card), &self.card);
-        let data = Data { order: address(&training.span.order, &self.card.stream), ..data };
         let Training { plan, work, span, methods, recorded } = training;
+        let data = self.in_order(samples, span);
         // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any. The
         // graph refers to the buffers of now, and is dropped before any of them: see `prepare` and `load`.
-        let pass = unsafe { self.pass(plan, (work, span), (data, stored), work.capacity, Goal::Train) };
+        let pass = unsafe { self.pass(plan, (work, span), data, work.capacity, Goal::Train) };
         let (mut method, trial) = methods.choose(steps, &self.spec, plan, &self.card)?;
         let mut take = |steps| match pass.take(method, steps, recorded) {
             Err(_) if methods.give_up(method) => {
@@ -272,9 +288,9 @@ impl CudaSession {
             return take(steps);
         }
         take(TRIED)?;
-        let begin = Methods::now(&self.card)?;
+        let begin = now(&self.card)?;
         take(TRIED)?;
-        let end = Methods::now(&self.card)?;
+        let end = now(&self.card)?;
         take(steps - 2 * TRIED)?;
         methods.note(method, begin, end);
         Ok(())
@@ -455,6 +471,29 @@ impl Session for CudaSession {
         let training = self.prepare(span)?;
         let launched = self.launch(training, span);
         self.collect(launched, span, before)
+    }
+
+    fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
+        let before = self.check(span)?;
+        if span.order.is_empty() || matches!(loaded(self.train.as_ref())?.place, Place::Streamed(_)) {
+            return Ok((self.train(span)?, Breakdown::default()));
+        }
+        let training = self.prepare(span)?;
+        let launched = self.launch_by(training, |session, training, loaded| {
+            let Place::Resident(samples) = &loaded.place else { unreachable!("was looked at just now") };
+            let Training { plan, work, span: memory, .. } = training;
+            let data = session.in_order(samples, memory);
+            // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any.
+            let pass = unsafe { session.pass(plan, (work, memory), data, work.capacity, Goal::Train) };
+            profile::take(&pass, &session.spec, span.steps() as u32)
+        });
+        let (launched, breakdown) = match launched {
+            Ok(breakdown) => (Ok(()), breakdown),
+            Err(error) => (Err(error), Breakdown::default()),
+        };
+        let report = self.collect(launched, span, before)?;
+        let multiply_adds = breakdown.multiply_adds * span.order.len() as u64;
+        Ok((report, Breakdown { multiply_adds, ..breakdown }))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {

@@ -12,6 +12,7 @@ use crate::kernels::{
 };
 use crate::method::Method;
 use crate::plan::{Plan, Tile};
+use crate::profile::Part;
 
 /// Steps that are recorded as one graph: a launch of it costs the host as much as a launch of one kernel.
 const RECORDED: usize = 32;
@@ -120,24 +121,27 @@ impl Pass<'_> {
 
     /// Puts steps on the queue.
     pub(crate) fn launch(&self, mut steps: Range<u32>) -> Result<()> {
-        steps.try_for_each(|step| self.launch_step(step))
+        steps.try_for_each(|step| self.launch_step(step, &mut |_| Ok(())))
     }
 
-    fn launch_step(&self, step: u32) -> Result<()> {
+    /// Puts a step on the queue, launch by launch; after each it says which that was.
+    pub(crate) fn launch_step(&self, step: u32, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let at = At { progress: self.progress, step };
-        self.forward(at)?;
+        self.forward(at, after)?;
         if self.goal == Goal::Predict {
             return Ok(());
         }
-        let (queue, head, last) = (&self.queue, &self.card.head, &self.layers[self.layers.len() - 1]);
+        let last = self.layers.len() - 1;
+        let (queue, head, layer) = (&self.queue, &self.card.head, &self.layers[last]);
         let judged = (&self.data.0, &self.outcome, &self.judge);
-        let launched = if self.plan.fused_head {
-            head.head(queue, at, self.batch, last, judged)
+        let (launched, part) = if self.plan.fused_head {
+            (head.head(queue, at, self.batch, layer, judged), Part::Head(last))
         } else {
-            head.judge(queue, at, self.batch, last, judged)
+            (head.judge(queue, at, self.batch, layer, judged), Part::Loss)
         };
         launched.map_err(|error| self.failure(error))?;
-        if self.goal == Goal::Train { self.backward(at) } else { Ok(()) }
+        after(part)?;
+        if self.goal == Goal::Train { self.backward(at, after) } else { Ok(()) }
     }
 
     /// Whether the last layer is left to the kernel `head`.
@@ -145,7 +149,7 @@ impl Pass<'_> {
         self.plan.fused_head && self.goal != Goal::Predict
     }
 
-    fn forward(&self, at: At) -> Result<()> {
+    fn forward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let layers = self.layers.len() - usize::from(self.head_is_fused());
         for (l, layer) in self.layers[..layers].iter().enumerate() {
             let kernels = self.card.layers(self.plan.forward[l])?;
@@ -155,23 +159,26 @@ impl Pass<'_> {
                 kernels.forward(&self.queue, at, self.batch, layer)
             };
             launched.map_err(|error| self.failure(error))?;
+            after(Part::Forward(l))?;
         }
         Ok(())
     }
 
     /// All gradients by activations first, then the weights: those take the weights as they were.
-    fn backward(&self, at: At) -> Result<()> {
+    fn backward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let layers = self.layers.len() - usize::from(self.head_is_fused());
         for l in (1..layers).rev() {
             let kernels = self.card.layers(self.plan.input_gradient[l])?;
             let launched = kernels.input_gradient(&self.queue, at, self.batch, &self.layers[l]);
             launched.map_err(|error| self.failure(error))?;
+            after(Part::InputGradient(l))?;
         }
-        for (tile, group) in &self.plan.update {
-            let kernels = self.card.layers(*tile)?;
+        for (way, group) in &self.plan.update {
+            let kernels = self.card.layers(*way)?;
             let layers: Vec<Layer> = group.iter().map(|&l| self.layers[l]).collect();
             let (data, more) = ((&self.data.0, self.data.1), (self.learning_rates, self.tickets));
             kernels.update(&self.queue, at, &layers, data, more).map_err(|error| self.failure(error))?;
+            after(Part::Update(group.clone()))?;
         }
         Ok(())
     }
@@ -179,10 +186,8 @@ impl Pass<'_> {
     /// Records steps as one graph, which moves itself on when it is done: its next run takes the next steps.
     fn record(&self, steps: usize) -> Result<CudaGraph> {
         // What the driver has to compile it compiles now: while it records it may not.
-        let plan = self.plan;
-        let tiles = plan.forward.iter().chain(&plan.input_gradient).chain(plan.update.iter().map(|(tile, _)| tile));
-        for tile in tiles {
-            self.card.layers(*tile)?;
+        for way in self.plan.ways() {
+            self.card.layers(way)?;
         }
         let stream = &self.card.stream;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;

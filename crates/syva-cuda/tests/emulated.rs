@@ -37,7 +37,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 47] = [
+const SCENARIOS: [Scenario; 48] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -72,6 +72,7 @@ const SCENARIOS: [Scenario; 47] = [
     ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
     ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
+    ("a profile tells what each launch took", &[SMALL], profiles),
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
     ("it stops on a cluster", &[CLUSTER], halts),
@@ -319,6 +320,26 @@ fn no_cluster() -> Outcome {
     let order = permutation(7, 0, 350);
     let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 70] };
     said(open(&CudaEngine::new(), &case)?.train(&span).err(), "SYVA_CUDA=cluster with this network on this card")
+}
+
+/// Nothing but times is different, and those are the emulated card's: a microsecond a launch.
+fn profiles() -> Outcome {
+    let case = digits_case(&[24, 17], 700, 5)?;
+    let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
+    let order = permutation(7, 0, 700);
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 140] };
+    let (report, breakdown) = ours.profile(&span)?;
+    if report != theirs.train(&span)? {
+        return Err("another report".into());
+    }
+    same_state("profiled", &theirs.state()?, &ours.state()?)?;
+    let parts: Vec<String> = breakdown.parts.iter().map(|(name, s)| format!("{name}: {:.0}", s * 1e6)).collect();
+    let names = ["forward 1", "forward 2", "forward 3, loss, input gradient 3", "input gradient 2", "update 1, 2, 3"];
+    let multiply_adds = 700 * (2 * 784 * 24 + 3 * 24 * 17 + 3 * 17 * 10);
+    if parts == names.map(|name| format!("{name}: 140")) && breakdown.multiply_adds == multiply_adds {
+        return Ok(());
+    }
+    Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds).into())
 }
 
 /// A rate that overshoots: the reference knows at which step.

@@ -1,0 +1,74 @@
+//! Where the time of a step goes: events on the card between the launches of steps.
+
+use cudarc::driver::CudaEvent;
+use cudarc::driver::sys::CUevent_flags;
+use syva_core::{Breakdown, Result, Spec};
+
+use crate::card::Card;
+use crate::step::Pass;
+
+/// A launch of a step. Layers are counted from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    Forward(usize),
+    /// Losses and d of the outputs.
+    Loss,
+    /// The last layer there and back, losses between.
+    Head(usize),
+    InputGradient(usize),
+    Update(Vec<usize>),
+}
+
+impl Part {
+    fn name(&self) -> String {
+        match self {
+            Self::Forward(l) => format!("forward {}", l + 1),
+            Self::Loss => "loss".into(),
+            Self::Head(l) => format!("forward {0}, loss, input gradient {0}", l + 1),
+            Self::InputGradient(l) => format!("input gradient {}", l + 1),
+            Self::Update(layers) => {
+                let layers: Vec<String> = layers.iter().map(|l| (l + 1).to_string()).collect();
+                format!("update {}", layers.join(", "))
+            }
+        }
+    }
+}
+
+/// An event to time by, at this point of the card's work.
+pub(crate) fn now(card: &Card) -> Result<CudaEvent> {
+    let event = card.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
+    event.map_err(|error| card.failure(error))
+}
+
+/// Steps between two looks at their events, of which there should not be any number.
+const AT_ONCE: u32 = 64;
+
+/// Takes the steps of a span as launches, and tells what each kind of launch took.
+pub(crate) fn take(pass: &Pass<'_>, spec: &Spec, steps: u32) -> Result<Breakdown> {
+    let mut breakdown = Breakdown { threads: 1, ..Breakdown::default() };
+    for first in (0..steps).step_by(AT_ONCE as usize) {
+        let mut last = now(pass.card)?;
+        let mut marks = Vec::new();
+        for step in first..steps.min(first + AT_ONCE) {
+            pass.launch_step(step, &mut |part| {
+                marks.push((part, now(pass.card)?));
+                Ok(())
+            })?;
+        }
+        for (part, event) in marks {
+            let milliseconds = last.elapsed_ms(&event).map_err(|error| pass.card.failure(error))?;
+            let seconds = f64::from(milliseconds) / 1e3;
+            breakdown.seconds += seconds;
+            let name = part.name();
+            match breakdown.parts.iter_mut().find(|(of, _)| *of == name) {
+                Some((_, sum)) => *sum += seconds,
+                None => breakdown.parts.push((name, seconds)),
+            }
+            last = event;
+        }
+    }
+    let products = |l: usize| if l == 0 { 2 } else { 3 };
+    breakdown.multiply_adds =
+        (0..spec.layers.len()).map(|l| products(l) * (spec.fan_in(l) * spec.layers[l].units) as u64).sum();
+    Ok(breakdown)
+}
