@@ -102,7 +102,7 @@ impl Driver {
         let open = || -> std::result::Result<Card, DriverError> {
             let context = CudaContext::new(index)?;
             // SAFETY: every buffer is used on `stream` alone, but for the windows of streamed data, and for what is
-            // fetched of an evaluation while steps are taken; both are put in order by events in `session.rs`.
+            // fetched of an evaluation while steps are taken; both are put in order by events (`loaded.rs`, `session.rs`).
             unsafe { context.disable_event_tracking() };
             let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
             let capability = context.compute_capability()?;

@@ -11,6 +11,7 @@
 
 mod card;
 mod kernels;
+mod loaded;
 mod memory;
 mod method;
 mod plan;

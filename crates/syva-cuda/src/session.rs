@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaEvent, CudaGraph, CudaStream};
+use cudarc::driver::{CudaGraph, CudaStream};
 use syva_core::data::{Dataset, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
@@ -12,6 +12,7 @@ use syva_core::{
 
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
+use crate::loaded::{Loaded, Place, Window};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
 use crate::method::{Method, Methods, TRIED};
 use crate::plan::{PAD, Plan, Way, padded};
@@ -22,8 +23,6 @@ use crate::step::{Goal, Pass, judge};
 const EVALUATION_BYTES: usize = 256 << 20;
 /// And so many samples at most.
 const MOST_EVALUATED: usize = 8192;
-/// Samples that come in at a time where the data does not fit on the card.
-const WINDOW_BYTES: usize = 64 << 20;
 
 /// A session that has lost its card must not be used: what is on the card may be anything.
 pub(crate) struct CudaSession {
@@ -39,25 +38,6 @@ pub(crate) struct CudaSession {
     evaluation: Option<(Workspace, SpanMemory)>,
     /// The weights of an evaluation whose results are fetched while steps change them.
     judged: Option<Weights>,
-}
-
-/// A data set: all of it on the card, or for what does not fit two windows that it passes through in turn.
-struct Loaded {
-    data: Dataset,
-    place: Place,
-}
-
-enum Place {
-    Resident(Samples),
-    Streamed(Box<[Window; 2]>),
-}
-
-struct Window {
-    samples: Samples,
-    rows: usize,
-    /// Recorded when the samples have come in, and when the steps on them are done.
-    filled: CudaEvent,
-    done: CudaEvent,
 }
 
 /// What a training keeps from span to span.
@@ -310,30 +290,16 @@ impl CudaSession {
         for (turn, first) in (0..span.steps()).step_by(each).enumerate() {
             let steps = first..span.steps().min(first + each);
             let order = &span.order[first * batch..span.order.len().min(steps.end * batch)];
-            let samples = self.fill(&mut windows[turn % 2], data, order.iter().map(|&sample| sample as usize))?;
+            let samples = order.iter().map(|&sample| sample as usize);
+            let samples = windows[turn % 2].fill(data, samples, self.network.normalization(&self.card), &self.card)?;
             training.span.set_window(first as u32, &self.card)?;
             let Training { plan, work, span, .. } = &*training;
             // SAFETY: the session keeps training and windows, and waits for the stream before it lets go of any.
             let pass = unsafe { self.pass(plan, (work, span), samples, work.capacity, Goal::Train) };
             pass.launch(steps.start as u32..steps.end as u32)?;
-            windows[turn % 2].done.record(&self.card.stream).map_err(|error| self.card.failure(error))?;
+            windows[turn % 2].leave(&self.card)?;
         }
         Ok(())
-    }
-
-    /// Fills a window as soon as the steps on what it held are done; what is launched next waits until it is full.
-    fn fill(
-        &self,
-        window: &mut Window,
-        data: &Dataset,
-        samples: impl Iterator<Item = usize>,
-    ) -> Result<(Data, Stored)> {
-        let card = &*self.card;
-        card.copies.wait(&window.done).map_err(|error| card.failure(error))?;
-        window.samples.put(data, samples, card, &card.copies)?;
-        let filled = window.filled.record(&card.copies).and_then(|()| card.stream.wait(&window.filled));
-        filled.map_err(|error| card.failure(error))?;
-        Ok(window.samples.data(self.network.normalization(card), card))
     }
 
     /// Room for evaluations and predictions, in batches that the card has memory for.
@@ -395,7 +361,8 @@ impl CudaSession {
                 Place::Resident(samples) => samples.data(self.network.normalization(&self.card), &self.card),
                 Place::Streamed(windows) => {
                     let rows = first * batch..samples.min(last * batch);
-                    let seen = self.fill(&mut windows[turn % 2], &loaded.data, rows)?;
+                    let normalization = self.network.normalization(&self.card);
+                    let seen = windows[turn % 2].fill(&loaded.data, rows, normalization, &self.card)?;
                     span.set_window(first as u32, &self.card)?;
                     seen
                 }
@@ -404,30 +371,10 @@ impl CudaSession {
             let pass = unsafe { self.pass(&plan, (work, span), seen, batch, Goal::Judge) };
             pass.launch(first as u32..last as u32)?;
             if let Place::Streamed(windows) = &loaded.place {
-                windows[turn % 2].done.record(&self.card.stream).map_err(|error| self.card.failure(error))?;
+                windows[turn % 2].leave(&self.card)?;
             }
         }
         Ok(())
-    }
-
-    /// Whether the whole data set fits on the card, with room left to work; else windows for it.
-    fn place(&self, data: &Dataset) -> Result<Place> {
-        let (bytes, free) = (data.samples() * Samples::bytes_each(data), self.card.free()?);
-        if bytes < free / 4 * 3 {
-            let mut samples = Samples::room_for(data.samples(), data, &self.card)?;
-            samples.put(data, 0..data.samples(), &self.card, &self.card.stream)?;
-            return Ok(Place::Resident(samples));
-        }
-        let rows = (WINDOW_BYTES.min(free / 8) / Samples::bytes_each(data)).clamp(1, data.samples());
-        let window = || -> Result<Window> {
-            let event = || self.card.stream.context().new_event(None).map_err(|error| self.card.failure(error));
-            let samples = Samples::room_for(rows, data, &self.card)?;
-            Ok(Window { samples, rows, filled: event()?, done: event()? })
-        };
-        let windows = Box::new([window()?, window()?]);
-        // Memory is cleared on the stream of the work, and filled on the other.
-        self.card.stream.synchronize().map_err(|error| self.card.failure(error))?;
-        Ok(Place::Streamed(windows))
     }
 }
 
@@ -439,7 +386,7 @@ impl Session for CudaSession {
             self.training = None;
         }
         *self.data_set(split) = None;
-        *self.data_set(split) = Some(Loaded { data: data.clone(), place: self.place(data)? });
+        *self.data_set(split) = Some(Loaded::new(data, &self.card)?);
         Ok(())
     }
 
