@@ -1,11 +1,11 @@
 //! How a card is made to take the steps of a span. All methods come to the same bits; which is fastest depends on card,
 //! network and batch, so a training tries each on some of its own steps and keeps the fastest.
 
-use cudarc::driver::CudaEvent;
 use syva_core::{Error, Result, Spec};
 
 use crate::card::Card;
 use crate::plan::{GROUP, Plan};
+use crate::profile::now;
 
 /// A way to take steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Method {
 /// Forces a method, to compare them: `graph`, `persistent` or `cluster`.
 const VARIABLE: &str = "SYVA_CUDA";
 /// Steps that a method is given to warm up, and then to be timed in.
-pub(crate) const TRIED: usize = 32;
+const TRIED: usize = 32;
 /// How often each is timed: the shortest time counts, for what disturbs only prolongs.
 const ROUNDS: usize = 2;
 
@@ -33,8 +33,6 @@ pub(crate) struct Methods {
     /// are long enough to try them.
     complete: bool,
     trials: usize,
-    /// The trial under way: which candidate, and the events at its beginning and end.
-    trial: Option<(usize, CudaEvent, CudaEvent)>,
 }
 
 impl Methods {
@@ -47,48 +45,70 @@ impl Methods {
             return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
         }
         let candidates = vec![(forced.unwrap_or(Method::Graph), f32::INFINITY)];
-        Ok(Self { candidates, complete: forced.is_some() || !plan.is_small(), trials: 0, trial: None })
+        Ok(Self { candidates, complete: forced.is_some() || !plan.is_small(), trials: 0 })
     }
 
-    /// The method for a span of so many steps, and whether this is a trial of it. The span before is done by now.
-    pub(crate) fn choose(&mut self, steps: usize, spec: &Spec, plan: &Plan, card: &Card) -> Result<(Method, bool)> {
-        if let Some((candidate, begin, end)) = self.trial.take() {
-            let least = &mut self.candidates[candidate].1;
-            *least = least.min(begin.elapsed_ms(&end).map_err(|error| card.failure(error))?);
-        }
-        if steps >= 2 * TRIED {
+    /// Has the steps of a span taken: some by methods that are still to be tried, the rest by the fastest so far. `take`
+    /// puts so many next steps on the card's stream; those beyond the span's end are passed over there.
+    pub(crate) fn take(
+        &mut self,
+        steps: usize,
+        (spec, plan, card): (&Spec, &Plan, &Card),
+        take: &mut dyn FnMut(Method, usize) -> Result<()>,
+    ) -> Result<()> {
+        let mut left = steps;
+        if left >= 2 * TRIED {
             for method in [Method::Persistent, Method::Cluster] {
                 if !self.complete && fits(method, spec, plan, card)? {
                     self.candidates.push((method, f32::INFINITY));
                 }
             }
             self.complete = true;
-            if self.candidates.len() > 1 && self.trials < ROUNDS * self.candidates.len() {
-                let candidate = self.trials % self.candidates.len();
-                self.trials += 1;
-                return Ok((self.candidates[candidate].0, true));
+        }
+        while left >= 2 * TRIED && self.candidates.len() > 1 && self.trials < ROUNDS * self.candidates.len() {
+            let candidate = self.trials % self.candidates.len();
+            let (method, least) = &mut self.candidates[candidate];
+            match time(*method, card, take) {
+                Ok(milliseconds) => {
+                    *least = least.min(milliseconds);
+                    self.trials += 1;
+                    left -= 2 * TRIED;
+                }
+                Err(error) => self.give_up(candidate).ok_or(error)?,
             }
         }
-        let fastest = self.candidates.iter().min_by(|one, other| one.1.total_cmp(&other.1));
-        Ok((fastest.expect("there is one at least").0, false))
-    }
-
-    /// Keeps the events at the beginning and the end of a trial; the next choice looks at the time between.
-    pub(crate) fn note(&mut self, method: Method, begin: CudaEvent, end: CudaEvent) {
-        let candidate = self.candidates.iter().position(|(candidate, _)| *candidate == method);
-        self.trial = candidate.map(|candidate| (candidate, begin, end));
-    }
-
-    /// Whether steps can be taken by the graph after all, which asks for least, when the card has refused the launch of
-    /// `method`: nothing has been done then. From now on they are.
-    pub(crate) fn give_up(&mut self, method: Method) -> bool {
-        let others = self.candidates.len() > 1 && method != Method::Graph;
-        if others {
-            (self.trials, self.trial) = (0, None);
-            self.candidates.retain(|(candidate, _)| *candidate != method);
+        loop {
+            let (fastest, (method, _)) = self.fastest();
+            match take(method, left) {
+                Ok(()) => return Ok(()),
+                Err(error) => self.give_up(fastest).ok_or(error)?,
+            }
         }
-        others
     }
+
+    fn fastest(&self) -> (usize, (Method, f32)) {
+        let candidates = self.candidates.iter().copied().enumerate();
+        candidates.min_by(|(_, one), (_, other)| one.1.total_cmp(&other.1)).expect("there is one at least")
+    }
+
+    /// Forgets a candidate whose launch the card has refused: nothing has been done then, and others can go on. None
+    /// where there is no other, or where it was the graph, which asks for least.
+    fn give_up(&mut self, candidate: usize) -> Option<()> {
+        if self.candidates.len() == 1 || self.candidates[candidate].0 == Method::Graph {
+            return None;
+        }
+        self.candidates.remove(candidate);
+        self.trials = 0;
+        Some(())
+    }
+}
+
+/// Milliseconds that a method takes for some steps, when it has taken as many before.
+fn time(method: Method, card: &Card, take: &mut dyn FnMut(Method, usize) -> Result<()>) -> Result<f32> {
+    take(method, TRIED)?;
+    let begin = now(card)?;
+    take(method, TRIED)?;
+    begin.elapsed_ms(&now(card)?).map_err(|error| card.failure(error))
 }
 
 fn named(method: Method) -> &'static str {

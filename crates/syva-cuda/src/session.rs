@@ -14,9 +14,9 @@ use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
 use crate::loaded::{Loaded, Place, Window};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
-use crate::method::{Method, Methods, TRIED};
+use crate::method::Methods;
 use crate::plan::{PAD, Plan, Way, padded};
-use crate::profile::{self, now};
+use crate::profile;
 use crate::step::{Goal, Pass, judge};
 
 /// Activations of an evaluation take about this much memory.
@@ -255,25 +255,7 @@ impl CudaSession {
         // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any. The
         // graph refers to the buffers of now, and is dropped before any of them: see `prepare` and `load`.
         let pass = unsafe { self.pass(plan, (work, span), data, work.capacity, Goal::Train) };
-        let (mut method, trial) = methods.choose(steps, &self.spec, plan, &self.card)?;
-        let mut take = |steps| match pass.take(method, steps, recorded) {
-            Err(_) if methods.give_up(method) => {
-                method = Method::Graph;
-                // Where some were taken, as many beyond the span's end are passed over.
-                pass.take(method, steps, recorded)
-            }
-            taken => taken,
-        };
-        if !trial {
-            return take(steps);
-        }
-        take(TRIED)?;
-        let begin = now(&self.card)?;
-        take(TRIED)?;
-        let end = now(&self.card)?;
-        take(steps - 2 * TRIED)?;
-        methods.note(method, begin, end);
-        Ok(())
+        methods.take(steps, (&self.spec, plan, &self.card), &mut |method, steps| pass.take(method, steps, recorded))
     }
 
     /// All steps of a span, on data that passes through the card's windows: while the steps of one are taken, the next is
