@@ -92,6 +92,12 @@ struct Matrix {
     __device__ float4 load(u32 row, u32 column) const { return *reinterpret_cast<const float4 *>(&at(row, column)); }
 };
 
+#ifdef __CUDACC__
+/// What a thread, and those it has met at a barrier, wrote before, all threads of the card read that see what it writes
+/// after. (CUDA's __threadfence promises more, and takes longer.)
+__device__ inline void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+#endif
+
 /// Wᵀ in the card's memory, rows of inputs by columns of units. (A cluster has them elsewhere: cluster.cu.)
 struct InMemory : Matrix {
     __device__ explicit InMemory(const Layer &layer) : Matrix{layer.weight, layer.stride} {}

@@ -12,11 +12,11 @@ struct WholeCard {
         awaited += gridDim.x;
         __syncthreads();
         if (threadIdx.x == 0) {
-            __threadfence();
+            fence();
             atomicAdd(met, 1u);
             // By difference, for the count may come round.
             while (int(*static_cast<volatile u32 *>(met) - awaited) < 0) __nanosleep(20);
-            __threadfence();
+            fence();
         }
         __syncthreads();
     }

@@ -216,12 +216,12 @@ __device__ inline void update_tile(UpdateShared &shared, const Progress *progres
     const Gathered<Stored, false> s(data, Samples(progress, step, data));
     renew_tile(shared, step, layer, s, renewed, m0, n0, learning_rate, data.shift);
 
-    __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
+        fence();
         shared.last = atomicAdd(tickets + column, 1u) + 1 == rows;
         if (shared.last) tickets[column] = 0;
-        __threadfence();
+        fence();
     }
     __syncthreads();
     if (shared.last) sum_starts(shared.product, layer, weights, data.shift, n0);

@@ -55,7 +55,7 @@ void *in_block(void *mine, unsigned block);
 
 inline void __syncthreads() { emulator::wait(emulator::Barrier::BLOCK); }
 inline void __syncwarp() { emulator::wait(emulator::Barrier::WARP); }
-inline void __threadfence() {}
+inline void fence() {}
 inline void __nanosleep(unsigned) { emulator::wait(emulator::Barrier::PAUSE); }
 inline void __cluster_barrier_arrive() {}
 inline void __cluster_barrier_wait() { emulator::wait(emulator::Barrier::CLUSTER); }
