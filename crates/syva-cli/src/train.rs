@@ -132,7 +132,10 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     }
     (config.device, config.exact, config.precision) = (device.to_string(), options.exact, precision);
     folder.save_config(&config)?;
-    let from = if done { "all trained already".to_string() } else { format!("from epoch {}", at + 1) };
+    let mut from = if done { "all trained already".to_string() } else { format!("from epoch {}", at + 1) };
+    if before.precision != precision && !done {
+        from += &format!(", until now in {}: its bits will be those of neither", before.precision);
+    }
     report.begin(&format!("{} on {device} ({}), {from}", describe(&config, &task), detail(engine, &device)), begin);
     // Where no epoch is left, the log has its end already.
     let log = LogArgs { no_tensorboard: args.log.no_tensorboard || done, ..args.log };
@@ -425,7 +428,7 @@ impl Report {
             return Ok(());
         }
         let mut text = if of_model.epoch == last.epoch {
-            format!("{}, after {} epochs\n", scores(last), last.epoch)
+            format!("{}, after {}\n", scores(last), output::count(last.epoch, "epoch"))
         } else {
             format!(
                 "the model, of epoch {}: {}\nthe last epoch, {}: {}\n",

@@ -192,12 +192,11 @@ impl Card {
         if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
             return self.failure(error);
         }
-        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-        let free = self.free().map_or("less".into(), |free| format!("{} MiB", mib(free)));
-        let needed = mib(len * size_of::<T>());
+        let free = self.free().map_or("less".into(), human);
+        let needed = human(len * size_of::<T>());
         Error::Device {
             device: name(self.index),
-            problem: format!("{what} need {needed} MiB of the card's memory, of which {free} are free"),
+            problem: format!("{what} need {needed} of the card's memory, of which {free} are free"),
             remedy: "use a smaller batch or narrower layers, end other programs on the card, or use --device cpu"
                 .into(),
         }
@@ -248,6 +247,12 @@ fn told(error: DriverError) -> String {
         (name, words) if name.is_empty() => format!("error {}{words}", error.0 as u32),
         (name, words) => format!("{name} ({words})"),
     }
+}
+
+/// Bytes as people write them.
+pub(crate) fn human(bytes: usize) -> String {
+    let kib = bytes as f64 / 1024.0;
+    if kib < 1000.0 { format!("{kib:.0} KiB") } else { format!("{:.1} MiB", kib / 1024.0) }
 }
 
 /// 12040 as people write it: 12.4.

@@ -41,7 +41,8 @@ impl Methods {
         if let Some(method) = forced
             && !fits(method, spec, plan, card)?
         {
-            let what = format!("{VARIABLE}={} with this network on this card", named(method));
+            let with = if plan.is_exact() { "this network" } else { "a precision other than f32" };
+            let what = format!("{VARIABLE}={} with {with} on this card", named(method));
             return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
         }
         let candidates = vec![(forced.unwrap_or(Method::Graph), f32::INFINITY)];

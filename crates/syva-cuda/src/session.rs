@@ -10,10 +10,10 @@ use syva_core::{
     Breakdown, Confusion, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State,
 };
 
-use crate::card::Card;
+use crate::card::{Card, human};
 use crate::kernels::{Data, Queue, Stored};
 use crate::loaded::{Loaded, Place, Window};
-use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
+use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, row_stride, upload};
 use crate::method::Methods;
 use crate::plan::{PAD, Plan, Way, padded};
 use crate::profile;
@@ -64,9 +64,12 @@ impl CudaSession {
     pub(crate) fn new(spec: &Spec, card: Arc<Card>, precision: Precision) -> Result<Self> {
         let (needed, free) = (Weights::bytes(spec), card.free()?);
         if needed > free {
-            let what = format!("a network whose weights take {} MiB, of {} MiB free,", needed >> 20, free >> 20);
+            let (needed, free) = (human(needed), human(free));
+            let what = format!("a network whose weights take {needed} of the card's memory, of which {free} are free,");
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
+        // A method that cannot be is said before anything is begun.
+        Methods::new(spec, &Plan::new(spec, 1, card.processors, precision), &card)?;
         let network = Network::new(spec, &card)?;
         Ok(Self {
             spec: spec.clone(),
@@ -125,7 +128,7 @@ impl CudaSession {
     /// Makes room for a span; a recorded graph holds as long as nothing moves.
     fn prepare(&mut self, span: &Span<'_>) -> Result<Training> {
         let (samples, steps) = (span.order.len(), span.steps());
-        let batch = span.batch_size.min(samples);
+        let batch = self.batch(span)?;
         let mut training = if let Some(kept) = self.training.take().filter(|kept| kept.work.capacity == batch) {
             kept
         } else {
@@ -149,12 +152,17 @@ impl CudaSession {
         Ok(training)
     }
 
+    /// The batch that room is made for: the same whether or not the span is but the last, smaller one.
+    fn batch(&self, span: &Span<'_>) -> Result<usize> {
+        Ok(span.batch_size.min(loaded(self.train.as_ref())?.data.samples()))
+    }
+
     /// Whether a span can be trained now; returns the steps taken before it.
     fn check(&self, span: &Span<'_>) -> Result<u64> {
         let Loaded { data, place } = loaded(self.train.as_ref())?;
         let before = self.weights_step()?;
         span.check(data.samples(), before)?;
-        let batch = span.batch_size.min(span.order.len());
+        let batch = self.batch(span)?;
         if let Place::Streamed(windows) = place
             && windows[0].rows < batch
         {
@@ -286,7 +294,10 @@ impl CudaSession {
 
     /// Room for evaluations and predictions, in batches that the card has memory for.
     fn evaluation_memory(&mut self, samples: usize) -> Result<(Workspace, SpanMemory)> {
-        let row: usize = self.spec.layers.iter().map(|layer| 4 * padded(layer.units)).sum();
+        // Activations, the last layer's gradient, and for predictions the inputs.
+        let (spec, last) = (&self.spec, self.spec.outputs());
+        let values: usize = spec.layers.iter().map(|layer| padded(layer.units)).sum();
+        let row = 4 * (values + padded(last) + row_stride(spec.input.features));
         let most = samples.min(MOST_EVALUATED);
         let kept = self.evaluation.take().filter(|(work, span)| {
             (work.capacity >= most || work.capacity >= EVALUATION_BYTES / row) && span.holds(samples, 1)

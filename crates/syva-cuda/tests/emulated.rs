@@ -16,7 +16,8 @@ use syva_core::random::permutation;
 use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
 use syva_core::{
-    Activation, DeviceId, Engine, Epoch, Error, Mlp, Normalization, Session, Span, Spec, State, Trainer, Training,
+    Activation, DeviceId, Engine, Epoch, Error, Matrix, Mlp, Normalization, Session, Span, Spec, State, Trainer,
+    Training,
 };
 use syva_cuda::CudaEngine;
 
@@ -37,7 +38,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 48] = [
+const SCENARIOS: [Scenario; 49] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -72,6 +73,7 @@ const SCENARIOS: [Scenario; 48] = [
     ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
     ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
+    ("a card that is nearly full predicts in small batches", &[("EMULATED_MEMORY", "17000000")], predicts),
     ("a profile tells what each launch took", &[SMALL], profiles),
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
@@ -320,9 +322,7 @@ fn refused() -> Outcome {
 
 fn no_cluster() -> Outcome {
     let case = digits_case(&[24, 17], 350, 5)?;
-    let order = permutation(7, 0, 350);
-    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 70] };
-    said(open(&CudaEngine::new(), &case)?.train(&span).err(), "SYVA_CUDA=cluster with this network on this card")
+    said(CudaEngine::new().open(&card(), &case.spec).err(), "SYVA_CUDA=cluster with this network on this card")
 }
 
 /// Nothing but times is different, and those are the emulated card's: a microsecond a launch.
@@ -343,6 +343,17 @@ fn profiles() -> Outcome {
         return Ok(());
     }
     Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds).into())
+}
+
+/// Predictions take room beside the data that is there.
+fn predicts() -> Outcome {
+    let case = digits_case(&[32], 12_000, 50)?;
+    let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
+    let inputs = Matrix::new(5000, 784, (0..5000 * 784).map(|i| (i % 251) as f32).collect())?;
+    let (mut found, mut wanted) = (Matrix::zeros(5000, 10), Matrix::zeros(5000, 10));
+    ours.predict(&inputs, &mut found)?;
+    theirs.predict(&inputs, &mut wanted)?;
+    if found == wanted { Ok(()) } else { Err("other predictions".into()) }
 }
 
 /// A rate that overshoots: the reference knows at which step.
@@ -475,7 +486,7 @@ fn said(error: Option<Error>, words: &str) -> Outcome {
 fn does_not_fit() -> Outcome {
     let engine = CudaEngine::new();
     let large = Mlp::new(784).hidden(&[2000], Activation::Relu).classes(10);
-    said(engine.open(&card(), &large).err(), "MiB free")?;
+    said(engine.open(&card(), &large).err(), "of the card's memory, of which")?;
     let case = digits_case(&[200], 1000, 1000)?;
     let order = permutation(3, 0, 1000);
     let span = Span { first_step: 0, order: &order, batch_size: 1000, learning_rate: &[0.05] };
