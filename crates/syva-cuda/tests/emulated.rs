@@ -20,6 +20,8 @@ use syva_core::{
 };
 use syva_cuda::CudaEngine;
 
+#[path = "emulated/random.rs"]
+mod random;
 #[path = "emulated/rounded.rs"]
 mod rounded;
 
@@ -37,7 +39,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 47] = [
+const SCENARIOS: [Scenario; 49] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -58,6 +60,8 @@ const SCENARIOS: [Scenario; 47] = [
     ("the chapter's network as one kernel", &[PERSISTENT, ("EMULATED_PROCESSORS", "132")], chapter),
     ("the chapter's network on a cluster", &[CLUSTER], chapter),
     ("methods are tried on the way, and the fastest is kept", &[SMALL], methods),
+    ("random networks, cards and calls, in reverse order", &[REVERSE], random::calls),
+    ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_EMULATED_SEED", "1000")], random::calls),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
     ("a method that cannot be is said", &[CLUSTER, ("EMULATED_CLUSTER", "0")], no_cluster),
     ("tf32: steps are as computed plainly", &[(PRECISION, "tf32"), LARGE], rounded::steps),
