@@ -39,7 +39,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 49] = [
+const SCENARIOS: [Scenario; 50] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -62,6 +62,7 @@ const SCENARIOS: [Scenario; 49] = [
     ("methods are tried on the way, and the fastest is kept", &[SMALL], methods),
     ("random networks, cards and calls, in reverse order", &[REVERSE], random::calls),
     ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_EMULATED_SEED", "1000")], random::calls),
+    ("sessions of several threads share a card", &[], shared),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
     ("a method that cannot be is said", &[CLUSTER, ("EMULATED_CLUSTER", "0")], no_cluster),
     ("tf32: steps are as computed plainly", &[(PRECISION, "tf32"), LARGE], rounded::steps),
@@ -323,6 +324,32 @@ fn no_cluster() -> Outcome {
     let order = permutation(7, 0, 350);
     let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 70] };
     said(open(&CudaEngine::new(), &case)?.train(&span).err(), "SYVA_CUDA=cluster with this network on this card")
+}
+
+/// Threads that open sessions of one engine, each of which records and replays its own steps.
+fn shared() -> Outcome {
+    let engine = CudaEngine::new();
+    let train = |engine: &dyn Engine, seed| -> Result<State, Failed> {
+        let case = Case { seed, ..digits_case(&[2], 32, 1)? };
+        let mut session = open(engine, &case)?;
+        for epoch in 0..4 {
+            let order = permutation(seed, epoch, 32);
+            let span = Span { first_step: 32 * epoch, order: &order, batch_size: 1, learning_rate: &[0.05; 32] };
+            session.train(&span)?;
+            // What was recorded is forgotten then.
+            session.load(Split::Train, &case.train)?;
+        }
+        Ok(session.state()?)
+    };
+    let engine = &engine;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || train(engine, seed))).collect();
+        for (seed, thread) in threads.into_iter().enumerate() {
+            let found = thread.join().map_err(|_| "a thread panicked")??;
+            same_state(&format!("thread {seed}"), &train(&Reference, seed as u32)?, &found)?;
+        }
+        Ok(())
+    })
 }
 
 /// A rate that overshoots: the reference knows at which step.

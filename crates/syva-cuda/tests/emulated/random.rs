@@ -95,7 +95,9 @@ impl Round {
         ];
         // SAFETY: the process has one thread.
         unsafe {
-            settings.iter().for_each(|(name, value)| std::env::set_var(name, value.to_string()));
+            for (name, value) in settings {
+                std::env::set_var(name, value.to_string());
+            }
             std::env::set_var("SYVA_CUDA", method);
             if method.is_empty() {
                 std::env::remove_var("SYVA_CUDA");
@@ -255,7 +257,7 @@ impl Round {
 
     fn gradient(&mut self) -> Outcome {
         let samples: Vec<u32> =
-            (0..1 + self.dice.below(self.samples)).map(|_| self.dice.below(self.samples) as u32).collect();
+            (0..=self.dice.below(self.samples)).map(|_| self.dice.below(self.samples) as u32).collect();
         match (self.theirs.gradient(&samples), self.ours.gradient(&samples)) {
             (Ok(wanted), Ok(found)) => same_layers(&wanted, &found),
             (Err(wanted), Err(found)) if wanted.to_string() == found.to_string() => Ok(()),
