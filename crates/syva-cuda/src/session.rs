@@ -10,7 +10,7 @@ use syva_core::{Confusion, Error, Evaluation, Matrix, Precision, Report, Result,
 
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
-use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, upload};
+use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, row_stride, upload};
 use crate::method::{Method, Methods, TRIED};
 use crate::plan::{PAD, Plan, Way, padded};
 use crate::step::{Goal, Pass, judge};
@@ -502,7 +502,8 @@ impl Session for CudaSession {
             return Ok(());
         }
         let (work, mut span) = self.evaluation_memory(rows)?;
-        let batch = work.capacity;
+        let room = self.card.free()? / 2 / (4 * row_stride(features));
+        let batch = work.capacity.min(room.max(1));
         let plan = self.plan(batch);
         let mut samples = Samples::inputs_only(batch, features, &self.card)?;
         let stride = padded(self.spec.outputs());

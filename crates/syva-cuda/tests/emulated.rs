@@ -16,7 +16,8 @@ use syva_core::random::permutation;
 use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
 use syva_core::{
-    Activation, DeviceId, Engine, Epoch, Error, Mlp, Normalization, Session, Span, Spec, State, Trainer, Training,
+    Activation, DeviceId, Engine, Epoch, Error, Matrix, Mlp, Normalization, Session, Span, Spec, State, Trainer,
+    Training,
 };
 use syva_cuda::CudaEngine;
 
@@ -280,6 +281,14 @@ fn streams() -> Outcome {
         if ours.evaluate(split)? != theirs.evaluate(split)? {
             return Err(format!("another evaluation of {split:?}").into());
         }
+    }
+    let pixels = (0..1500 * 784).map(|i| case.train.inputs().get(i)).collect();
+    let (pixels, mut wanted, mut found) =
+        (Matrix::new(1500, 784, pixels)?, Matrix::zeros(1500, 10), Matrix::zeros(1500, 10));
+    theirs.predict(&pixels, &mut wanted)?;
+    ours.predict(&pixels, &mut found)?;
+    if wanted.values() != found.values() {
+        return Err("another prediction".into());
     }
     let refused = ours.train(&Span { first_step: 75, order: &order, batch_size: 250, learning_rate: &[0.1; 6] });
     said(refused.err(), "batch of 250 samples does not fit")
