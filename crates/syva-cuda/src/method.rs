@@ -40,13 +40,7 @@ pub(crate) struct Methods {
 
 impl Methods {
     pub(crate) fn new(spec: &Spec, plan: &Plan, card: &Card) -> Result<Self> {
-        let forced = forced()?;
-        if let Some(method) = forced
-            && !fits(method, spec, plan, card)?
-        {
-            let what = format!("{VARIABLE}={} with this network on this card", named(method));
-            return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
-        }
+        let forced = check(spec, plan, card)?;
         let candidates = vec![(forced.unwrap_or(Method::Graph), f32::INFINITY)];
         Ok(Self { candidates, complete: forced.is_some() || !plan.is_small(), trials: 0, trial: None })
     }
@@ -113,6 +107,18 @@ fn forced() -> Result<Option<Method>> {
     let unknown =
         || Error::setting(VARIABLE, format!("no method is called '{wanted}'"), "use graph, persistent or cluster");
     found.map(Some).ok_or_else(unknown)
+}
+
+/// The method that is forced, if any; an error where it cannot be. What it takes does not depend on the batch.
+pub(crate) fn check(spec: &Spec, plan: &Plan, card: &Card) -> Result<Option<Method>> {
+    let forced = forced()?;
+    if let Some(method) = forced
+        && !fits(method, spec, plan, card)?
+    {
+        let what = format!("{VARIABLE}={} with this network on this card", named(method));
+        return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
+    }
+    Ok(forced)
 }
 
 /// Whether a card can train a network so.

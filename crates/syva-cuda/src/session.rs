@@ -11,7 +11,7 @@ use syva_core::{Confusion, Error, Evaluation, Matrix, Precision, Report, Result,
 use crate::card::Card;
 use crate::kernels::{Data, Queue, Stored};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, row_stride, upload};
-use crate::method::{Method, Methods, TRIED};
+use crate::method::{self, Method, Methods, TRIED};
 use crate::plan::{PAD, Plan, Way, padded};
 use crate::step::{Goal, Pass, judge};
 
@@ -84,6 +84,7 @@ impl CudaSession {
             let what = format!("a network whose weights take {} MiB, of {} MiB free,", needed >> 20, free >> 20);
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
+        method::check(spec, &Plan::new(spec, 1, card.processors, precision), &card)?;
         let network = Network::new(spec, &card)?;
         Ok(Self {
             spec: spec.clone(),

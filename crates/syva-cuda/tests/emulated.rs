@@ -40,7 +40,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 50] = [
+const SCENARIOS: [Scenario; 51] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -65,6 +65,7 @@ const SCENARIOS: [Scenario; 50] = [
     ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_EMULATED_SEED", "1000")], random::calls),
     ("sessions of several threads share a card", &[], shared),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
+    ("a method that there is not is said", &[("SYVA_CUDA", "fast")], no_method),
     ("a method that cannot be is said", &[CLUSTER, ("EMULATED_CLUSTER", "0")], no_cluster),
     ("tf32: steps are as computed plainly", &[(PRECISION, "tf32"), LARGE], rounded::steps),
     ("bf16: steps are as computed plainly", &[(PRECISION, "bf16"), LARGE], rounded::steps),
@@ -330,9 +331,12 @@ fn refused() -> Outcome {
 
 fn no_cluster() -> Outcome {
     let case = digits_case(&[24, 17], 350, 5)?;
-    let order = permutation(7, 0, 350);
-    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 70] };
-    said(open(&CudaEngine::new(), &case)?.train(&span).err(), "SYVA_CUDA=cluster with this network on this card")
+    said(CudaEngine::new().open(&card(), &case.spec).err(), "SYVA_CUDA=cluster with this network on this card")
+}
+
+fn no_method() -> Outcome {
+    let spec = Mlp::new(2).classes(2);
+    said(CudaEngine::new().open(&card(), &spec).err(), "SYVA_CUDA: no method is called 'fast'; use graph,")
 }
 
 /// Threads that open sessions of one engine, each of which records and replays its own steps.

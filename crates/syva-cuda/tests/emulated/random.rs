@@ -109,16 +109,28 @@ impl Round {
             if bytes { "bytes" } else { "reals" }
         );
         let theirs = Reference.open(&card(), &spec)?;
-        let ours = CudaEngine::new().open(&card(), &spec)?;
+        let ours = CudaEngine::new().open(&card(), &spec).or_else(|error| {
+            if !error.to_string().contains("SYVA_CUDA") {
+                return Err(error);
+            }
+            eprintln!("  {error}");
+            // SAFETY: as above.
+            unsafe { std::env::remove_var("SYVA_CUDA") };
+            CudaEngine::new().open(&card(), &spec)
+        })?;
         Ok(Self { dice, spec, bytes, batch, samples, scarce, ours, theirs })
     }
 
     fn play(mut self) -> Outcome {
-        let refused = |words: &[&str], said: &str| words.iter().any(|words| said.contains(words));
         match self.calls() {
-            // A small card may refuse, if it says why; any card a method that was forced.
-            Err(failed) if self.scarce && refused(&["MiB", "fit the card"], failed.message().unwrap_or("")) => Ok(()),
-            Err(failed) if refused(&["SYVA_CUDA"], failed.message().unwrap_or("")) => Ok(()),
+            // A small card may refuse, if it says why.
+            Err(failed)
+                if self.scarce
+                    && failed.message().is_some_and(|said| said.contains("MiB") || said.contains("fit the card")) =>
+            {
+                eprintln!("  {}", failed.message().unwrap_or_default());
+                Ok(())
+            }
             done => done,
         }
     }
