@@ -34,6 +34,7 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--precision fp16", "precision: unknown name 'fp16'; use one of f32, tf32, bf16"),
         ("--precision tf32", "precision: device cpu does not compute in tf32, only NVIDIA's cards do; use "),
         ("--precision bf16 --device reference", "precision: device reference does not compute in bf16"),
+        ("--precision bf16 --device cuda:99", "device: there is no device 'cuda:99' here"),
         ("--precision bf16 --exact", "exact: with precision bf16 nothing is exact; leave it out, or use precision f32"),
         ("--threads 0", "threads: 0 threads cannot work; give 1 to"),
         ("--data-dir here", "data-dir: digits are drawn, not read; leave it out"),

@@ -1,5 +1,6 @@
 //! The driver and its cards.
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -93,40 +94,36 @@ impl Driver {
     }
 
     /// Begins to use a card.
-    pub(crate) fn open(self, index: usize) -> Result<Card> {
+    pub(crate) fn open(self, index: usize) -> Result<SharedCard> {
         let device = DeviceId { engine: "cuda".into(), index };
         if !self.devices(Precision::F32).iter().any(|info| info.id == device) {
             let what = format!("device {device}, which is not on this machine or too old,");
             return Err(Error::Unsupported { what, remedy: "`syva devices` lists what there is".into() });
         }
-        let open = || -> std::result::Result<Card, DriverError> {
+        let open = || -> std::result::Result<SharedCard, DriverError> {
             let context = CudaContext::new(index)?;
-            // SAFETY: every buffer is used on `stream` alone, but for the windows of streamed data, and for what is
-            // fetched of an evaluation while steps are taken; both are put in order by events (`loaded.rs`, `session.rs`).
+            // SAFETY: every buffer is its session's, which uses it on its `stream` alone, but for the windows of streamed
+            // data, and for what is fetched of an evaluation while steps are taken; both are put in order by events
+            // (`loaded.rs`, `session.rs`).
             unsafe { context.disable_event_tracking() };
             let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
             let capability = context.compute_capability()?;
-            let (stream, copies) = (context.new_stream()?, context.new_stream()?);
             let head = HeadKernels::load(&context)?;
             let layers = [const { OnceLock::new() }; Way::COUNT];
             let (persistent, cluster) = (OnceLock::new(), OnceLock::new());
-            Ok(Card { index, processors, capability, stream, copies, head, layers, persistent, cluster, context })
+            Ok(SharedCard { index, processors, capability, head, layers, persistent, cluster, context })
         };
         open().map_err(|error| failure(index, error))
     }
 }
 
-/// A card, ready to work.
-pub(crate) struct Card {
+/// What all sessions on a card share.
+pub(crate) struct SharedCard {
     pub(crate) index: usize,
     /// Multiprocessors.
     pub(crate) processors: usize,
     /// Compute capability, major and minor.
     capability: (i32, i32),
-    /// Where all work is put, one thing after the other.
-    pub(crate) stream: Arc<CudaStream>,
-    /// Where data that does not fit on the card comes in beside the work, and where results are fetched beside it.
-    pub(crate) copies: Arc<CudaStream>,
     pub(crate) head: HeadKernels,
     layers: [OnceLock<LayerKernels>; Way::COUNT],
     persistent: OnceLock<Option<PersistentKernel>>,
@@ -134,7 +131,24 @@ pub(crate) struct Card {
     context: Arc<CudaContext>,
 }
 
-impl Card {
+/// A card, ready to work for one session. Its streams are the session's own: sessions may be in different threads, and what
+/// one puts on a stream while another records steps there would be recorded with them.
+pub(crate) struct Card {
+    shared: Arc<SharedCard>,
+    /// Where all work is put, one thing after the other.
+    pub(crate) stream: Arc<CudaStream>,
+    /// Where data that does not fit on the card comes in beside the work, and where results are fetched beside it.
+    pub(crate) copies: Arc<CudaStream>,
+}
+
+impl Deref for Card {
+    type Target = SharedCard;
+    fn deref(&self) -> &SharedCard {
+        &self.shared
+    }
+}
+
+impl SharedCard {
     /// Whether the card can compute so.
     pub(crate) fn check(&self, precision: Precision) -> Result<()> {
         if precision == Precision::F32 || self.capability >= OLDEST_TENSOR_CAPABILITY {
@@ -157,11 +171,6 @@ impl Card {
         self.once(&self.persistent, || PersistentKernel::load(&self.context)).map(Option::as_ref)
     }
 
-    /// The kernel of a whole span on one cluster, likewise.
-    pub(crate) fn cluster(&self) -> Result<Option<&ClusterKernel>> {
-        self.once(&self.cluster, || ClusterKernel::load(&self.context, &self.stream)).map(Option::as_ref)
-    }
-
     fn once<'a, T>(
         &self,
         cell: &'a OnceLock<T>,
@@ -171,16 +180,6 @@ impl Card {
             let _ = cell.set(load().map_err(|error| self.failure(error))?);
         }
         Ok(cell.get().expect("was set just now"))
-    }
-
-    /// Memory on the card, all zeros.
-    pub(crate) fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize, what: &str) -> Result<CudaSlice<T>> {
-        self.stream.alloc_zeros(len).map_err(|error| self.out_of_memory::<T>(error, len, what))
-    }
-
-    /// A copy on the card.
-    pub(crate) fn copy<T: DeviceRepr>(&self, values: &[T], what: &str) -> Result<CudaSlice<T>> {
-        self.stream.clone_htod(values).map_err(|error| self.out_of_memory::<T>(error, values.len(), what))
     }
 
     /// Bytes that are free.
@@ -205,6 +204,29 @@ impl Card {
     /// What a failure of the card means for who uses it.
     pub(crate) fn failure(&self, error: DriverError) -> Error {
         failure(self.index, error)
+    }
+}
+
+impl Card {
+    pub(crate) fn new(shared: Arc<SharedCard>) -> Result<Self> {
+        let stream = || shared.context.new_stream().map_err(|error| shared.failure(error));
+        let (stream, copies) = (stream()?, stream()?);
+        Ok(Self { shared, stream, copies })
+    }
+
+    /// The kernel of a whole span on one cluster, likewise.
+    pub(crate) fn cluster(&self) -> Result<Option<&ClusterKernel>> {
+        self.once(&self.cluster, || ClusterKernel::load(&self.context, &self.stream)).map(Option::as_ref)
+    }
+
+    /// Memory on the card, all zeros.
+    pub(crate) fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize, what: &str) -> Result<CudaSlice<T>> {
+        self.stream.alloc_zeros(len).map_err(|error| self.out_of_memory::<T>(error, len, what))
+    }
+
+    /// A copy on the card.
+    pub(crate) fn copy<T: DeviceRepr>(&self, values: &[T], what: &str) -> Result<CudaSlice<T>> {
+        self.stream.clone_htod(values).map_err(|error| self.out_of_memory::<T>(error, values.len(), what))
     }
 
     /// Floating-point operations a second, by fused multiply-adds on registers alone.

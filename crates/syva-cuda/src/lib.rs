@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec};
 
-use crate::card::{Card, Driver};
+use crate::card::{Card, Driver, SharedCard};
 
 /// The engine `cuda`: the NVIDIA cards of this machine, if there are any and a driver for them.
 ///
@@ -38,7 +38,7 @@ use crate::card::{Card, Driver};
 #[derive(Default)]
 pub struct CudaEngine {
     /// Cards that were opened before: sessions share what the driver made of the kernels.
-    cards: Mutex<Vec<Arc<Card>>>,
+    cards: Mutex<Vec<Arc<SharedCard>>>,
     precision: Precision,
 }
 
@@ -61,6 +61,10 @@ impl CudaEngine {
     }
 
     fn card(&self, device: &DeviceId) -> Result<Arc<Card>> {
+        Card::new(self.shared(device)?).map(Arc::new)
+    }
+
+    fn shared(&self, device: &DeviceId) -> Result<Arc<SharedCard>> {
         let driver = Driver::load().map_err(|reason| Error::Unsupported {
             what: format!("device {device} ({reason})"),
             remedy: "use --device cpu, which comes to the same bits".into(),

@@ -37,14 +37,7 @@ pub(crate) struct Methods {
 
 impl Methods {
     pub(crate) fn new(spec: &Spec, plan: &Plan, card: &Card) -> Result<Self> {
-        let forced = forced()?;
-        if let Some(method) = forced
-            && !fits(method, spec, plan, card)?
-        {
-            let with = if plan.is_exact() { "this network" } else { "a precision other than f32" };
-            let what = format!("{VARIABLE}={} with {with} on this card", named(method));
-            return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
-        }
+        let forced = check(spec, plan, card)?;
         let candidates = vec![(forced.unwrap_or(Method::Graph), f32::INFINITY)];
         Ok(Self { candidates, complete: forced.is_some() || !plan.is_small(), trials: 0 })
     }
@@ -121,12 +114,25 @@ fn named(method: Method) -> &'static str {
 }
 
 fn forced() -> Result<Option<Method>> {
-    let Ok(wanted) = std::env::var(VARIABLE) else { return Ok(None) };
+    let Some(wanted) = std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty()) else { return Ok(None) };
     let all = [Method::Graph, Method::Persistent, Method::Cluster];
     let found = all.into_iter().find(|method| named(*method) == wanted);
     let unknown =
         || Error::setting(VARIABLE, format!("no method is called '{wanted}'"), "use graph, persistent or cluster");
     found.map(Some).ok_or_else(unknown)
+}
+
+/// The method that is forced, if any; an error where it cannot be. What it takes does not depend on the batch.
+pub(crate) fn check(spec: &Spec, plan: &Plan, card: &Card) -> Result<Option<Method>> {
+    let forced = forced()?;
+    if let Some(method) = forced
+        && !fits(method, spec, plan, card)?
+    {
+        let with = if plan.is_exact() { "this network" } else { "a precision other than f32" };
+        let what = format!("{VARIABLE}={} with {with} on this card", named(method));
+        return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
+    }
+    Ok(forced)
 }
 
 /// Whether a card can train a network so.

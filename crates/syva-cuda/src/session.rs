@@ -14,7 +14,7 @@ use crate::card::{Card, human};
 use crate::kernels::{Data, Queue, Stored};
 use crate::loaded::{Loaded, Place, Window};
 use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, row_stride, upload};
-use crate::method::Methods;
+use crate::method::{self, Methods};
 use crate::plan::{PAD, Plan, Way, padded};
 use crate::profile;
 use crate::step::{Goal, Pass, judge};
@@ -69,7 +69,7 @@ impl CudaSession {
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
         // A method that cannot be is said before anything is begun.
-        Methods::new(spec, &Plan::new(spec, 1, card.processors, precision), &card)?;
+        method::check(spec, &Plan::new(spec, 1, card.processors, precision), &card)?;
         let network = Network::new(spec, &card)?;
         Ok(Self {
             spec: spec.clone(),
@@ -152,9 +152,11 @@ impl CudaSession {
         Ok(training)
     }
 
-    /// The batch that room is made for: the same whether or not the span is but the last, smaller one.
+    /// The batch that room is made for: the same whether or not the span is but the last, smaller one. (A span may also
+    /// take samples more than once.)
     fn batch(&self, span: &Span<'_>) -> Result<usize> {
-        Ok(span.batch_size.min(loaded(self.train.as_ref())?.data.samples()))
+        let samples = loaded(self.train.as_ref())?.data.samples();
+        Ok(span.batch_size.min(samples.max(span.order.len())))
     }
 
     /// Whether a span can be trained now; returns the steps taken before it.
@@ -294,10 +296,9 @@ impl CudaSession {
 
     /// Room for evaluations and predictions, in batches that the card has memory for.
     fn evaluation_memory(&mut self, samples: usize) -> Result<(Workspace, SpanMemory)> {
-        // Activations, the last layer's gradient, and for predictions the inputs.
-        let (spec, last) = (&self.spec, self.spec.outputs());
-        let values: usize = spec.layers.iter().map(|layer| padded(layer.units)).sum();
-        let row = 4 * (values + padded(last) + row_stride(spec.input.features));
+        // Activations, and the last layer's gradient.
+        let values: usize = self.spec.layers.iter().map(|layer| padded(layer.units)).sum();
+        let row = 4 * (values + padded(self.spec.outputs()));
         let most = samples.min(MOST_EVALUATED);
         let kept = self.evaluation.take().filter(|(work, span)| {
             (work.capacity >= most || work.capacity >= EVALUATION_BYTES / row) && span.holds(samples, 1)
@@ -481,7 +482,8 @@ impl Session for CudaSession {
             return Ok(());
         }
         let (work, mut span) = self.evaluation_memory(rows)?;
-        let batch = work.capacity;
+        let room = self.card.free()? / 2 / (4 * row_stride(features));
+        let batch = work.capacity.min(room.max(1));
         let plan = self.plan(batch);
         let mut samples = Samples::inputs_only(batch, features, &self.card)?;
         let stride = padded(self.spec.outputs());

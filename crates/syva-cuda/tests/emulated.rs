@@ -21,6 +21,8 @@ use syva_core::{
 };
 use syva_cuda::CudaEngine;
 
+#[path = "emulated/random.rs"]
+mod random;
 #[path = "emulated/rounded.rs"]
 mod rounded;
 
@@ -38,7 +40,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 49] = [
+const SCENARIOS: [Scenario; 52] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -59,7 +61,11 @@ const SCENARIOS: [Scenario; 49] = [
     ("the chapter's network as one kernel", &[PERSISTENT, ("EMULATED_PROCESSORS", "132")], chapter),
     ("the chapter's network on a cluster", &[CLUSTER], chapter),
     ("methods are tried on the way, and the fastest is kept", &[SMALL], methods),
+    ("random networks, cards and calls, in reverse order", &[REVERSE], random::calls),
+    ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_EMULATED_SEED", "1000")], random::calls),
+    ("sessions of several threads share a card", &[], shared),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
+    ("a method that there is not is said", &[("SYVA_CUDA", "fast")], no_method),
     ("a method that cannot be is said", &[CLUSTER, ("EMULATED_CLUSTER", "0")], no_cluster),
     ("tf32: steps are as computed plainly", &[(PRECISION, "tf32"), LARGE], rounded::steps),
     ("bf16: steps are as computed plainly", &[(PRECISION, "bf16"), LARGE], rounded::steps),
@@ -73,7 +79,6 @@ const SCENARIOS: [Scenario; 49] = [
     ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
     ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
-    ("a card that is nearly full predicts in small batches", &[("EMULATED_MEMORY", "17000000")], predicts),
     ("a profile tells what each launch took", &[SMALL], profiles),
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
@@ -279,6 +284,14 @@ fn streams() -> Outcome {
             return Err(format!("another evaluation of {split:?}").into());
         }
     }
+    let pixels = (0..1500 * 784).map(|i| case.train.inputs().get(i)).collect();
+    let (pixels, mut wanted, mut found) =
+        (Matrix::new(1500, 784, pixels)?, Matrix::zeros(1500, 10), Matrix::zeros(1500, 10));
+    theirs.predict(&pixels, &mut wanted)?;
+    ours.predict(&pixels, &mut found)?;
+    if wanted.values() != found.values() {
+        return Err("another prediction".into());
+    }
     let refused = ours.train(&Span { first_step: 75, order: &order, batch_size: 250, learning_rate: &[0.1; 6] });
     said(refused.err(), "batch of 250 samples does not fit")
 }
@@ -345,15 +358,35 @@ fn profiles() -> Outcome {
     Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds).into())
 }
 
-/// Predictions take room beside the data that is there.
-fn predicts() -> Outcome {
-    let case = digits_case(&[32], 12_000, 50)?;
-    let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
-    let inputs = Matrix::new(5000, 784, (0..5000 * 784).map(|i| (i % 251) as f32).collect())?;
-    let (mut found, mut wanted) = (Matrix::zeros(5000, 10), Matrix::zeros(5000, 10));
-    ours.predict(&inputs, &mut found)?;
-    theirs.predict(&inputs, &mut wanted)?;
-    if found == wanted { Ok(()) } else { Err("other predictions".into()) }
+fn no_method() -> Outcome {
+    let spec = Mlp::new(2).classes(2);
+    said(CudaEngine::new().open(&card(), &spec).err(), "SYVA_CUDA: no method is called 'fast'; use graph,")
+}
+
+/// Threads that open sessions of one engine, each of which records and replays its own steps.
+fn shared() -> Outcome {
+    let engine = CudaEngine::new();
+    let train = |engine: &dyn Engine, seed| -> Result<State, Failed> {
+        let case = Case { seed, ..digits_case(&[2], 32, 1)? };
+        let mut session = open(engine, &case)?;
+        for epoch in 0..4 {
+            let order = permutation(seed, epoch, 32);
+            let span = Span { first_step: 32 * epoch, order: &order, batch_size: 1, learning_rate: &[0.05; 32] };
+            session.train(&span)?;
+            // What was recorded is forgotten then.
+            session.load(Split::Train, &case.train)?;
+        }
+        Ok(session.state()?)
+    };
+    let engine = &engine;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || train(engine, seed))).collect();
+        for (seed, thread) in threads.into_iter().enumerate() {
+            let found = thread.join().map_err(|_| "a thread panicked")??;
+            same_state(&format!("thread {seed}"), &train(&Reference, seed as u32)?, &found)?;
+        }
+        Ok(())
+    })
 }
 
 /// A rate that overshoots: the reference knows at which step.

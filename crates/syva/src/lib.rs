@@ -93,9 +93,11 @@ pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, De
     if options.precision == Precision::F32 {
         return Err(Error::setting("device", problem, format!("use auto, {}", known.join(", "))));
     }
-    if wanted.engine != "cuda" {
-        problem = format!("device {name} does not compute in {}, only NVIDIA's cards do", options.precision);
+    if wanted.engine == "cuda" {
+        // Precision f32 would not bring it here.
+        return Err(Error::setting("device", problem, "use another, which `syva devices` lists, with precision f32"));
     }
+    problem = format!("device {name} does not compute in {}, only NVIDIA's cards do", options.precision);
     let devices = known.iter().map(|device| format!("device {device}"));
     let remedies: Vec<String> = devices.chain(["precision f32".into()]).collect();
     Err(Error::setting("precision", problem, format!("use {}", remedies.join(", or "))))

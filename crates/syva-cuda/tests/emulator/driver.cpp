@@ -629,9 +629,12 @@ API cuOccupancyMaxActiveClusters(int *clusters, void *function, const void *) {
 }
 
 API cuStreamBeginCapture_v2(void *stream, int) {
-    Guard guard(lock);
-    at(stream).capturing = true;
-    at(stream).captured.clear();
+    {
+        Guard guard(lock);
+        at(stream).capturing = true;
+        at(stream).captured.clear();
+    }
+    usleep(1000); // whatever other threads put there now is captured with the rest
     return SUCCESS;
 }
 API cuStreamEndCapture(void *stream, void **graph) {
