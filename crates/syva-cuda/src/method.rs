@@ -18,7 +18,7 @@ pub(crate) enum Method {
     Cluster,
 }
 
-/// Forces a method, to compare them: `graph`, `persistent` or `cluster`.
+/// Forces a method, to compare them: `graph`, `persistent` or `cluster`. (Data in windows goes by launches all the same.)
 const VARIABLE: &str = "SYVA_CUDA";
 /// Steps that a method is given to warm up, and then to be timed in.
 const TRIED: usize = 32;

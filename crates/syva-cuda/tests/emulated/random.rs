@@ -126,7 +126,9 @@ impl Round {
             // A small card may refuse, if it says why.
             Err(failed)
                 if self.scarce
-                    && failed.message().is_some_and(|said| said.contains("MiB") || said.contains("fit the card")) =>
+                    && failed
+                        .message()
+                        .is_some_and(|said| said.contains("the card's memory") || said.contains("fit the card")) =>
             {
                 eprintln!("  {}", failed.message().unwrap_or_default());
                 Ok(())
