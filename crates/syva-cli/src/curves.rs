@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use syva::run::{read_config, read_metrics};
+use syva::run::{read_config, read_metrics, read_run};
 use syva::{Epoch, Error, Overfitting, Result};
 use syva_plot::{COLORS, Chart, Dash, Line, Picture, Theme};
 use syva_tensorboard::Log;
@@ -179,7 +179,8 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
     if !run.is_dir() {
         return Err(Error::file(run, "the run", "there is no such folder", remedy));
     }
-    let epochs = read_metrics(run)?;
+    // Other programs' logs have no configuration.
+    let epochs = if run.join("config.toml").is_file() { read_run(run)?.1 } else { read_metrics(run)? };
     if tag.is_none() && !epochs.is_empty() {
         return Ok(of_run(&epochs, metric));
     }

@@ -27,11 +27,14 @@ pub fn load(path: &Path) -> Result<Reached> {
     // Folders without a configuration may hold models all the same.
     if !path.join("config.toml").is_file() {
         let file = model_path(path)?;
-        return Ok(Reached { model: Model::load(&file)?, file, seen: None, finished: true });
+        let (model, sealed) = Model::load_sealed(&file)?;
+        note_seal(&file, sealed);
+        return Ok(Reached { model, file, seen: None, finished: true, sealed });
     }
     let config = read_config(path)?;
     model_path(path)?;
     let reached = Reached::of(path)?;
+    note_seal(&reached.file, reached.sealed);
     if !reached.finished {
         let seen = match reached.seen {
             Some((0, 0)) => "untrained weights".into(),
@@ -43,6 +46,14 @@ pub fn load(path: &Path) -> Result<Reached> {
         output::note(format_args!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint"));
     }
     Ok(reached)
+}
+
+/// Says so where nothing proves that a file is as it was written.
+fn note_seal(file: &Path, sealed: bool) {
+    if !sealed {
+        let file = file.display();
+        output::note(format_args!("syva: {file} has no SHA-256, so nobody can tell whether it is as it was written"));
+    }
 }
 
 /// A model file as named, or the model of a folder: the one at the end, or while there is none the last checkpoint.
@@ -63,14 +74,29 @@ fn model_path(path: &Path) -> Result<PathBuf> {
 
 /// The data that a model is for: what is named, or else what its run was trained on.
 pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, talk: Talk) -> Result<Task> {
-    let (mut source, mut dir) = (Source::Auto, None);
+    let (mut source, mut dir, mut digest) = (Source::Auto, None, None);
     if model.is_dir() {
         let config = read_config(model)?;
         source = data::source_of(model, &config.data)?;
         dir = config.data.dir;
+        digest = Some(config.data.digest).filter(|_| data.is_none());
     }
     let dir = data_dir.map(Path::to_path_buf).or(if data.is_none() { dir } else { None });
-    data::open(data.unwrap_or(source), dir.as_deref(), talk)
+    let task = data::open(data.unwrap_or(source), dir.as_deref(), talk)?;
+    match digest {
+        Some(digest) => check_data(&task, &digest).map(|()| task),
+        None => Ok(task),
+    }
+}
+
+/// Checks that data is what a run was trained on.
+pub fn check_data(task: &Task, digest: &str) -> Result<()> {
+    let found = task.digest();
+    if found == digest {
+        return Ok(());
+    }
+    let problem = format!("the data ({found:.12}…) is not what the run was trained on ({digest:.12}…)");
+    Err(Error::mismatch(problem, "put the old data back, or name the data with --data or --data-dir"))
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use syva::data::Dataset;
-use syva::files::write_atomically;
+use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
 use syva::{Activation, EngineOptions, Error, Head, Mlp, Predictions, Result, Spec, State};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
@@ -50,6 +50,9 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
         picture.to_png().map_err(|problem| Error::setting("out", problem, "draw less, or write .svg"))?
     };
     if let Some(folder) = out.parent().filter(|_| args.out.is_none()) {
+        if let [run] = &args.runs[..] {
+            stay_inside(run, &out)?;
+        }
         std::fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
         // In a run's own folder nobody keeps anything else.
         if folder.as_os_str().is_empty() && out.exists() {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use syva::files::write_atomically;
-use syva::run::{Reached, RunConfig, read_config, read_metrics};
+use syva::files::{stay_inside, write_atomically};
+use syva::run::{Reached, RunConfig, read_run};
 use syva::{EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result, Scores};
 use syva_plot::{Picture, Theme};
 
@@ -41,6 +41,9 @@ pub fn report(args: &ReportFileArgs) -> Result<()> {
         [run] => run.join("report.html"),
         _ => PathBuf::from("report.html"),
     });
+    if let (None, [run]) = (&args.out, &args.runs[..]) {
+        stay_inside(run, &out)?;
+    }
     output::check_out("out", &out)?;
     let page = page(&runs)?;
     write_atomically(&out, |file| file.write_all(page.as_bytes()))?;
@@ -49,8 +52,7 @@ pub fn report(args: &ReportFileArgs) -> Result<()> {
 }
 
 fn read(path: &Path, data_dir: Option<&Path>) -> Result<Run> {
-    let config = read_config(path)?;
-    let epochs = read_metrics(path)?;
+    let (config, epochs) = read_run(path)?;
     if epochs.is_empty() {
         let problem = "it has not finished an epoch, so there is nothing to report";
         return Err(Error::file(path, "metrics.jsonl", problem, "train first"));

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use syva::data::Task;
+use syva::files::stay_inside;
 use syva::run::RunConfig;
 use syva::trainer::Event;
 use syva::{Activation, Epoch, Parameters, Predictions, Spec, State};
@@ -46,9 +47,13 @@ impl TensorBoard {
         let step = at.0 * steps_per_epoch + at.1 as u64;
         let folder = run.join("tensorboard");
         let fresh = step == 0;
-        let opened = if fresh { Writer::create(folder) } else { Writer::resume(folder, step + 1, at.0 + 1) };
         let shape = task.shape.clone();
         let mut log = Self { writer: None, warned: false, steps_per_epoch, shape, last: None };
+        if let Err(error) = stay_inside(run, &folder) {
+            log.warn(&error);
+            return log;
+        }
+        let opened = if fresh { Writer::create(folder) } else { Writer::resume(folder, step + 1, at.0 + 1) };
         match opened {
             Ok(writer) => log.writer = Some(writer),
             Err(error) => log.warn(&error),
@@ -141,7 +146,7 @@ impl TensorBoard {
         }
     }
 
-    fn warn(&mut self, error: &syva_tensorboard::Error) {
+    fn warn(&mut self, error: &dyn std::fmt::Display) {
         if !self.warned {
             output::note(format_args!("syva: TensorBoard's log is incomplete ({error}); the training goes on"));
             self.warned = true;

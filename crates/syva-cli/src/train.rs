@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::Task;
-use syva::run::{DataConfig, Keep, Reached, RunConfig, RunFolder, read_metrics};
+use syva::run::{DataConfig, Keep, RunConfig, RunFolder, read_metrics};
 use syva::trainer::{Event, Flow, Progress};
 use syva::{DeviceId, Engine, EngineOptions, Epoch, Error, Model, Overfitting, Predictions, Result, Trainer};
 
@@ -77,7 +77,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     };
     let trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, training)?;
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
-    let folder = match &settings.out {
+    let mut folder = match &settings.out {
         Some(out) => RunFolder::create(out, args.force, &config)?,
         None => RunFolder::create_numbered("runs".as_ref(), &task.name, &config)?,
     };
@@ -85,7 +85,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
-    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
+    Ok(drive(&mut trainer, &mut folder, &config, &task, report, tensorboard))
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
@@ -94,7 +94,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         Screen::check("tui")?;
     }
     let begin = Instant::now();
-    let (folder, mut config) = RunFolder::open(&args.run)?;
+    let (mut folder, mut config) = RunFolder::open(&args.run)?;
     let checkpoint = folder.load_checkpoint(&config)?;
     let before = config.clone();
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
@@ -114,19 +114,32 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     let device_name = name(engine.as_ref(), &device);
     let (engine, network, training) = (engine.as_ref(), &config.network, config.training);
     let trainer = match checkpoint {
-        Some((state, progress)) => Trainer::resume(engine, &device, network, &task, training, &state, progress)?,
+        Some((state, progress)) => {
+            // Of a run that keeps the last weights the best are a luxury.
+            let best = match folder.load_best(&config, &state, &progress) {
+                Err(error) if config.keep == Keep::Best => return Err(error),
+                best => best.ok().flatten(),
+            };
+            let trainer = Trainer::resume(engine, &device, network, &task, training, &state, progress)?;
+            match best {
+                Some(best) => trainer.with_best(best.state),
+                None => trainer,
+            }
+        }
         None => Trainer::new(engine, &device, network, &task, training)?,
     };
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
-    folder.truncate_metrics(at)?;
+    if let Some(restored) = folder.restore_metrics(trainer.progress())? {
+        output::note(format_args!("syva: {restored}"));
+    }
     let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
     let done = at == config.training.epochs;
     if done && config == before {
-        let model = final_model(&mut trainer, &folder, &config)?;
+        let model = final_model(&mut trainer, &mut folder, &config)?;
         if folder.holds(&model) {
             let what = "all done already, so nothing is changed (--epochs N adds more)";
             report.begin(&format!("{}; {what}", describe(&config, &task)), begin);
-            report.end(&folder, &model, config.keep)?;
+            report.end(&folder, &model, config.keep, trainer.progress());
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -140,7 +153,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     // Where no epoch is left, the log has its end already.
     let log = LogArgs { no_tensorboard: args.log.no_tensorboard || done, ..args.log };
     let tensorboard = tensorboard(log, &folder, &config, &task, &device_name, (at, step_in_epoch));
-    Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
+    Ok(drive(&mut trainer, &mut folder, &config, &task, report, tensorboard))
 }
 
 /// How a device is used.
@@ -190,17 +203,24 @@ fn describe(config: &RunConfig, task: &Task) -> String {
 }
 
 /// The model that the run comes to, once all is trained.
-fn final_model(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig) -> Result<Model> {
-    match config.keep {
-        Keep::Last => trainer.model(),
-        Keep::Best => folder.best_model(config),
+fn final_model(trainer: &mut Trainer<'_>, folder: &mut RunFolder, config: &RunConfig) -> Result<Model> {
+    let last = trainer.model()?;
+    if config.keep == Keep::Last {
+        return Ok(last);
     }
+    if let Some(best) = trainer.best_model() {
+        return Ok(best);
+    }
+    folder.load_best(config, &last.state, trainer.progress())?.ok_or_else(|| {
+        let remedy = "keep the last weights with `syva resume RUN --keep last`";
+        Error::mismatch("the weights of the best epoch are not in the run's folder any more", remedy)
+    })
 }
 
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
 fn drive(
     trainer: &mut Trainer<'_>,
-    folder: &RunFolder,
+    folder: &mut RunFolder,
     config: &RunConfig,
     task: &Task,
     mut report: Report,
@@ -223,7 +243,9 @@ fn drive(
             }
             Event::Inspection { .. } => {}
             Event::Checkpoint { state, progress, best } => {
-                folder.save_checkpoint(config, state, progress, *best)?;
+                if let Some(made_again) = folder.save_checkpoint(config, state, progress, *best)? {
+                    report.bar.suspend(|| output::note(format_args!("syva: {made_again}")));
+                }
             }
         }
         tensorboard.event(event);
@@ -240,7 +262,7 @@ fn drive(
                 let predictions = Predictions::of(trainer.session(), &model.spec, &task.validation)?;
                 tensorboard.worst_read(&predictions, task);
             }
-            report.end(folder, &model, config.keep)?;
+            report.end(folder, &model, config.keep, trainer.progress());
             Ok(flow)
         }
     });
@@ -263,6 +285,7 @@ fn drive(
                     "syva: the last good state is kept in {path}/checkpoint; since `syva resume` would come to the \
                      same numbers, begin a new run (the same --out wants --force)"
                 ),
+                _ if !folder.can_resume() => format!("syva: nothing is left in {path} to go on from"),
                 _ => format!("syva: what was saved is whole; once that is mended, go on with `syva resume {path}`"),
             });
             ExitCode::from(1)
@@ -404,16 +427,17 @@ impl Report {
     }
 
     /// The run in a few lines, or one of JSON.
-    fn end(&self, folder: &RunFolder, model: &Model, keep: Keep) -> Result<()> {
+    fn end(&self, folder: &RunFolder, model: &Model, keep: Keep, progress: &Progress) {
         if self.args.quiet {
-            return Ok(());
+            return;
         }
         let digest = model.state.digest();
         let seconds = self.begin.elapsed().as_secs_f64();
         let path = folder.model_path();
-        let metrics = read_metrics(folder.path())?;
-        let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(&metrics)) else { return Ok(()) };
-        let epoch = Reached::of(folder.path())?.seen.map_or(last.epoch, |(epochs, _)| epochs);
+        let metrics = &progress.history;
+        let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(metrics)) else { return };
+        let best = progress.best.filter(|_| keep == Keep::Best);
+        let epoch = best.map_or(last.epoch, |(epoch, _)| epoch);
         let of_model = metrics.iter().find(|metrics| metrics.epoch == epoch).unwrap_or(last);
         if self.args.json {
             output::line(serde_json::json!({
@@ -425,7 +449,7 @@ impl Report {
                 "model_val_loss": of_model.val_loss, "model_val_acc": of_model.val_acc,
                 "loss_gap": overfitting.loss_gap, "acc_gap": overfitting.acc_gap,
             }));
-            return Ok(());
+            return;
         }
         let mut text = if of_model.epoch == last.epoch {
             format!("{}, after {}\n", scores(last), output::count(last.epoch, "epoch"))
@@ -451,7 +475,6 @@ impl Report {
         text += &format!("model  {} (the weights of epoch {}{why})\n", path.display(), of_model.epoch);
         text += &format!("sha256 of the weights  {digest}\n");
         output::print(&text);
-        Ok(())
     }
 }
 

@@ -40,7 +40,7 @@ fn a_changed_configuration_is_refused_and_named() {
     let checkpoint = std::fs::read(place.path("run/checkpoint/last.safetensors")).unwrap();
     let digest = good.lines().find(|line| line.starts_with("digest")).unwrap();
     for (from, to, says) in [
-        (digest, "digest = \"00\"", "is not what the run began with (00…)"),
+        (digest, "digest = \"00\"", "it was trained on the data e7de759282bc…, but config.toml says 00…"),
         ("units = 10", "units = 11", "(metadata): its network 784-10 is not that of config.toml, 784-11"),
         ("head = \"logits\"", "head = \"log-softmax\"", "they differ in more than the widths"),
         ("seed = 1", "seed = 2", "seed 1, but config.toml says batch_size 4096, learning_rate 0.01, seed 2"),
@@ -94,6 +94,11 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     let at = 8 + text.find(r#"\"step_in_epoch\":0"#).unwrap() + r#"\"step_in_epoch\":"#.len();
     let mut lying = good.clone();
     lying[at] = b'9';
+    std::fs::write(&path, &lying).unwrap();
+    place.run("resume run --epochs 2").fails(1, &["last.safetensors (sha256): this is not what was saved here"]);
+    // And where nothing vouches for them.
+    let key = text.find("sha256").unwrap() + 8;
+    lying[key..key + 6].copy_from_slice(b"unsure");
     std::fs::write(&path, lying).unwrap();
     place.run("resume run --epochs 2").fails(1, &["weights after 15 steps are not those of epoch 2, step 9"]);
     std::fs::remove_file(&path).unwrap();
@@ -140,7 +145,10 @@ fn torn_and_repeated_metrics_are_put_right() {
     place.run("resume run --epochs 3 --quiet").succeeds();
     assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
     place.write("run/metrics.jsonl", format!("nonsense\n{first}"));
-    place.run("resume run --epochs 4").fails(1, &["metrics.jsonl (line 1)", "remove the line"]);
+    place.run("plot run").fails(1, &["metrics.jsonl (line 1)", "`syva resume RUN` writes the file again"]);
+    let ran = place.run("resume run --epochs 4").succeeds();
+    assert!(ran.stderr.contains("metrics.jsonl lacked 2 epochs, had 1 damaged line; it was written"), "{}", ran.stderr);
+    assert_eq!(metrics(&place.path("run")).len(), 4);
 }
 
 #[test]

@@ -66,6 +66,48 @@ fn link_target(path: &Path) -> Option<PathBuf> {
     Some(fs::canonicalize(path).unwrap_or_else(|_| folder_of(path).join(link)))
 }
 
+/// Refuses a path that a link leads out of the folder `root`, so that nothing is written to where a run folder from
+/// somewhere else points. A `root` that is a link itself is followed: it is what the user named.
+///
+/// # Errors
+/// [`Error::File`], naming the link.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// let folder = tempfile::tempdir()?;
+/// let run = folder.path().join("run");
+/// std::fs::create_dir_all(run.join("plots"))?;
+/// syva_core::files::stay_inside(&run, &run.join("plots/curves.png"))?;
+/// std::os::unix::fs::symlink(folder.path().join("letter"), run.join("plots/curves.png"))?;
+/// let error = syva_core::files::stay_inside(&run, &run.join("plots/curves.png")).unwrap_err();
+/// assert!(error.to_string().contains("leads out of the run folder"));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
+    let mut at = root.to_path_buf();
+    for part in path.strip_prefix(root).unwrap_or(path) {
+        at.push(part);
+        if !fs::symlink_metadata(&at).is_ok_and(|found| found.is_symlink()) {
+            continue;
+        }
+        let root = fs::canonicalize(root).map_err(Error::io("read", root))?;
+        // What it leads to may not be there yet.
+        let target = link_target(&at).unwrap_or_default();
+        let inside = folder_of(&target).canonicalize().is_ok_and(|folder| folder.starts_with(&root));
+        if !inside {
+            let problem = format!("this is a link that leads out of the run folder, to {}", target.display());
+            return Err(Error::file(
+                at,
+                "the path",
+                problem,
+                "remove the link; to keep runs elsewhere, name that place",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Makes renames in a folder durable. Does nothing on systems where a folder cannot be opened as a file (Windows).
 ///
 /// # Errors

@@ -9,6 +9,7 @@ pub mod arithmetic;
 pub mod budget;
 mod builder;
 pub mod conformance;
+mod container;
 pub mod data;
 pub mod engine;
 mod error;

@@ -1,30 +1,41 @@
 //! Trained networks and their file: safetensors, with PyTorch's names and layout.
 //!
 //! ```text
-//! 8 bytes   length n of the header, little-endian
-//! n bytes   JSON: "__metadata__": { "syva": description }, then for each tensor its dtype, shape, place
-//! the rest  fc1.bias [256] f32, fc1.weight [256, 784] f32, …, little-endian
+//! "__metadata__"  sha256: digest of all that follows; syva: the description, one JSON text
+//! history         f64 [epochs, columns], only in checkpoints: what the epochs came to
+//! fc1.bias        f32 [256]
+//! fc1.weight      f32 [256, 784]
+//! …
 //! ```
 //!
-//! `load_state_dict(load_file("model.safetensors"))` fills the chapter's class with no key changed. The description (one
-//! JSON text, so that the file's bytes are reproducible) holds the [`Spec`] with its normalisation, so a model file needs
-//! nothing beside it: it takes raw pixels.
+//! `load_state_dict(load_file("model.safetensors"))` fills the chapter's class with no key changed. The description holds
+//! the [`Spec`] with its normalisation, so a model file needs nothing beside it: it takes raw pixels.
+//!
+//! **The digest** is the SHA-256 of the weights in the order of [`State::digest`], the history, and the description's
+//! text, and is checked whenever a file is read: a file in which one bit has changed is refused. A file without one, as
+//! syva wrote them before there was a digest and as PyTorch writes them, is read all the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::container::{self, Entry, Values};
 use crate::spec::Spec;
-use crate::state::{Matrix, Parameters, State};
-use crate::trainer::{Progress, Training};
+use crate::state::{Matrix, Parameters, State, hex};
+use crate::trainer::{Epoch, Progress, Training};
 use crate::{Error, Result};
 
 /// The version of the description in the metadata.
 const FORMAT: u32 = 1;
 /// The description's key in the metadata.
 const KEY: &str = "syva";
+/// The digest's key in the metadata.
+const DIGEST: &str = "sha256";
+/// The tensor of a checkpoint that holds what the epochs came to.
+const HISTORY: &str = "history";
 
 /// A network and its weights.
 ///
@@ -57,10 +68,37 @@ struct Description {
     /// Only in checkpoints: how it is trained, so that a change of `config.toml` does not go unnoticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     training: Option<Training>,
+    /// Only in checkpoints: the SHA-256 of the data that it is trained on, for the same reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// Only in checkpoints: the columns of the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<String>>,
+}
+
+/// The description's first entry, which is read before the others can be understood.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
 }
 
 /// What a checkpoint holds beside the model.
-pub(crate) type Checkpoint = (Training, Progress);
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Checkpoint {
+    pub training: Training,
+    pub progress: Progress,
+    /// The SHA-256 of the data; none in checkpoints from before it was kept.
+    pub data: Option<String>,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    pub model: Model,
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether a digest proves that the file is as it was written.
+    pub sealed: bool,
+}
 
 impl Model {
     /// The model as the bytes of a safetensors file; equal models give equal bytes.
@@ -68,9 +106,10 @@ impl Model {
         encode(&self.spec, &self.state, None)
     }
 
-    /// Reads the bytes of a safetensors file; `name` is what error messages call it.
+    /// Reads the bytes of a safetensors file; `name` is what error messages call it. A file that has changed since it
+    /// was written is refused, by the SHA-256 in its metadata; one without a SHA-256 is read as it is.
     pub fn from_bytes(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self> {
-        Ok(decode(bytes, name.as_ref())?.0)
+        Ok(decode(bytes, name.as_ref())?.model)
     }
 
     /// Writes the file, atomically.
@@ -80,10 +119,18 @@ impl Model {
         crate::files::write_atomically(path.as_ref(), |file| file.write_all(&bytes))
     }
 
-    /// Reads a file that [`Model::save`] wrote.
+    /// Reads a file that [`Model::save`] wrote; checks it as [`Model::from_bytes`] does.
     #[cfg(feature = "files")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(load(path.as_ref())?.0)
+        Ok(load(path.as_ref())?.model)
+    }
+
+    /// Like [`Model::load`], and whether a SHA-256 in the file proves that it is as it was written. Where not, nobody
+    /// can tell a damaged weight from a trained one.
+    #[cfg(feature = "files")]
+    pub fn load_sealed(path: impl AsRef<Path>) -> Result<(Self, bool)> {
+        let stored = load(path.as_ref())?;
+        Ok((stored.model, stored.sealed))
     }
 }
 
@@ -92,78 +139,191 @@ impl Model {
 const MAX_BYTES: u64 = (1 << 33) + (1 << 27);
 
 #[cfg(feature = "files")]
-pub(crate) fn load(path: &Path) -> Result<(Model, Option<Checkpoint>)> {
+pub(crate) fn load(path: &Path) -> Result<Stored> {
     decode(&crate::files::read_limited(path, MAX_BYTES)?, path)
 }
 
-pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, &Progress)>) -> Result<Vec<u8>> {
+/// The bytes of a file; `checkpoint` is how the network is trained, where the training stands, and the SHA-256 of the
+/// data.
+pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, &Progress, &str)>) -> Result<Vec<u8>> {
     state.check(spec)?;
-    let (training, progress) = checkpoint.map_or((None, None), |(t, p)| (Some(*t), Some(p.clone())));
-    let description = Description { format: FORMAT, spec: spec.clone(), step: state.step, progress, training };
-    let description = serde_json::to_string(&description)
-        .map_err(|error| Error::mismatch(format!("the model cannot be described: {error}"), "report this"))?;
-    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-    let mut tensors = Vec::new();
-    for (l, parameters) in state.layers.iter().enumerate() {
-        let shape = vec![parameters.weight.rows(), parameters.weight.columns()];
-        tensors.push((format!("fc{}.weight", l + 1), shape, bytes(parameters.weight.values())));
-        tensors.push((format!("fc{}.bias", l + 1), vec![parameters.bias.len()], bytes(&parameters.bias)));
+    let refuse = |why: &str| Error::mismatch(format!("the model cannot be written: {why}"), "report this");
+    let mut description = Description {
+        format: FORMAT,
+        spec: spec.clone(),
+        step: state.step,
+        progress: None,
+        training: None,
+        data: None,
+        history: None,
+    };
+    let mut history = Vec::new();
+    if let Some((training, progress, data)) = checkpoint {
+        history.extend(progress.history.iter().flat_map(row));
+        // The history is no part of the JSON.
+        let Progress { epoch, step_in_epoch, loss_sum, best, train_seconds, .. } = *progress;
+        let (confusion, best_weights) = (progress.confusion.clone(), progress.best_weights.clone());
+        let history = Vec::new();
+        let progress =
+            Progress { epoch, step_in_epoch, loss_sum, confusion, best, best_weights, train_seconds, history };
+        description.progress = Some(progress);
+        description.training = Some(*training);
+        description.data = Some(data.into());
+        description.history = Some(COLUMNS.map(String::from).to_vec());
     }
-    let views: Vec<_> = tensors
-        .iter()
-        .map(|(name, shape, bytes)| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view)))
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|error| Error::mismatch(format!("the model cannot be written: {error}"), "report this"))?;
-    // A single entry, so that the order of a hash map cannot change the file's bytes.
-    let metadata = HashMap::from([(KEY.to_string(), description)]);
-    safetensors::serialize(views, Some(metadata))
-        .map_err(|error| Error::mismatch(format!("the model cannot be written: {error}"), "report this"))
+    let description = serde_json::to_string(&description).map_err(|error| refuse(&error.to_string()))?;
+    let digest = digest(state, &history, &description);
+    let metadata = BTreeMap::from([(KEY, description), (DIGEST, digest)]);
+    let mut entries = Vec::new();
+    for (l, Parameters { weight, bias }) in state.layers.iter().enumerate() {
+        let [weight_name, bias_name] = names(l);
+        let shape = vec![weight.rows(), weight.columns()];
+        entries.push(Entry { name: weight_name, shape, values: Values::F32(weight.values()) });
+        entries.push(Entry { name: bias_name, shape: vec![bias.len()], values: Values::F32(bias) });
+    }
+    if checkpoint.is_some() {
+        let shape = vec![history.len() / COLUMNS.len(), COLUMNS.len()];
+        entries.push(Entry { name: HISTORY.into(), shape, values: Values::F64(&history) });
+    }
+    container::write(&metadata, entries).ok_or_else(|| refuse("its description is too long"))
 }
 
-pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<(Model, Option<Checkpoint>)> {
-    let refuse = |place: &str, problem: String, remedy: &str| Err(Error::file(path, place, problem, remedy));
-    let broken = |error: safetensors::SafeTensorError| {
-        let remedy = "it is damaged or no safetensors file; take an undamaged copy, or train again";
-        Error::file(path, "header", error.to_string(), remedy)
-    };
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(broken)?;
-    let Some(description) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)) else {
+/// The names of a layer's tensors, as PyTorch has them in the chapter's class.
+fn names(layer: usize) -> [String; 2] {
+    ["weight", "bias"].map(|part| format!("fc{}.{part}", layer + 1))
+}
+
+/// The digest that proves a file.
+fn digest(state: &State, history: &[f64], description: &str) -> String {
+    let mut hash = Sha256::new();
+    state.hash(&mut hash);
+    for value in history {
+        hash.update(value.to_le_bytes());
+    }
+    hash.update(description);
+    hex(&hash.finalize())
+}
+
+/// What a row of the history holds.
+const COLUMNS: [&str; 10] = [
+    "epoch",
+    "train_loss",
+    "train_acc",
+    "val_loss",
+    "val_acc",
+    "train_balanced_acc",
+    "val_balanced_acc",
+    "learning_rate",
+    "train_seconds",
+    "eval_seconds",
+];
+
+/// A row of the history; what an epoch does not have is NaN.
+fn row(epoch: &Epoch) -> [f64; COLUMNS.len()] {
+    let some = |share: Option<f64>| share.unwrap_or(f64::NAN);
+    [
+        epoch.epoch as f64,
+        epoch.train_loss,
+        some(epoch.train_acc),
+        epoch.val_loss,
+        some(epoch.val_acc),
+        some(epoch.train_balanced_acc),
+        some(epoch.val_balanced_acc),
+        f64::from(epoch.learning_rate),
+        epoch.train_seconds,
+        epoch.eval_seconds,
+    ]
+}
+
+/// The epoch of a row.
+fn epoch_of(row: &[f64; COLUMNS.len()]) -> Epoch {
+    let [epoch, train_loss, train_acc, val_loss, val_acc, train_balanced, val_balanced, rate, train, eval] = *row;
+    let some = |share: f64| Some(share).filter(|share| !share.is_nan());
+    Epoch {
+        epoch: epoch as u64,
+        train_loss,
+        train_acc: some(train_acc),
+        val_loss,
+        val_acc: some(val_acc),
+        train_balanced_acc: some(train_balanced),
+        val_balanced_acc: some(val_balanced),
+        learning_rate: rate as f32,
+        train_seconds: train,
+        eval_seconds: eval,
+    }
+}
+
+pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
+    let refuse = |place: &str, problem: String, remedy: &str| Error::file(path, place, problem, remedy);
+    let undamaged = "take an undamaged copy, or train again";
+    let (tensors, metadata) = container::read(bytes).map_err(|problem| {
+        refuse("header", problem, "it is damaged or no safetensors file; take an undamaged copy, or train again")
+    })?;
+    let Some(text) = metadata.get(KEY) else {
         let problem = format!("no entry '{KEY}' says what network this is");
-        return refuse("metadata", problem, "only files written by syva can be read");
+        return Err(refuse("metadata", problem, "only files written by syva can be read"));
     };
-    let description: Description = match serde_json::from_str(description) {
-        Ok(description) => description,
-        Err(error) => return refuse("metadata", error.to_string(), "was it written by a newer syva?"),
-    };
-    if description.format != FORMAT {
-        let problem = format!("format {} is unknown (this syva reads {FORMAT})", description.format);
-        return refuse("metadata", problem, "use a newer syva");
+    let newer = |error: serde_json::Error| refuse("metadata", error.to_string(), "was it written by a newer syva?");
+    let Version { format } = serde_json::from_str(text).map_err(newer)?;
+    if format != FORMAT {
+        let problem = format!("format {format} is unknown (this syva reads {FORMAT})");
+        return Err(refuse("metadata", problem, "use a newer syva"));
     }
-    let spec = description.spec;
-    if let Err(error) = spec.validate() {
-        return refuse("metadata", error.to_string(), "take an undamaged copy, or train again");
-    }
+    let Description { spec, step, progress, training, data, history: columns, .. } =
+        serde_json::from_str(text).map_err(newer)?;
+    spec.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
     let mut layers = Vec::new();
-    for l in 0..spec.layers.len() {
-        let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        let weight = tensor(&tensors, path, &format!("fc{}.weight", l + 1), &[units, fan_in])?;
-        let bias = tensor(&tensors, path, &format!("fc{}.bias", l + 1), &[units])?;
+    let mut wanted = Vec::new();
+    for (l, layer) in spec.layers.iter().enumerate() {
+        let (fan_in, units) = (spec.fan_in(l), layer.units);
+        let [weight_name, bias_name] = names(l);
+        let weight = tensor(&tensors, path, &weight_name, &[units, fan_in])?;
+        let bias = tensor(&tensors, path, &bias_name, &[units])?;
         layers.push(Parameters { weight: Matrix::new(units, fan_in, weight)?, bias });
+        wanted.extend([weight_name, bias_name]);
     }
-    let wanted: HashSet<String> =
-        (1..=layers.len()).flat_map(|l| [format!("fc{l}.weight"), format!("fc{l}.bias")]).collect();
-    if let Some(extra) = tensors.names().into_iter().find(|name| !wanted.contains(*name)) {
+    if columns.is_some() {
+        wanted.push(HISTORY.into());
+    }
+    let names = tensors.names().into_iter().map(String::from).collect::<std::collections::BTreeSet<_>>();
+    if let Some(extra) = names.iter().find(|name| !wanted.contains(name)) {
         let problem = format!("the network {} has no such tensor", spec.widths());
-        return refuse(extra, problem, "remove it; the metadata and the tensors disagree");
+        return Err(refuse(extra, problem, "remove it; the metadata and the tensors disagree"));
     }
-    if let Some(progress) = &description.progress
-        && !progress.is_consistent(&spec)
-    {
-        return refuse("metadata", "the progress does not fit the network".into(), "take an undamaged copy");
+    let state = State { step, layers };
+    let history = columns.map_or(Ok(Vec::new()), |columns| history(&tensors, path, &columns))?;
+    let found = metadata.get(DIGEST);
+    if found.is_some_and(|found| *found != digest(&state, &history, text)) {
+        let problem = "this is not what was saved here: at least one bit has changed since";
+        let remedy = "take an undamaged copy, or train again (whoever changes weights on purpose leaves 'sha256' out)";
+        return Err(refuse("sha256", problem.into(), remedy));
     }
-    let state = State { step: description.step, layers };
-    Ok((Model { spec, state }, description.training.zip(description.progress)))
+    let checkpoint = match training.zip(progress) {
+        Some((training, mut progress)) => {
+            progress.history = history.as_chunks().0.iter().map(epoch_of).collect();
+            if !progress.is_consistent(&spec) {
+                return Err(refuse("metadata", "the progress does not fit the network".into(), undamaged));
+            }
+            Some(Checkpoint { training, progress, data })
+        }
+        None => None,
+    };
+    Ok(Stored { model: Model { spec, state }, checkpoint, sealed: found.is_some() })
+}
+
+/// The numbers of the history.
+fn history(tensors: &SafeTensors<'_>, path: &Path, columns: &[String]) -> Result<Vec<f64>> {
+    let refuse = |problem: String, remedy: &str| Err(Error::file(path, HISTORY, problem, remedy));
+    if columns != COLUMNS {
+        return refuse(format!("its columns are {}", columns.join(", ")), "was it written by a newer syva?");
+    }
+    let Ok(view) = tensors.tensor(HISTORY) else {
+        return refuse("the tensor is missing".into(), "take an undamaged copy");
+    };
+    if view.dtype() != Dtype::F64 || view.shape().len() != 2 || view.shape()[1] != COLUMNS.len() {
+        return refuse(format!("it is {:?} {:?}", view.dtype(), view.shape()), "take an undamaged copy");
+    }
+    Ok(view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
 }
 
 /// A tensor of this shape, all finite.
@@ -233,6 +393,76 @@ mod tests {
         let end = infinite.len();
         infinite[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
         assert!(message(&infinite).contains("is inf"));
+    }
+
+    fn checkpoint() -> Vec<u8> {
+        let model = model();
+        let epoch = |number, val_acc| Epoch {
+            epoch: number,
+            train_loss: 0.1 + 1.0 / number as f64,
+            train_acc: None,
+            val_loss: 0.3,
+            val_acc,
+            train_balanced_acc: Some(0.5),
+            val_balanced_acc: None,
+            learning_rate: 0.1,
+            train_seconds: 1e-9,
+            eval_seconds: 0.0,
+        };
+        let mut progress = Progress { epoch: 2, confusion: crate::Confusion::new(2), ..Progress::default() };
+        progress.best = Some((1, 0.3));
+        progress.best_weights = Some("ab".repeat(32));
+        progress.history = vec![epoch(1, None), epoch(2, Some(0.75))];
+        encode(&model.spec, &model.state, Some((&Training::default(), &progress, "cd"))).unwrap()
+    }
+
+    #[test]
+    fn a_checkpoint_remembers_the_epochs_to_the_bit() {
+        let stored = decode(&checkpoint(), Path::new("last")).unwrap();
+        let found = stored.checkpoint.unwrap();
+        assert_eq!((stored.sealed, found.data.as_deref()), (true, Some("cd")));
+        let history = &found.progress.history;
+        assert_eq!((history[0].train_loss, history[0].val_acc), (0.1 + 1.0, None));
+        assert_eq!((history[1].learning_rate, history[1].val_acc), (0.1, Some(0.75)));
+        let again = encode(&stored.model.spec, &stored.model.state, Some((&found.training, &found.progress, "cd")));
+        assert_eq!(again.unwrap(), checkpoint());
+    }
+
+    /// Every bit of a model and of a checkpoint.
+    #[test]
+    fn a_flipped_bit_is_refused_or_without_effect() {
+        for good in [model().to_bytes().unwrap(), checkpoint()] {
+            let whole = decode(&good, Path::new("m")).unwrap();
+            let n = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+            let mut harmless = Vec::new();
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                match decode(&bad, Path::new("m")) {
+                    Ok(stored) => {
+                        assert_eq!((&stored.model, &stored.checkpoint), (&whole.model, &whole.checkpoint), "bit {bit}");
+                        harmless.push(bit / 8);
+                    }
+                    Err(error) => assert!(error.to_string().starts_with("m ("), "{error}"),
+                }
+            }
+            // In the name of the digest: a file without one.
+            let name = good.windows(6).position(|bytes| bytes == b"sha256").unwrap();
+            assert!(harmless.iter().all(|at| (name..name + 6).contains(at)), "{harmless:?} of a header of {n}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_digest_is_read_and_known_as_such() {
+        let bytes = model().to_bytes().unwrap();
+        let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
+        let digest = header.split("\"sha256\":\"").nth(1).unwrap()[..64].to_string();
+        let without = edited(&format!("\"sha256\":\"{digest}\","), "");
+        let stored = decode(&without, Path::new("m")).unwrap();
+        assert_eq!((stored.sealed, stored.model), (false, model()));
+        assert!(
+            message(&edited(&digest, &"0".repeat(64))).contains("m.safetensors (sha256): this is not what was saved")
+        );
     }
 
     #[test]

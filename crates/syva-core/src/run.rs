@@ -9,22 +9,34 @@
 //!             tensorboard/, plots/, report.html   what `syva train`, `plot` and `report` show of it
 //! ```
 //!
-//! A process that works in the folder holds a lock on `.lock`, so that two never write to one run.
+//! A process that works in the folder holds a [lock](Lock) on `.lock`, so that two never write to one run. Nothing is
+//! written through a link that leads out of the folder. Who reads it ([`read_run`], [`Reached`]) gets its parts compared
+//! with each other.
+
+mod lock;
+mod metrics;
+mod reached;
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{is_scratch, read_limited, write_atomically};
-use crate::model;
+use self::lock::{LOCK, Lock};
+use self::metrics::METRICS;
+use crate::files::{is_scratch, read_limited, stay_inside, write_atomically};
+use crate::model::{self, Checkpoint};
 use crate::spec::{Spec, names};
 use crate::state::State;
 use crate::trainer::{Epoch, Progress, Training};
 use crate::{Error, Model, Precision, Result};
+
+pub use self::lock::is_locked;
+pub use self::metrics::read_metrics;
+pub use self::reached::{Reached, read_run};
 
 /// What a run is, everything resolved: `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,23 +89,23 @@ pub struct DataConfig {
     pub digest: String,
 }
 
-/// What a run leaves in its folder; `--force` removes these and nothing else. The configuration goes last, since it is
-/// what tells that the folder is a run.
-const ENTRIES: [&str; 7] = ["metrics.jsonl", MODEL, "checkpoint", "tensorboard", "plots", "report.html", "config.toml"];
-
 /// The model at the end, and the checkpoints.
 const MODEL: &str = "model.safetensors";
 const LAST: &str = "checkpoint/last.safetensors";
 const BEST: &str = "checkpoint/best.safetensors";
 
-/// The file that the lock is on.
-const LOCK: &str = ".lock";
+/// The names of the pictures that `syva plot` makes in `plots/`.
+const PLOTS: [&str; 6] = ["curves", "confusion", "weights", "misread", "reliability", "network"];
 
 /// A run's folder, locked.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    lock: Lock,
+    /// The length that `metrics.jsonl` has if nobody else wrote to it.
+    metrics: u64,
+    /// The digest of the weights in `checkpoint/best.safetensors`, where it is known.
+    best: Option<String>,
 }
 
 impl RunFolder {
@@ -103,7 +115,7 @@ impl RunFolder {
         for number in 1.. {
             let path = parent.join(format!("{name}-{number:03}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Self::fill(lock(&path)?, path, config),
+                Ok(()) => return Self::fill(Lock::take(&path)?, path, config),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create folder", path)(error)),
             }
@@ -121,24 +133,17 @@ impl RunFolder {
             check_free(path, force)?;
         }
         fs::create_dir_all(path).map_err(Error::io("create folder", path))?;
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         // Once more, since another process may have made a run there before it was locked.
         check_free(path, force)?;
-        for entry in ENTRIES.map(|entry| path.join(entry)) {
-            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-            match removed {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", entry)(error)),
-                _ => {}
-            }
-        }
+        remove_run(path)?;
         Self::fill(lock, path.to_path_buf(), config)
     }
 
-    fn fill(lock: File, path: PathBuf, config: &RunConfig) -> Result<Self> {
+    fn fill(lock: Lock, path: PathBuf, config: &RunConfig) -> Result<Self> {
         remove_scratch(&path);
-        let checkpoint = path.join("checkpoint");
-        fs::create_dir_all(&checkpoint).map_err(Error::io("create folder", checkpoint))?;
-        let folder = Self { path, _lock: lock };
+        let mut folder = Self { path, lock, metrics: 0, best: None };
+        folder.make_checkpoint_folder()?;
         folder.save_config(config)?;
         Ok(folder)
     }
@@ -146,9 +151,9 @@ impl RunFolder {
     /// Opens a run that was begun earlier.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
         let config = read_config(path)?;
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         remove_scratch(path);
-        Ok((Self { path: path.to_path_buf(), _lock: lock }, config))
+        Ok((Self { path: path.to_path_buf(), lock, metrics: metrics::length(path), best: None }, config))
     }
 
     /// The folder.
@@ -164,101 +169,104 @@ impl RunFolder {
     }
 
     /// Adds an epoch to `metrics.jsonl`.
-    pub fn append_metrics(&self, epoch: &Epoch) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
-        let mut line = serde_json::to_string(epoch)
-            .map_err(|error| Error::mismatch(format!("the metrics cannot be written: {error}"), "report this"))?;
-        line.push('\n');
+    pub fn append_metrics(&mut self, epoch: &Epoch) -> Result<()> {
+        let path = self.own(METRICS)?;
+        let line = metrics::text(std::slice::from_ref(epoch))?;
         let open = OpenOptions::new().create(true).append(true).open(&path);
-        open.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Error::io("write", path))
+        open.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Error::io("write", path))?;
+        self.metrics += line.len() as u64;
+        Ok(())
     }
 
-    /// Takes back the epochs after `epoch`, which a resumed run goes through again, and a torn last line.
-    pub fn truncate_metrics(&self, epoch: u64) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
-        let epochs = read_metrics(&self.path)?;
-        let kept: Vec<String> = epochs
-            .iter()
-            .filter(|metrics| metrics.epoch <= epoch)
-            .filter_map(|metrics| serde_json::to_string(metrics).ok())
-            .map(|line| line + "\n")
-            .collect();
-        let kept = kept.concat();
-        if fs::read(&path).is_ok_and(|there| there == kept.as_bytes()) {
-            return Ok(());
+    /// Makes `metrics.jsonl` what the checkpoint remembers: takes back later epochs, which a resumed run goes through
+    /// again, and a torn last line; and where lines are lost, doubled or changed, writes them again and returns a
+    /// sentence that says so.
+    pub fn restore_metrics(&mut self, progress: &Progress) -> Result<Option<String>> {
+        let damage = metrics::damage(&self.path, progress)?;
+        let wanted = metrics::text(&progress.history)?;
+        let path = self.path.join(METRICS);
+        if !fs::read(&path).is_ok_and(|there| there == wanted.as_bytes()) && (path.exists() || !wanted.is_empty()) {
+            self.write(METRICS, wanted.as_bytes())?;
         }
-        write_atomically(&path, |file| file.write_all(kept.as_bytes()))
+        self.metrics = wanted.len() as u64;
+        let lost = progress.epoch - progress.history.len() as u64;
+        Ok(match (damage, lost) {
+            (None, 0) => None,
+            (Some(damage), 0) => Some(format!("{damage}; it was written again from the checkpoint")),
+            (_, lost) => Some(format!(
+                "{} lacks {lost} of {} epochs, which no checkpoint remembers",
+                path.display(),
+                progress.epoch
+            )),
+        })
     }
 
-    /// Writes the last checkpoint, and the best model where there is a new one.
+    /// Writes the last checkpoint, and the best model where there is a new one. Returns a sentence where something had
+    /// been taken away meanwhile and was made again.
     pub fn save_checkpoint(
-        &self,
+        &mut self,
         config: &RunConfig,
         state: &State,
         progress: &Progress,
         best: Option<&State>,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
+        self.lock.check()?;
+        let mut made_again = Vec::new();
+        if self.make_checkpoint_folder()? {
+            made_again.push("checkpoint/");
+        }
         // The epochs before this point will not be gone through again, so their lines must be as safe as it is.
-        let metrics = self.path.join("metrics.jsonl");
-        match OpenOptions::new().append(true).open(&metrics).and_then(|file| file.sync_all()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("write", metrics)(error)),
-            _ => {}
+        if metrics::length(&self.path) != self.metrics {
+            let whole = metrics::text(&progress.history)?;
+            self.write(METRICS, whole.as_bytes())?;
+            self.metrics = whole.len() as u64;
+            made_again.push(METRICS);
+        } else if self.metrics > 0 {
+            let metrics = self.own(METRICS)?;
+            let synced = OpenOptions::new().append(true).open(&metrics).and_then(|file| file.sync_all());
+            synced.map_err(Error::io("write", metrics))?;
         }
-        let folder = self.path.join("checkpoint");
-        if let Some(best) = best {
-            let bytes = model::encode(&config.network, best, None)?;
-            write_atomically(&folder.join("best.safetensors"), |file| file.write_all(&bytes))?;
+        if let Some(best) = best
+            && (self.best != progress.best_weights || !self.path.join(BEST).exists())
+        {
+            self.write(BEST, &model::encode(&config.network, best, None)?)?;
+            self.best.clone_from(&progress.best_weights);
         }
-        let bytes = model::encode(&config.network, state, Some((&config.training, progress)))?;
-        write_atomically(&folder.join("last.safetensors"), |file| file.write_all(&bytes))
+        let bytes = model::encode(&config.network, state, Some((&config.training, progress, &config.data.digest)))?;
+        self.write(LAST, &bytes)?;
+        Ok((!made_again.is_empty()).then(|| {
+            format!("{} was changed or removed while this run trained; it was written again", made_again.join(" and "))
+        }))
     }
 
     /// The last checkpoint; none where the run ended before there was one, so that it has to begin at the beginning.
+    /// Epochs that a checkpoint of an older version does not remember are taken from `metrics.jsonl`.
     pub fn load_checkpoint(&self, config: &RunConfig) -> Result<Option<(State, Progress)>> {
         let path = self.path.join(LAST);
-        let refuse = |place: &str, problem: String, remedy: &str| Err(Error::file(&path, place, problem, remedy));
         if !path.exists() {
-            if read_metrics(&self.path)?.is_empty() && !self.model_path().exists() {
+            if metrics::length(&self.path) == 0 && !self.model_path().exists() {
                 return Ok(None);
             }
-            let problem = "it is missing, though the run has trained".into();
-            return refuse("the checkpoint", problem, "put it back, or start a new run");
+            let problem = "it is missing, though the run has trained";
+            return Err(Error::file(path, "the checkpoint", problem, "put it back, or start a new run"));
         }
-        let (model, checkpoint) = model::load(&path)?;
-        let Some((training, progress)) = checkpoint else {
-            return refuse(
-                "metadata",
-                "it is a model without progress".into(),
-                "resume needs the run's own checkpoint",
-            );
-        };
-        let undo = "undo the change of config.toml, or start a new run";
-        if model.spec != config.network {
-            let (has, wants) = (model.spec.widths(), config.network.widths());
-            let differ = if has == wants { "in more than the widths" } else { "in its widths" };
-            let problem = format!("its network {has} is not that of config.toml, {wants}: they differ {differ}");
-            return refuse("metadata", problem, undo);
-        }
-        let wanted = Training { epochs: training.epochs, ..config.training };
-        if training != wanted {
-            let text = |t: Training| {
-                format!("batch_size {}, learning_rate {:?}, seed {}", t.batch_size, t.learning_rate, t.seed)
-            };
-            let problem = format!("it was trained with {}, but config.toml says {}", text(training), text(wanted));
-            return refuse("metadata", problem, undo);
-        }
-        Ok(Some((model.state, progress)))
+        let (stored, Checkpoint { mut progress, .. }) = reached::read_checkpoint(&path, config)?;
+        progress.history = metrics::history(&self.path, &progress)?;
+        Ok(Some((stored.model.state, progress)))
     }
 
     /// Changes `config.toml` (more epochs, say).
-    pub fn save_config(&self, config: &RunConfig) -> Result<()> {
+    pub fn save_config(&mut self, config: &RunConfig) -> Result<()> {
         let text = toml::to_string(config)
             .map_err(|error| Error::mismatch(format!("the configuration cannot be written: {error}"), "report this"))?;
-        write_atomically(&self.path.join("config.toml"), |file| file.write_all(text.as_bytes()))
+        self.write("config.toml", text.as_bytes())
     }
 
-    /// The model of the epoch with the lowest validation loss.
-    pub fn best_model(&self, config: &RunConfig) -> Result<Model> {
+    /// The weights of the epoch with the lowest validation loss, for a run that stands at `state` and `progress`; none
+    /// where there is no such epoch yet, or where the process ended between saving a new best and saving where it stood,
+    /// so that the run will come to that epoch once more.
+    pub fn load_best(&mut self, config: &RunConfig, state: &State, progress: &Progress) -> Result<Option<Model>> {
+        let Some((epoch, _)) = progress.best else { return Ok(None) };
         let path = self.path.join(BEST);
         let refuse = |place: &str, problem: String| {
             let remedy = "put the run's own file back, or keep the last weights with `syva resume RUN --keep last`";
@@ -272,19 +280,65 @@ impl RunFolder {
             let (has, wants) = (model.spec.widths(), config.network.widths());
             return refuse("metadata", format!("its network {has} is not that of config.toml, {wants}"));
         }
-        Ok(model)
+        let steps_per_epoch =
+            (state.step.saturating_sub(progress.step_in_epoch as u64)).checked_div(progress.epoch).unwrap_or(0);
+        let digest = model.state.digest();
+        let is_best = match &progress.best_weights {
+            Some(wanted) => *wanted == digest,
+            None => model.state.step == epoch.saturating_mul(steps_per_epoch),
+        };
+        if is_best {
+            self.best = Some(digest);
+            return Ok(Some(model));
+        }
+        if model.state.step > state.step && model.state.step <= config.training.epochs.saturating_mul(steps_per_epoch) {
+            return Ok(None);
+        }
+        refuse("the best model", format!("its weights, {digest:.12}…, are not those after epoch {epoch}, the best"))
     }
 
     /// Whether the model at the end is there, and is this one.
     #[must_use]
     pub fn holds(&self, model: &Model) -> bool {
-        Model::load(self.model_path()).is_ok_and(|there| there == *model)
+        Model::load_sealed(self.model_path()).is_ok_and(|(there, sealed)| sealed && there == *model)
+    }
+
+    /// Whether the run can go on from what is in the folder: from a checkpoint, or from the beginning where it had not
+    /// come to one.
+    #[must_use]
+    pub fn can_resume(&self) -> bool {
+        let has_begun = metrics::length(&self.path) > 0 || self.model_path().exists();
+        self.path.join("config.toml").is_file() && (self.path.join(LAST).is_file() || !has_begun)
     }
 
     /// Writes the model at the end.
-    pub fn save_model(&self, model: &Model) -> Result<PathBuf> {
-        let path = self.model_path();
-        model.save(&path)?;
+    pub fn save_model(&mut self, model: &Model) -> Result<PathBuf> {
+        self.write(MODEL, &model.to_bytes()?)?;
+        Ok(self.model_path())
+    }
+
+    /// Makes the folder of the checkpoints; true where it was not there.
+    fn make_checkpoint_folder(&mut self) -> Result<bool> {
+        let folder = self.own("checkpoint")?;
+        if folder.is_dir() {
+            return Ok(false);
+        }
+        fs::create_dir_all(&folder).map_err(Error::io("create folder", folder))?;
+        Ok(true)
+    }
+
+    /// Writes one of the run's files.
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.own(name)?;
+        write_atomically(&path, |file| file.write_all(bytes))
+    }
+
+    /// The path of one of the run's files, if it may be written: the folder is still this process's, and no link leads
+    /// out of it.
+    fn own(&mut self, name: &str) -> Result<PathBuf> {
+        self.lock.check()?;
+        let path = self.path.join(name);
+        stay_inside(&self.path, &path)?;
         Ok(path)
     }
 }
@@ -310,93 +364,6 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
     config.training.validate().map_err(place)?;
     config.network.validate().map_err(place)?;
     Ok(config)
-}
-
-/// The epochs of the run in `path`; none if it has none yet. A torn last line, left by a kill, is passed over.
-pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
-    let path = path.join("metrics.jsonl");
-    if path.exists() && !path.is_file() {
-        // A pipe would be waited for.
-        return Err(Error::file(path, "the metrics", "this is no regular file", "remove it, or name another run"));
-    }
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", path)(error)),
-    };
-    let mut epochs = Vec::new();
-    let lines = bytes.split(|&byte| byte == b'\n').enumerate();
-    let mut lines = lines.filter(|(_, line)| !line.is_empty()).peekable();
-    while let Some((i, line)) = lines.next() {
-        match serde_json::from_slice(line) {
-            Ok(epoch) => epochs.push(epoch),
-            Err(_) if lines.peek().is_none() => {}
-            Err(error) => {
-                let remedy = "remove the line";
-                return Err(Error::file(path, format!("line {}", i + 1), error.to_string(), remedy));
-            }
-        }
-    }
-    Ok(epochs)
-}
-
-/// The weights that a run has come to.
-#[derive(Clone, Debug)]
-pub struct Reached {
-    /// The file that they are from.
-    pub file: PathBuf,
-    /// The network with them.
-    pub model: Model,
-    /// The whole epochs, and steps of the next, that they have seen; none where no checkpoint tells how many steps make
-    /// an epoch.
-    pub seen: Option<(u64, u64)>,
-    /// Whether they are what the run is to leave. If not, it is still training, or stopped before its end.
-    pub finished: bool,
-}
-
-impl Reached {
-    /// Of the run in `path`: the model at the end, or where the run goes on (also beyond an end that it had once) the
-    /// last checkpoint.
-    pub fn of(path: &Path) -> Result<Self> {
-        let config = read_config(path)?;
-        let [file, last, best] = [MODEL, LAST, BEST].map(|name| path.join(name));
-        let end = if file.exists() { Some(Model::load(&file)?) } else { None };
-        let (state, progress) = match (model::load(&last), end.clone()) {
-            (Ok((model, Some((_, progress)))), _) => (model, progress),
-            // A folder that somebody thinned out.
-            (_, Some(model)) => return Ok(Self { file, model, seen: None, finished: true }),
-            (Ok(_), None) => {
-                return Err(Error::file(last, "metadata", "it is a model without progress", "start a new run"));
-            }
-            (Err(error), None) => return Err(error),
-        };
-        let steps_per_epoch =
-            state.state.step.saturating_sub(progress.step_in_epoch as u64).checked_div(progress.epoch).unwrap_or(0);
-        let seen = |step: u64| match (progress.epoch, steps_per_epoch) {
-            (0, _) => Some((0, step)),
-            (_, 0) => None,
-            (_, steps) => Some((step / steps, step % steps)),
-        };
-        let wanted = match config.keep {
-            Keep::Last => Some(state.state.step),
-            Keep::Best => Model::load(best).ok().map(|best| best.state.step),
-        };
-        let done = progress.epoch >= config.training.epochs;
-        Ok(match end {
-            Some(model) if done && wanted.is_none_or(|step| step == model.state.step) => {
-                Self { file, seen: seen(model.state.step), model, finished: true }
-            }
-            _ => Self { file: last, seen: seen(state.state.step), model: state, finished: false },
-        })
-    }
-}
-
-/// Whether a process works in the run folder `path` at this moment, and so trains; false where that cannot be told.
-#[must_use]
-pub fn is_locked(path: &Path) -> bool {
-    let file = File::open(path.join(LOCK));
-    // A shared lock is not to be had beside the exclusive one of a training, and keeps no one out for long.
-    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Refuses a path that a new run would harm: a file, a folder that holds anything but a run, and unless `force` is given
@@ -437,28 +404,43 @@ fn remove_scratch(path: &Path) {
     }
 }
 
-/// Locks a run folder for this process.
-fn lock(path: &Path) -> Result<File> {
-    let file_path = path.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&file_path);
-    let file = file.map_err(Error::io("write", &file_path))?;
-    // Who asks whether a run is alive ([`is_locked`]) has its lock for a moment.
-    let mut tries = 5;
-    let locked = loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if tries > 0 => tries -= 1,
-            locked => break locked,
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+/// Removes what a run left in its folder, and nothing else that lies there. The configuration goes last, since it is what
+/// tells that the folder is a run.
+fn remove_run(path: &Path) -> Result<()> {
+    let is_log = |name: &str| name.contains(".tfevents.");
+    let is_plot = |name: &str| {
+        name.rsplit_once('.').is_some_and(|(stem, kind)| PLOTS.contains(&stem) && ["png", "svg"].contains(&kind))
     };
-    match locked {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let problem = "another syva is working in it";
-            Err(Error::file(path, "the run folder", problem, "wait for it, or give another name"))
+    remove_files(&path.join("tensorboard"), &is_log)?;
+    remove_files(&path.join("plots"), &is_plot)?;
+    for name in [METRICS, MODEL, LAST, BEST, "checkpoint", "report.html", "config.toml"] {
+        let entry = path.join(name);
+        // A folder goes once it is empty.
+        let is_folder = fs::symlink_metadata(&entry).is_ok_and(|found| found.is_dir());
+        match if is_folder { fs::remove_dir(&entry) } else { fs::remove_file(&entry) } {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                return Err(Error::io("remove", entry)(error));
+            }
+            _ => {}
         }
-        // A file system without locks: better to work than to refuse.
-        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", file_path)(error)),
     }
+    Ok(())
+}
+
+/// Removes the files below a folder whose names are the run's, and the folders that are empty then. Follows no links.
+fn remove_files(folder: &Path, is_own: &dyn Fn(&str) -> bool) -> Result<()> {
+    if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
+        let path = entry.map_err(Error::io("read folder", folder))?.path();
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+            remove_files(&path, is_own)?;
+        } else if path.file_name().and_then(|name| name.to_str()).is_some_and(is_own) {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    // One that holds something else stays.
+    let _ = fs::remove_dir(folder);
+    Ok(())
 }

@@ -141,13 +141,21 @@ impl State {
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
+        self.hash(&mut hash);
+        hex(&hash.finalize())
+    }
+
+    /// Adds what [`State::digest`] is taken over.
+    pub(crate) fn hash(&self, hash: &mut Sha256) {
         for parameters in &self.layers {
             for values in [&parameters.weight.values, &parameters.bias] {
-                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                hash.update(bytes);
+                // Not all of a wide layer's bytes at once, beside its numbers.
+                for values in values.chunks(1 << 14) {
+                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    hash.update(bytes);
+                }
             }
         }
-        hex(&hash.finalize())
     }
 
     /// Whether every value is finite.

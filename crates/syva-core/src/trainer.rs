@@ -71,14 +71,25 @@ pub struct Progress {
     pub confusion: Confusion,
     /// The epoch with the lowest validation loss so far, and that loss.
     pub best: Option<(u64, f64)>,
+    /// [`State::digest`] of the weights after that epoch, as of the last [`Event::Checkpoint`]; none in checkpoints from
+    /// before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_weights: Option<String>,
     /// Seconds spent in the steps of the unfinished epoch.
     pub train_seconds: f64,
+    /// What the whole epochs came to, from the first. Epochs that were trained before checkpoints kept them are missing.
+    #[serde(skip)]
+    pub history: Vec<Epoch>,
 }
 
 impl Progress {
     /// Whether it can belong to this network: false for a file that lies.
     pub(crate) fn is_consistent(&self, spec: &Spec) -> bool {
+        let epochs = || self.history.iter().map(|epoch| epoch.epoch);
         self.confusion.is_consistent(spec.classes())
+            && epochs().is_sorted_by(|a, b| a < b)
+            && epochs().all(|epoch| (1..=self.epoch).contains(&epoch))
+            && self.best.is_none_or(|(epoch, _)| epoch <= self.epoch)
     }
 }
 
@@ -153,7 +164,8 @@ pub enum Event<'a> {
         state: &'a State,
         /// Where the training stands.
         progress: &'a Progress,
-        /// The weights after the best epoch, if it came after the last checkpoint.
+        /// The weights after the best epoch so far, whose digest is [`Progress::best_weights`]; none where a training
+        /// goes on from a checkpoint, has not become better since, and was not told of them ([`Trainer::with_best`]).
         best: Option<&'a State>,
     },
 }
@@ -190,7 +202,10 @@ struct Course<'a> {
     task: &'a Task,
     training: Training,
     progress: Progress,
+    /// The weights after the best epoch, where they are known.
     best_state: Option<State>,
+    /// Whether they came after the last checkpoint.
+    best_is_new: bool,
     /// Orders of the samples, by epoch: the last, this, and the next where it was drawn ahead.
     orders: BTreeMap<u64, Rc<Vec<u32>>>,
     /// Steps that the next span should have.
@@ -242,6 +257,7 @@ impl<'a> Trainer<'a> {
             training,
             progress,
             best_state: None,
+            best_is_new: false,
             orders: BTreeMap::new(),
             span_steps: 1,
         };
@@ -261,6 +277,27 @@ impl<'a> Trainer<'a> {
     pub fn inspect_every(mut self, epochs: u64) -> Self {
         self.inspect_every = epochs;
         self
+    }
+
+    /// Hands over the weights after the best epoch, for a training that goes on from a checkpoint, so that every
+    /// [`Event::Checkpoint`] has them.
+    #[must_use]
+    pub fn with_best(mut self, best: State) -> Self {
+        self.course.best_state = Some(best);
+        self
+    }
+
+    /// The network with the weights after the best epoch, where they are known.
+    #[must_use]
+    pub fn best_model(&self) -> Option<Model> {
+        let Course { spec, best_state, .. } = &self.course;
+        best_state.as_ref().map(|state| Model { spec: spec.clone(), state: state.clone() })
+    }
+
+    /// Where the training stands.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.course.progress
     }
 
     /// Steps of an epoch.
@@ -390,9 +427,13 @@ impl<'a> Trainer<'a> {
     }
 
     fn checkpoint(&mut self, listener: &mut Listener<'_>) -> Result<()> {
-        let state = self.course.finite(self.session.state()?)?;
-        let best = self.course.best_state.take();
-        listener(&Event::Checkpoint { state: &state, progress: &self.course.progress, best: best.as_ref() })?;
+        let course = &mut self.course;
+        let state = course.finite(self.session.state()?)?;
+        if std::mem::take(&mut course.best_is_new) {
+            course.progress.best_weights = course.best_state.as_ref().map(State::digest);
+        }
+        let (progress, best) = (&course.progress, course.best_state.as_ref());
+        listener(&Event::Checkpoint { state: &state, progress, best })?;
         Ok(())
     }
 }
@@ -458,6 +499,7 @@ impl Course<'_> {
         let is_best = self.progress.best.is_none_or(|(_, loss)| evaluation.loss < loss);
         if is_best {
             self.best_state = Some(self.finite(state()?)?);
+            self.best_is_new = true;
         }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
         let balanced = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.balanced_accuracy());
@@ -474,10 +516,14 @@ impl Course<'_> {
             train_seconds: progress.train_seconds,
             eval_seconds: clock.seconds(),
         };
+        let mut history = std::mem::take(&mut progress.history);
+        history.push(epoch.clone());
         *progress = Progress {
             epoch: epoch.epoch,
             confusion: Confusion::new(self.spec.classes()),
             best: if is_best { Some((epoch.epoch, evaluation.loss)) } else { progress.best },
+            best_weights: progress.best_weights.take(),
+            history,
             ..Progress::default()
         };
         Ok(epoch)

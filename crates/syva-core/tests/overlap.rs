@@ -97,7 +97,10 @@ fn tell(event: &Event<'_>, told: &mut Vec<Told>) {
         Event::Epoch(epoch) => told.push(Told::Epoch(Epoch { train_seconds: 0.0, eval_seconds: 0.0, ..epoch.clone() })),
         Event::Inspection { epoch, state, .. } => told.push(Told::Inspection(epoch, state.clone())),
         Event::Checkpoint { state, progress, best } => {
-            let progress = Progress { train_seconds: 0.0, ..progress.clone() };
+            let mut progress = Progress { train_seconds: 0.0, ..progress.clone() };
+            for epoch in &mut progress.history {
+                (epoch.train_seconds, epoch.eval_seconds) = (0.0, 0.0);
+            }
             told.push(Told::Checkpoint(state.clone(), progress, best.cloned()));
         }
     }

@@ -1,0 +1,152 @@
+//! What a run has come to, read by who does not work in its folder. Its parts are compared with each other first: a
+//! configuration that was edited, metrics that were, or a model of another run must not pass for this run's record.
+
+use std::path::{Path, PathBuf};
+
+use super::metrics::{self, read_metrics};
+use super::{BEST, Keep, LAST, MODEL, RunConfig, is_locked, read_config};
+use crate::model::{self, Checkpoint, Stored};
+use crate::trainer::{Epoch, Training};
+use crate::{Error, Model, Result};
+
+/// The configuration and the epochs of the run in `path`.
+///
+/// # Errors
+/// [`Error::File`] where they are not those that its last checkpoint remembers, or where that is damaged.
+pub fn read_run(path: &Path) -> Result<(RunConfig, Vec<Epoch>)> {
+    Parts::of(path).map(|parts| (parts.config, parts.epochs))
+}
+
+/// The parts of a run, compared with each other.
+struct Parts {
+    config: RunConfig,
+    epochs: Vec<Epoch>,
+    /// None in a folder that somebody thinned out, or before there was a first checkpoint.
+    last: Option<(Stored, Checkpoint)>,
+}
+
+impl Parts {
+    fn of(path: &Path) -> Result<Self> {
+        let config = read_config(path)?;
+        let file = path.join(LAST);
+        // Before the metrics, which a training writes first.
+        let last = if file.exists() { Some(read_checkpoint(&file, &config)?) } else { None };
+        let epochs = read_metrics(path)?;
+        if let Some((_, checkpoint)) = &last {
+            metrics::compare(path, &epochs, &checkpoint.progress)?;
+        }
+        Ok(Self { config, epochs, last })
+    }
+}
+
+/// A run's checkpoint, if it is one of this run.
+pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored, Checkpoint)> {
+    let refuse = |problem: String, remedy: &str| Err(Error::file(path, "metadata", problem, remedy));
+    let mut stored = model::load(path)?;
+    let Some(checkpoint) = stored.checkpoint.take() else {
+        return refuse(
+            "it is a model without progress".into(),
+            "put the run's own checkpoint back, or start a new run",
+        );
+    };
+    let undo = "undo the change of config.toml, or start a new run";
+    check_network(path, &stored.model, config, undo)?;
+    let trained = checkpoint.training;
+    // A run may go on for more epochs than it was begun with.
+    let wanted = Training { epochs: trained.epochs, ..config.training };
+    if trained != wanted {
+        let text =
+            |t: Training| format!("batch_size {}, learning_rate {:?}, seed {}", t.batch_size, t.learning_rate, t.seed);
+        let problem = format!("it was trained with {}, but config.toml says {}", text(trained), text(wanted));
+        return refuse(problem, undo);
+    }
+    if let Some(data) = checkpoint.data.as_ref().filter(|data| **data != config.data.digest) {
+        let problem =
+            format!("it was trained on the data {data:.12}…, but config.toml says {:.12}…", config.data.digest);
+        return refuse(problem, undo);
+    }
+    Ok((stored, checkpoint))
+}
+
+/// Checks that the network of a file is the run's.
+pub(super) fn check_network(path: &Path, model: &Model, config: &RunConfig, remedy: &str) -> Result<()> {
+    if model.spec == config.network {
+        return Ok(());
+    }
+    let (has, wants) = (model.spec.widths(), config.network.widths());
+    let differ = if has == wants { "in more than the widths" } else { "in its widths" };
+    let problem = format!("its network {has} is not that of config.toml, {wants}: they differ {differ}");
+    Err(Error::file(path, "metadata", problem, remedy))
+}
+
+/// The weights that a run has come to.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// The file that they are from.
+    pub file: PathBuf,
+    /// The network with them.
+    pub model: Model,
+    /// The whole epochs, and steps of the next, that they have seen; none where no checkpoint tells how many steps make
+    /// an epoch.
+    pub seen: Option<(u64, u64)>,
+    /// Whether they are what the run is to leave. If not, it is still training, or stopped before its end.
+    pub finished: bool,
+    /// Whether a SHA-256 in the file proves that it is as it was written; false for files of older versions.
+    pub sealed: bool,
+}
+
+impl Reached {
+    /// Of the run in `path`: the model at the end, or where the run goes on (also beyond an end that it had once) the
+    /// last checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the parts of the run do not belong together.
+    pub fn of(path: &Path) -> Result<Self> {
+        let Parts { config, last, .. } = Parts::of(path)?;
+        let file = path.join(MODEL);
+        let again = "`syva resume RUN` writes the model again";
+        let end = if file.exists() { Some(model::load(&file)?) } else { None };
+        if let Some(end) = &end {
+            check_network(&file, &end.model, &config, again)?;
+        }
+        let Some((stored, Checkpoint { progress, .. })) = last else {
+            let Some(Stored { model, sealed, .. }) = end else {
+                let problem = "it is missing, and so is the run's model";
+                return Err(Error::file(path.join(LAST), "the checkpoint", problem, "put it back, or start a new run"));
+            };
+            return Ok(Self { file, model, seen: None, finished: true, sealed });
+        };
+        let last_step = stored.model.state.step;
+        let seen = |step: u64| seen(step, last_step, progress.epoch, progress.step_in_epoch);
+        // A training that is done with the last epoch may still be about to write its model.
+        let done = progress.epoch >= config.training.epochs && !is_locked(path);
+        let Some(Stored { model, sealed, .. }) = end.filter(|_| done) else {
+            let Stored { model, sealed, .. } = stored;
+            let seen = seen(model.state.step);
+            return Ok(Self { file: path.join(LAST), seen, model, finished: false, sealed });
+        };
+        let wanted = match (config.keep, &progress.best_weights) {
+            (Keep::Last, _) => Some(stored.model.state.digest()),
+            (Keep::Best, Some(best)) => Some(best.clone()),
+            // Checkpoints from before they kept the digest.
+            (Keep::Best, None) => Model::load(path.join(BEST)).ok().map(|best| best.state.digest()),
+        };
+        let digest = model.state.digest();
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
+            let problem = format!("its weights, {digest:.12}…, are not those that the run came to, {wanted:.12}…");
+            return Err(Error::file(file, "the model", problem, again));
+        }
+        let seen = seen(model.state.step);
+        Ok(Self { file, model, seen, finished: true, sealed })
+    }
+}
+
+/// The whole epochs and the steps of the next after `step` steps, where a run stands at `last` steps.
+fn seen(step: u64, last: u64, epochs: u64, step_in_epoch: usize) -> Option<(u64, u64)> {
+    let steps_per_epoch = last.saturating_sub(step_in_epoch as u64).checked_div(epochs).unwrap_or(0);
+    match (epochs, steps_per_epoch) {
+        (0, _) => Some((0, step)),
+        (_, 0) => None,
+        (_, steps) => Some((step / steps, step % steps)),
+    }
+}
