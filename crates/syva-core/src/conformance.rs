@@ -220,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn operands_tell_who_rounds_twice() {
+        operands(&Reference, &device()).unwrap();
+        // In f64 the first layer's sum of a row is exact but for its last rounding.
+        let said = operands(&Mutant(Fault::RoundedTwice), &device()).unwrap_err();
+        assert!(said.contains("in the first layer"), "{said}");
+        // The numbers of a training that is only inexact where they are tiny are compared too.
+        assert!(operands(&Mutant(Fault::SwappedOrder), &device()).is_err());
+    }
+
+    #[test]
     fn what_is_close_is_told_from_what_is_wrong() {
         for case in cases().iter().filter(|case| case.batch_size == 96 && case.spec.parameters() < 20_000) {
             let of = |engine: &dyn Engine| measure(engine, &device(), case, Precision::F32);

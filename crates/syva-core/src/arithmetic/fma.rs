@@ -15,9 +15,6 @@ const IN_HARDWARE: bool =
 #[cfg(test)]
 mod tests;
 
-/// The bits of an `f64` without its sign.
-const MAGNITUDE: u64 = u64::MAX >> 1;
-
 /// `a · b + c` of `N` triples.
 ///
 /// The product of two `f32` is exact in `f64`, so the sum there is rounded once to 53 bits, then to 24. To round twice is
@@ -31,28 +28,27 @@ pub fn fma_each<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; 
     }
     let sums: [f64; N] = std::array::from_fn(|i| f64::from(a[i]) * f64::from(b[i]) + f64::from(c[i]));
     if sums.iter().fold(false, |any, &sum| any | rounds_twice(sum)) {
-        return std::array::from_fn(|i| to_odd(a[i], b[i], c[i]));
+        return each_to_odd(a, b, c);
     }
     sums.map(|sum| sum as f32)
 }
 
-/// Whether to round this to `f32` might be to round for the second time.
+/// Whether to round this sum to `f32` might be to round for the second time. In words of 32 bits, four of which are one
+/// SSE2 register.
 #[inline(always)]
 fn rounds_twice(sum: f64) -> bool {
-    const DROPPED: u64 = (1 << 29) - 1;
-    const SMALLEST_NORMAL: u64 = (1023 - 126) << 52;
-    let bits = sum.to_bits();
-    let halfway = bits & DROPPED == (DROPPED + 1) / 2;
-    // 0 is exact.
-    let subnormal = (bits & MAGNITUDE).wrapping_sub(1) < SMALLEST_NORMAL - 1;
-    halfway | subnormal
+    const DROPPED: u32 = (1 << 29) - 1;
+    const SMALLEST_NORMAL: u32 = (1023 - 126) << 20;
+    let halfway = sum.to_bits() as u32 & DROPPED == (DROPPED + 1) / 2;
+    // The upper word of 0, which is exact, is 0; that of 2⁻²⁹⁸, the smallest product, is not.
+    let upper = (sum.to_bits() >> 32) as u32 & (u32::MAX >> 1);
+    halfway | (upper.wrapping_sub(1) < SMALLEST_NORMAL - 1)
 }
 
 /// `a · b + c`. The sum is rounded to odd first: where it is inexact, its last bit is made 1, so that the second rounding
 /// finds it on the right side of halfway (S. Boldo and G. Melquiond, Emulation of FMA and correctly rounded sums: proved
 /// algorithms using rounding to odd, 2008).
-#[cold]
-#[inline(never)]
+#[inline(always)]
 fn to_odd(a: f32, b: f32, c: f32) -> f32 {
     let product = f64::from(a) * f64::from(b);
     let c = f64::from(c);
@@ -69,6 +65,12 @@ fn to_odd(a: f32, b: f32, c: f32) -> f32 {
         bits - 1
     };
     f64::from_bits(odd) as f32
+}
+
+#[cold]
+#[inline(never)]
+fn each_to_odd<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
+    std::array::from_fn(|i| to_odd(a[i], b[i], c[i]))
 }
 
 /// `a · b + c` in `f64`, by integers: the product of two mantissas is exact in 106 bits, and what of the smaller of product

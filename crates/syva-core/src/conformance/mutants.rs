@@ -24,9 +24,12 @@ pub enum Fault {
     JudgedTooLate,
     /// Begins a span before the state was judged, and does not take it back.
     NotTakenBack,
+    /// Multiplies and adds in f64, then rounds to f32: predictions are rounded twice. Only [`operands`](super::operands)
+    /// shows that in a network of one input.
+    RoundedTwice,
 }
 
-/// One wrong engine for each [`Fault`]. The kit must reject each on some case.
+/// One wrong engine for each [`Fault`] that any case may show. The kit must reject each on some case.
 #[must_use]
 pub fn mutants() -> Vec<Mutant> {
     use Fault::{
@@ -119,6 +122,13 @@ impl Session for MutantSession {
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+        if self.fault == Fault::RoundedTwice {
+            let network = Network::<f64>::new(&self.spec, &self.inner.state()?);
+            let x: Vec<f64> = inputs.values().iter().map(|&x| f64::from(x)).collect();
+            let z = network.forward(&x).pop().expect("a network has layers");
+            outputs.values_mut().iter_mut().zip(z).for_each(|(output, z)| *output = z as f32);
+            return Ok(());
+        }
         let last = outputs.values().last().copied();
         self.inner.predict(inputs, outputs)?;
         if let (Fault::UnwrittenOutput, Some(old), Some(new)) = (self.fault, last, outputs.values_mut().last_mut()) {
