@@ -32,12 +32,7 @@ pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::
 }
 
 /// Runs a case from this state.
-fn run_from(
-    engine: &dyn Engine,
-    device: &DeviceId,
-    case: &Case,
-    initial: &State,
-) -> std::result::Result<(), String> {
+fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State) -> std::result::Result<(), String> {
     let fail = |error: Error| format!("{}: {error}", case.name);
     let open = |engine: &dyn Engine| -> Result<Box<dyn Session>> {
         let mut session = engine.open(device, &case.spec)?;

@@ -9,8 +9,7 @@ compile_error!("Syvä needs SSE2 on 32-bit x86: without it, f32 and f64 are comp
 
 /// Whether all code of this program is compiled for a processor with fused multiply-add, so that `mul_add` is that
 /// instruction.
-const IN_HARDWARE: bool =
-    cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
+const IN_HARDWARE: bool = cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
 
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,11 @@
 use super::triples::Nasty;
 use super::{Case, run_from, same_bits};
 use crate::data::{Dataset, Inputs, Targets};
-use crate::engine::{DeviceId, Engine};
+use crate::engine::{DeviceId, Engine, Session};
 use crate::random::{Random, Stream};
 use crate::reference::Reference;
 use crate::spec::{Activation, Spec};
-use crate::state::{Matrix, State};
+use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Mlp, Result};
 
 /// Triples at a time: each input meets each weight.
@@ -27,68 +27,75 @@ const ROUNDED_ONCE: [u32; 4] = [0x9a80_0010, 0x197f_ffe0, 0x003c_37fb, 0x003c_37
 /// layer, in another, and in steps of a training whose numbers are as small as numbers get. `Err` names the first number
 /// that differs from the reference's. Sums that are not finite are not compared.
 pub fn operands(engine: &dyn Engine, device: &DeviceId) -> std::result::Result<(), String> {
-    let [x, w, bias, wanted] = ROUNDED_ONCE.map(f32::from_bits);
     for hidden in [false, true] {
         let layer = if hidden { "another" } else { "the first" };
-        let place = format!("{x:e} · {w:e} + {bias:e} in {layer} layer");
-        let found = sums(engine, device, hidden, &[[x, w, bias]]).map_err(|error| format!("{place}: {error}"))?;
-        same_bits(&place, &[wanted], found.values())?;
-        for (kind, nasty) in Nasty::ALL.into_iter().enumerate() {
-            for round in 0..ROUNDS {
-                let seed = round * 8 + kind as u32;
-                let place = format!("{nasty:?} operands in {layer} layer, seed {seed}");
-                same_sums(engine, device, hidden, nasty, seed).map_err(|error| format!("{place}, {error}"))?;
-            }
-        }
+        same_sums(engine, device, hidden).map_err(|difference| format!("in {layer} layer, {difference}"))?;
     }
     let fail = |error: Error| format!("steps on tiny numbers: {error}");
     let (case, initial) = tiny().map_err(fail)?;
     run_from(engine, device, &case, &initial)
 }
 
-/// Compares what comes of triples with what the reference makes of them.
-fn same_sums(
-    engine: &dyn Engine,
-    device: &DeviceId,
-    hidden: bool,
-    nasty: Nasty,
-    seed: u32,
-) -> std::result::Result<(), String> {
-    let mut random = Random::new(seed, Stream::Augmentation, 0);
-    // An engine is owed finite numbers.
-    let finite = |value: f32| if value.is_finite() { value } else { 1.0 };
-    let triples: Vec<_> = (0..TRIPLES).map(|_| nasty.triple::<f32>(&mut random).map(finite)).collect();
+/// Compares what comes of triples with what is right, or with what the reference makes of them.
+fn same_sums(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> std::result::Result<(), String> {
     let fail = |error: Error| error.to_string();
-    let wanted = sums(&Reference, device, hidden, &triples).map_err(fail)?;
-    let found = sums(engine, device, hidden, &triples).map_err(fail)?;
-    for (row, [x, ..]) in triples.iter().enumerate() {
-        for (j, [_, w, bias]) in triples.iter().enumerate() {
-            let (wanted, found) = (wanted.row(row)[j], found.row(row)[j]);
-            if wanted.is_finite() && wanted.to_bits() != found.to_bits() {
-                return Err(format!("{x:e} · {w:e} + {bias:e} is {wanted:e}, not {found:e}"));
+    let mut ours = Sums::open(engine, device, hidden).map_err(fail)?;
+    let mut theirs = Sums::open(&Reference, device, hidden).map_err(fail)?;
+
+    let [x, w, bias, wanted] = ROUNDED_ONCE.map(f32::from_bits);
+    let found = ours.of(&[[x, w, bias]; TRIPLES]).map_err(fail)?;
+    same_bits(&format!("{x:e} · {w:e} + {bias:e}"), &[wanted; TRIPLES * TRIPLES], found.values())?;
+
+    for (kind, nasty) in Nasty::ALL.into_iter().enumerate() {
+        for round in 0..ROUNDS {
+            let seed = round * 8 + kind as u32;
+            let mut random = Random::new(seed, Stream::Augmentation, 0);
+            // An engine is owed finite numbers.
+            let finite = |value: f32| if value.is_finite() { value } else { 1.0 };
+            let triples = [(); TRIPLES].map(|()| nasty.triple::<f32>(&mut random).map(finite));
+            let (wanted, found) = (theirs.of(&triples).map_err(fail)?, ours.of(&triples).map_err(fail)?);
+            for (i, (wanted, found)) in wanted.values().iter().zip(found.values()).enumerate() {
+                if wanted.is_finite() && wanted.to_bits() != found.to_bits() {
+                    let ([x, ..], [_, w, bias]) = (triples[i / TRIPLES], triples[i % TRIPLES]);
+                    let sum = format!("{x:e} · {w:e} + {bias:e}");
+                    return Err(format!("{nasty:?}, seed {seed}: {sum} is {wanted:e}, not {found:e}"));
+                }
             }
         }
     }
     Ok(())
 }
 
-/// `x[i] · w[j] + bias[j]` for triples (x, w, bias), `[i, j]`; in the second layer, if `hidden`.
-fn sums(engine: &dyn Engine, device: &DeviceId, hidden: bool, triples: &[[f32; 3]]) -> Result<Matrix> {
-    let mlp = if hidden { Mlp::new(1).hidden(&[1], Activation::Identity) } else { Mlp::new(1) };
-    let spec = mlp.values(triples.len());
-    let column = |i: usize| triples.iter().map(|triple| triple[i]).collect::<Vec<f32>>();
-    let mut state = State::initial(&spec, 1)?;
-    // 1 · x + 0 is x.
-    state.layers[0].weight.values_mut()[0] = 1.0;
-    state.layers[0].bias[0] = 0.0;
-    let last = state.layers.len() - 1;
-    state.layers[last].weight.values_mut().copy_from_slice(&column(1));
-    state.layers[last].bias = column(2);
-    let mut session = engine.open(device, &spec)?;
-    session.set_state(&state)?;
-    let mut outputs = Matrix::zeros(triples.len(), triples.len());
-    session.predict(&Matrix::new(triples.len(), 1, column(0))?, &mut outputs)?;
-    Ok(outputs)
+/// A session on a network that computes sums.
+struct Sums {
+    session: Box<dyn Session>,
+    state: State,
+}
+
+impl Sums {
+    /// In the first layer; or in the second, if `hidden`.
+    fn open(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> Result<Self> {
+        let mlp = if hidden { Mlp::new(1).hidden(&[1], Activation::Identity) } else { Mlp::new(1) };
+        let spec = mlp.values(TRIPLES);
+        let mut state = State::initial(&spec, 1)?;
+        // 1 · x + 0 is x.
+        state.layers[0].weight.values_mut()[0] = 1.0;
+        state.layers[0].bias[0] = 0.0;
+        Ok(Self { session: engine.open(device, &spec)?, state })
+    }
+
+    /// `x[i] · w[j] + bias[j]` for triples (x, w, bias), `[i, j]`.
+    fn of(&mut self, triples: &[[f32; 3]; TRIPLES]) -> Result<Matrix> {
+        let last = self.state.layers.len() - 1;
+        let Parameters { weight, bias } = &mut self.state.layers[last];
+        weight.values_mut().copy_from_slice(&triples.map(|triple| triple[1]));
+        bias.copy_from_slice(&triples.map(|triple| triple[2]));
+        self.session.set_state(&self.state)?;
+        let inputs = Matrix::new(TRIPLES, 1, triples.iter().map(|triple| triple[0]).collect())?;
+        let mut outputs = Matrix::zeros(TRIPLES, TRIPLES);
+        self.session.predict(&inputs, &mut outputs)?;
+        Ok(outputs)
+    }
 }
 
 /// A network whose weights, inputs and targets are so small that most of its products and gradients are subnormal.
