@@ -72,13 +72,45 @@ fn each_to_odd<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N
     std::array::from_fn(|i| to_odd(a[i], b[i], c[i]))
 }
 
-/// `a · b + c` in `f64`, by integers: the product of two mantissas is exact in 106 bits, and what of the smaller of product
-/// and addend is shifted out of 128 bits leaves a 1 in the last, which is enough to round by.
+/// `a · b + c` in `f64`: the exact sum of three numbers, the last two of which are added before they are added to the
+/// first. Where the rounding of that might matter, or an exponent is far out, in integers.
 pub(crate) fn fma64(a: f64, b: f64, c: f64) -> f64 {
     if IN_HARDWARE {
         #[allow(clippy::disallowed_methods, reason = "it is the instruction here")]
         return a.mul_add(b, c);
     }
+    let (product, error) = exact_product(a, b);
+    let sum = product + c;
+    let rest = sum - product;
+    let rest = error + ((product - (sum - rest)) + (c - rest));
+    // At least twice what rounding may have taken from the rest.
+    let doubt = rest.abs() * (1.0 / (1_u64 << 51) as f64);
+    let (low, high) = (sum + (rest - doubt), sum + (rest + doubt));
+    if moderate(a) && moderate(b) && c.abs() < 1e250 && low == high { low } else { fma64_in_integers(a, b, c) }
+}
+
+/// Whether a magnitude is from 10⁻¹⁰⁰ to 10¹⁰⁰, so that products, their errors and sums are normal numbers or 0.
+fn moderate(x: f64) -> bool {
+    (1e-100..1e100).contains(&x.abs())
+}
+
+/// A product and what its rounding took from it, both factors cut into halves whose products are exact (T. J. Dekker, A
+/// floating-point technique for extending the available precision, 1971).
+fn exact_product(a: f64, b: f64) -> (f64, f64) {
+    let halves = |x: f64| {
+        let scaled = x * ((1 << 27) + 1) as f64;
+        let high = scaled - (scaled - x);
+        (high, x - high)
+    };
+    let (product, (ah, al), (bh, bl)) = (a * b, halves(a), halves(b));
+    (product, al * bl - (((product - ah * bh) - al * bh) - ah * bl))
+}
+
+/// `a · b + c` by integers: the product of two mantissas is exact in 106 bits, and what of the smaller of product and
+/// addend is shifted out of 128 bits leaves a 1 in the last, which is enough to round by.
+#[cold]
+#[inline(never)]
+fn fma64_in_integers(a: f64, b: f64, c: f64) -> f64 {
     if !(a.is_finite() && b.is_finite()) || a == 0.0 || b == 0.0 {
         return a * b + c;
     }

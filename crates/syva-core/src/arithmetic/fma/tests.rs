@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::fma_each;
+use super::{fma_each, fma64_in_integers};
 use crate::arithmetic::Real;
 use crate::conformance::triples::{Format, Nasty};
 use crate::random::{Random, Stream};
@@ -114,6 +114,13 @@ fn compare<T: Format>(seed: u32, triples: u32, twice: fn(T, T, T) -> T) -> [u32;
 }
 
 fn compare_both(seed: u32, triples: u32) {
+    let mut random = Random::new(seed, Stream::Augmentation, 1);
+    for i in 0..triples as usize {
+        // What is left to integers is mostly of the other kinds.
+        let [a, b, c] = Nasty::ALL[i % 8].triple::<f64>(&mut random);
+        let (wanted, found) = (exact(a, b, c), fma64_in_integers(a, b, c));
+        assert!(same(wanted, found), "seed {seed}: {a:e} · {b:e} + {c:e} is {wanted:e}, not {found:e} in integers");
+    }
     let wrong = compare::<f32>(seed, triples, |a, b, c| (f64::from(a) * f64::from(b) + f64::from(c)) as f32);
     // The triples are of use only where a simpler way fails.
     assert!(wrong[Nasty::Subnormal as usize] > 0 && wrong[Nasty::Halfway as usize] > triples / 100, "{wrong:?}");
