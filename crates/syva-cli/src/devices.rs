@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use syva::conformance::{CLOSE, Case, Deviation, cases, close_share, measure, run, smooth};
+use syva::conformance::{CLOSE, Case, Deviation, cases, close_share, measure, operands, run, smooth};
 use syva::{DeviceId, DeviceInfo, Engine, EngineOptions, Precision, Result};
 
 use crate::args::DevicesArgs;
@@ -99,6 +99,12 @@ fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
 fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration, precision: Precision) -> Found {
     let start = Instant::now();
     let mut found = Found { exact: info.exact, ..Found::default() };
+    if info.exact
+        && let Err(difference) = operands(engine, &info.id)
+    {
+        found.failed = Some(difference);
+        return found;
+    }
     for case in cases {
         if start.elapsed() > limit {
             break;

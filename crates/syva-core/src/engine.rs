@@ -220,7 +220,7 @@ impl Precision {
     /// By how much rounding to nearest changes a number at most, relative to it.
     #[must_use]
     pub fn roundoff(self) -> f64 {
-        0.5_f64.powi(self.mantissa_bits() + 1)
+        0.5 / f64::from(1 << self.mantissa_bits())
     }
 }
 

@@ -240,6 +240,7 @@ mod tests {
 
     /// The worked example of scikit-learn's and Naeini's definitions, by hand.
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a target's logarithm is near enough")]
     fn scores_of_four_samples() {
         let rows = [[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.4, 0.3], [0.05, 0.05, 0.9]];
         let predictions = Predictions::new(3, rows.concat(), vec![0, 2, 1, 2]).unwrap();

@@ -4,6 +4,8 @@
 //! 128-bit counter to four 32-bit words. The key is (seed, stream); the counter is (position, substream). Any thread or
 //! device can therefore draw the n-th number without drawing those before it, and always draws the same one.
 
+use crate::arithmetic::Real;
+
 /// What a number is for. Streams never share numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -86,7 +88,7 @@ impl Random {
 
     /// Uniform in [low, high): `fma(unit, high − low, low)`.
     pub fn uniform(&mut self, low: f32, high: f32) -> f32 {
-        self.unit().mul_add(high - low, low)
+        self.unit().fma(high - low, low)
     }
 
     /// Uniform in 0..n: the upper half of the 128-bit product of n with 64 random bits (first word high).

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arithmetic::Real;
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -97,7 +98,7 @@ impl Normalization {
     #[must_use]
     pub fn apply(&self, feature: usize, value: f32) -> f32 {
         let (scale, shift) = self.of(feature);
-        value.mul_add(scale, shift)
+        value.fma(scale, shift)
     }
 }
 

@@ -244,7 +244,7 @@ mod tests {
         let values = state.layers[0].weight.values();
         let n = values.len() as f64;
         let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        let variance = values.iter().map(|&v| f64::from(v) - mean).map(|d| d * d).sum::<f64>() / n;
         (mean, variance, f64::from(values.iter().fold(0.0, |m: f32, v| m.max(v.abs()))))
     }
 

@@ -8,7 +8,8 @@ use syva_core::{Error, Result};
 /// An instruction set that the kernels exist in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
-    /// What the compiler makes of plain Rust: NEON on aarch64; on `x86_64` one call a fused multiply-add, slow.
+    /// What the compiler makes of plain Rust: NEON on aarch64; on `x86_64` SSE2 with a fused multiply-add of a dozen
+    /// operations, slow.
     Scalar,
     /// 8 lanes (`x86_64` since 2013).
     Avx2,

@@ -293,15 +293,15 @@ macro_rules! compile {
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn activate(activation: Activation, z: &mut [f32]) {
-                elementwise::activate_all(activation, z);
+                elementwise::activate_all::<<$vector as Vector>::Value>(activation, z);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn derive(activation: Activation, h: &[f32], gradient: &mut [f32]) {
-                elementwise::derive_all(activation, h, gradient);
+                elementwise::derive_all::<<$vector as Vector>::Value>(activation, h, gradient);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {
-                judge_rows(rows);
+                judge_rows::<<$vector as Vector>::Value>(rows);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn multiply_add(rounds: u64) -> u64 {

@@ -6,6 +6,8 @@
 //! multiply-adds in the contract's order, so neither the tiles nor the threads nor the width of the vectors change a bit.
 
 pub mod buffer;
+#[cfg(target_arch = "x86_64")]
+mod fused;
 pub mod isa;
 pub mod kernels;
 mod loss;

@@ -38,7 +38,8 @@ pub(crate) fn stride(outputs: usize) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn judge_rows(rows: &mut LossRows<'_>) {
+pub(crate) fn judge_rows<T: Real + From<f32> + Into<f32>>(rows: &mut LossRows<'_>) {
+    let of = T::from;
     let (outputs, stride, batch) = (rows.outputs, stride(rows.outputs), rows.batch as f32);
     match rows.targets {
         RowTargets::Values(targets) => {
@@ -48,7 +49,7 @@ pub(crate) fn judge_rows(rows: &mut LossRows<'_>) {
                 let mut sum = 0.0_f32;
                 for (z, &t) in z.iter_mut().zip(t) {
                     let error = *z - t;
-                    sum = Real::fma(error, error, sum);
+                    sum = of(error).fma(of(error), of(sum)).into();
                     *z = error * mean;
                 }
                 *loss = sum / outputs as f32;
@@ -58,8 +59,9 @@ pub(crate) fn judge_rows(rows: &mut LossRows<'_>) {
             let mean = 1.0 / batch;
             for (i, z) in rows.z.chunks_exact_mut(stride).enumerate() {
                 let (value, y) = (z[0], labels[i] as f32);
-                z[0] = (value.sigmoid() - y) * mean;
-                rows.losses[i] = binary_cross_entropy(value, y);
+                let probability: f32 = of(value).sigmoid().into();
+                z[0] = (probability - y) * mean;
+                rows.losses[i] = binary_cross_entropy(of(value), of(y)).into();
                 rows.guesses[i] = u32::from(value > 0.0);
             }
         }
@@ -80,7 +82,7 @@ pub(crate) fn judge_rows(rows: &mut LossRows<'_>) {
                 // Sixteen at a time, whatever stands in the padding.
                 for chunk in z.as_chunks_mut::<HALF>().0 {
                     for z in chunk {
-                        *z = Real::exp(*z - max);
+                        *z = of(*z - max).exp().into();
                     }
                 }
                 let mut sum = 0.0;
@@ -98,7 +100,8 @@ pub(crate) fn judge_rows(rows: &mut LossRows<'_>) {
                 rows.guesses[i] = argmax as u32;
             }
             for (loss, (&sum, &rest)) in rows.losses.iter_mut().zip(sums.iter().zip(&rests)) {
-                *loss = Real::log(sum) - rest;
+                let log: f32 = of(sum).log().into();
+                *loss = log - rest;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The vectors that the kernels are written in: one trait, one implementation an instruction set.
 
+use syva_core::arithmetic::{Real, fma_each};
+
 /// A register of f32 lanes, and the largest tile whose accumulators fit the register file.
 ///
 /// Every method is `unsafe`: the caller must run on a processor that has the instruction set, from code compiled for it.
@@ -12,6 +14,8 @@ pub(crate) trait Vector: Copy {
     const ACROSS: usize;
     /// Registers along a pair of rows of a sparse product: 4 or 8.
     const ALONG: usize;
+    /// One value, for loops that are left to the compiler: its fused multiply-add is this instruction set's.
+    type Value: Real + From<f32> + Into<f32>;
 
     /// Reads `LANES` values, any alignment.
     unsafe fn load(from: *const f32) -> Self;
@@ -35,7 +39,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
 
-/// Four lanes of plain Rust, which the compiler turns into NEON on aarch64 and into SIMD128 on wasm.
+/// Four lanes of plain Rust, which the compiler turns into NEON on aarch64. Elsewhere a fused multiply-add is made of a
+/// dozen operations.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
 
@@ -44,6 +49,7 @@ impl Vector for Portable {
     const ROWS: usize = 6;
     const ACROSS: usize = 4;
     const ALONG: usize = 8;
+    type Value = f32;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -61,7 +67,7 @@ impl Vector for Portable {
     }
     #[inline(always)]
     unsafe fn fma(self, factor: Self, addend: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i].mul_add(factor.0[i], addend.0[i])))
+        Self(fma_each(self.0, factor.0, addend.0))
     }
     #[inline(always)]
     unsafe fn load_bytes(from: *const u8) -> Self {
@@ -114,6 +120,7 @@ pub(crate) mod x86 {
     };
 
     use super::Vector;
+    use crate::fused::Fused;
 
     /// AVX2 with FMA: 16 registers hold 6 by 2 accumulators, 2 vectors of b, 1 value of a.
     #[derive(Clone, Copy)]
@@ -145,6 +152,7 @@ pub(crate) mod x86 {
         const ROWS: usize = 6;
         const ACROSS: usize = 2;
         const ALONG: usize = 4;
+        type Value = Fused;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -232,6 +240,7 @@ pub(crate) mod x86 {
         const ROWS: usize = 8;
         const ACROSS: usize = 2;
         const ALONG: usize = 8;
+        type Value = Fused;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {

@@ -4,7 +4,7 @@
 //! and counted, instead of passing.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{cases, run};
+use syva_core::conformance::{cases, operands, run};
 use syva_core::{DeviceId, Engine};
 use syva_cpu::CpuEngine;
 use syva_cpu::isa::Isa;
@@ -20,6 +20,10 @@ fn main() {
             let name = format!("{isa}, {kernel:?}, {threads} threads conforms to the reference{note}");
             trials.push(Trial::test(name, move || conforms(isa, kernel, threads)).with_ignored_flag(missing));
         }
+        let missing = isa.available().is_err();
+        let note = if missing { " (needs a processor that has it)" } else { "" };
+        let name = format!("{isa} multiplies and adds with one rounding{note}");
+        trials.push(Trial::test(name, move || rounds_once(isa)).with_ignored_flag(missing));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -34,6 +38,14 @@ fn conforms(isa: Isa, kernel: InputKernel, threads: usize) -> Result<(), Failed>
     let (skip, step) = if threads == 1 { (0, 1) } else { (threads - 2, 3) };
     for case in cases().iter().skip(skip).step_by(step) {
         run(&engine, &device(), case)?;
+    }
+    Ok(())
+}
+
+/// With lists of inputs and without.
+fn rounds_once(isa: Isa) -> Result<(), Failed> {
+    for kernel in [Dense, Sparse] {
+        operands(&CpuEngine::new()?.with_isa(isa)?.with_threads(2)?.with_inputs(kernel), &device())?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{Case, cases, run, same_state};
+use syva_core::conformance::{Case, cases, operands, run, same_state};
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
@@ -40,7 +40,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 52] = [
+const SCENARIOS: [Scenario; 54] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -54,6 +54,8 @@ const SCENARIOS: [Scenario; 52] = [
     ("conforms on a cluster, in reverse order", &[CLUSTER, REVERSE], conforms),
     ("conforms on a cluster, shuffled", &[CLUSTER, SHUFFLED], conforms),
     ("conforms on a cluster of eight", &[CLUSTER, ("EMULATED_CLUSTER", "8")], conforms),
+    ("multiplies and adds with one rounding, small tiles", &[SMALL], rounds_once),
+    ("multiplies and adds with one rounding, large tiles", &[LARGE], rounds_once),
     ("spans of every length come to the same bits", &[], spans),
     ("spans of every length as one kernel", &[PERSISTENT], spans),
     ("spans of every length on a cluster", &[CLUSTER], spans),
@@ -139,6 +141,10 @@ fn build() -> Result<PathBuf, String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("needs Linux on x86-64".into());
     }
+    #[cfg(target_arch = "x86_64")]
+    if !is_x86_feature_detected!("fma") {
+        return Err("needs a processor with fused multiply-add".into());
+    }
     let compiler = std::env::var("CXX").unwrap_or("c++".into());
     if Command::new(&compiler).arg("--version").output().is_err() {
         return Err("needs a C++ compiler".into());
@@ -214,6 +220,10 @@ fn open(engine: &dyn Engine, case: &Case) -> Result<Box<dyn Session>, Failed> {
     session.load(Split::Validation, &case.validation)?;
     session.set_state(&State::initial(&case.spec, case.seed)?)?;
     Ok(session)
+}
+
+fn rounds_once() -> Outcome {
+    Ok(operands(&CudaEngine::new(), &card())?)
 }
 
 /// Real digits, few of them.

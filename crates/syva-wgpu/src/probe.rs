@@ -5,6 +5,7 @@
 //! then holds it against the reference.
 
 use syva_core::Result;
+use syva_core::arithmetic::Real;
 
 use crate::gpu::Gpu;
 use crate::shader::{FUNCTIONS, Flavour, fill};
@@ -21,7 +22,7 @@ struct Question {
 }
 
 const QUESTIONS: [Question; 8] = [
-    Question { otherwise: "fma is not fused", wgsl: "fused(a, b, c)", right: f32::mul_add },
+    Question { otherwise: "fma is not fused", wgsl: "fused(a, b, c)", right: Real::fma },
     Question { otherwise: "sums are inexact", wgsl: "add(a, c)", right: |a, _, c| a + c },
     Question { otherwise: "differences are inexact", wgsl: "sub(a, c)", right: |a, _, c| a - c },
     Question { otherwise: "products are inexact", wgsl: "mul(a, b)", right: |a, b, _| a * b },

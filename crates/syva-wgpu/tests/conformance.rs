@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::arithmetic::Real;
-use syva_core::conformance::{CLOSE, Case, cases, measure, run, smooth};
+use syva_core::conformance::{CLOSE, Case, cases, measure, operands, run, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State};
 use syva_wgpu::{Function, WgpuEngine, operands};
@@ -61,7 +61,7 @@ fn exact(device: &DeviceId) -> Outcome {
     for case in &cases() {
         run(&engine, device, case)?;
     }
-    Ok(())
+    Ok(operands(&engine, device)?)
 }
 
 /// Buffers of 16 KiB: layers in several parts, data sets too, batches in several blocks of few rows.
@@ -85,6 +85,9 @@ fn as_it_is(device: &DeviceId) -> Outcome {
             let deviation = measure(&engine, device, case, Precision::F32)?;
             furthest = furthest.max(if smooth(case) { deviation.ulp } else { 0.0 });
         }
+    }
+    if info.exact {
+        operands(&engine, device)?;
     }
     println!("{}: {} last places at most (allowed: {CLOSE})", info.id, furthest);
     Ok(())
@@ -110,7 +113,7 @@ fn compare(device: &DeviceId, function: Function, seed: u32, count: usize, right
 }
 
 fn integers(device: &DeviceId) -> Outcome {
-    compare(device, Function::Fma, 11, 4 << 20, f32::mul_add)?;
+    compare(device, Function::Fma, 11, 4 << 20, Real::fma)?;
     compare(device, Function::Add, 12, 1 << 20, |a, b, _| a + b)?;
     compare(device, Function::Sub, 13, 1 << 20, |a, b, _| a - b)?;
     compare(device, Function::Mul, 14, 1 << 20, |a, b, _| a * b)?;

@@ -13,6 +13,7 @@ use flate2::read::GzDecoder;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use syva::arithmetic::Real;
 use syva::data::mnist::DIR_VARIABLE;
 use syva::data::source::open;
 use syva::prelude::*;
@@ -226,7 +227,7 @@ impl MersenneTwister {
     /// the kernels for AVX2 and AVX-512 fuse the product and the sum (those for older processors round twice).
     fn uniform(&mut self, low: f32, high: f32) -> f32 {
         let share = (self.next() & 0x00ff_ffff) as f32 / (1 << 24) as f32;
-        share.mul_add(high - low, low)
+        share.fma(high - low, low)
     }
 }
 

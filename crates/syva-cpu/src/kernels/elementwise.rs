@@ -9,23 +9,25 @@ use crate::vector::Vector;
 
 /// The match stands outside the loops, so that each loop is one function and becomes SIMD code.
 #[inline(always)]
-pub(super) fn activate_all(activation: Activation, z: &mut [f32]) {
+pub(super) fn activate_all<T: Real + From<f32> + Into<f32>>(activation: Activation, z: &mut [f32]) {
+    let each = |z: &mut f32, activation| *z = activate(activation, T::from(*z)).into();
     match activation {
         Activation::Identity => {}
-        Activation::Relu => z.iter_mut().for_each(|z| *z = activate(Activation::Relu, *z)),
-        Activation::Sigmoid => z.iter_mut().for_each(|z| *z = Real::sigmoid(*z)),
-        Activation::Tanh => z.iter_mut().for_each(|z| *z = Real::tanh(*z)),
+        Activation::Relu => z.iter_mut().for_each(|z| each(z, Activation::Relu)),
+        Activation::Sigmoid => z.iter_mut().for_each(|z| each(z, Activation::Sigmoid)),
+        Activation::Tanh => z.iter_mut().for_each(|z| each(z, Activation::Tanh)),
     }
 }
 
 #[inline(always)]
-pub(super) fn derive_all(activation: Activation, h: &[f32], gradient: &mut [f32]) {
+pub(super) fn derive_all<T: Real + From<f32> + Into<f32>>(activation: Activation, h: &[f32], gradient: &mut [f32]) {
     let pairs = gradient.iter_mut().zip(h);
+    let each = |(g, &h): (&mut f32, &f32), activation| *g = derive(activation, T::from(h), T::from(*g)).into();
     match activation {
         Activation::Identity => {}
-        Activation::Relu => pairs.for_each(|(g, &h)| *g = derive(Activation::Relu, h, *g)),
-        Activation::Sigmoid => pairs.for_each(|(g, &h)| *g = derive(Activation::Sigmoid, h, *g)),
-        Activation::Tanh => pairs.for_each(|(g, &h)| *g = derive(Activation::Tanh, h, *g)),
+        Activation::Relu => pairs.for_each(|pair| each(pair, Activation::Relu)),
+        Activation::Sigmoid => pairs.for_each(|pair| each(pair, Activation::Sigmoid)),
+        Activation::Tanh => pairs.for_each(|pair| each(pair, Activation::Tanh)),
     }
 }
 

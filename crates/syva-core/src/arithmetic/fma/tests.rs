@@ -1,0 +1,151 @@
+//! Fused multiply-add against exact integers.
+
+use std::cmp::Ordering;
+
+use super::{fma_each, fma64_in_integers};
+use crate::arithmetic::Real;
+use crate::conformance::triples::{Format, Nasty};
+use crate::random::{Random, Stream};
+
+/// Words of a sum in fixed point: enough for the largest `f64` squared, in units of the smallest squared.
+const WORDS: usize = 68;
+
+/// `a · b + c`, exact in fixed point and rounded once. Bit n of the sum is worth 2^n times the square of T's smallest
+/// number.
+fn exact<T: Format>(a: T, b: T, c: T) -> T {
+    let negative = |x: T| T::ONE.with_sign_of(x) < T::ZERO;
+    let zero = |x: T| x == T::ZERO;
+    if ![a, b, c].into_iter().all(Real::finite) {
+        let product = if zero(a) || zero(b) { T::nan() } else { a.with_sign_of(T::ONE) * b.with_sign_of(T::ONE) };
+        let product = if a.finite() && b.finite() { T::ZERO } else { product };
+        let product = if negative(a) == negative(b) { product } else { -product };
+        return product + c;
+    }
+    // Mantissa and the place of its last bit.
+    let smallest = 1 - T::BIAS - T::FRACTION as i32;
+    let parts = |x: T| {
+        let fraction = x.bits() & ((1 << T::FRACTION) - 1);
+        match (x.bits() >> T::FRACTION) as i32 & (2 * T::BIAS + 1) {
+            0 => (fraction, 0),
+            exponent => (fraction | 1 << T::FRACTION, exponent - 1),
+        }
+    };
+    let ((ma, ea), (mb, eb), (mc, ec)) = (parts(a), parts(b), parts(c));
+    let product = placed(u128::from(ma) * u128::from(mb), (ea + eb) as usize);
+    let addend = placed(u128::from(mc), (ec - smallest) as usize);
+    let (sum, below_zero) = match (negative(a) != negative(b), negative(c)) {
+        (p, c) if p == c => (combined(&product, &addend, u128::wrapping_add), p),
+        (p, c) => match product.iter().rev().cmp(addend.iter().rev()) {
+            Ordering::Greater => (combined(&product, &addend, u128::wrapping_sub), p),
+            Ordering::Less => (combined(&addend, &product, u128::wrapping_sub), c),
+            Ordering::Equal => return T::ZERO,
+        },
+    };
+    let magnitude = rounded::<T>(&sum, -smallest as usize);
+    if below_zero { -magnitude } else { magnitude }
+}
+
+/// A number whose last bit is at a place.
+fn placed(value: u128, place: usize) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    let (word, bit) = (place / 64, place % 64);
+    words[word] = (value << bit) as u64;
+    words[word + 1] = (value << bit >> 64) as u64;
+    // What a shift by `bit` pushed beyond 128.
+    words[word + 2] = if bit == 0 { 0 } else { (value >> (128 - bit)) as u64 };
+    words
+}
+
+/// Sum or difference, the carry or borrow going from word to word.
+fn combined(a: &[u64; WORDS], b: &[u64; WORDS], with: fn(u128, u128) -> u128) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    let mut carry = 0;
+    for i in 0..WORDS {
+        let word = with(with(u128::from(a[i]), u128::from(b[i])), carry);
+        words[i] = word as u64;
+        carry = word >> 64 & 1;
+    }
+    words
+}
+
+/// To nearest, ties to even; `least` is the place of T's smallest number.
+fn rounded<T: Format>(sum: &[u64; WORDS], least: usize) -> T {
+    let bit = |n: usize| sum[n / 64] >> (n % 64) & 1;
+    let Some(word) = sum.iter().rposition(|&word| word != 0) else { return T::ZERO };
+    let highest = 64 * word + 63 - sum[word].leading_zeros() as usize;
+    let last = highest.saturating_sub(T::FRACTION as usize).max(least);
+    let kept = (last..=highest.max(last)).rev().fold(0, |kept, n| kept << 1 | bit(n));
+    let half = bit(last - 1) == 1;
+    let beyond = (0..last - 1).any(|n| bit(n) == 1);
+    let kept = kept + u64::from(half && (beyond || kept & 1 == 1));
+    // With the leading one as the last bit of the exponent; a subnormal number has none.
+    let bits = (((last - least) as u64) << T::FRACTION) + kept;
+    T::of(bits.min(T::infinity().bits()))
+}
+
+/// All bits, but for those of NaNs.
+fn same<T: Format>(wanted: T, found: T) -> bool {
+    let nan = |x: T| x.partial_cmp(&x).is_none();
+    wanted.bits() == found.bits() || nan(wanted) && nan(found)
+}
+
+/// Holds triples of all kinds against the exact sums. Of each kind: how many a sum that is rounded twice has wrong.
+fn compare<T: Format>(seed: u32, triples: u32, twice: fn(T, T, T) -> T) -> [u32; 8] {
+    println!("seed {seed}, {triples} triples");
+    let mut random = Random::new(seed, Stream::Augmentation, 0);
+    let mut wrong = [0; 8];
+    for i in 0..triples as usize {
+        let nasty = Nasty::ALL[i % 8];
+        let [a, b, c] = nasty.triple::<T>(&mut random);
+        let (wanted, found) = (exact(a, b, c), a.fma(b, c));
+        assert!(
+            same(wanted, found),
+            "{nasty:?}, seed {seed}: {a:?} ({:#x}) · {b:?} ({:#x}) + {c:?} ({:#x}) is {wanted:?} ({:#x}), not {found:?} ({:#x})",
+            a.bits(),
+            b.bits(),
+            c.bits(),
+            wanted.bits(),
+            found.bits()
+        );
+        wrong[i % 8] += u32::from(!same(wanted, twice(a, b, c)));
+    }
+    println!("rounded twice, {wrong:?} are wrong");
+    wrong
+}
+
+fn compare_both(seed: u32, triples: u32) {
+    let mut random = Random::new(seed, Stream::Augmentation, 1);
+    for i in 0..triples as usize {
+        // What is left to integers is mostly of the other kinds.
+        let [a, b, c] = Nasty::ALL[i % 8].triple::<f64>(&mut random);
+        let (wanted, found) = (exact(a, b, c), fma64_in_integers(a, b, c));
+        assert!(same(wanted, found), "seed {seed}: {a:e} · {b:e} + {c:e} is {wanted:e}, not {found:e} in integers");
+    }
+    let wrong = compare::<f32>(seed, triples, |a, b, c| (f64::from(a) * f64::from(b) + f64::from(c)) as f32);
+    // The triples are of use only where a simpler way fails.
+    assert!(wrong[Nasty::Subnormal as usize] > 0 && wrong[Nasty::Halfway as usize] > triples / 100, "{wrong:?}");
+    let wrong = compare::<f64>(seed, triples, |a, b, c| a * b + c);
+    let each = |nasty: Nasty| wrong[nasty as usize] > triples / 1000;
+    assert!([Nasty::Trained, Nasty::Subnormal, Nasty::Cancelling, Nasty::Halfway].into_iter().all(each), "{wrong:?}");
+}
+
+#[test]
+fn fused_multiply_add_is_rounded_once() {
+    compare_both(1, 200_000);
+}
+
+#[test]
+#[ignore = "ten million triples take a minute; `cargo test -p syva-core --release -- --ignored ten_million`"]
+fn ten_million_fused_multiply_adds_are_rounded_once() {
+    compare_both(2, 10_000_000);
+}
+
+/// The triple on which compiler-builtins' `fmaf` (its issue 1262) and musl's round a subnormal result twice.
+#[test]
+fn a_subnormal_sum_is_rounded_once() {
+    let [x, w, bias] = [0x9a80_0010, 0x197f_ffe0, 0x003c_37fb].map(f32::from_bits);
+    assert_eq!(Real::fma(x, w, bias).to_bits(), 0x003c_37fb);
+    assert_eq!(exact(x, w, bias).to_bits(), 0x003c_37fb);
+    let [found] = fma_each([x], [w], [bias]);
+    assert_eq!(found.to_bits(), 0x003c_37fb);
+}

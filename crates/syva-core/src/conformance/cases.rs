@@ -1,0 +1,168 @@
+//! The networks and data that the kit runs.
+
+use crate::Mlp;
+use crate::data::{Dataset, Inputs, Targets};
+use crate::random::{Random, Stream};
+use crate::spec::Activation::{Identity, Relu, Sigmoid, Tanh};
+use crate::spec::{Activation, Head, Normalization, Spec};
+
+/// A network, data, and how to train it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it is, for messages.
+    pub name: String,
+    /// The network.
+    pub spec: Spec,
+    /// Training data.
+    pub train: Dataset,
+    /// Validation data, of another size.
+    pub validation: Dataset,
+    /// Samples a batch.
+    pub batch_size: usize,
+    /// Seed of weights and order.
+    pub seed: u32,
+}
+
+/// Kinds of inputs that the cases cycle through.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Mostly zero, 0 … 255, with MNIST's normalisation.
+    Pixels,
+    /// Reals with exact zeros of both signs, not normalised.
+    Reals,
+    /// Reals, a scale and shift for each feature.
+    PerFeature,
+}
+
+/// Every case of the kit.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    let shapes: [(&[usize], Activation); 10] = [
+        (&[1, 1], Identity),
+        (&[2, 3, 2], Relu),
+        (&[3, 7, 10], Tanh),
+        (&[10, 17, 63, 3], Sigmoid),
+        (&[63, 10, 1, 2], Relu),
+        (&[255, 63, 7], Sigmoid),
+        (&[784, 17, 10], Sigmoid),
+        (&[17, 255, 10], Tanh),
+        (&[7, 3, 784, 2], Relu),
+        (&[784, 63, 17, 10], Relu),
+    ];
+    let mut cases = Vec::new();
+    for (i, &(widths, activation)) in shapes.iter().enumerate() {
+        for (j, batch_size) in [1, 3, 96, 128].into_iter().enumerate() {
+            let kind = [Kind::Pixels, Kind::Reals, Kind::PerFeature][(i + j) % 3];
+            let head = match (widths[widths.len() - 1], (i + j) % 3) {
+                (1, 0) => Head::Binary,
+                (1, _) | (_, 0) => Head::Regression,
+                (_, 1) => Head::LogSoftmax,
+                _ => Head::Logits,
+            };
+            let hidden = vec![activation; widths.len() - 2];
+            cases.push(case(widths, &hidden, head, kind, batch_size, (i * 10 + j) as u32));
+        }
+    }
+    for (i, &(widths, hidden, head, kind, batch_size)) in LARGE.iter().chain(&OTHERS).enumerate() {
+        cases.push(case(widths, hidden, head, kind, batch_size, (1000 + i) as u32));
+    }
+    cases
+}
+
+/// Widths, activations of the hidden layers, head, inputs, samples a batch.
+type Shape = (&'static [usize], &'static [Activation], Head, Kind, usize);
+
+/// Batches and weights larger than what engines work on at a time.
+const LARGE: [Shape; 3] = [
+    (&[784, 40, 10], &[Sigmoid], Head::Logits, Kind::Pixels, 300),
+    (&[600, 5, 3], &[Tanh], Head::Regression, Kind::Reals, 530),
+    (&[17, 300, 260, 10], &[Relu, Relu], Head::LogSoftmax, Kind::PerFeature, 70),
+];
+
+/// What the grid of [`cases`] leaves out.
+const OTHERS: [Shape; 13] = [
+    // Outputs that fill several panels or tiles, with and without a hidden layer.
+    (&[64, 33], &[], Head::Logits, Kind::Pixels, 40),
+    (&[9, 20, 33], &[Relu], Head::LogSoftmax, Kind::Reals, 70),
+    (&[20, 40, 100], &[Tanh], Head::LogSoftmax, Kind::PerFeature, 30),
+    (&[50, 17, 300], &[Sigmoid], Head::Logits, Kind::Reals, 9),
+    (&[30, 12, 300], &[Relu], Head::Regression, Kind::PerFeature, 33),
+    // One logit, from each kind of inputs, and behind hidden layers.
+    (&[5, 1], &[], Head::Binary, Kind::Reals, 3),
+    (&[70, 1], &[], Head::Binary, Kind::PerFeature, 128),
+    (&[300, 20, 9, 1], &[Sigmoid, Sigmoid], Head::Binary, Kind::Pixels, 96),
+    (&[33, 40, 1], &[Relu], Head::Binary, Kind::Reals, 5),
+    (&[17, 10, 33, 5, 1], &[Tanh, Relu, Sigmoid], Head::Binary, Kind::PerFeature, 64),
+    // Another activation in each layer.
+    (&[40, 24, 17, 33, 9, 5], &[Tanh, Relu, Sigmoid, Identity], Head::Logits, Kind::Pixels, 50),
+    (&[12, 33, 20, 70, 4], &[Relu, Identity, Tanh], Head::Regression, Kind::Reals, 20),
+    (&[25, 16, 32, 16, 100], &[Sigmoid, Relu, Tanh], Head::LogSoftmax, Kind::PerFeature, 17),
+];
+
+/// Builds one case: data for two whole batches and a ragged one, drawn from `seed`.
+fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_size: usize, seed: u32) -> Case {
+    let (features, outputs) = (widths[0], widths[widths.len() - 1]);
+    let layers = widths[1..].iter().zip(hidden);
+    let mlp = layers.fold(Mlp::new(features), |mlp, (&units, &activation)| mlp.hidden(&[units], activation));
+    let normalization = match kind {
+        Kind::Pixels => Normalization::pixels(0.1307, 0.3081),
+        Kind::Reals => Normalization::None,
+        Kind::PerFeature => {
+            let mut random = Random::new(seed, Stream::Augmentation, 2);
+            let mut draw = || (0..features).map(|_| random.uniform(-1.0, 1.0)).collect();
+            Normalization::PerFeature { scale: draw(), shift: draw() }
+        }
+    };
+    let spec = match head {
+        Head::Regression => mlp.values(outputs),
+        Head::Binary => mlp.binary(),
+        Head::Logits => mlp.classes(outputs),
+        Head::LogSoftmax => Spec { head, ..mlp.classes(outputs) },
+    };
+    let spec = spec.normalized(normalization);
+    let data = |samples, part| dataset(&spec, kind, samples, &mut Random::new(seed, Stream::Augmentation, part));
+    let ragged = batch_size.div_ceil(2);
+    Case {
+        name: format!("{} {} {head} {kind:?} batch {batch_size} seed {seed}", spec.widths(), names(hidden)),
+        train: data(2 * batch_size + ragged, 0),
+        validation: data(batch_size + 5, 1),
+        spec,
+        batch_size,
+        seed,
+    }
+}
+
+/// The activations of hidden layers: one name where all are the same.
+fn names(hidden: &[Activation]) -> String {
+    let mut names: Vec<String> = hidden.iter().map(ToString::to_string).collect();
+    names.dedup();
+    if names.is_empty() { "linear".into() } else { names.join("-") }
+}
+
+fn dataset(spec: &Spec, kind: Kind, samples: usize, random: &mut Random) -> Dataset {
+    let count = samples * spec.input.features;
+    let inputs = match kind {
+        Kind::Pixels => {
+            let mut pixel = || if random.below(5) == 0 { random.below(256) as u8 } else { 0 };
+            Inputs::U8((0..count).map(|_| pixel()).collect::<Vec<_>>().into())
+        }
+        Kind::Reals | Kind::PerFeature => {
+            let mut real = || match random.below(6) {
+                0 => 0.0,
+                1 => -0.0,
+                _ => random.uniform(-2.0, 2.0),
+            };
+            Inputs::F32((0..count).map(|_| real()).collect::<Vec<_>>().into())
+        }
+    };
+    let targets = match spec.classes() {
+        0 => Targets::Values {
+            values: (0..samples * spec.outputs()).map(|_| random.uniform(-1.0, 1.0)).collect(),
+            outputs: spec.outputs(),
+        },
+        classes => {
+            Targets::Classes { labels: (0..samples).map(|_| random.below(classes as u64) as u32).collect(), classes }
+        }
+    };
+    Dataset::new(inputs, spec.input.features, targets).expect("the kit's data is well formed")
+}

@@ -1,0 +1,128 @@
+//! How near an engine is to the reference that does not claim to be equal to it.
+
+use super::Case;
+use crate::data::Split;
+use crate::engine::{DeviceId, Engine, Evaluation, Precision, Span};
+use crate::random::permutation;
+use crate::reference::Reference;
+use crate::spec::Activation;
+use crate::state::State;
+use crate::{Error, Result};
+
+/// How far an engine that is not exact was from the reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Deviation {
+    /// The largest difference of a weight or bias, in last places of the largest number of its matrix or vector: a
+    /// number near 0 is the difference of larger ones, and no nearer to its true value than they.
+    pub ulp: f64,
+    /// The same difference as a share of the most that training changed in that matrix or vector; at most.
+    pub share: f64,
+    /// Steps that were taken.
+    pub steps: usize,
+}
+
+/// Differences beyond this, in [`Deviation::ulp`], come from a defect, not from other roundings: 2⁻¹² of the largest.
+pub const CLOSE: f64 = 4096.0;
+
+/// The same for an engine that rounds factors to a [`Precision`], in [`Deviation::share`]: eight of its roundings (tf32:
+/// 2⁻⁸, bf16: 2⁻⁵). A rounding changes a gradient by a share of it, and so what training changes, whatever the weights are.
+#[must_use]
+pub fn close_share(precision: Precision) -> f64 {
+    8.0 * precision.roundoff()
+}
+
+/// The same for cases that are not [`smooth`]: 2⁻⁵ of the largest.
+const CLOSE_WITH_KINKS: f64 = 524_288.0;
+
+/// With rounded factors: as far as if nothing had been trained.
+const CLOSE_SHARE_WITH_KINKS: f64 = 1.0;
+
+/// Whether a case's gradient is continuous. With ReLU it is not: where a sum comes out a last place above or below 0, a
+/// sample counts or does not, and two engines that are both right may part by much more than their roundings.
+#[must_use]
+pub fn smooth(case: &Case) -> bool {
+    case.spec.layers.iter().all(|layer| layer.activation != Activation::Relu)
+}
+
+/// Rounds over a case's training data for [`measure`].
+const ROUNDS: u64 = 4;
+
+/// Runs a case on a device that only claims to be close, its factors rounded to `precision`, and on the reference: some
+/// dozen steps, then an evaluation. `Err` says what is not even close: a weight, bias or loss that is not finite, or further
+/// away than [`CLOSE`] (where the case is not [`smooth`], 2⁻⁵ of the largest); with a precision other than f32, further
+/// than [`close_share`] (where it is not smooth, as far as if nothing had been trained).
+pub fn measure(
+    engine: &dyn Engine,
+    device: &DeviceId,
+    case: &Case,
+    precision: Precision,
+) -> std::result::Result<Deviation, String> {
+    let fail = |error: Error| format!("{}: {error}", case.name);
+    let initial = State::initial(&case.spec, case.seed).map_err(fail)?;
+    let train = |engine: &dyn Engine| -> Result<(State, Evaluation)> {
+        let mut session = engine.open(device, &case.spec)?;
+        session.load(Split::Train, &case.train)?;
+        session.load(Split::Validation, &case.validation)?;
+        session.set_state(&initial)?;
+        let mut first_step = 0;
+        for round in 0..ROUNDS {
+            let order = permutation(case.seed, round, case.train.samples());
+            let learning_rate = vec![0.05; order.len().div_ceil(case.batch_size)];
+            let span = Span { first_step, order: &order, batch_size: case.batch_size, learning_rate: &learning_rate };
+            session.train(&span)?;
+            first_step += span.steps() as u64;
+        }
+        Ok((session.state()?, session.evaluate(Split::Validation)?))
+    };
+    let (wanted, wanted_evaluation) = train(&Reference).map_err(fail)?;
+    let (found, found_evaluation) = train(engine).map_err(fail)?;
+    if wanted.step != found.step {
+        return Err(format!("{}: at step {} instead of {}", case.name, found.step, wanted.step));
+    }
+    let mut deviation = Deviation { ulp: 0.0, share: 0.0, steps: wanted.step as usize };
+    for (l, ((w, f), i)) in wanted.layers.iter().zip(&found.layers).zip(&initial.layers).enumerate() {
+        let weights = (w.weight.values(), f.weight.values(), i.weight.values());
+        for (what, (wanted, found, initial)) in [("weight", weights), ("bias", (&w.bias, &f.bias, &i.bias))] {
+            let this = apart(wanted, found, initial);
+            let close = match precision {
+                Precision::F32 => this.ulp <= if smooth(case) { CLOSE } else { CLOSE_WITH_KINKS },
+                _ if smooth(case) => this.share <= close_share(precision),
+                _ => this.share < CLOSE_SHARE_WITH_KINKS,
+            };
+            if !close {
+                let (ulp, share) = (this.ulp, 100.0 * this.share);
+                return Err(format!(
+                    "{}: layer {l} {what} is {ulp:.0} last places away, {share:.3} % of what training changed",
+                    case.name
+                ));
+            }
+            (deviation.ulp, deviation.share) = (deviation.ulp.max(this.ulp), deviation.share.max(this.share));
+        }
+    }
+    let (w, f) = (wanted_evaluation.loss, found_evaluation.loss);
+    let (apart, allowed) = ((w - f).abs(), f64::max(1e-3, 4.0 * precision.roundoff()));
+    if apart.is_nan() || apart > allowed * (1.0 + w.abs()) {
+        return Err(format!("{}: the validation loss is {f} instead of {w}", case.name));
+    }
+    Ok(deviation)
+}
+
+/// How far the numbers of a matrix are from those that are wanted, training having begun with `initial`. NaN where there
+/// is one.
+pub(super) fn apart(wanted: &[f32], found: &[f32], initial: &[f32]) -> Deviation {
+    let difference = largest_difference(wanted, found);
+    let largest = wanted.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    let place = f64::from(largest.next_up()) - f64::from(largest);
+    let share = if difference == 0.0 { 0.0 } else { difference / largest_difference(wanted, initial) };
+    Deviation { ulp: difference / place, share, steps: 0 }
+}
+
+/// The largest difference of two numbers at the same place; NaN where there is one.
+fn largest_difference(wanted: &[f32], found: &[f32]) -> f64 {
+    let pairs = wanted.iter().zip(found).map(|(w, f)| (f64::from(*w) - f64::from(*f)).abs());
+    if wanted.len() == found.len() {
+        pairs.fold(0.0, |worst, this| if worst.is_nan() || this <= worst { worst } else { this })
+    } else {
+        f64::NAN
+    }
+}

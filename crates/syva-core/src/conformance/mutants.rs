@@ -1,0 +1,168 @@
+//! Engines that are wrong on purpose, which the kit must reject.
+
+use crate::Result;
+use crate::data::{Dataset, Split};
+use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Report, Session, Span};
+use crate::reference::{Network, ReferenceSession, mean};
+use crate::spec::Spec;
+use crate::state::{Matrix, State};
+
+/// A way to be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Climbs instead of descending.
+    FlippedSign,
+    /// Updates a layer's weights before its input gradient is taken from them.
+    UpdateBeforeInputGradient,
+    /// Leaves one weight NaN.
+    NotANumber,
+    /// Sums over the batch in descending order.
+    SwappedOrder,
+    /// Leaves the last prediction unwritten.
+    UnwrittenOutput,
+    /// Begins a span before the state was judged, and hands out the state after it.
+    JudgedTooLate,
+    /// Begins a span before the state was judged, and does not take it back.
+    NotTakenBack,
+    /// Multiplies and adds in f64, then rounds to f32: predictions are rounded twice. Only [`operands`](super::operands)
+    /// shows that in a network of one input.
+    RoundedTwice,
+}
+
+/// One wrong engine for each [`Fault`] that any case may show. The kit must reject each on some case.
+#[must_use]
+pub fn mutants() -> Vec<Mutant> {
+    use Fault::{
+        FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, SwappedOrder, UnwrittenOutput, UpdateBeforeInputGradient,
+    };
+    let steps = [FlippedSign, UpdateBeforeInputGradient, NotANumber, SwappedOrder, UnwrittenOutput];
+    steps.into_iter().chain([JudgedTooLate, NotTakenBack]).map(Mutant).collect()
+}
+
+/// The reference with a [`Fault`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant(pub Fault);
+
+struct MutantSession {
+    fault: Fault,
+    spec: Spec,
+    train: Option<Dataset>,
+    inner: ReferenceSession,
+}
+
+impl Engine for Mutant {
+    fn name(&self) -> &'static str {
+        "mutant"
+    }
+
+    fn devices(&self) -> Vec<DeviceInfo> {
+        Vec::new()
+    }
+
+    fn open(&self, _device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+        let inner = ReferenceSession::new(spec)?;
+        Ok(Box::new(MutantSession { fault: self.0, spec: spec.clone(), train: None, inner }))
+    }
+}
+
+impl Session for MutantSession {
+    fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
+        if split == Split::Train {
+            self.train = Some(data.clone());
+        }
+        self.inner.load(split, data)
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        self.inner.set_state(state)
+    }
+
+    fn state(&mut self) -> Result<State> {
+        let mut state = self.inner.state()?;
+        if self.fault == Fault::NotANumber {
+            state.layers[0].weight.values_mut()[0] = f32::NAN;
+        }
+        Ok(state)
+    }
+
+    fn train(&mut self, span: &Span<'_>) -> Result<Report> {
+        match self.fault {
+            Fault::FlippedSign => {
+                let learning_rate: Vec<f32> = span.learning_rate.iter().map(|rate| -rate).collect();
+                self.inner.train(&Span { learning_rate: &learning_rate, ..*span })
+            }
+            Fault::SwappedOrder => {
+                let order: Vec<u32> =
+                    span.order.chunks(span.batch_size).flat_map(|b| b.iter().rev().copied()).collect();
+                self.inner.train(&Span { order: &order, ..*span })
+            }
+            Fault::UpdateBeforeInputGradient => self.train_updating_early(span),
+            _ => self.inner.train(span),
+        }
+    }
+
+    fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
+        self.inner.evaluate(split)
+    }
+
+    fn evaluate_then_train(
+        &mut self,
+        split: Split,
+        span: &Span<'_>,
+        judged: &mut Judged<'_>,
+    ) -> Result<Option<Report>> {
+        let (evaluation, before) = (self.evaluate(split)?, self.state()?);
+        let report = self.train(span)?;
+        let fetched = if self.fault == Fault::JudgedTooLate { self.state()? } else { before.clone() };
+        let flow = judged(evaluation, &mut || Ok(fetched.clone()));
+        if !matches!(flow, Ok(Flow::Continue)) && self.fault != Fault::NotTakenBack {
+            self.set_state(&before)?;
+        }
+        Ok((flow? == Flow::Continue).then_some(report))
+    }
+
+    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+        if self.fault == Fault::RoundedTwice {
+            let network = Network::<f64>::new(&self.spec, &self.inner.state()?);
+            let x: Vec<f64> = inputs.values().iter().map(|&x| f64::from(x)).collect();
+            let z = network.forward(&x).pop().expect("a network has layers");
+            outputs.values_mut().iter_mut().zip(z).for_each(|(output, z)| *output = z as f32);
+            return Ok(());
+        }
+        let last = outputs.values().last().copied();
+        self.inner.predict(inputs, outputs)?;
+        if let (Fault::UnwrittenOutput, Some(old), Some(new)) = (self.fault, last, outputs.values_mut().last_mut()) {
+            *new = old;
+        }
+        Ok(())
+    }
+}
+
+impl MutantSession {
+    /// A step in the wrong order: each layer is updated first, its input gradient taken afterwards.
+    fn train_updating_early(&mut self, span: &Span<'_>) -> Result<Report> {
+        let data = self.train.clone().expect("loaded");
+        let before = self.inner.state()?;
+        let report = self.inner.train(span)?;
+        let mut network = Network::<f32>::new(&self.spec, &before);
+        for (samples, learning_rate) in span.batches() {
+            let features = data.features();
+            let row = |&sample: &u32| sample as usize * features..(sample as usize + 1) * features;
+            let x: Vec<f32> = samples.iter().flat_map(row).map(|i| data.inputs().get(i)).collect();
+            let h = network.forward(&x);
+            let judged = network.judge(&h[h.len() - 1], data.targets(), samples);
+            debug_assert!(mean(&judged.losses).is_finite());
+            let mut d = judged.d;
+            for l in (0..h.len()).rev() {
+                let gradient = network.weight_gradient(l, &d, if l == 0 { &x } else { &h[l - 1] });
+                network.update(l, &gradient, learning_rate);
+                if l > 0 {
+                    d = network.input_gradient(l, &d, &h[l - 1]);
+                }
+            }
+        }
+        let wrong = State { step: before.step + span.steps() as u64, ..network.state() };
+        self.inner.set_state(&wrong)?;
+        Ok(report)
+    }
+}

@@ -1,0 +1,120 @@
+//! An `f32` for code that is compiled for FMA.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use syva_core::arithmetic::Real;
+
+/// An `f32` whose fused multiply-add is the processor's instruction, where the code it is inlined into is compiled for
+/// one. An `f32` itself cannot know what it is inlined into, so its own works without. All else is an `f32`'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+#[repr(transparent)]
+pub(crate) struct Fused(f32);
+
+impl From<f32> for Fused {
+    #[inline(always)]
+    fn from(value: f32) -> Self {
+        Self(value)
+    }
+}
+
+impl From<Fused> for f32 {
+    #[inline(always)]
+    fn from(value: Fused) -> Self {
+        value.0
+    }
+}
+
+impl Neg for Fused {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self(-self.0)
+    }
+}
+
+macro_rules! operators {
+    ($($operator:ident $name:ident),*) => { $(
+        impl $operator for Fused {
+            type Output = Self;
+            #[inline(always)]
+            fn $name(self, other: Self) -> Self {
+                Self(self.0.$name(other.0))
+            }
+        }
+    )* };
+}
+operators!(Add add, Sub sub, Mul mul, Div div);
+
+/// The same numbers.
+const fn each<const N: usize>(values: &[f32]) -> [Fused; N] {
+    let mut each = [Fused(0.0); N];
+    let mut i = 0;
+    while i < N {
+        each[i] = Fused(values[i]);
+        i += 1;
+    }
+    each
+}
+
+impl Real for Fused {
+    const ZERO: Self = Self(f32::ZERO);
+    const ONE: Self = Self(f32::ONE);
+    const TWO: Self = Self(f32::TWO);
+    const LOG2_E: Self = Self(f32::LOG2_E);
+    const LN_2_HIGH: Self = Self(f32::LN_2_HIGH);
+    const LN_2_LOW: Self = Self(f32::LN_2_LOW);
+    const ROUNDER: Self = Self(f32::ROUNDER);
+    const EXP_RANGE: (Self, Self) = (Self(f32::EXP_RANGE.0), Self(f32::EXP_RANGE.1));
+    const TANH_LIMIT: Self = Self(f32::TANH_LIMIT);
+    const EXP_SERIES: &'static [Self] = &each::<{ f32::EXP_SERIES.len() }>(f32::EXP_SERIES);
+    const LOG_SERIES: &'static [Self] = &each::<{ f32::LOG_SERIES.len() }>(f32::LOG_SERIES);
+
+    #[inline(always)]
+    fn fma(self, factor: Self, addend: Self) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "only kernels that are compiled for FMA use this type")]
+        Self(self.0.mul_add(factor.0, addend.0))
+    }
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        Self(self.0.magnitude())
+    }
+    #[inline(always)]
+    fn with_sign_of(self, sign: Self) -> Self {
+        Self(self.0.with_sign_of(sign.0))
+    }
+    #[inline(always)]
+    fn powers_of_two(rounded: Self) -> (Self, Self) {
+        let (a, b) = f32::powers_of_two(rounded.0);
+        (Self(a), Self(b))
+    }
+    #[inline(always)]
+    fn split(self) -> (Self, Self) {
+        let (m, e) = self.0.split();
+        (Self(m), Self(e))
+    }
+    #[inline(always)]
+    fn subnormal_scale() -> (Self, Self, Self) {
+        let (smallest, factor, exponent) = f32::subnormal_scale();
+        (Self(smallest), Self(factor), Self(exponent))
+    }
+    #[inline(always)]
+    fn infinity() -> Self {
+        Self(f32::INFINITY)
+    }
+    #[inline(always)]
+    fn nan() -> Self {
+        Self(f32::NAN)
+    }
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        Self(value as f32)
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self.0)
+    }
+    #[inline(always)]
+    fn square_root(self) -> Self {
+        Self(self.0.sqrt())
+    }
+}
