@@ -20,6 +20,7 @@ mod model;
 mod overfitting;
 mod predictions;
 pub mod random;
+pub mod recognise;
 pub mod reference;
 #[cfg(feature = "files")]
 pub mod run;

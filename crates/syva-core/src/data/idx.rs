@@ -5,6 +5,7 @@
 //! grows with what really comes. Whether a file is compressed is seen from its first two bytes, not from its name.
 
 use crate::files::write_atomically;
+use crate::recognise::{BEGIN, Family, Format, recognise};
 use crate::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::{self, File};
@@ -227,7 +228,10 @@ fn read_header(input: &mut Input, kind: Kind) -> Result<Vec<u8>> {
     let magic = kind.magic();
     // A short file is "cut off" only as far as it is right.
     if header.iter().zip(magic).any(|(&found, wanted)| found != wanted) {
-        let what = recognise(&header);
+        let mut begin = header;
+        // What is packed or damaged behind the header is no matter here.
+        let _ = input.read(&mut begin, BEGIN as u64);
+        let what = name_of(&begin);
         let problem = format!("an IDX file of {} was expected, but this is {what}", kind.name());
         let remedy = format!("give the IDX file of {} (its first bytes are {})", kind.name(), hex(&magic));
         return Err(Error::file(path, "byte 0", problem, remedy));
@@ -277,39 +281,16 @@ fn wrong_length(path: &Path, kind: Kind, dimensions: [usize; 3], total: u64, len
 }
 
 /// Names what a file is by its first bytes, for an error message.
-fn recognise(header: &[u8]) -> String {
-    const KNOWN: &[(&[u8], &str)] = &[
-        (&IMAGES_MAGIC, "an IDX file of images"),
-        (&LABELS_MAGIC, "an IDX file of labels"),
-        (&GZIP_MAGIC, "gzip within gzip (packed twice)"),
-        (b"\x89PNG", "a PNG picture"),
-        (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"PK\x03\x04", "a ZIP archive (unpack it)"),
-        (b"BZh", "a bzip2 file (unpack it)"),
-        (b"\xfd7zXZ", "an xz file (unpack it)"),
-        (b"\x28\xb5\x2f\xfd", "a zstd file (unpack it)"),
-        (b"\x93NUMPY", "a NumPy array"),
-        (b"PAR1", "a Parquet table"),
-        (b"%PDF", "a PDF document"),
-        (b"version ", "a Git LFS pointer (fetch the file itself)"),
-    ];
-    if let Some((_, name)) = KNOWN.iter().find(|(magic, _)| header.starts_with(magic)) {
-        return (*name).into();
-    }
-    match header {
-        [b'<', ..] => "an HTML or XML page (a server's error or login page?)".into(),
-        [0, 0, kind @ (0x08 | 0x09 | 0x0b..=0x0e), dimensions, ..] => {
-            let element = match kind {
-                0x08 => "u8",
-                0x09 => "i8",
-                0x0b => "i16",
-                0x0c => "i32",
-                0x0d => "f32",
-                _ => "f64",
-            };
-            format!("an IDX file of {element} elements with {dimensions} dimensions")
+fn name_of(begin: &[u8]) -> String {
+    match recognise(begin) {
+        _ if begin.starts_with(&GZIP_MAGIC) => "gzip within gzip (packed twice)".into(),
+        Some(Format { name, family: Family::Packed }) => format!("{name} (unpack it)"),
+        Some(Format { name, family: Family::Text }) => {
+            format!("{name} (it begins with {})", hex(&begin[..begin.len().min(4)]))
         }
-        _ => format!("something else (it begins with {})", hex(&header[..header.len().min(4)])),
+        Some(Format { name, .. }) if name.contains("Git LFS") => format!("{name} (fetch the file itself)"),
+        Some(Format { name, .. }) => name,
+        None => format!("something else (it begins with {})", hex(&begin[..begin.len().min(4)])),
     }
 }
 
