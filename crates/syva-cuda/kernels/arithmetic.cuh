@@ -1,7 +1,7 @@
-// The arithmetic contract's functions for the card, operation by operation as syva-core's arithmetic.rs has them.
+// The arithmetic contract's functions for the card, with the same operations as in syva-core's arithmetic.rs.
 //
-// Compiled with --fmad=false --ftz=false --prec-div=true --prec-sqrt=true: what is written as a product and a sum stays
-// one, a division is rounded correctly, subnormals are kept. `fmaf` is the fused multiply-add, rounded once.
+// Compiled with --fmad=false --ftz=false --prec-div=true --prec-sqrt=true: a product and a sum are not contracted, a
+// division is rounded correctly, and subnormals are kept. `fmaf` is the fused multiply-add, rounded once.
 #pragma once
 
 typedef unsigned char u8;
@@ -61,7 +61,7 @@ __device__ inline float logarithm(float x) {
     const float INFINITE = __int_as_float(0x7f800000), NOT_A_NUMBER = __int_as_float(0x7fc00000);
     const bool subnormal = x < __int_as_float(0x00800000);
     const int bits = __float_as_int(subnormal ? x * 8388608.0f : x);
-    const int exponent = int(u32(bits) - 0x3f3504f3u) >> 23; // less the bits of √½
+    const int exponent = int(u32(bits) - 0x3f3504f3u) >> 23; // minus the bits of √½
     const float m = __int_as_float(int(u32(bits) - (u32(exponent) << 23)));
     float e = float(exponent);
     e = subnormal ? e - 23.0f : e;

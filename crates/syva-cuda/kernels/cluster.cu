@@ -1,12 +1,13 @@
-// A span of steps by one cluster of blocks, whose processors read each other's shared memory (Hopper and later). There the
-// weights lie while the span lasts, tile by tile: of 2^n blocks, tile t of the network is slot t / 2^n of block t % 2^n, the
-// block that renews it. Blocks meet by a barrier in hardware, far sooner than through memory; but there are few of them.
+// A span of steps, run by one cluster of blocks. Its processors can read each other's shared memory (Hopper and later), and
+// during the span the weights lie there, tile by tile: with 2^n blocks, tile t of the network is slot t / 2^n of block
+// t % 2^n, which also updates it. Blocks meet at a barrier in hardware, which is much faster than a barrier through memory.
+// But a cluster has only few blocks.
 #include "span.cuh"
 
-/// Floats of a tile of weights.
+/// Floats per tile of weights.
 const u32 SLOT = ROWS * COLUMNS;
 
-/// Shared memory whose size is said at the launch. (The emulator has another way.)
+/// Shared memory whose size is set at the launch. (The emulator defines this differently.)
 #ifndef DYNAMIC_SHARED
 #define DYNAMIC_SHARED(name) extern __shared__ float4 name[]
 #endif
@@ -20,7 +21,7 @@ __device__ inline float *slot(u32 number) {
 /// The weights of a layer, Wᵀ, spread over the shared memory of a cluster of 2^log_size blocks.
 struct Spread {
     u32 log_size;
-    u32 first, across; // tile of the network that the layer begins with, tiles of the layer from one row to the next
+    u32 first, across; // the network's tile with which the layer begins; tiles per row of the layer's tiles
 
     __device__ float *find(u32 k, u32 j) const {
         const u32 tile = first + k / ROWS * across + j / COLUMNS;
@@ -30,7 +31,7 @@ struct Spread {
     __device__ float at(u32 k, u32 j) const { return *find(k, j); }
     __device__ float newest(u32 k, u32 j) const { return *static_cast<volatile float *>(find(k, j)); }
     __device__ float4 load(u32 k, u32 j) const { return *reinterpret_cast<const float4 *>(find(k, j)); }
-    /// A tile of the block's own.
+    /// One of the block's own tiles.
     __device__ Matrix tile(u32 tile, u32, u32) const { return {slot((first + tile) >> log_size), COLUMNS}; }
 };
 
@@ -47,7 +48,7 @@ struct Cluster {
     }
 };
 
-/// Does something with each of the block's weights: where it lies in memory, where in shared memory.
+/// Calls `work` for each of the block's weights, with its place in memory and its place in shared memory.
 template <class Work> __device__ inline void with_weights(const Layers &layers, u32 log_size, Work work) {
     const u32 tiles = tiles_of(layers);
     for (u32 tile = blockIdx.x; tile < tiles; tile += 1u << log_size) {
@@ -62,7 +63,7 @@ template <class Work> __device__ inline void with_weights(const Layers &layers, 
     }
 }
 
-// By a call, for the program is the same for both sizes; what it is told is read where the launch has put it.
+// Not inlined, because the program is the same for both sizes. The span is read from where the launch has put it.
 __device__ __noinline__ void span_of_cluster(const Span &span, u32 log_size) {
     __shared__ SpanShared shared;
     Cluster cluster{log_size};
@@ -70,7 +71,7 @@ __device__ __noinline__ void span_of_cluster(const Span &span, u32 log_size) {
     cluster.meet();
     take_steps(shared, cluster, span);
     with_weights(span.layers, log_size, [](float &in_memory, float &here) { in_memory = here; });
-    // Nobody may leave whose weights are still read.
+    // No block may end while others still read its weights.
     cluster.meet();
 }
 

@@ -1,9 +1,9 @@
-// The end of the network, a launch each way, and the small change.
+// The kernels of the end of the network, and some small ones.
 #include "head.cuh"
 
 const u32 WARPS = 4;
 
-/// Losses and d for outputs z that lie in the last layer's h.
+/// The losses and d, from outputs z in the last layer's h.
 extern "C" __global__ void __launch_bounds__(WARPS *WARP)
     judge(Progress *progress, u32 i, Layer layer, Data data, Outcome outcome, Judge judge) {
     const Step step(progress, i);
@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP)
     note(progress, step, outcome, row, judge.gradient, loss, guess);
 }
 
-/// The last layer there and back, losses between.
+/// The last layer's forward product, the losses, and the last layer's input gradient.
 extern "C" __global__ void __launch_bounds__(WARPS *WARP)
     head(Progress *progress, u32 i, Layer layer, Data data, Outcome outcome, Judge judge) {
     __shared__ HeadShared<WARPS> shared;
@@ -26,13 +26,13 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP)
     if (first < step.rows) head_rows(shared, progress, step, layer, InMemory(layer), data, outcome, judge, first);
 }
 
-/// Moves on to the steps after those that were taken.
+/// Moves the progress on past the steps that were taken.
 extern "C" __global__ void advance(Progress *progress, u32 steps) {
     progress->first += steps;
     progress->met = 0;
 }
 
-/// What the card can do at most: eight chains of fused multiply-adds a thread, on registers alone.
+/// Measures the card's peak: eight chains of fused multiply-adds per thread, on registers alone.
 extern "C" __global__ void __launch_bounds__(256) multiply_add(float *out, u32 rounds) {
     float sums[8];
     for (int c = 0; c < 8; ++c) sums[c] = float(threadIdx.x + c);

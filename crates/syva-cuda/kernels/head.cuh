@@ -1,19 +1,19 @@
-// The end of the network: losses, their gradient, predictions. One warp a sample, for all sums along a row run in
-// ascending order and a row is short.
+// The end of the network: losses, their gradient, predictions. One warp works on one sample, because all sums along a row
+// run in ascending order and a row is short.
 #pragma once
 
 #include "network.cuh"
 
 const u32 WARP = 32;
 
-/// What the targets are and what is to be made of them.
+/// What to compute from the outputs.
 struct Judge {
     u32 head, outputs;
-    u32 gradient; // whether d is wanted
+    u32 gradient; // whether to compute d
 };
 
-/// Loss, guess and d[·] of one sample, from its outputs z (rules 6 to 8). z and d are shared or global memory that the
-/// whole warp reads and writes; d also holds e^(z − max) for a while, and is written even where no gradient is wanted.
+/// Loss, guess and d[·] of one sample, from its outputs z (rules 6 and 7). z and d are shared or global memory that the
+/// whole warp reads and writes. d also holds e^(z − max) for a while, and is written even if no gradient is wanted.
 __device__ inline void judge_row(const Judge &judge, const Data &data, u32 sample, u32 rows, const float *z, float *d,
                                  float &loss, u32 &guess) {
     const u32 lane = threadIdx.x % WARP, outputs = judge.outputs;
@@ -55,7 +55,7 @@ __device__ inline void judge_row(const Judge &judge, const Data &data, u32 sampl
     __syncwarp();
 }
 
-/// Notes what a sample's row came to; a loss that is not finite ends the training with this step.
+/// Stores the loss and the guess of a sample. A loss that is not finite ends the training at this step.
 __device__ inline void note(Progress *progress, const Step &step, const Outcome &outcome, u32 row, bool gradient,
                             float loss, u32 guess) {
     if (threadIdx.x % WARP != 0) return;
@@ -65,9 +65,9 @@ __device__ inline void note(Progress *progress, const Step &step, const Outcome 
     if (gradient && !(magnitude(loss) < __int_as_float(0x7f800000))) atomicMin(&progress->halted, step.number);
 }
 
-// The last layer has few units as a rule: then its products are done by the warp that judges the row. Weights and
-// activations come through shared memory, PANEL inputs of the layer at a time; rows of weights have an odd length there,
-// so that the lanes of a warp, one row each, meet in no bank.
+// The last layer usually has few units. Then the warp that computes a sample's loss also computes the layer's products.
+// Weights and activations come through shared memory, PANEL of the layer's inputs at a time. Rows of weights have an odd
+// length there, so that the lanes of a warp, which read one row each, have no bank conflicts.
 const u32 MOST_OUTPUTS = 32, PANEL = 128;
 
 template <u32 WARPS> struct HeadShared {
@@ -77,7 +77,7 @@ template <u32 WARPS> struct HeadShared {
     float d[WARPS][MOST_OUTPUTS];
 };
 
-/// The weights of the inputs from k0, by all threads of the block.
+/// Reads the weights of the inputs from k0 on, with all threads of the block.
 template <u32 WARPS, class Weights>
 __device__ inline void read_panel(HeadShared<WARPS> &shared, const Layer &layer, const Weights &weights, u32 k0) {
     const u32 left = min(PANEL, layer.fan_in - k0);
@@ -88,8 +88,8 @@ __device__ inline void read_panel(HeadShared<WARPS> &shared, const Layer &layer,
     __syncthreads();
 }
 
-/// The last layer forward, losses, d, and the input gradient: all that a sample's row needs there and back. A block of
-/// WARPS warps takes as many rows, those from first on, of which there is one at least.
+/// The last layer's forward product, losses, d, and the input gradient: all that a sample's row needs, forward and
+/// backward. A block of WARPS warps takes as many rows, beginning with `first`. That row must exist.
 template <u32 WARPS, class Weights>
 __device__ inline void head_rows(HeadShared<WARPS> &shared, Progress *progress, const Step &step, const Layer &layer,
                                  const Weights &weights, const Data &data, const Outcome &outcome, const Judge &judge,
@@ -123,7 +123,7 @@ __device__ inline void head_rows(HeadShared<WARPS> &shared, Progress *progress, 
     if (mine && lane < layer.units) layer.d[size_t(row) * layer.stride + lane] = shared.d[warp][lane];
 
     for (u32 k0 = 0; k0 < layer.fan_in; k0 += PANEL) {
-        // Of a single panel the weights are still there.
+        // If there is only one panel, its weights are still there.
         if (layer.fan_in > PANEL) read_panel(shared, layer, weights, k0);
         const u32 left = min(PANEL, layer.fan_in - k0);
         for (u32 k = lane; mine && k < left; k += WARP) {

@@ -1,5 +1,5 @@
-// The products of a step, a launch each; a block of threads a tile. Compiled once for each TILE, and again with TF32 and
-// BF16: kernels are called forward_16, forward_64, forward_tf32_64, …
+// The products of a step: one launch per product, one block of threads per tile. Compiled once for each TILE, and again
+// with TF32 and BF16. The kernels are called forward_16, forward_64, forward_tf32_64, …
 #include "tiles.cuh"
 
 template <class Stored>
@@ -34,7 +34,7 @@ KERNEL(input_gradient)(const Progress *progress, u32 i, Layer layer) {
     input_gradient_tile(shared, step, layer, InMemory(layer), blockIdx.x);
 }
 
-/// Renews all layers of a group.
+/// Updates all layers of a group.
 template <class Stored>
 __device__ inline void update(const Progress *progress, u32 i, const Layers &layers, const Data &data,
                               const float *learning_rates, u32 *tickets) {
@@ -55,7 +55,7 @@ KERNEL(update_f32)(const Progress *progress, u32 i, Layers layers, Data data, co
     update<float>(progress, i, layers, data, learning_rates, tickets);
 }
 
-/// What the first layer's sums start at, before the first step. A block a column of tiles.
+/// Computes the first layer's initial sums, before the first step. One block per column of tiles.
 KERNEL(start)(Layer layer, Data data) {
     __shared__ Shared shared;
     sum_starts(shared, layer, InMemory(layer), data.shift, blockIdx.x * COLUMNS);

@@ -1,24 +1,24 @@
-// What the host tells the kernels: layers, data, and how far the span has come. The same structures stand in
-// src/memory.rs, field by field.
+// What the host tells the kernels: layers, data, and the progress of the span. The same structures are in src/kernels.rs,
+// field by field. Progress is written by src/memory.rs.
 #pragma once
 
 #include "arithmetic.cuh"
 
 /// One linear layer. Matrices are padded: rows and columns to multiples of 128, `stride` being the padded columns.
 struct Layer {
-    float *below;       // h of the layer below [batch, below_stride]; none for the first layer
+    float *below;       // h of the layer below [batch, below_stride]; null for the first layer
     float *weight;      // Wᵀ [fan_in, stride]
     float *bias;        // [stride]
-    float *start;       // what z begins at [stride]: the bias, or for the first layer bias + Σ shift·w
+    float *start;       // initial sums of z [stride]: the bias, or for the first layer bias + Σ shift·w
     float *h;           // activations [batch, stride]
     float *d;           // gradient of the mean loss by z [batch, stride]
-    float *d_below;     // the same of the layer below [batch, below_stride]; none for the first layer
+    float *d_below;     // the same for the layer below [batch, below_stride]; null for the first layer
     u32 fan_in, units;
     u32 below_stride, stride;
     u32 activation, activation_below;
 };
 
-/// Layers whose weights one launch renews; tiles are numbered through all of them, those of a layer from its first_tile.
+/// The layers that one launch updates. Tiles are numbered in sequence through all layers; a layer's begin at its first_tile.
 const int GROUP = 8;
 struct Layers {
     Layer layer[GROUP];
@@ -29,33 +29,33 @@ struct Layers {
 /// Samples as they are stored.
 struct Data {
     const void *inputs;   // u8 or float, rows of `stride` values
-    const u32 *order;     // indices of samples, batch after batch; none where they are taken as they lie
+    const u32 *order;     // indices of samples, batch after batch; null to take them in the order they are stored in
     const float *scale;   // [features], padded with zeros
     const float *shift;   // [features], padded with zeros
-    const u32 *labels;    // class of each sample, or
-    const float *values;  // its target values [samples, outputs]
+    const u32 *labels;    // class of each sample; null if there are target values
+    const float *values;  // target values [samples, outputs]; null if there are labels
     u32 stride;
 };
 
-/// How far a span of steps has come. A kernel is told a step relative to `first`, so that a recorded graph of steps can
-/// be replayed.
+/// The progress of a span of steps. A kernel's step is given relative to `first`, so that a recorded graph of steps can be
+/// replayed.
 struct Progress {
     u32 first;
     u32 steps;
-    u32 batch;   // samples a step
-    u32 samples; // of the span, in all
-    u32 halted;  // the first step whose loss was not finite; all that comes after is passed over
-    u32 window;  // the step whose samples lie first in `Data`, where there is no order
-    u32 met;     // blocks that have come to any meeting of a launch (persistent.cu), 0 at its beginning
+    u32 batch;   // samples per step
+    u32 samples; // samples of the whole span
+    u32 halted;  // the first step with a loss that was not finite; everything after it is skipped
+    u32 window;  // the step whose samples are the first in `Data`, used if there is no order
+    u32 met;     // arrivals of blocks at barriers, counted over a launch (persistent.cu); 0 at its beginning
 };
 
-/// What a span leaves behind, for each of its samples in turn.
+/// The results of a span, for each of its samples in turn.
 struct Outcome {
     float *losses;
     u32 *guesses; // predicted classes
 };
 
-/// The step a kernel works on, and how many samples it has; 0 where there is nothing to do.
+/// The step that a kernel works on, and its number of samples. The number is 0 if there is nothing to do.
 struct Step {
     u32 number, rows;
     __device__ Step(const Progress *progress, u32 i) {
@@ -68,7 +68,7 @@ struct Step {
     }
 };
 
-/// The sample in row b of the step's batch. Rows beyond the batch repeat its last one; nobody reads what comes of them.
+/// The sample in row b of the step's batch. Rows beyond the batch repeat its last sample; their results are never read.
 struct Samples {
     const u32 *order;
     u32 first, rows;
@@ -83,7 +83,7 @@ struct Samples {
     }
 };
 
-/// A matrix that lies row after row, each `stride` long.
+/// A matrix stored row after row, each `stride` long.
 struct Matrix {
     float *values;
     u32 stride;
@@ -93,15 +93,16 @@ struct Matrix {
 };
 
 #ifdef __CUDACC__
-/// What a thread, and those it has met at a barrier, wrote before, all threads of the card read that see what it writes
-/// after. (CUDA's __threadfence promises more, and takes longer.)
+/// A fence for all threads of the card. It orders the writes that the thread made before it, and those of the threads
+/// that it has met at a barrier: a thread that sees a write from after the fence sees all writes from before it. (CUDA's
+/// __threadfence promises more, and takes longer.)
 __device__ inline void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 #endif
 
-/// Wᵀ in the card's memory, rows of inputs by columns of units. (A cluster has them elsewhere: cluster.cu.)
+/// Wᵀ in the card's memory: a row per input, a column per unit. (A cluster keeps the weights elsewhere: cluster.cu.)
 struct InMemory : Matrix {
     __device__ explicit InMemory(const Layer &layer) : Matrix{layer.weight, layer.stride} {}
-    /// As another block may have left it in this very launch.
+    /// The newest value, which another block may have written in the same launch.
     __device__ float newest(u32 k, u32 j) const { return __ldcg(&at(k, j)); }
     /// A tile to work on.
     __device__ Matrix tile(u32, u32 k, u32 j) const { return {&at(k, j), stride}; }

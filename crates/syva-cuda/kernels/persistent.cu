@@ -1,20 +1,20 @@
-// A span of steps by the whole card: as many blocks as it holds at once, which meet in the card's memory.
+// A span of steps, run by the whole card: as many blocks as it holds at once. They meet through the card's memory.
 #include "span.cuh"
 
 struct WholeCard {
     u32 *met;    // see Progress
-    u32 awaited; // how many have when all are there
+    u32 awaited; // the count at which all blocks have arrived
 
     __device__ InMemory weights(const Layers &layers, u32 l) const { return InMemory(layers.layer[l]); }
 
-    /// What any block has written before is read by all after.
+    /// What a block has written before the meeting is visible to all blocks after it.
     __device__ void meet() {
         awaited += gridDim.x;
         __syncthreads();
         if (threadIdx.x == 0) {
             fence();
             atomicAdd(met, 1u);
-            // By difference, for the count may come round.
+            // Compared by difference, because the count may wrap around.
             while (int(*static_cast<volatile u32 *>(met) - awaited) < 0) __nanosleep(20);
             fence();
         }

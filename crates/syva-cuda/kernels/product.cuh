@@ -1,26 +1,28 @@
 // The product that all of training is made of: C[m,n] = begin, then fma(A[m,k], B[k,n], C[m,n]) for k ascending.
 //
-// A block of threads owns a tile of ROWS × COLUMNS outputs, a thread ROWS_EACH × COLUMNS_EACH of them, each one chain of
-// fused multiply-adds from its first k to its last; a chain is never split. A and B come through shared memory, DEPTH
-// values of k at a time, two buffers in turn: while one is multiplied, the next is already on its way to registers.
+// A block of threads owns a tile of ROWS × COLUMNS outputs, and a thread owns ROWS_EACH × COLUMNS_EACH of them. Each output
+// is one chain of fused multiply-adds from its first k to its last, and a chain is never split. A and B come through shared
+// memory, DEPTH values of k at a time, in two buffers that take turns: while one is multiplied, the values of the next are
+// already on their way to registers.
 //
 //          n →                                     as[buffer][k][m], bs[buffer][k][n]
 //        ┌───────┬───┐ B
 //     k ↓│ DEPTH │   │
-//        ├───────┼───┤         Nothing asks whether m or n lie beyond the matrix: every matrix on the card is padded to
-//   A    │ tile  │   │         whole tiles, and what is computed there is never part of a result. k must not pass its
-//  ┌───┐ │       │   │         end, for even adding 0 · x can change the sign of a zero.
+//        ├───────┼───┤         m and n are never checked against the matrix: every matrix on the card is padded to whole
+//   A    │ tile  │   │         tiles, and results in the padding are never used. k must stop at its end, because even
+//  ┌───┐ │       │   │         adding 0 · x can change the sign of a zero.
 #pragma once
 
 #include "factor.cuh"
 
-// TILE, the side of a tile: 16 for small products, so that there are blocks for all processors of the card; 128 for large
-// ones, where a value from shared memory is used eight times.
+// TILE is the side of a tile: 16 for small products, so that there are blocks for all processors of the card, and 128 for
+// large ones, where each value from shared memory is used eight times.
 //
-// DEPTH: what is multiplied meanwhile should take as long as the next values take to come, some 700 cycles. Two warps
-// alone on a processor, four products a thread and k, need many k for that; eight warps with 64 products few.
+// DEPTH: multiplying one buffer should take as long as the next values take to arrive, some 700 cycles. Two warps alone on
+// a processor, with four products per thread and k, need many k for that. Eight warps with 64 products need few.
+//
 // BLOCKS: how many blocks a processor must have registers for, so that one multiplies while another waits. The cluster
-// (span.cu) has one block a processor, and tiles of 32 that are shared out among few processors evenly.
+// (cluster.cu) has one block per processor, and tiles of 32, which divide evenly among its few processors.
 #if TILE == 16
 const int ROWS = 16, COLUMNS = 16, DEPTH = 128, ROWS_EACH = 2, COLUMNS_EACH = 2, BLOCKS = 4;
 #elif TILE == 32
@@ -34,10 +36,10 @@ const int ROWS = 128, COLUMNS = 128, DEPTH = 8, ROWS_EACH = 8, COLUMNS_EACH = 8,
 const int ROW_THREADS = ROWS / ROWS_EACH, COLUMN_THREADS = COLUMNS / COLUMNS_EACH;
 const int THREADS = ROW_THREADS * COLUMN_THREADS;
 
-// Outputs of a thread lie in runs of neighbours, read from shared memory at once.
+// A thread's outputs lie in runs of neighbours, whose factors are read from shared memory at once.
 const int ROW_RUN = ROWS_EACH < 4 ? ROWS_EACH : 4, COLUMN_RUN = COLUMNS_EACH < 4 ? COLUMNS_EACH : 4;
 
-// Four floats more a row than the tile has keep a column of a transposed store out of one memory bank.
+// Rows are four floats longer than the tile, so that the column of a transposed store is not all in one memory bank.
 struct Shared {
     alignas(16) float as[2][DEPTH][ROWS + 4];
     alignas(16) float bs[2][DEPTH][COLUMNS + 4];
@@ -53,7 +55,7 @@ __device__ inline int column_of(int j) {
     return (j / COLUMN_RUN) * (COLUMN_THREADS * COLUMN_RUN) + tx * COLUMN_RUN + j % COLUMN_RUN;
 }
 
-/// The part of a factor that one thread fetches for its block: from memory to registers, from there to shared memory.
+/// The part of a factor that one thread fetches for its block, first from memory to registers, then to shared memory.
 template <class Source, int EXTENT> struct Fetched {
     static const int COUNT = EXTENT * DEPTH / 4 / THREADS;
     static_assert(COUNT * 4 * THREADS == EXTENT * DEPTH, "every thread fetches alike");
@@ -91,13 +93,13 @@ template <class Source, int EXTENT> struct Fetched {
     }
 };
 
-/// The sums of a thread's outputs, and of the columns of B where those are wanted.
+/// The sums of a thread's outputs and, if wanted, of the columns of B.
 struct Sums {
     alignas(16) float of[ROWS_EACH][COLUMNS_EACH];
     float column; // thread t < COLUMNS: Σ_k B[k,t]
 };
 
-/// One more k for all outputs of the thread.
+/// Multiplies one more k into all outputs of the thread.
 __device__ inline void multiply(Sums &sums, const float *a, const float *b) {
     alignas(16) float x[ROWS_EACH], y[COLUMNS_EACH];
 #pragma unroll
@@ -110,7 +112,7 @@ __device__ inline void multiply(Sums &sums, const float *a, const float *b) {
         for (int j = 0; j < COLUMNS_EACH; ++j) sums.of[i][j] = fmaf(x[i], y[j], sums.of[i][j]);
 }
 
-/// Runs the chains of the tile at (m0, n0) over k = 0 … depth − 1 and, where asked, adds up the columns of B as well.
+/// Runs the chains of the tile at (m0, n0) over k = 0 … depth − 1. With add_columns, also sums the columns of B.
 template <class A, class B>
 __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 depth,
                                bool add_columns) {

@@ -1,16 +1,18 @@
-// The product of product.cuh by tensor cores, for --precision tf32 and bf16: factors are rounded on their way into shared
-// memory, sums stay f32. Not the contract's bits: in what order a tensor core adds is its own affair.
+// The product of product.cuh on tensor cores, for --precision tf32 and bf16. Factors are rounded on their way into shared
+// memory, and sums stay f32. The bits are not the contract's, because a tensor core adds in an order of its own.
 //
-// 8 warps share a tile as 2 × 4; a warp's part is made of pieces of 16 × 8 outputs, and a thread has of each piece what the
-// layout in tensor.cuh gives it. So it owns ROWS_EACH × COLUMNS_EACH outputs here too, and all that comes before and after
-// a product (tiles.cuh) is the same for both.
+// 8 warps share a tile as 2 × 4. A warp's part consists of pieces of 16 × 8 outputs, and a thread owns those outputs of
+// each piece that the layout in tensor.cuh gives it. So a thread owns ROWS_EACH × COLUMNS_EACH outputs here too, and
+// everything before and after a product (tiles.cuh) is the same code for both.
 #pragma once
 
 #include "factor.cuh"
 #include "tensor.cuh"
 
-// WORDS: how many words of k come through shared memory at a time; a multiply takes 8 of them. BLOCKS: how many blocks a
-// processor must have registers for; of large tiles with bf16, 64 sums and 32 values on their way, only one.
+// WORDS: how many words of k come through shared memory at a time. One multiply takes 8 of them.
+//
+// BLOCKS: how many blocks a processor must have registers for. Large tiles with bf16 hold 64 sums and 32 values on their
+// way per thread, so there it is only one.
 #if TILE == 64
 const int ROWS = 64, COLUMNS = 64, WORDS = 32, BLOCKS = 2;
 #elif TILE == 128
@@ -22,14 +24,14 @@ const int THREADS = WARP_ROWS * WARP_COLUMNS * LANES;
 const int ROWS_EACH = ROWS / WARP_ROWS / 16 * 2, COLUMNS_EACH = COLUMNS / WARP_COLUMNS / 8 * 2;
 const int COLUMN_RUN = 2;
 
-// With eight words more a row than the tile has, the four words t and eight places g of a fragment lie in 32 banks.
+// Rows are eight words longer than the tile, so that the four words t and eight places g of a fragment are in 32 banks.
 struct Shared {
     alignas(16) u32 as[2][WORDS][ROWS + 8];
     alignas(16) u32 bs[2][WORDS][COLUMNS + 8];
 };
 
-/// Where in its row of shared memory a word lies. Four words at a time move by a bank's eight places, so that lanes that
-/// store different words of one m meet in no bank either.
+/// A word's place in its row of shared memory. Each group of four words is moved by eight more places, so that lanes that
+/// store different words of one m have no bank conflicts either.
 __device__ inline int place_of(int word, int extent) { return extent ^ (word / 4 % 4 * 8); }
 
 __device__ inline int warp_row() { return int(threadIdx.x) / LANES / WARP_COLUMNS * (ROWS / WARP_ROWS); }
@@ -42,8 +44,8 @@ __device__ inline int column_of(int j) { return warp_column() + j / 2 * 8 + memb
 
 __device__ inline float &component(float4 &of, int i) { return i == 0 ? of.x : i == 1 ? of.y : i == 2 ? of.z : of.w; }
 
-/// The part of a factor that one thread fetches for its block: from memory to registers, from there, rounded, to shared
-/// memory. Four words: those of one m (or n) where a row of the matrix runs along k, else of one k.
+/// The part of a factor that one thread fetches for its block, first from memory to registers, then, rounded, to shared
+/// memory. It fetches four words at a time: of one m (or n) if the matrix's rows run along k, otherwise of one k.
 template <class Source, int EXTENT> struct Fetched {
     static const bool ALONG_K = Source::ALONG_K;
     static const int COUNT = EXTENT * WORDS / 4 / THREADS;
@@ -56,7 +58,7 @@ template <class Source, int EXTENT> struct Fetched {
         word = ALONG_K ? (e % 4 + e / (4 * EXTENT) * 4) * 4 : e / (EXTENT / 4);
     }
 
-    /// What lies beyond the last k counts as 0: padding and rows beyond the batch hold anything.
+    /// Values beyond the last k count as 0, because padding and rows beyond the batch may hold anything.
     __device__ void fetch(const Source &source, u32 first, u32 first_k, u32 depth) {
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) {
@@ -85,7 +87,7 @@ template <class Source, int EXTENT> struct Fetched {
         }
     }
 
-    /// Word c of four: its factors are neighbours in k.
+    /// Word c of four. Its factors are neighbours in k.
     __device__ u32 rounded(int i, int c) {
         const int first = c * PER_WORD, last = first + PER_WORD - 1;
         return ALONG_K ? word_of(component(held[i][first / 4], first % 4), component(held[i][last / 4], last % 4))
@@ -108,13 +110,13 @@ template <class Source, int EXTENT> struct Fetched {
     }
 };
 
-/// The sums of a thread's outputs, and of the columns of B where those are wanted.
+/// The sums of a thread's outputs and, if wanted, of the columns of B.
 struct Sums {
     alignas(16) float of[ROWS_EACH][COLUMNS_EACH];
-    float column; // thread t < COLUMNS: Σ_k B[k,t], of what is not rounded
+    float column; // thread t < COLUMNS: Σ_k B[k,t], of values that are not rounded
 };
 
-/// Eight more words of k for all outputs of the warp.
+/// Multiplies eight more words of k into all outputs of the warp.
 __device__ inline void multiply(Sums &sums, const u32 (*as)[ROWS + 8], const u32 (*bs)[COLUMNS + 8], int word) {
     u32 a[ROWS_EACH / 2][4], b[COLUMNS_EACH / 2][2];
 #pragma unroll
@@ -134,8 +136,8 @@ __device__ inline void multiply(Sums &sums, const u32 (*as)[ROWS + 8], const u32
         }
 }
 
-/// Adds to the tile at (m0, n0) what k = 0 … depth − 1 bring and, where asked, adds up the columns of B as well: those as
-/// they lie in memory, in the contract's order.
+/// Adds the products of k = 0 … depth − 1 to the tile at (m0, n0). With add_columns, also sums the columns of B: not
+/// rounded, as they are in memory, and in the contract's order.
 template <class A, class B>
 __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 depth,
                                bool add_columns) {
@@ -153,7 +155,7 @@ __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &
             from_a.fetch(a, m0, k0 + DEPTH, depth);
             from_b.fetch(b, n0, k0 + DEPTH, depth);
         }
-#pragma unroll 1 // fragments of more than eight words would not find registers
+#pragma unroll 1 // there are no registers for the fragments of more than eight words
         for (int word = 0; word < WORDS; word += 8) multiply(sums, shared.as[buffer], shared.bs[buffer], word);
         if (add_columns && threadIdx.x < COLUMNS) {
             const u32 end = min(k0 + DEPTH, depth), n = n0 + threadIdx.x;

@@ -1,7 +1,7 @@
-// A span of steps as one kernel, without a launch between its parts: every block takes tiles in turn, and all blocks meet
-// at a barrier before what the others have made is read. Blocks must all be on the card at once for that.
+// A span of steps as one kernel, without launches between its parts. Every block takes tiles in turn, and all blocks meet
+// at a barrier before one reads what others have written. For that, all blocks must be on the card at once.
 //
-// Where blocks meet and where weights lie is a Place: the whole card (persistent.cu), or one cluster (cluster.cu).
+// A Place says where blocks meet and where the weights are: the whole card (persistent.cu) or one cluster (cluster.cu).
 #pragma once
 
 #include "head.cuh"
@@ -16,25 +16,25 @@ struct Span {
     Judge judge;
     const float *learning_rates;
     u32 *tickets; // see update_tile
-    u32 steps; // so many, the next ones
-    u32 bytes; // whether inputs are u8, else float
+    u32 steps; // how many of the next steps to take
+    u32 bytes; // whether inputs are u8; otherwise they are float
 };
 
 const u32 HEAD_WARPS = THREADS / WARP;
 
-/// One thing at a time.
+/// Shared memory, used for one thing at a time.
 union SpanShared {
     UpdateShared update;
     HeadShared<HEAD_WARPS> head;
 };
 
-/// Tiles of all layers' weights.
+/// The number of tiles of all layers' weights.
 __device__ inline u32 tiles_of(const Layers &layers) {
     const Layer &top = layers.layer[layers.count - 1];
     return layers.first_tile[layers.count - 1] + tiles_along(top.fan_in, ROWS) * tiles_along(top.units, COLUMNS);
 }
 
-/// All blocks do the tiles of a part together. Where a block has several, shared memory is free again before the next.
+/// Shares out the tiles of a part among all blocks. The barrier frees shared memory before a block's next tile.
 template <class Work> __device__ inline void share_out(u32 tiles, Work work) {
     for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         __syncthreads();
@@ -65,7 +65,7 @@ __device__ inline void take_step(SpanShared &shared, Place &place, const Span &s
                   span.outcome, span.judge, tile * HEAD_WARPS);
     });
     place.meet();
-    // A loss was not finite: all blocks see it now, and leave the weights as they are.
+    // A loss was not finite. All blocks see this now, and leave the weights as they are.
     if (span.progress->halted <= step.number) return;
     for (u32 l = last - 1; l > 0; --l) {
         const Layer &layer = span.layers.layer[l];

@@ -1,5 +1,5 @@
-// What a step does to its matrices, tile by tile: forward, input gradient, and the weight gradient with its update. A block
-// of threads works on one tile; which one, and where the weights lie, is said by the kernels that call (layers.cu, span.cuh).
+// The work of a step, tile by tile: forward, input gradient, and the weight gradient with its update. A block of threads
+// works on one tile. The calling kernels (layers.cu, span.cuh) choose which tile, and say where the weights are.
 #pragma once
 
 #if defined(TF32) || defined(BF16)
@@ -17,12 +17,13 @@ __device__ inline void write_run(float *to, const float *from) {
     }
 }
 
-/// Tiles along a side.
+/// The number of tiles along a side.
 __device__ inline u32 tiles_along(u32 extent, u32 side) { return (extent + side - 1) / side; }
 
 /// Inputs of the first layer, s[b,k] = x[b,k] · scale[k], from samples as they are stored.
 ///
-/// along_k: rows of the tile are samples, k their features (forward); otherwise rows are features, k samples (update).
+/// With along_k, the tile's rows are samples and k runs over their features (forward). Otherwise its rows are features and
+/// k runs over samples (update).
 template <class Stored, bool along_k> struct Gathered {
     static const bool ALONG_K = along_k;
     const Stored *inputs;
@@ -34,7 +35,7 @@ template <class Stored, bool along_k> struct Gathered {
         : inputs(static_cast<const Stored *>(data.inputs)), scale(data.scale), stride(data.stride), samples(samples) {}
 
     __device__ float4 load(u32 b, u32 feature) const {
-        // Features beyond the last are read from the next sample; the last sample of all has room behind it.
+        // Features beyond the last are read from the next sample. There is room to read behind the very last sample.
         const Stored *from = inputs + size_t(samples.at(b)) * stride + feature;
         const float4 s = *reinterpret_cast<const float4 *>(scale + feature);
         if (sizeof(Stored) == 1) {
@@ -46,9 +47,9 @@ template <class Stored, bool along_k> struct Gathered {
     }
 };
 
-/// Puts what becomes of each of a thread's sums into memory, at the corner of the tile. Where a thread has many, the sums
-/// themselves go there first and are taken from there, run by run: all at once they would leave no registers to the loop
-/// that came to them, and be a long program.
+/// Applies `of` to each of a thread's sums, and writes the results to the tile whose corner is given. If a thread has many
+/// sums, they are first written there as they are, then read back and finished run by run. Finishing all at once would
+/// leave too few registers for the loop that computes the sums, and would make the program long.
 template <class Of> __device__ inline void each_run(const Sums &sums, float *corner, u32 stride, Of of) {
     const bool MANY = ROWS_EACH * COLUMNS_EACH > 8;
     if (MANY) {
@@ -72,7 +73,7 @@ template <class Of> __device__ inline void each_run(const Sums &sums, float *cor
     }
 }
 
-/// Rows of samples by columns of units: z = start + Σ_k a[b,k] · w[j,k] (+ 0 in the first layer), h = a(z).
+/// Rows are samples, columns are units: z = start + Σ_k a[b,k] · w[j,k] (+ 0 in the first layer), h = a(z).
 template <class A, class Weights>
 __device__ inline void forward_tile(Shared &shared, const Step &step, const Layer &layer, const A &a, const Weights &weights,
                                     u32 tile, bool first) {
@@ -91,7 +92,7 @@ __device__ inline void forward_tile(Shared &shared, const Step &step, const Laye
     each_run(sums, h, layer.stride, [&](float z, u32) { return activate(layer.activation, first ? z + 0.0f : z); });
 }
 
-/// Rows of samples by columns of inputs: dx = Σ_j d[b,j] · w[j,k], d_below = a'(z) · dx.
+/// Rows are samples, columns are inputs: dx = Σ_j d[b,j] · w[j,k], d_below = a'(z) · dx.
 template <class Weights>
 __device__ inline void input_gradient_tile(Shared &shared, const Step &step, const Layer &layer, const Weights &weights,
                                            u32 tile) {
@@ -107,12 +108,12 @@ __device__ inline void input_gradient_tile(Shared &shared, const Step &step, con
     });
 }
 
-/// What the first layer's sums start at in the next step: start[j] = bias[j], then fma(shift[k], w[j,k], start) over all
-/// k. By the threads t < COLUMNS, one chain each, for the columns from n0; weights come through shared memory, in panels
-/// of as many rows as fit, the next panel already in registers while one is summed up.
+/// Computes the first layer's initial sums for the next step: start[j] = bias[j], then fma(shift[k], w[j,k], start) over
+/// all k, for the columns from n0 on. The threads t < COLUMNS run one chain each. Weights come through shared memory, in
+/// panels of as many rows as fit. While one panel is summed, the next is already in registers.
 template <class Weights>
 __device__ inline void sum_starts(Shared &shared, const Layer &layer, const Weights &weights, const float *shift, u32 n0) {
-    const int EACH = TILE <= 32 ? 32 : 8, PANEL = EACH * THREADS / COLUMNS; // rows of a panel
+    const int EACH = TILE <= 32 ? 32 : 8, PANEL = EACH * THREADS / COLUMNS; // rows per panel
     static_assert(sizeof(Shared) >= PANEL * COLUMNS * sizeof(float), "a panel fits");
     float *panel = reinterpret_cast<float *>(&shared);
     const u32 column = n0 + threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS;
@@ -145,21 +146,21 @@ __device__ inline void sum_starts(Shared &shared, const Layer &layer, const Weig
     if (threadIdx.x < COLUMNS) layer.start[n0 + threadIdx.x] = sum;
 }
 
-/// What a block that renews weights has in shared memory.
+/// The shared memory of a block that updates weights.
 struct UpdateShared {
     Shared product;
     float d_sums[COLUMNS];
     bool last;
 };
 
-/// Rows of inputs by columns of units: g = Σ_b a[k,b] · d[b,j] (first layer: then fma(shift[k], D[j], g) + 0), and
-/// w = fma(−lr, g, w) at once. Blocks of the first rows renew the biases, from D[j] = Σ_b d[b,j].
+/// Rows are inputs, columns are units: g = Σ_b a[k,b] · d[b,j] (first layer: then fma(shift[k], D[j], g) + 0), and
+/// immediately w = fma(−lr, g, w). Blocks of the first rows also update the biases, from D[j] = Σ_b d[b,j].
 template <class A>
 __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const Layer &layer, const A &a,
                                   const Matrix &weights, u32 m0, u32 n0, float learning_rate, const float *shift) {
     const bool first = shift != nullptr;
     Sums sums = {};
-    // Where a thread has few weights they are fetched now, to come in while the products run.
+    // If a thread has few weights, it fetches them now, so that they arrive while the products run.
     const bool EARLY = ROWS_EACH * COLUMNS_EACH <= 4;
     alignas(16) float early[ROWS_EACH][COLUMNS_EACH];
     if (EARLY) {
@@ -200,8 +201,8 @@ __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const 
     }
 }
 
-/// Renews a tile of a layer. The last block to finish a column of tiles in the first layer sums up what that layer
-/// starts at in the next step; `tickets` counts the blocks that have finished, a number a column, all 0 again at the end.
+/// Updates a tile of a layer. In the first layer, the last block to finish a column of tiles also computes the layer's
+/// initial sums for the next step. `tickets` counts the finished blocks, one counter per column; all are 0 at the end.
 template <class Stored, class Weights>
 __device__ inline void update_tile(UpdateShared &shared, const Progress *progress, const Step &step, const Layer &layer,
                                    const Weights &weights, const Data &data, u32 tile, float learning_rate, u32 *tickets) {

@@ -11,14 +11,14 @@ use syva_core::{DeviceId, DeviceInfo, Error, Precision, Result};
 use crate::kernels::{ClusterKernel, HeadKernels, LayerKernels, PersistentKernel};
 use crate::plan::Way;
 
-/// The kernels' PTX is of version 8.4, which drivers read from this version of CUDA on.
+/// The first version of CUDA whose drivers read PTX 8.4, the version of the kernels' PTX.
 const OLDEST_DRIVER: i32 = 12_040;
 /// Turing, the oldest cards that the PTX is for.
 const OLDEST_CAPABILITY: (i32, i32) = (7, 5);
-/// Ampere, the oldest cards whose tensor cores know tf32 and bf16.
+/// Ampere, the oldest cards whose tensor cores support tf32 and bf16.
 const OLDEST_TENSOR_CAPABILITY: (i32, i32) = (8, 0);
 
-/// The driver's library, loaded and asked whether it will do.
+/// The driver's library, loaded and found to be recent enough.
 #[derive(Clone, Copy)]
 pub(crate) struct Driver {
     version: i32,
@@ -33,7 +33,7 @@ impl Driver {
     }
 
     fn ask() -> std::result::Result<Self, String> {
-        // SAFETY: loading the driver's library runs its initialisers, which are made for that.
+        // SAFETY: loading the driver's library runs its initialisers, which are written to be run this way.
         if !unsafe { sys::is_culib_present() } {
             return Err("there is no NVIDIA driver on this machine".into());
         }
@@ -41,10 +41,10 @@ impl Driver {
         let mut version = 0;
         // SAFETY: writes one integer to a place that lives until it returns.
         let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) };
-        asked.result().map_err(|error| format!("the NVIDIA driver tells no version: {}", told(error)))?;
+        asked.result().map_err(|error| format!("the NVIDIA driver does not report its version: {}", told(error)))?;
         if version < OLDEST_DRIVER {
             return Err(format!(
-                "the NVIDIA driver is of CUDA {}, and {} is needed: update it to 550 or later",
+                "the NVIDIA driver supports CUDA {}, and {} is needed: update it to 550 or later",
                 numbered(version),
                 numbered(OLDEST_DRIVER)
             ));
@@ -54,7 +54,7 @@ impl Driver {
         Ok(Self { version, cards: cards as usize })
     }
 
-    /// The cards that can be used. They are only asked for their names: nothing begins on them.
+    /// The cards that can be used. Only their properties are read; no context is created on them.
     pub(crate) fn devices(self, precision: Precision) -> Vec<DeviceInfo> {
         (0..self.cards).filter_map(|index| self.describe(index, precision).ok().flatten()).collect()
     }
@@ -93,18 +93,18 @@ impl Driver {
         }))
     }
 
-    /// Begins to use a card.
+    /// Opens a card: creates its context and loads the first kernels.
     pub(crate) fn open(self, index: usize) -> Result<SharedCard> {
         let device = DeviceId { engine: "cuda".into(), index };
         if !self.devices(Precision::F32).iter().any(|info| info.id == device) {
-            let what = format!("device {device}, which is not on this machine or too old,");
-            return Err(Error::Unsupported { what, remedy: "`syva devices` lists what there is".into() });
+            let problem = format!("there is no card '{device}' here, or it is too old");
+            return Err(Error::setting("device", problem, "see what there is with `syva devices`"));
         }
         let open = || -> std::result::Result<SharedCard, DriverError> {
             let context = CudaContext::new(index)?;
-            // SAFETY: every buffer is its session's, which uses it on its `stream` alone, but for the windows of streamed
-            // data, and for what is fetched of an evaluation while steps are taken; both are put in order by events
-            // (`loaded.rs`, `session.rs`).
+            // SAFETY: every buffer belongs to one session, which uses it on its own `stream`. There are two exceptions:
+            // the windows of streamed data, and the results of an evaluation that are fetched while steps run. Events
+            // order the accesses of both (`loaded.rs`, `session.rs`).
             unsafe { context.disable_event_tracking() };
             let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
             let capability = context.compute_capability()?;
@@ -117,7 +117,7 @@ impl Driver {
     }
 }
 
-/// What all sessions on a card share.
+/// The part of a card that all its sessions share.
 pub(crate) struct SharedCard {
     pub(crate) index: usize,
     /// Multiprocessors.
@@ -131,13 +131,13 @@ pub(crate) struct SharedCard {
     context: Arc<CudaContext>,
 }
 
-/// A card, ready to work for one session. Its streams are the session's own: sessions may be in different threads, and what
-/// one puts on a stream while another records steps there would be recorded with them.
+/// A card, ready to work for one session. The session has its own streams, because sessions may run in different
+/// threads: on a shared stream, the work of one session would be recorded into another's graph.
 pub(crate) struct Card {
     shared: Arc<SharedCard>,
-    /// Where all work is put, one thing after the other.
+    /// Runs all work, in order.
     pub(crate) stream: Arc<CudaStream>,
-    /// Where data that does not fit on the card comes in beside the work, and where results are fetched beside it.
+    /// Runs copies beside the work: data that does not fit on the card is sent here, and results are fetched here.
     pub(crate) copies: Arc<CudaStream>,
 }
 
@@ -149,24 +149,26 @@ impl Deref for Card {
 }
 
 impl SharedCard {
-    /// Whether the card can compute so.
+    /// Checks that the card can compute in a precision.
     pub(crate) fn check(&self, precision: Precision) -> Result<()> {
         if precision == Precision::F32 || self.capability >= OLDEST_TENSOR_CAPABILITY {
             return Ok(());
         }
         let ((major, minor), device) = (self.capability, name(self.index));
         Err(Error::Unsupported {
-            what: format!("precision {precision} on {device}, a card of sm_{major}{minor} (it takes sm_80 or later),"),
+            what: format!("precision {precision} (sm_80 or later) on {device} (sm_{major}{minor})"),
             remedy: "use precision f32".into(),
         })
     }
 
-    /// The kernels of a way to multiply. The first time, the driver compiles them: a second or so, kept in its cache.
+    /// The kernels of one tile and precision. The first call compiles them, which takes the driver about a second; the
+    /// driver caches the result.
     pub(crate) fn layers(&self, way: Way) -> Result<&LayerKernels> {
         self.once(&self.layers[way.index()], || LayerKernels::load(&self.context, way))
     }
 
-    /// The kernel of a whole span, likewise; none where the card cannot run it.
+    /// The kernel that runs a whole span on all processors, compiled at the first call. `None` if the card cannot run
+    /// it.
     pub(crate) fn persistent(&self) -> Result<Option<&PersistentKernel>> {
         self.once(&self.persistent, || PersistentKernel::load(&self.context)).map(Option::as_ref)
     }
@@ -182,7 +184,7 @@ impl SharedCard {
         Ok(cell.get().expect("was set just now"))
     }
 
-    /// Bytes that are free.
+    /// The card's free memory in bytes.
     pub(crate) fn free(&self) -> Result<usize> {
         Ok(self.context.mem_get_info().map_err(|error| self.failure(error))?.0)
     }
@@ -201,7 +203,7 @@ impl SharedCard {
         }
     }
 
-    /// What a failure of the card means for who uses it.
+    /// A failure of the card, as an error for the user.
     pub(crate) fn failure(&self, error: DriverError) -> Error {
         failure(self.index, error)
     }
@@ -214,7 +216,7 @@ impl Card {
         Ok(Self { shared, stream, copies })
     }
 
-    /// The kernel of a whole span on one cluster, likewise.
+    /// The kernel that runs a whole span on one cluster, compiled at the first call. `None` if the card cannot run it.
     pub(crate) fn cluster(&self) -> Result<Option<&ClusterKernel>> {
         self.once(&self.cluster, || ClusterKernel::load(&self.context, &self.stream)).map(Option::as_ref)
     }
@@ -224,12 +226,12 @@ impl Card {
         self.stream.alloc_zeros(len).map_err(|error| self.out_of_memory::<T>(error, len, what))
     }
 
-    /// A copy on the card.
+    /// A copy of `values` on the card.
     pub(crate) fn copy<T: DeviceRepr>(&self, values: &[T], what: &str) -> Result<CudaSlice<T>> {
         self.stream.clone_htod(values).map_err(|error| self.out_of_memory::<T>(error, values.len(), what))
     }
 
-    /// Floating-point operations a second, by fused multiply-adds on registers alone.
+    /// Floating-point operations per second, measured by fused multiply-adds on registers alone.
     pub(crate) fn peak(&self) -> Result<f64> {
         const ROUNDS: u32 = 20_000;
         let blocks = self.processors * 8;
@@ -246,7 +248,7 @@ impl Card {
     }
 }
 
-/// `cuda:0` as people write it.
+/// The card's name as `--device` takes it: `cuda:0`.
 fn name(index: usize) -> String {
     DeviceId { engine: "cuda".into(), index }.to_string()
 }
@@ -255,12 +257,12 @@ fn failure(index: usize, error: DriverError) -> Error {
     Error::Device {
         device: name(index),
         problem: format!("the card failed: {}", told(error)),
-        remedy: "go on from the last checkpoint, on this card or with --device cpu, which comes to the same bits"
+        remedy: "go on from the last checkpoint, on this card or with --device cpu, which gives the same bits"
             .into(),
     }
 }
 
-/// The driver's own name and words for an error.
+/// The driver's own name and description of an error.
 fn told(error: DriverError) -> String {
     let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| {
         text.map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
@@ -271,13 +273,13 @@ fn told(error: DriverError) -> String {
     }
 }
 
-/// Bytes as people write them.
+/// A number of bytes in KiB or MiB.
 pub(crate) fn human(bytes: usize) -> String {
     let kib = bytes as f64 / 1024.0;
     if kib < 1000.0 { format!("{kib:.0} KiB") } else { format!("{:.1} MiB", kib / 1024.0) }
 }
 
-/// 12040 as people write it: 12.4.
+/// A version of CUDA as people write it: 12.4 for 12040.
 fn numbered(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }

@@ -1,5 +1,5 @@
-//! The kernels: their PTX, and what they are called with. Structures stand in `kernels/network.cuh` and `kernels/*.cu`
-//! in the same order; a test compares their sizes with those in the PTX.
+//! The kernels: their PTX and their arguments. The structures here have the same fields in the same order as those in
+//! `kernels/network.cuh`, `kernels/head.cuh` and `kernels/span.cuh`. A test compares their sizes with those in the PTX.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use syva_core::Precision;
 
 use crate::plan::{GROUP, HEAD_ROWS, Tile, Way};
 
-/// An address on the card; 0 is none.
+/// An address on the card, or 0 for none.
 pub(crate) type Address = u64;
 
 /// One linear layer, as the kernels see it.
@@ -55,17 +55,18 @@ pub(crate) struct Outcome {
     pub(crate) guesses: Address,
 }
 
-/// What is made of the outputs.
+/// What the kernels compute from the outputs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge {
-    /// 0 regression, 1 binary, 2 classes.
+    /// 0 is regression, 1 is binary, 2 is classes.
     pub(crate) head: u32,
     pub(crate) outputs: u32,
+    /// 1 if d is to be computed.
     pub(crate) gradient: u32,
 }
 
-/// Layers whose weights one launch renews.
+/// The layers that one launch updates.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Layers {
@@ -74,7 +75,7 @@ pub(crate) struct Layers {
     pub(crate) count: u32,
 }
 
-// SAFETY: plain data of the same layout as the kernels' structures, which is what the card is handed.
+// SAFETY: plain data with the layout of the kernels' structures, which are passed to the card by value.
 unsafe impl DeviceRepr for Layer {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Data {}
@@ -88,7 +89,7 @@ unsafe impl DeviceRepr for Layers {}
 unsafe impl DeviceRepr for SpanOfSteps {}
 
 impl Layers {
-    /// A group of layers with their tiles numbered through, and how many those are.
+    /// A group of layers, its tiles numbered in sequence. Also returns the number of tiles.
     pub(crate) fn new(layers: &[Layer], tile: Tile) -> (Self, usize) {
         let (mut group, mut tiles) = (Self { count: layers.len() as u32, ..Self::default() }, 0);
         for (i, layer) in layers.iter().enumerate() {
@@ -99,7 +100,7 @@ impl Layers {
     }
 }
 
-/// A span of steps, for the kernels that take all of them.
+/// The argument of the kernels that run a whole span of steps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanOfSteps {
@@ -111,11 +112,11 @@ pub(crate) struct SpanOfSteps {
     pub(crate) learning_rates: Address,
     pub(crate) tickets: Address,
     pub(crate) steps: u32,
-    /// 1 where inputs are `u8`.
+    /// 1 if the inputs are `u8`, 0 if they are `f32`.
     pub(crate) bytes: u32,
 }
 
-/// How inputs are stored, an index to the two kernels that read them.
+/// The stored type of the inputs. Also the index of the kernel that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     U8,
@@ -124,33 +125,35 @@ pub(crate) enum Stored {
 
 type Launched = Result<(), DriverError>;
 
-/// Where in a span a kernel works: the progress on the card, and a step relative to it.
+/// The step that a kernel works on: the span's progress on the card, and the step's number relative to it.
 #[derive(Clone, Copy)]
 pub(crate) struct At {
     pub(crate) progress: Address,
     pub(crate) step: u32,
 }
 
-/// Where kernels are put, to run one after the other.
+/// Runs kernels one after the other.
 pub(crate) struct Queue<'a>(&'a CudaStream);
 
 impl<'a> Queue<'a> {
     /// # Safety
-    /// Every address in what is handed to a launch on this queue is of a buffer as large as `plan.rs` and
-    /// `kernels/network.cuh` have it, and that buffer lives until the stream has been waited for.
+    /// Every address in the arguments of a launch on this queue must be that of a buffer with the size that `plan.rs`
+    /// and
+    /// `kernels/network.cuh` state. The buffer must live until the stream has been waited for.
     pub(crate) unsafe fn new(stream: &'a CudaStream) -> Self {
         Self(stream)
     }
 }
 
-/// Puts a kernel on its stream. The arguments are those of the kernel, in type and order.
+/// Puts a kernel on its stream. The arguments must match the kernel's in type and order.
 fn launch(arguments: &mut LaunchArgs<'_>, (blocks, threads): (usize, u32)) -> Launched {
     let shape = LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 };
-    // SAFETY: the arguments are right as said above, the addresses among them as whoever made the queue promised.
+    // SAFETY: the arguments match as required above. The addresses among them are valid, as the caller of `Queue::new`
+    // promised.
     unsafe { arguments.launch(shape) }.map(|_| ())
 }
 
-/// The products of a step, in one tile.
+/// The kernels of a step's products, for one tile size and precision.
 pub(crate) struct LayerKernels {
     tile: Tile,
     forward_first: [CudaFunction; 2],
@@ -185,12 +188,12 @@ impl LayerKernels {
         })
     }
 
-    /// A block a tile.
+    /// The shape of a launch: one block per tile.
     fn shape(&self, rows: usize, columns: u32) -> (usize, u32) {
         (self.tile.count(rows, columns as usize), self.tile.threads())
     }
 
-    /// The first layer forward, in batches of `batch`.
+    /// The forward product of the first layer.
     pub(crate) fn forward_first(
         &self,
         queue: &Queue<'_>,
@@ -204,7 +207,7 @@ impl LayerKernels {
         launch(&mut arguments, self.shape(batch, layer.units))
     }
 
-    /// Another layer forward.
+    /// The forward product of any other layer.
     pub(crate) fn forward(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Layer) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.forward);
         arguments.arg(&at.progress).arg(&at.step).arg(layer);
@@ -218,7 +221,7 @@ impl LayerKernels {
         launch(&mut arguments, self.shape(batch, layer.fan_in))
     }
 
-    /// Weight gradients and SGD for some layers, and what the first one's sums start at next.
+    /// Weight gradients and SGD for some layers, and the first layer's initial sums for the next step.
     pub(crate) fn update(
         &self,
         queue: &Queue<'_>,
@@ -233,7 +236,7 @@ impl LayerKernels {
         launch(&mut arguments, (tiles, self.tile.threads()))
     }
 
-    /// What the first layer's sums start at, from weights that were put there.
+    /// The first layer's initial sums, from the weights on the card.
     pub(crate) fn start(&self, queue: &Queue<'_>, layer: &Layer, data: &Data) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.start);
         arguments.arg(layer).arg(data);
@@ -241,7 +244,7 @@ impl LayerKernels {
     }
 }
 
-/// What is done sample by sample, and the small change.
+/// The kernels that work sample by sample, and some small ones.
 pub(crate) struct HeadKernels {
     head: CudaFunction,
     judge: CudaFunction,
@@ -261,12 +264,12 @@ impl HeadKernels {
         })
     }
 
-    /// A warp a sample.
+    /// The shape of a launch: one warp per sample.
     fn shape(batch: usize) -> (usize, u32) {
         (batch.div_ceil(HEAD_ROWS), 32 * HEAD_ROWS as u32)
     }
 
-    /// The last layer there and back, losses between.
+    /// The last layer's forward product, the losses, and the last layer's input gradient.
     pub(crate) fn head(
         &self,
         queue: &Queue<'_>,
@@ -280,7 +283,7 @@ impl HeadKernels {
         launch(&mut arguments, Self::shape(batch))
     }
 
-    /// Losses and their gradient, from outputs that are there.
+    /// The losses and their gradient, from outputs that were computed before.
     pub(crate) fn judge(
         &self,
         queue: &Queue<'_>,
@@ -294,14 +297,14 @@ impl HeadKernels {
         launch(&mut arguments, Self::shape(batch))
     }
 
-    /// Moves on by some steps.
+    /// Moves the progress on by some steps.
     pub(crate) fn advance(&self, queue: &Queue<'_>, progress: Address, steps: u32) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.advance);
         arguments.arg(&progress).arg(&steps);
         launch(&mut arguments, (1, 1))
     }
 
-    /// Blocks of 256 threads that multiply and add on registers; returns the floating-point operations.
+    /// Runs blocks of 256 threads that multiply and add on registers. Returns the number of floating-point operations.
     pub(crate) fn multiply_add(
         &self,
         stream: &CudaStream,
@@ -312,13 +315,13 @@ impl HeadKernels {
         assert!(out.len() >= blocks * 256, "a result for each thread");
         let mut arguments = stream.launch_builder(&self.multiply_add);
         arguments.arg(out).arg(&rounds);
-        // Each thread writes one result, for which there is room; cudarc frees `out` on this stream only.
+        // Each thread writes one result, and `out` has room for it. cudarc frees `out` on this stream only.
         launch(&mut arguments, (blocks, 256))?;
         Ok(blocks as u64 * 256 * u64::from(rounds) * 16)
     }
 }
 
-/// A span of steps as one kernel, by blocks that all run at once: as many as the card holds.
+/// A span of steps as one kernel. Its blocks all run at once: at most as many as the card holds.
 pub(crate) struct PersistentKernel {
     function: CudaFunction,
     most_blocks: usize,
@@ -327,7 +330,7 @@ pub(crate) struct PersistentKernel {
 impl PersistentKernel {
     pub(crate) const TILE: Tile = Tile::Small;
 
-    /// None where the card cannot hold blocks until they have met.
+    /// `None` if the card cannot run all blocks of a launch at once, so that they could not wait for each other.
     pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Option<Self>, DriverError> {
         if context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? == 0 {
             return Ok(None);
@@ -339,29 +342,29 @@ impl PersistentKernel {
         Ok((each > 0).then_some(Self { function, most_blocks: (processors * each) as usize }))
     }
 
-    /// The next steps, with a block for each of `tiles` where there can be so many.
+    /// Runs the next steps, with one block for each of `tiles` or as many as the card holds.
     pub(crate) fn launch(&self, queue: &Queue<'_>, span: &SpanOfSteps, tiles: usize) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.function);
         arguments.arg(span);
         let blocks = self.most_blocks.min(tiles) as u32;
         let (grid_dim, block_dim) = ((blocks, 1, 1), (Self::TILE.threads(), 1, 1));
-        // SAFETY: the argument is the kernel's, the addresses in it as whoever made the queue promised.
+        // SAFETY: the argument is the kernel's. The addresses in it are valid, as the caller of `Queue::new` promised.
         unsafe { arguments.launch_cooperative(LaunchConfig { grid_dim, block_dim, shared_mem_bytes: 0 }) }.map(|_| ())
     }
 }
 
-/// A span of steps as one kernel, by a cluster of blocks that keep the weights in their shared memory.
+/// A span of steps as one kernel, run by a cluster of blocks that keep the weights in their shared memory.
 pub(crate) struct ClusterKernel {
     function: CudaFunction,
     size: usize,
-    /// What a block has left for weights.
+    /// Shared memory per block that is left for weights.
     bytes: usize,
 }
 
 impl ClusterKernel {
     pub(crate) const TILE: Tile = Tile::OfCluster;
 
-    /// The largest that the card can run; none where it has no clusters.
+    /// The largest cluster that the card can run. `None` if it has no clusters.
     pub(crate) fn load(context: &Arc<CudaContext>, stream: &CudaStream) -> Result<Option<Self>, DriverError> {
         let capability = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         if capability < 9 || context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH)? == 0 {
@@ -374,7 +377,7 @@ impl ClusterKernel {
             let bytes = most.saturating_sub(function.shared_size_bytes()? as usize);
             let set = |attribute, value| function.set_attribute(attribute, value);
             set(OfFunction::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes as i32)?;
-            // Sixteen is more than every card with clusters promises.
+            // Every card with clusters supports 8 blocks; 16 have to be allowed explicitly and may be refused.
             let allowed = size <= 8 || set(OfFunction::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1).is_ok();
             let kernel = Self { function, size, bytes };
             let clusters = kernel.function.occupancy_max_active_clusters(kernel.shape(bytes), stream);
@@ -390,17 +393,17 @@ impl ClusterKernel {
         LaunchConfig { grid_dim, block_dim, shared_mem_bytes: bytes as u32 }
     }
 
-    /// Bytes that each block takes for so many tiles of weights, if it has them.
+    /// The bytes of shared memory that each block needs for a number of tiles. `None` if it has fewer.
     pub(crate) fn room_for(&self, tiles: usize) -> Option<usize> {
         let bytes = tiles.div_ceil(self.size) * Self::TILE.side() * Self::TILE.side() * size_of::<f32>();
         (bytes <= self.bytes).then_some(bytes)
     }
 
-    /// The next steps.
+    /// Runs the next steps.
     pub(crate) fn launch(&self, queue: &Queue<'_>, span: &SpanOfSteps, bytes: usize) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.function);
         arguments.arg(span);
-        // SAFETY: the argument is the kernel's, the addresses in it as whoever made the queue promised.
+        // SAFETY: the argument is the kernel's. The addresses in it are valid, as the caller of `Queue::new` promised.
         unsafe { arguments.launch(self.shape(bytes)) }.map(|_| ())
     }
 }
@@ -409,7 +412,7 @@ impl ClusterKernel {
 mod tests {
     use super::*;
 
-    /// Sizes of the parameters of a kernel in PTX, in bytes; 0 for those that are no structures.
+    /// Sizes of the parameters of a kernel in PTX, in bytes. 0 for parameters that are not structures.
     fn parameters(ptx: &str, kernel: &str) -> Vec<usize> {
         let begin = ptx.find(&format!(".entry {kernel}(")).expect("the kernel is there");
         let list = &ptx[begin..begin + ptx[begin..].find("\n)").expect("the list ends")];
@@ -434,8 +437,9 @@ mod tests {
         ];
         for (ptx, kernel) in spans {
             assert_eq!(parameters(ptx, kernel), [size_of::<SpanOfSteps>()]);
-            // What other blocks write in the same launch must not be read by a path that does not look for that.
-            assert!(!ptx.contains("ld.global.nc"), "{kernel} reads what is never renewed");
+            // Other blocks write this memory in the same launch, so it must not be read through the read-only cache,
+            // which does not see their writes.
+            assert!(!ptx.contains("ld.global.nc"), "{kernel} reads through the read-only cache");
         }
         for (tile, ptx) in [
             ("16", include_str!("../kernels/ptx/layers_16.ptx")),

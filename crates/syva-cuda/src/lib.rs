@@ -1,13 +1,14 @@
-//! Syvä's CUDA engine: the arithmetic contract on an NVIDIA card, a whole span of steps without the host.
+//! Syvä's CUDA engine: the arithmetic contract on an NVIDIA card. The card runs a whole span of steps without the host.
 //!
-//! From the outside in: [`CudaEngine`] opens a session (`session.rs`), which keeps weights, data and activations on a
-//! card (`card.rs`, `memory.rs`) and has steps of fused kernels (`step.rs`) run there, as a graph or as one kernel
-//! (`method.rs`).
-//! In what tiles is decided in `plan.rs`; the kernels are in `kernels/*.cu`, compiled ahead to the PTX beside them, which
-//! the driver makes code of. Each output has one owner and one chain of fused multiply-adds in the contract's order,
-//! as on the CPU, so the bits are the same.
+//! From the outside in: [`CudaEngine`] opens a session (`session.rs`). The session keeps weights, data and activations
+//! on a card (`card.rs`, `memory.rs`) and runs steps of fused kernels there (`step.rs`), as a graph or as one kernel
+//! (`method.rs`). `plan.rs` chooses the size of the tiles.
 //!
-//! Nothing of CUDA is needed to build this crate, and only the driver to use it.
+//! The kernels are in `kernels/*.cu`. They are compiled ahead of time to the PTX in `kernels/ptx`, which the driver
+//! compiles for its card. Each output has one owner and one chain of fused multiply-adds in the contract's order, as on
+//! the CPU, so the bits are the same.
+//!
+//! Building this crate needs nothing from CUDA. Using it needs only the driver.
 
 mod card;
 mod kernels;
@@ -25,7 +26,7 @@ use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session,
 
 use crate::card::{Card, Driver, SharedCard};
 
-/// The engine `cuda`: the NVIDIA cards of this machine, if there are any and a driver for them.
+/// The engine `cuda`: the NVIDIA cards of this machine, if it has any, and a driver for them.
 ///
 /// ```
 /// use syva_core::Engine;
@@ -37,23 +38,24 @@ use crate::card::{Card, Driver, SharedCard};
 /// ```
 #[derive(Default)]
 pub struct CudaEngine {
-    /// Cards that were opened before: sessions share what the driver made of the kernels.
+    /// Cards that were opened before. Sessions share the kernels that the driver has compiled for them.
     cards: Mutex<Vec<Arc<SharedCard>>>,
     precision: Precision,
 }
 
 impl CudaEngine {
-    /// Asks nothing of the driver yet: that takes some tenths of a second, which nobody should wait who trains elsewhere.
+    /// Does not load the driver yet. That takes some tenths of a second, which training on another device need not pay.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// To what the factors of products are rounded, for tensor cores to multiply; meant for wide networks. With anything but
-    /// [`Precision::F32`] the bits are no longer the contract's; it takes a card from Ampere on (sm_80).
+    /// Sets the precision to which the factors of products are rounded, so that tensor cores can multiply them. This is
+    /// meant for wide networks. With anything but [`Precision::F32`] the bits are no longer the contract's, and the
+    /// card must be Ampere (sm_80) or later.
     ///
-    /// Rounded are the factors of all products of a step, but those of a last layer of at most 32 outputs behind others.
-    /// Which these are does not depend on the card.
+    /// The factors of all products of a step are rounded. The one exception is a last layer with at most 32 outputs and
+    /// other layers before it, which stays f32. What is rounded does not depend on the card.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
@@ -67,7 +69,7 @@ impl CudaEngine {
     fn shared(&self, device: &DeviceId) -> Result<Arc<SharedCard>> {
         let driver = Driver::load().map_err(|reason| Error::Unsupported {
             what: format!("device {device} ({reason})"),
-            remedy: "use --device cpu, which comes to the same bits".into(),
+            remedy: "use --device cpu, which gives the same bits".into(),
         })?;
         let mut cards = self.cards.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(card) = cards.iter().find(|card| card.index == device.index) {
@@ -92,14 +94,14 @@ impl Engine for CudaEngine {
         match Driver::load() {
             Err(reason) => Some(reason),
             Ok(driver) if driver.devices(self.precision).is_empty() => {
-                Some("the driver finds no card that it can use".into())
+                Some("the driver finds no card that Syvä can use".into())
             }
             Ok(_) => None,
         }
     }
 
     fn peak(&self, device: &DeviceId) -> Option<f64> {
-        // What tensor cores can do is another number.
+        // The peak of tensor cores is another number.
         if self.precision != Precision::F32 {
             return None;
         }

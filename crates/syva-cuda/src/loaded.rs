@@ -1,5 +1,5 @@
-//! Where a data set lies: all of it on the card, or passing through two windows, one filled while steps are taken on the
-//! other.
+//! Where a data set lies. Either all of it is on the card, or it passes through two windows: one is filled while steps
+//! run on the other.
 
 use cudarc::driver::CudaEvent;
 use syva_core::Result;
@@ -9,7 +9,7 @@ use crate::card::Card;
 use crate::kernels::{Data, Stored};
 use crate::memory::Samples;
 
-/// Bytes that come in at a time where the data does not fit on the card.
+/// Bytes per window, for data that does not fit on the card.
 const WINDOW_BYTES: usize = 64 << 20;
 
 /// A data set of a session.
@@ -24,7 +24,7 @@ pub(crate) enum Place {
 }
 
 impl Loaded {
-    /// On the card as a whole where that leaves room to work; else with windows for it.
+    /// Puts the whole data set on the card if that leaves room to work. Otherwise makes windows for it.
     pub(crate) fn new(data: &Dataset, card: &Card) -> Result<Self> {
         let (bytes, free) = (data.samples() * Samples::bytes_each(data), card.free()?);
         let place = if bytes < free / 4 * 3 {
@@ -34,7 +34,7 @@ impl Loaded {
         } else {
             let rows = (WINDOW_BYTES.min(free / 8) / Samples::bytes_each(data)).clamp(1, data.samples());
             let windows = Box::new([Window::new(rows, data, card)?, Window::new(rows, data, card)?]);
-            // Memory is cleared on the stream of the work, and filled on the other.
+            // The windows are cleared on `stream` but filled on `copies`, so the clearing has to be finished first.
             card.stream.synchronize().map_err(|error| card.failure(error))?;
             Place::Streamed(windows)
         };
@@ -42,12 +42,13 @@ impl Loaded {
     }
 }
 
-/// Room for some samples at a time.
+/// Room for a part of a data set.
 pub(crate) struct Window {
     samples: Samples,
     pub(crate) rows: usize,
-    /// Recorded when the samples have come in, and when the steps on them are done.
+    /// Recorded when the samples have arrived.
     filled: CudaEvent,
+    /// Recorded when the steps on them are done.
     done: CudaEvent,
 }
 
@@ -57,7 +58,7 @@ impl Window {
         Ok(Self { samples: Samples::room_for(rows, data, card)?, rows, filled: event()?, done: event()? })
     }
 
-    /// Fills it as soon as the steps on what it held are done; what is launched next waits until it is full.
+    /// Fills the window once the steps on its previous samples are done. What is launched next waits until it is full.
     pub(crate) fn fill(
         &mut self,
         data: &Dataset,
@@ -72,7 +73,7 @@ impl Window {
         Ok(self.samples.data(normalization, card))
     }
 
-    /// Says that all steps on what it holds have been launched.
+    /// Marks the point after which the window may be filled again: all steps on its samples have been launched.
     pub(crate) fn leave(&self, card: &Card) -> Result<()> {
         self.done.record(&card.stream).map_err(|error| card.failure(error))
     }

@@ -1,4 +1,4 @@
-//! What lies on the card: weights, activations, data, and what passes between host and card in a span.
+//! The buffers on the card: weights, activations, data, and the values that host and card exchange for a span.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,27 +12,27 @@ use crate::card::Card;
 use crate::kernels::{Address, Data, Layer, Outcome, Stored};
 use crate::plan::padded;
 
-/// The address of a buffer. The buffer must outlive what is launched with it, until its stream has been waited for.
+/// The address of a buffer. The buffer must live until the stream of every launch that uses it has been waited for.
 pub(crate) fn address<T>(buffer: &CudaSlice<T>, stream: &Arc<CudaStream>) -> Address {
     buffer.device_ptr(stream).0
 }
 
-/// A network: its weights, and what does not change with them.
+/// A network: its weights, its normalization, and the update's counters.
 pub(crate) struct Network {
     pub(crate) weights: Weights,
     scale: CudaSlice<f32>,
     shift: CudaSlice<f32>,
-    /// Counts tiles of the first layer's update, a number a column of tiles; all 0 between steps.
+    /// Counts finished tiles of the first layer's update: one counter per column of tiles. All are 0 between steps.
     pub(crate) tickets: CudaSlice<u32>,
 }
 
-/// All that steps change: weights as Wᵀ padded to whole tiles, and biases.
+/// All that a step changes: the weights as Wᵀ, padded to whole tiles, and the biases.
 pub(crate) struct Weights(Vec<LayerMemory>);
 
 struct LayerMemory {
     weight: CudaSlice<f32>,
     bias: CudaSlice<f32>,
-    /// The first layer's: bias + Σ shift·w.
+    /// The first layer's initial sums, bias + Σ shift·w. `None` for other layers.
     start: Option<CudaSlice<f32>>,
 }
 
@@ -49,7 +49,7 @@ impl Weights {
         Ok(Self((0..spec.layers.len()).map(layer).collect::<Result<_>>()?))
     }
 
-    /// Bytes that they take.
+    /// Bytes that the weights of a network take on the card.
     pub(crate) fn bytes(spec: &Spec) -> usize {
         (0..spec.layers.len()).map(|l| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4).sum()
     }
@@ -68,7 +68,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Takes over the weights of the same network, on the card.
+    /// Copies weights of the same network, on the card.
     pub(crate) fn copy_from(&mut self, other: &Self, card: &Card) -> Result<()> {
         for (to, from) in self.0.iter_mut().zip(&other.0) {
             let both = [(&from.weight, &mut to.weight), (&from.bias, &mut to.bias)];
@@ -79,7 +79,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Fetches weights and biases; waits for the stream.
+    /// Fetches weights and biases. Waits for the stream.
     pub(crate) fn get(&self, spec: &Spec, step: u64, stream: &Arc<CudaStream>, card: &Card) -> Result<State> {
         let mut layers = Vec::with_capacity(self.0.len());
         for (l, memory) in self.0.iter().enumerate() {
@@ -134,7 +134,7 @@ impl Network {
         }
     }
 
-    /// Where the kernels find scale and shift, and no data yet.
+    /// The kernels' view of scale and shift, without data yet.
     pub(crate) fn normalization(&self, card: &Card) -> Data {
         let (scale, shift) = (address(&self.scale, &card.stream), address(&self.shift, &card.stream));
         Data { scale, shift, ..Data::default() }
@@ -155,7 +155,7 @@ fn code(activation: Activation) -> u32 {
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
     h: Vec<CudaSlice<f32>>,
-    /// Of the last layer alone where nothing is trained.
+    /// The gradient of each layer. Without training, only the last layer has one.
     d: Vec<Option<CudaSlice<f32>>>,
 }
 
@@ -173,7 +173,7 @@ impl Workspace {
         Ok(Self { capacity, h, d: d.collect::<Result<_>>()? })
     }
 
-    /// Outputs of the last layer, a padded row a sample.
+    /// Outputs of the last layer: one padded row per sample.
     pub(crate) fn outputs(&self) -> &CudaSlice<f32> {
         &self.h[self.h.len() - 1]
     }
@@ -192,12 +192,12 @@ enum InputMemory {
     F32(CudaSlice<f32>),
 }
 
-/// Values of a stored row: rows begin where four values can be read at once.
+/// Values per stored row. Rows begin at a multiple of four values, so that four can be read at once.
 pub(crate) fn row_stride(features: usize) -> usize {
     features.next_multiple_of(4)
 }
 
-/// Values behind the last row: kernels read inputs by whole tiles.
+/// Extra values after the last row, because kernels read inputs in whole tiles.
 const SLACK: usize = 128;
 
 impl Samples {
@@ -223,7 +223,7 @@ impl Samples {
         Ok(Self { inputs, labels: None, values: None, stride })
     }
 
-    /// Bytes that a sample of `data` takes.
+    /// Bytes per sample of `data`.
     pub(crate) fn bytes_each(data: &Dataset) -> usize {
         let stride = row_stride(data.features());
         let inputs = if matches!(data.inputs(), Inputs::U8(_)) { stride } else { 4 * stride };
@@ -234,7 +234,7 @@ impl Samples {
         inputs + targets
     }
 
-    /// Puts samples of `data` in the rows from the first on.
+    /// Copies samples of `data` to the card, from row 0 on.
     pub(crate) fn put(
         &mut self,
         data: &Dataset,
@@ -264,7 +264,7 @@ impl Samples {
         put.map_err(|error| card.failure(error))
     }
 
-    /// Puts raw inputs in the rows from the first on.
+    /// Copies raw inputs to the card, from row 0 on.
     pub(crate) fn put_inputs(&mut self, rows: &[f32], features: usize, card: &Card) -> Result<()> {
         let InputMemory::F32(to) = &mut self.inputs else { unreachable!("made by inputs_only") };
         let samples: Vec<usize> = (0..rows.len() / features).collect();
@@ -272,7 +272,7 @@ impl Samples {
         put.map_err(|error| card.failure(error))
     }
 
-    /// As the kernels see them, taken in the order they lie in.
+    /// The kernels' view of the samples, in the order in which they are stored.
     pub(crate) fn data(&self, normalization: Data, card: &Card) -> (Data, Stored) {
         let stream = &card.stream;
         let (inputs, stored) = match &self.inputs {
@@ -285,7 +285,7 @@ impl Samples {
     }
 }
 
-/// Rows of `width` values, each padded with zeros to `stride`; no copy where they lie so already.
+/// Rows of `width` values, each padded with zeros to `stride`. Borrows them if they are stored like that already.
 fn rows_of<'a, T: Copy + Default>(from: &'a [T], rows: &[usize], width: usize, stride: usize) -> Cow<'a, [T]> {
     if width == stride && rows.iter().enumerate().all(|(place, &row)| place + rows[0] == row) {
         let first = rows.first().map_or(0, |row| row * width);
@@ -298,14 +298,14 @@ fn rows_of<'a, T: Copy + Default>(from: &'a [T], rows: &[usize], width: usize, s
     Cow::Owned(to)
 }
 
-/// How far a span has come, field by field as `kernels/network.cuh` has it.
+/// The size of a span. `SpanMemory::begin` writes it to the fields of `Progress` in `kernels/network.cuh`.
 pub(crate) struct Progress {
     pub(crate) steps: u32,
     pub(crate) batch: u32,
     pub(crate) samples: u32,
 }
 
-/// What passes between host and card in a span: grows with the longest so far.
+/// The values that host and card exchange for a span.
 pub(crate) struct SpanMemory {
     pub(crate) progress: CudaSlice<u32>,
     pub(crate) order: CudaSlice<u32>,
@@ -315,8 +315,9 @@ pub(crate) struct SpanMemory {
 }
 
 impl SpanMemory {
-    /// Where in `progress` the first step that did not count stands, and the first step of the window.
+    /// Index in `progress` of the first step that did not count.
     const HALTED: usize = 4;
+    /// Index in `progress` of the first step of the window.
     const WINDOW: usize = 5;
 
     pub(crate) fn new(samples: usize, steps: usize, card: &Card) -> Result<Self> {
@@ -338,7 +339,7 @@ impl SpanMemory {
         upload(&[0, steps, batch, samples, u32::MAX, 0, 0], &mut self.progress, card)
     }
 
-    /// Says at which step the samples in the window begin, from here on in the stream.
+    /// Sets the step at which the window's samples begin, for all later work on the stream.
     pub(crate) fn set_window(&mut self, step: u32, card: &Card) -> Result<()> {
         let mut window = self.progress.slice_mut(Self::WINDOW..=Self::WINDOW);
         card.stream.memcpy_htod(&[step], &mut window).map_err(|error| card.failure(error))
@@ -348,7 +349,7 @@ impl SpanMemory {
         Outcome { losses: address(&self.losses, &card.stream), guesses: address(&self.guesses, &card.stream) }
     }
 
-    /// Losses, guesses, and the first step that did not count; waits for the stream.
+    /// Fetches the losses, the guesses, and the first step that did not count. Waits for the stream.
     pub(crate) fn fetch(
         &self,
         samples: usize,
@@ -361,12 +362,13 @@ impl SpanMemory {
     }
 }
 
-/// Copies values to the beginning of a buffer.
+/// Copies values to the beginning of a buffer on the card.
 pub(crate) fn upload<T: DeviceRepr>(values: &[T], to: &mut CudaSlice<T>, card: &Card) -> Result<()> {
     card.stream.memcpy_htod(values, to).map_err(|error| card.failure(error))
 }
 
-/// Copies values back, on a stream that has seen them written or waits for the one that has; waits for it.
+/// Copies values to the host, and waits for the stream. The stream must be the one on which the values are written, or
+/// must wait for it.
 pub(crate) fn fetch<T: DeviceRepr + ValidAsZeroBits + Default + Clone>(
     from: &CudaSlice<T>,
     range: Range<usize>,

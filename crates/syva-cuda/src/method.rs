@@ -1,5 +1,5 @@
-//! How a card is made to take the steps of a span. All methods come to the same bits; which is fastest depends on card,
-//! network and batch, so a training tries each on some of its own steps and keeps the fastest.
+//! How a card runs the steps of a span. All methods give the same bits. Which one is fastest depends on the card, the
+//! network and the batch, so a training times each on some of its own steps and keeps the fastest.
 
 use syva_core::{Error, Result, Spec};
 
@@ -7,10 +7,10 @@ use crate::card::Card;
 use crate::plan::{GROUP, Plan};
 use crate::profile::now;
 
-/// A way to take steps.
+/// A way to run steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// A launch for each part of a step, recorded as a graph: what every card and network can do.
+    /// One launch per part of a step, recorded as a graph. Works for every card and network.
     Graph,
     /// One kernel, whose blocks meet in the card's memory.
     Persistent,
@@ -18,19 +18,20 @@ pub(crate) enum Method {
     Cluster,
 }
 
-/// Forces a method, to compare them: `graph`, `persistent` or `cluster`. (Data in windows goes by launches all the same.)
+/// Forces a method, to compare them: `graph`, `persistent` or `cluster`. (Data in windows is always trained by
+/// launches.)
 const VARIABLE: &str = "SYVA_CUDA";
-/// Steps that a method is given to warm up, and then to be timed in.
+/// Steps per trial: a method takes this many to warm up, then as many again while it is timed.
 const TRIED: usize = 32;
-/// How often each is timed: the shortest time counts, for what disturbs only prolongs.
+/// Trials per method. The shortest time counts, because a disturbance can only make a trial longer.
 const ROUNDS: usize = 2;
 
-/// The methods that a training can use, and what was found of them.
+/// The methods that a training can use, and their times.
 pub(crate) struct Methods {
-    /// With the least milliseconds that each took in a trial.
+    /// Each method with the shortest time of its trials, in milliseconds.
     candidates: Vec<(Method, f32)>,
-    /// Whether others than the first have been looked for: the driver has their kernels to compile, so not before spans
-    /// are long enough to try them.
+    /// Whether the candidates are complete. Adding one makes the driver compile its kernel, so the others are added
+    /// only when a span is long enough to try them.
     complete: bool,
     trials: usize,
 }
@@ -42,8 +43,9 @@ impl Methods {
         Ok(Self { candidates, complete: forced.is_some() || !plan.is_small(), trials: 0 })
     }
 
-    /// Has the steps of a span taken: some by methods that are still to be tried, the rest by the fastest so far. `take`
-    /// puts so many next steps on the card's stream; those beyond the span's end are passed over there.
+    /// Runs the steps of a span: some by the methods that are still to be tried, the rest by the fastest so far.
+    ///
+    /// `take` puts the given number of next steps on the card's stream. The kernels skip steps beyond the span's end.
     pub(crate) fn take(
         &mut self,
         steps: usize,
@@ -85,8 +87,9 @@ impl Methods {
         candidates.min_by(|(_, one), (_, other)| one.1.total_cmp(&other.1)).expect("there is one at least")
     }
 
-    /// Forgets a candidate whose launch the card has refused: nothing has been done then, and others can go on. None
-    /// where there is no other, or where it was the graph, which asks for least.
+    /// Removes a candidate whose launch the card has refused. Nothing has run then, so another method can go on.
+    /// Returns
+    /// `None` if there is no other, or if it was the graph, which has the fewest requirements.
     fn give_up(&mut self, candidate: usize) -> Option<()> {
         if self.candidates.len() == 1 || self.candidates[candidate].0 == Method::Graph {
             return None;
@@ -97,7 +100,7 @@ impl Methods {
     }
 }
 
-/// Milliseconds that a method takes for some steps, when it has taken as many before.
+/// Milliseconds that a method takes for [`TRIED`] steps, after as many steps to warm up.
 fn time(method: Method, card: &Card, take: &mut dyn FnMut(Method, usize) -> Result<()>) -> Result<f32> {
     take(method, TRIED)?;
     let begin = now(card)?;
@@ -122,7 +125,8 @@ fn forced() -> Result<Option<Method>> {
     found.map(Some).ok_or_else(unknown)
 }
 
-/// The method that is forced, if any; an error where it cannot be. What it takes does not depend on the batch.
+/// The method that the environment forces, if any. An error if this network or card cannot use it, which does not
+/// depend on the batch.
 pub(crate) fn check(spec: &Spec, plan: &Plan, card: &Card) -> Result<Option<Method>> {
     let forced = forced()?;
     if let Some(method) = forced
@@ -135,7 +139,7 @@ pub(crate) fn check(spec: &Spec, plan: &Plan, card: &Card) -> Result<Option<Meth
     Ok(forced)
 }
 
-/// Whether a card can train a network so.
+/// Whether a card can train a network by a method.
 fn fits(method: Method, spec: &Spec, plan: &Plan, card: &Card) -> Result<bool> {
     if method == Method::Graph {
         return Ok(true);
@@ -149,7 +153,7 @@ fn fits(method: Method, spec: &Spec, plan: &Plan, card: &Card) -> Result<bool> {
     }
 }
 
-/// Tiles of all weights, as the cluster has them.
+/// The number of tiles of all weights, in the cluster's tile size.
 fn tiles(spec: &Spec) -> usize {
     let tile = crate::kernels::ClusterKernel::TILE;
     (0..spec.layers.len()).map(|l| tile.count(spec.fan_in(l), spec.layers[l].units)).sum()

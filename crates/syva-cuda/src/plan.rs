@@ -1,15 +1,16 @@
-//! What a step launches: tiles, blocks, and how matrices are padded. Pure numbers, so that they can be tested anywhere.
+//! What a step launches: tiles, blocks, and the padding of matrices. All of it is plain numbers, so it can be tested
+//! without a card.
 
 use syva_core::{Precision, Spec};
 
-/// Rows and columns of every matrix on the card are padded to this, the side of the largest tile: kernels then never ask
-/// whether they are beyond an edge.
+/// Rows and columns of every matrix on the card are padded to a multiple of this, the side of the largest tile. Kernels
+/// then need no checks at the edges.
 pub(crate) const PAD: usize = 128;
-/// The most outputs that the kernel `head` takes, one a lane.
+/// The most outputs that the kernel `head` takes: one per lane.
 pub(crate) const HEAD_OUTPUTS: usize = 32;
-/// Samples a block of the kernels `head` and `judge`, one a warp.
+/// Samples per block of the kernels `head` and `judge`: one per warp.
 pub(crate) const HEAD_ROWS: usize = 4;
-/// Layers that one launch of `update` can renew.
+/// The most layers that one launch of `update` takes.
 pub(crate) const GROUP: usize = 8;
 
 /// The next multiple of [`PAD`].
@@ -17,18 +18,18 @@ pub(crate) fn padded(n: usize) -> usize {
     n.next_multiple_of(PAD)
 }
 
-/// The side of a tile of outputs, the work of one block of threads.
+/// The size of a tile. A tile is a square of outputs, computed by one block of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tile {
     Small,
     Medium,
     Large,
-    /// Of the kernel of a cluster alone, whose few processors it is to divide work evenly among.
+    /// Used only by the cluster kernel. Its size divides the work evenly among the cluster's few processors.
     OfCluster,
 }
 
 impl Tile {
-    /// Those of launches, small ones first.
+    /// The tiles of launches, smallest first.
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     /// Outputs along each side.
@@ -36,25 +37,25 @@ impl Tile {
         [16, 64, 128, 32][self as usize]
     }
 
-    /// Threads of a block.
+    /// Threads per block.
     pub(crate) fn threads(self) -> u32 {
         [64, 256, 256, 128][self as usize]
     }
 
-    /// Tiles of a matrix.
+    /// The number of tiles of a matrix.
     pub(crate) fn count(self, rows: usize, columns: usize) -> usize {
         rows.div_ceil(self.side()) * columns.div_ceil(self.side())
     }
 
-    /// The largest tile that gives each of the card's processors a block: larger ones read less, but an idle processor
-    /// is the greater loss.
+    /// The largest tile that still gives each of the card's processors a block. Larger tiles read less memory, but idle
+    /// processors cost more.
     pub(crate) fn of(rows: usize, columns: usize, processors: usize) -> Self {
         let fits = |tile: &&Self| tile.count(rows, columns) >= processors;
         *Self::ALL.iter().rev().find(fits).unwrap_or(&Self::Small)
     }
 }
 
-/// How a product is computed: in what tiles, its factors rounded to what.
+/// How a product is computed: the size of its tiles, and the precision of its factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
     pub(crate) tile: Tile,
@@ -62,12 +63,12 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// How many [`Way::index`] tells apart.
+    /// The number of different values of [`Way::index`].
     pub(crate) const COUNT: usize = 9;
 
     pub(crate) fn of(rows: usize, columns: usize, processors: usize, precision: Precision) -> Self {
         let tile = match (Tile::of(rows, columns, processors), precision) {
-            // Tensor cores have no small tiles.
+            // There are no kernels for tensor cores with small tiles.
             (Tile::Small, Precision::Tf32 | Precision::Bf16) => Tile::Medium,
             (tile, _) => tile,
         };
@@ -78,7 +79,7 @@ impl Way {
         self.precision as usize * Tile::ALL.len() + self.tile as usize
     }
 
-    /// What the names of its kernels end in.
+    /// The suffix of the kernels' names.
     pub(crate) fn suffix(self) -> String {
         match self.precision {
             Precision::F32 => self.tile.side().to_string(),
@@ -87,16 +88,16 @@ impl Way {
     }
 }
 
-/// The ways of a network's products, for batches of some size on some card.
+/// How each product of a network is computed, for one batch size on one card.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
-    /// Of each layer, forward `[batch, units]`.
+    /// The forward product `[batch, units]` of each layer.
     pub(crate) forward: Vec<Way>,
-    /// Of each layer but the first, the input gradient `[batch, fan_in]`.
+    /// The input gradient `[batch, fan_in]` of each layer. The first layer's entry is never used.
     pub(crate) input_gradient: Vec<Way>,
-    /// Launches of the update: which layers, in what way `[fan_in, units]`.
+    /// Each launch of the update: how its products `[fan_in, units]` are computed, and for which layers.
     pub(crate) update: Vec<(Way, Vec<usize>)>,
-    /// Whether the last layer, its losses and its input gradient are one kernel.
+    /// Whether one kernel computes the last layer, its losses and its input gradient.
     pub(crate) fused_head: bool,
 }
 
@@ -104,8 +105,8 @@ impl Plan {
     pub(crate) fn new(spec: &Spec, batch: usize, processors: usize, precision: Precision) -> Self {
         let layers = 0..spec.layers.len();
         let fused_head = spec.outputs() <= HEAD_OUTPUTS && spec.layers.len() > 1;
-        // The fused kernel is f32, and so is all that its layer does elsewhere: an evaluation and a prediction must not
-        // differ, and what is rounded must depend on the network alone.
+        // The fused kernel computes in f32. Its layer is f32 in the other kernels, too: an evaluation and a prediction
+        // must not differ, and what is rounded must depend on the network alone.
         let way = |l: usize, rows, columns| {
             let exact = fused_head && l + 1 == spec.layers.len();
             Way::of(rows, columns, processors, if exact { Precision::F32 } else { precision })
@@ -127,7 +128,7 @@ impl Plan {
         self.forward.iter().chain(&self.input_gradient).chain(self.update.iter().map(|(way, _)| way)).copied()
     }
 
-    /// Whether all of a step is small enough that what passes between launches counts.
+    /// Whether the products of a step are so small that the time between launches matters.
     pub(crate) fn is_small(&self) -> bool {
         self.ways().all(|way| way.tile == Tile::Small)
     }
@@ -174,7 +175,7 @@ mod tests {
                 }
             }
         }
-        // A network of one layer is no head behind others.
+        // The only layer of a network has no layers before it, so it is rounded.
         let linear = Plan::new(&Mlp::new(784).classes(10), 128, 132, Precision::Tf32);
         assert_eq!(linear.forward[0].precision, Precision::Tf32);
     }

@@ -1,4 +1,4 @@
-//! Where the time of a step goes: events on the card between the launches of steps.
+//! Where the time of a step goes, measured by events on the card between the launches.
 
 use cudarc::driver::CudaEvent;
 use cudarc::driver::sys::CUevent_flags;
@@ -7,13 +7,13 @@ use syva_core::{Breakdown, Result, Spec};
 use crate::card::Card;
 use crate::step::Pass;
 
-/// A launch of a step. Layers are counted from 0.
+/// One launch of a step. Layers are counted from 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
     Forward(usize),
-    /// Losses and d of the outputs.
+    /// The losses, and d of the outputs.
     Loss,
-    /// The last layer there and back, losses between.
+    /// The last layer's forward product, the losses, and the last layer's input gradient.
     Head(usize),
     InputGradient(usize),
     Update(Vec<usize>),
@@ -34,16 +34,16 @@ impl Part {
     }
 }
 
-/// An event to time by, at this point of the card's work.
+/// Records an event for timing at this point of the card's work.
 pub(crate) fn now(card: &Card) -> Result<CudaEvent> {
     let event = card.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
     event.map_err(|error| card.failure(error))
 }
 
-/// Steps between two looks at their events, of which there should not be any number.
+/// Steps after which the events are read. This bounds the number of events that exist at once.
 const AT_ONCE: u32 = 64;
 
-/// Takes the steps of a span as launches, and tells what each kind of launch took.
+/// Runs the steps of a span as launches, and reports the time of each kind of launch.
 pub(crate) fn take(pass: &Pass<'_>, spec: &Spec, steps: u32) -> Result<Breakdown> {
     let mut breakdown = Breakdown { threads: 1, ..Breakdown::default() };
     for first in (0..steps).step_by(AT_ONCE as usize) {

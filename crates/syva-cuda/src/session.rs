@@ -1,4 +1,4 @@
-//! The engine's session: weights and data stay on the card, a span of steps runs there without the host.
+//! The engine's session. Weights and data stay on the card, and a span of steps runs there without the host.
 
 use std::sync::Arc;
 
@@ -19,44 +19,44 @@ use crate::plan::{PAD, Plan, Way, padded};
 use crate::profile;
 use crate::step::{Goal, Pass, judge};
 
-/// Activations of an evaluation take about this much memory.
+/// Memory that the activations of an evaluation may take, roughly.
 const EVALUATION_BYTES: usize = 256 << 20;
-/// And so many samples at most.
+/// The most samples per batch of an evaluation.
 const MOST_EVALUATED: usize = 8192;
 
-/// A session that has lost its card must not be used: what is on the card may be anything.
+/// A session on a card. After an error it has no weights until the next `set_state`: the card may hold anything then.
 pub(crate) struct CudaSession {
     spec: Spec,
     precision: Precision,
     card: Arc<Card>,
     network: Network,
-    /// Steps that the weights have taken; none before there are weights.
+    /// Steps that the weights have taken. `None` while there are no weights.
     step: Option<u64>,
     train: Option<Loaded>,
     validation: Option<Loaded>,
     training: Option<Training>,
     evaluation: Option<(Workspace, SpanMemory)>,
-    /// The weights of an evaluation whose results are fetched while steps change them.
+    /// Memory for a copy of the evaluated weights, which can be fetched while steps change the weights themselves.
     judged: Option<Weights>,
 }
 
 /// What a training keeps from span to span.
 struct Training {
     plan: Plan,
-    /// Its capacity is the batch.
+    /// Room for exactly one batch: its capacity is the batch size.
     work: Workspace,
     span: SpanMemory,
     methods: Methods,
     recorded: Option<CudaGraph>,
 }
 
-/// What it takes to begin a span before the evaluation before it has been heard of.
+/// All that a span needs to begin before the host has seen the results of the evaluation before it.
 struct Ahead {
     /// Steps that the weights have taken.
     before: u64,
     evaluation: (Workspace, SpanMemory),
     training: Training,
-    /// Room for the weights that are judged.
+    /// Memory for a copy of the weights that are evaluated.
     weights: Weights,
 }
 
@@ -65,10 +65,10 @@ impl CudaSession {
         let (needed, free) = (Weights::bytes(spec), card.free()?);
         if needed > free {
             let (needed, free) = (human(needed), human(free));
-            let what = format!("a network whose weights take {needed} of the card's memory, of which {free} are free,");
+            let what = format!("a network whose weights need {needed} of the card's memory, of which {free} are free,");
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
-        // A method that cannot be is said before anything is begun.
+        // A forced method that cannot be used is reported before anything begins.
         method::check(spec, &Plan::new(spec, 1, card.processors, precision), &card)?;
         let network = Network::new(spec, &card)?;
         Ok(Self {
@@ -93,10 +93,10 @@ impl CudaSession {
         self.step.ok_or_else(|| Error::mismatch("the session has no weights", "call set_state first"))
     }
 
-    /// The kernels of steps, with what they work on.
+    /// The kernels of steps, with the buffers that they work on.
     ///
     /// # Safety
-    /// What is handed over is kept until the stream has been waited for.
+    /// The buffers passed in must live until the stream has been waited for.
     unsafe fn pass<'a>(
         &'a self,
         plan: &'a Plan,
@@ -109,8 +109,8 @@ impl CudaSession {
         let layer = |l| self.network.layer(&self.spec, work, l, card);
         Pass {
             card,
-            // SAFETY: `memory.rs` makes buffers as large as the plan has them; the rest is what the caller promises, and
-            // the session keeps its weights until it has waited for the stream.
+            // SAFETY: `memory.rs` makes buffers of the sizes that `plan.rs` states. The caller promises that the
+            // buffers live long enough, and the session keeps its weights until it has waited for the stream.
             queue: unsafe { Queue::new(stream) },
             plan,
             layers: (0..self.spec.layers.len()).map(layer).collect(),
@@ -125,7 +125,7 @@ impl CudaSession {
         }
     }
 
-    /// Makes room for a span; a recorded graph holds as long as nothing moves.
+    /// Makes room for a span. A recorded graph remains valid as long as no buffer moves.
     fn prepare(&mut self, span: &Span<'_>) -> Result<Training> {
         let (samples, steps) = (span.order.len(), span.steps());
         let batch = self.batch(span)?;
@@ -152,14 +152,15 @@ impl CudaSession {
         Ok(training)
     }
 
-    /// The batch that room is made for: the same whether or not the span is but the last, smaller one. (A span may also
-    /// take samples more than once.)
+    /// The batch size that room is made for. It stays the same for a span that consists of a smaller last batch only.
+    ///
+    /// A span may take samples more than once, so a batch can be larger than the data set.
     fn batch(&self, span: &Span<'_>) -> Result<usize> {
         let samples = loaded(self.train.as_ref())?.data.samples();
         Ok(span.batch_size.min(samples.max(span.order.len())))
     }
 
-    /// Whether a span can be trained now; returns the steps taken before it.
+    /// Checks that a span can be trained now. Returns the steps taken before it.
     fn check(&self, span: &Span<'_>) -> Result<u64> {
         let Loaded { data, place } = loaded(self.train.as_ref())?;
         let before = self.weights_step()?;
@@ -168,13 +169,14 @@ impl CudaSession {
         if let Place::Streamed(windows) = place
             && windows[0].rows < batch
         {
-            let problem = format!("a batch of {batch} samples does not fit the card beside the network");
+            let problem = format!("a batch of {batch} samples does not fit on the card beside the network");
             return Err(Error::setting("batch-size", problem, format!("use {} or less", windows[0].rows)));
         }
         Ok(before)
     }
 
-    /// Puts the steps of a span on the stream. Until all has gone well, nobody knows what the weights are.
+    /// Puts the steps of a span on the stream. The weights count as unknown until the steps are known to have
+    /// succeeded.
     fn launch(&mut self, training: Training, span: &Span<'_>) -> Result<()> {
         self.launch_by(training, |session, training, loaded| match &mut loaded.place {
             Place::Resident(samples) => session.train_resident(training, samples, span.steps()),
@@ -195,7 +197,7 @@ impl CudaSession {
         launched
     }
 
-    /// Waits for the steps that were launched, and says what they did.
+    /// Waits for the steps that were launched, and makes their report.
     fn collect(&mut self, launched: Result<()>, span: &Span<'_>, before: u64) -> Result<Report> {
         let training = self.training.as_ref().expect("was launched");
         let fetched = launched.and_then(|()| training.span.fetch(span.order.len(), &self.card.stream, &self.card));
@@ -217,10 +219,10 @@ impl CudaSession {
         Ok(report)
     }
 
-    /// Room to evaluate and to train at once, with the weights of both. None where data passes through windows, where
-    /// memory is scarce, or where anything else is in the way, which will be said by who needs it.
+    /// Room to evaluate and to train at once, with a copy of the weights. `None` if data passes through windows, if
+    /// memory is scarce, or if anything else fails: the plain path then meets the same failure and reports it.
     fn room_ahead(&mut self, split: Split, span: &Span<'_>) -> Option<Ahead> {
-        // Given back where there is no room.
+        // Taken out of `self`, so that its memory is freed if there is no room.
         let kept = self.judged.take();
         let before = self.check(span).ok()?;
         let Loaded { data, place: Place::Resident(_) } = self.data_set(split).as_ref()? else { return None };
@@ -237,13 +239,13 @@ impl CudaSession {
             None => return None,
         };
         let evaluation = self.evaluation_memory(samples).ok()?;
-        // This sends the span's order to the card: before anything is launched, since what is sent from memory that is
-        // not page-locked may wait for the stream.
+        // This sends the span's order to the card. It has to happen before anything is launched, because a copy from
+        // memory that is not page-locked may wait for the stream.
         let training = self.prepare(span).ok()?;
         Some(Ahead { before, evaluation, training, weights })
     }
 
-    /// Puts the weights back that the steps of a span have changed.
+    /// Undoes the steps of a span: puts the copied weights back.
     fn take_back(&mut self, weights: &Weights, before: u64) -> Result<()> {
         self.step = None;
         self.network.weights.copy_from(weights, &self.card)?;
@@ -252,24 +254,24 @@ impl CudaSession {
         Ok(())
     }
 
-    /// Data that is on the card, in the order of a span.
+    /// A resident data set, in the order of a span.
     fn in_order(&self, samples: &Samples, span: &SpanMemory) -> (Data, Stored) {
         let (data, stored) = samples.data(self.network.normalization(&self.card), &self.card);
         (Data { order: address(&span.order, &self.card.stream), ..data }, stored)
     }
 
-    /// All steps of a span, on data that is on the card.
+    /// Runs all steps of a span on a resident data set.
     fn train_resident(&self, training: &mut Training, samples: &Samples, steps: usize) -> Result<()> {
         let Training { plan, work, span, methods, recorded } = training;
         let data = self.in_order(samples, span);
-        // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any. The
-        // graph refers to the buffers of now, and is dropped before any of them: see `prepare` and `load`.
+        // SAFETY: the session keeps the training and the samples, and waits for the stream before it drops any of them.
+        // The graph refers to the present buffers, and is dropped before any of them: see `prepare` and `load`.
         let pass = unsafe { self.pass(plan, (work, span), data, work.capacity, Goal::Train) };
         methods.take(steps, (&self.spec, plan, &self.card), &mut |method, steps| pass.take(method, steps, recorded))
     }
 
-    /// All steps of a span, on data that passes through the card's windows: while the steps of one are taken, the next is
-    /// filled.
+    /// Runs all steps of a span on data that passes through the card's windows. While steps run on one window, the
+    /// other is filled.
     fn train_streamed(
         &self,
         training: &mut Training,
@@ -286,7 +288,8 @@ impl CudaSession {
             let samples = windows[turn % 2].fill(data, samples, self.network.normalization(&self.card), &self.card)?;
             training.span.set_window(first as u32, &self.card)?;
             let Training { plan, work, span, .. } = &*training;
-            // SAFETY: the session keeps training and windows, and waits for the stream before it lets go of any.
+            // SAFETY: the session keeps the training and the windows, and waits for the stream before it drops any of
+            // them.
             let pass = unsafe { self.pass(plan, (work, span), samples, work.capacity, Goal::Train) };
             pass.launch(steps.start as u32..steps.end as u32)?;
             windows[turn % 2].leave(&self.card)?;
@@ -294,9 +297,9 @@ impl CudaSession {
         Ok(())
     }
 
-    /// Room for evaluations and predictions, in batches that the card has memory for.
+    /// Room for evaluations and predictions, in batches that fit the card's free memory.
     fn evaluation_memory(&mut self, samples: usize) -> Result<(Workspace, SpanMemory)> {
-        // Activations, and the last layer's gradient.
+        // A sample needs its activations and the last layer's gradient.
         let values: usize = self.spec.layers.iter().map(|layer| padded(layer.units)).sum();
         let row = 4 * (values + padded(self.spec.outputs()));
         let most = samples.min(MOST_EVALUATED);
@@ -317,7 +320,7 @@ impl CudaSession {
         }
     }
 
-    /// Puts the evaluation of a data set on the stream; returns what is judged.
+    /// Puts the evaluation of a data set on the stream. Returns the data set.
     fn launch_evaluation(&mut self, split: Split, (work, mut span): (Workspace, SpanMemory)) -> Result<Dataset> {
         let mut loaded = self.data_set(split).take().expect("was there when room was made for it");
         let launched = self.judge_all(&mut loaded, &work, &mut span);
@@ -327,7 +330,7 @@ impl CudaSession {
         launched.map(|()| data)
     }
 
-    /// Waits on a stream for the evaluation that was launched, and says what it came to.
+    /// Waits on a stream for the evaluation that was launched, and returns its results.
     fn collect_evaluation(&self, data: &Dataset, stream: &Arc<CudaStream>) -> Result<Evaluation> {
         let (_, span) = self.evaluation.as_ref().expect("was launched");
         let (losses, guesses, _) = span.fetch(data.samples(), stream, &self.card)?;
@@ -336,7 +339,7 @@ impl CudaSession {
         Ok(Evaluation { loss: mean(&losses), confusion })
     }
 
-    /// Judges all samples, in the order they lie in.
+    /// Puts the evaluation of all samples on the stream, in the order in which they are stored.
     fn judge_all(&self, loaded: &mut Loaded, work: &Workspace, span: &mut SpanMemory) -> Result<()> {
         let samples = loaded.data.samples();
         let resident = matches!(loaded.place, Place::Resident(_));
@@ -361,7 +364,7 @@ impl CudaSession {
                     seen
                 }
             };
-            // SAFETY: the session keeps all of it, and waits for the stream before it lets go of any.
+            // SAFETY: the session keeps all of these buffers, and waits for the stream before it drops any of them.
             let pass = unsafe { self.pass(&plan, (work, span), seen, batch, Goal::Judge) };
             pass.launch(first as u32..last as u32)?;
             if let Place::Streamed(windows) = &loaded.place {
@@ -376,7 +379,7 @@ impl Session for CudaSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.spec)?;
         if split == Split::Train {
-            // A graph refers to the data it was recorded on.
+            // A recorded graph refers to the old data.
             self.training = None;
         }
         *self.data_set(split) = None;
@@ -390,9 +393,10 @@ impl Session for CudaSession {
         self.network.weights.set(state, &self.card)?;
         let work = Workspace::new(&self.spec, 1, false, &self.card)?;
         let layer = self.network.layer(&self.spec, &work, 0, &self.card);
-        // Sums of shifts are f32 in every way: any will do that the steps have as well.
+        // Sums of shifts are f32 in all kernels, so any of them will do. This one is loaded for the steps anyway.
         let kernels = self.card.layers(Way::of(1, 1, usize::MAX, self.precision))?;
-        // SAFETY: the weights live as long as the session, the workspace until the stream has been waited for below.
+        // SAFETY: the weights live as long as the session. The workspace lives until the stream has been waited for
+        // below.
         let queue = unsafe { Queue::new(&self.card.stream) };
         let started = kernels.start(&queue, &layer, &self.network.normalization(&self.card));
         started.and_then(|()| self.card.stream.synchronize()).map_err(|error| self.card.failure(error))?;
@@ -424,7 +428,8 @@ impl Session for CudaSession {
             let Place::Resident(samples) = &loaded.place else { unreachable!("was looked at just now") };
             let Training { plan, work, span: memory, .. } = training;
             let data = session.in_order(samples, memory);
-            // SAFETY: the session keeps the training and the samples, and waits for the stream before it lets go of any.
+            // SAFETY: the session keeps the training and the samples, and waits for the stream before it drops any of
+            // them.
             let pass = unsafe { session.pass(plan, (work, memory), data, work.capacity, Goal::Train) };
             profile::take(&pass, &session.spec, span.steps() as u32)
         });
@@ -445,8 +450,8 @@ impl Session for CudaSession {
         self.collect_evaluation(&data, &self.card.stream)
     }
 
-    /// The card goes from the evaluation to the steps without the host, copying the weights in between; what the host
-    /// wants of both it fetches beside the steps.
+    /// The card goes from the evaluation to the steps without the host, and copies the weights in between. The host
+    /// fetches the evaluation's results and the copied weights while the steps run.
     fn evaluate_then_train(
         &mut self,
         split: Split,
@@ -459,7 +464,8 @@ impl Session for CudaSession {
         let card = self.card.clone();
         let data = self.launch_evaluation(split, evaluation)?;
         weights.copy_from(&self.network.weights, &card)?;
-        // What is put on `copies` from here on sees both, and waits for nothing that comes after.
+        // From here on, work on `copies` sees the evaluation and the copied weights, and waits for nothing that is
+        // launched later.
         card.copies.join(&card.stream).map_err(|error| card.failure(error))?;
         let launched = self.launch(training, span);
         let flow = self
@@ -492,8 +498,8 @@ impl Session for CudaSession {
             samples.put_inputs(&inputs.values()[first * features..][..count * features], features, &self.card)?;
             span.begin(&Progress { steps: 1, batch: batch as u32, samples: count as u32 }, &self.card)?;
             let seen = samples.data(self.network.normalization(&self.card), &self.card);
-            // SAFETY: all of it lives until the outputs have been fetched, which waits for the stream; where that fails,
-            // buffers are freed on the same stream, after what is on it.
+            // SAFETY: all buffers live until the outputs have been fetched, which waits for the stream. If the fetch
+            // fails, they are freed on the same stream, after the work that uses them.
             let pass = unsafe { self.pass(&plan, (&work, &span), seen, batch, Goal::Predict) };
             pass.launch(0..1)?;
             let z = fetch(work.outputs(), 0..count * stride, &self.card.stream, &self.card)?;
@@ -510,10 +516,10 @@ impl Session for CudaSession {
 
 impl Drop for CudaSession {
     fn drop(&mut self) {
-        // Nothing may be freed that is still in use; a card that is lost uses nothing.
+        // No buffer may be freed while it is in use. Errors are ignored: a lost card uses no buffers.
         let _ = self.card.stream.synchronize();
         let _ = self.card.copies.synchronize();
-        // The graph refers to buffers of the fields that are dropped after it.
+        // The graph refers to buffers of the other fields, so it is dropped first.
         self.training = None;
     }
 }

@@ -1,4 +1,4 @@
-//! A step, kernel by kernel, in the order in which they run.
+//! A step, kernel by kernel, in the order in which the kernels run.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ use crate::method::Method;
 use crate::plan::{Plan, Tile};
 use crate::profile::Part;
 
-/// Steps that are recorded as one graph: a launch of it costs the host as much as a launch of one kernel.
+/// Steps that are recorded as one graph. Launching the graph costs the host as much as launching one kernel.
 const RECORDED: usize = 32;
-/// Steps that one kernel takes at most: a card that also draws a screen must not be held for seconds.
+/// The most steps that one kernel takes. A card that also drives a screen must not be busy for seconds.
 const AT_ONCE: usize = 256;
 
-/// What is made of a batch.
+/// What a pass over a batch is for: a training step, an evaluation (losses and guesses), or only the outputs.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Goal {
     Train,
@@ -27,7 +27,7 @@ pub(crate) enum Goal {
     Predict,
 }
 
-/// What the kernels are told of the network's head.
+/// The network's head, as the kernels see it.
 pub(crate) fn judge(spec: &Spec, goal: Goal) -> Judge {
     let head = match spec.head {
         Head::Regression => 0,
@@ -37,7 +37,7 @@ pub(crate) fn judge(spec: &Spec, goal: Goal) -> Judge {
     Judge { head, outputs: spec.outputs() as u32, gradient: u32::from(goal == Goal::Train) }
 }
 
-/// The kernels of steps on some data, with all that they are called with.
+/// The kernels of steps on some data, with all their arguments.
 pub(crate) struct Pass<'a> {
     pub(crate) card: &'a Card,
     pub(crate) queue: Queue<'a>,
@@ -54,7 +54,7 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Puts the next steps on the queue; what is put there next goes on after them. `recorded` keeps the graph.
+    /// Puts the next steps on the queue, and moves the progress on past them. `recorded` keeps the graph.
     pub(crate) fn take(&self, method: Method, steps: usize, recorded: &mut Option<CudaGraph>) -> Result<()> {
         let mut left = steps;
         while left > 0 {
@@ -86,7 +86,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Steps as one kernel.
+    /// Puts steps on the queue as one kernel.
     fn launch_span(&self, method: Method, steps: usize) -> Result<()> {
         let tile = if method == Method::Persistent { PersistentKernel::TILE } else { ClusterKernel::TILE };
         let (layers, tiles) = Layers::new(&self.layers, tile);
@@ -112,19 +112,19 @@ impl Pass<'_> {
         launched.map_err(|error| self.failure(error))
     }
 
-    /// Tiles of the largest part of a step before the update.
+    /// The number of tiles of a step's largest part before the update.
     fn most_tiles(&self, tile: Tile) -> usize {
         let rows = |layer: &Layer| tile.count(self.batch, layer.units.max(layer.fan_in) as usize);
         let head = self.batch.div_ceil(tile.threads() as usize / 32);
         self.layers.iter().map(rows).max().unwrap_or(0).max(head)
     }
 
-    /// Puts steps on the queue.
+    /// Puts steps on the queue, launch by launch.
     pub(crate) fn launch(&self, mut steps: Range<u32>) -> Result<()> {
         steps.try_for_each(|step| self.launch_step(step, &mut |_| Ok(())))
     }
 
-    /// Puts a step on the queue, launch by launch; after each it says which that was.
+    /// Puts one step on the queue, launch by launch. Calls `after` with each launch's name.
     pub(crate) fn launch_step(&self, step: u32, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let at = At { progress: self.progress, step };
         self.forward(at, after)?;
@@ -144,7 +144,7 @@ impl Pass<'_> {
         if self.goal == Goal::Train { self.backward(at, after) } else { Ok(()) }
     }
 
-    /// Whether the last layer is left to the kernel `head`.
+    /// Whether the kernel `head` computes the last layer.
     fn head_is_fused(&self) -> bool {
         self.plan.fused_head && self.goal != Goal::Predict
     }
@@ -164,7 +164,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// All gradients by activations first, then the weights: those take the weights as they were.
+    /// First all input gradients, then the update, because input gradients need the weights from before the update.
     fn backward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let layers = self.layers.len() - usize::from(self.head_is_fused());
         for l in (1..layers).rev() {
@@ -183,9 +183,9 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Records steps as one graph, which moves itself on when it is done: its next run takes the next steps.
+    /// Records steps as one graph. The graph ends by moving the progress on, so that its next run takes the next steps.
     fn record(&self, steps: usize) -> Result<CudaGraph> {
-        // What the driver has to compile it compiles now: while it records it may not.
+        // Kernels have to be compiled before the recording begins: nothing may be loaded while a stream records.
         for way in self.plan.ways() {
             self.card.layers(way)?;
         }
@@ -196,7 +196,7 @@ impl Pass<'_> {
             let advanced = self.card.head.advance(&self.queue, self.progress, steps as u32);
             advanced.map_err(|error| self.failure(error))
         });
-        // Also where something failed: the stream must not go on recording.
+        // This also has to happen after a failure: the stream must not go on recording.
         let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(|error| self.failure(error));
         launched?;
         graph?.ok_or_else(|| Error::mismatch("the driver recorded nothing", "report this"))

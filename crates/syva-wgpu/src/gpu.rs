@@ -1,7 +1,7 @@
-//! One adapter, opened: device and queue, buffers, pipelines, and what went wrong.
+//! An opened adapter: device and queue, buffers, pipelines, and failures.
 //!
-//! wgpu reports most failures by a callback, some time after the call that caused them. They are put down here and
-//! become errors at the next point where the host waits for the device.
+//! wgpu reports most failures by a callback, some time after the call that caused them. They are recorded here, and
+//! become errors the next time the host waits for the device.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -10,7 +10,7 @@ use syva_core::{Error, Result};
 
 use crate::shader::{Flavour, Kernel};
 
-/// Largest buffer that is used even where the adapter allows more: indices stay far from 32 bits.
+/// The largest buffer in bytes, even if the adapter allows more. This keeps indices far below 32 bits.
 const LARGEST: u64 = 1 << 30;
 
 /// A compute pipeline and the layout of its one bind group.
@@ -19,7 +19,7 @@ pub(crate) struct Pipeline {
     layout: wgpu::BindGroupLayout,
 }
 
-/// What the callbacks put down.
+/// The failures that the callbacks have recorded.
 #[derive(Default)]
 struct Trouble {
     lost: Option<String>,
@@ -33,21 +33,21 @@ pub(crate) struct Gpu {
     device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) limits: wgpu::Limits,
-    /// Most bytes of one buffer.
+    /// The most bytes per buffer.
     pub(crate) largest: u64,
-    /// A software device: it wants other tiles.
+    /// Whether this is a software device, which is faster with other tiles.
     pub(crate) software: bool,
     pipelines: Mutex<Vec<(Kernel, Flavour, Arc<Pipeline>)>>,
     trouble: Arc<Mutex<Trouble>>,
 }
 
-/// A lock whose holder panicked still holds what was put down.
+/// Locks a mutex. Its content is still good if a holder has panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gpu {
-    /// Opens the adapter with all it allows; buffers no larger than `largest`, where that is given.
+    /// Opens the adapter with all its limits. No buffer is larger than `largest`, if that is given.
     pub(crate) fn open(name: String, adapter: &wgpu::Adapter, largest: Option<u64>) -> Result<Self> {
         let limits = adapter.limits();
         let request = wgpu::DeviceDescriptor {
@@ -82,16 +82,16 @@ impl Gpu {
         Ok(Self { name, device, queue, limits, largest, software, pipelines: Mutex::default(), trouble })
     }
 
-    /// Whether it can still be worked with.
+    /// Whether the device can still be used.
     pub(crate) fn works(&self) -> bool {
         lock(&self.trouble).lost.is_none()
     }
 
-    /// What went wrong since the last check, if anything did. `need` says how much memory is needed for what.
+    /// Returns the failure since the last check, if there was one. `need` says how much memory is needed for what.
     pub(crate) fn check(&self, need: impl FnOnce() -> String) -> Result<()> {
         let mut trouble = lock(&self.trouble);
         let device = self.name.clone();
-        // Some drivers lose a device that has no room.
+        // Some drivers lose the device when it runs out of memory.
         let full = |message: &String| message.to_lowercase().contains("memory");
         if let Some(message) = trouble.lost.as_ref().filter(|message| !full(message)) {
             let problem = format!("the device was lost ({message})");
@@ -99,7 +99,7 @@ impl Gpu {
             return Err(Error::Device { device, problem, remedy });
         }
         if trouble.out_of_memory || trouble.lost.is_some() {
-            // What failed after it failed for it.
+            // Later failures are consequences of this one.
             (trouble.out_of_memory, trouble.failed) = (false, None);
             let problem = format!("out of memory; {}", need());
             let remedy = "lower --batch-size or the widths, or use --device cpu".into();
@@ -124,7 +124,7 @@ impl Gpu {
         self.check(need)
     }
 
-    /// Sends off all writes, and waits until they are done.
+    /// Submits all writes, and waits until they are done.
     pub(crate) fn flush(&self, need: impl FnOnce() -> String) -> Result<()> {
         self.queue.submit([]);
         self.wait(need)
@@ -142,7 +142,7 @@ impl Gpu {
         self.buffer(bytes, Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC)
     }
 
-    /// A buffer for kernels, filled.
+    /// A buffer for kernels, filled with `words`.
     pub(crate) fn filled(&self, words: &[u32]) -> wgpu::Buffer {
         let buffer = self.storage(4 * words.len() as u64);
         self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
@@ -158,7 +158,7 @@ impl Gpu {
         buffer
     }
 
-    /// Reads so many words from the start of each buffer. Waits for the device.
+    /// Reads the given number of words from the start of each buffer. Waits for the device.
     pub(crate) fn read(&self, from: &[(&wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>> {
         let total: u64 = from.iter().map(|(_, words)| 4 * *words as u64).sum();
         if total > self.largest && from.len() > 1 {
@@ -204,7 +204,8 @@ impl Gpu {
         pipeline
     }
 
-    /// Compiles a kernel. Its bindings are read off its text: binding n is declared by the n-th such line.
+    /// Compiles a kernel. Its bindings are read from its text: the n-th line that declares a binding declares binding
+    /// n.
     pub(crate) fn compile(&self, source: &str) -> Pipeline {
         let kinds = source.lines().filter_map(|line| {
             let kind = line.trim_start().strip_prefix("@group(0) @binding(")?.split_once("var<")?.1.split_once('>')?.0;
@@ -218,7 +219,7 @@ impl Gpu {
             .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                // Binding 0, where uniform, is the block at hand.
+                // Binding 0, if it is uniform, holds the parameters of the block, chosen by a dynamic offset.
                 ty: wgpu::BindingType::Buffer {
                     has_dynamic_offset: binding == 0 && ty == wgpu::BufferBindingType::Uniform,
                     ty,
@@ -249,7 +250,8 @@ impl Gpu {
         Pipeline { pipeline, layout }
     }
 
-    /// Binds buffers to a pipeline, in the order of its bindings. Of a buffer at a dynamic offset 32 bytes are seen.
+    /// Binds buffers to a pipeline, in the order of its bindings. The kernel sees 32 bytes of a buffer with a dynamic
+    /// offset.
     pub(crate) fn bind(
         &self,
         pipeline: &Pipeline,

@@ -1,13 +1,14 @@
 //! Syvä's portable GPU engine: the arithmetic contract in WGSL, run through wgpu on Metal, Vulkan and DX12.
 //!
-//! From the outside in: [`WgpuEngine`] opens a `Session` (`session.rs`) on an adapter (`gpu.rs`); the session keeps data
-//! and weights there (`memory.rs`) and records steps (`step.rs`) as dispatches of a few kernels (`kernels/*.wgsl`, put
-//! together by `shader.rs`). Each output has one owner and one chain of multiply-adds in the contract's order.
+//! From the outside in: [`WgpuEngine`] opens a `Session` (`session.rs`) on an adapter (`gpu.rs`). The session keeps
+//! data and weights there (`memory.rs`), and records steps (`step.rs`) as dispatches of a few kernels
+//! (`kernels/*.wgsl`, assembled by `shader.rs`). Each output has one owner and one chain of multiply-adds in the
+//! contract's order.
 //!
-//! WGSL does not promise that `fma` is fused, nor that anything is correctly rounded. Each adapter is asked
-//! (`probe.rs`): where all is as the contract needs it, the engine is *exact*. Where it is not, it runs *close*, in the
-//! same order but with other roundings; or, when asked to be exact, in floating-point arithmetic made of integers
-//! (`kernels/soft.wgsl`), whose bits are right on every adapter.
+//! WGSL promises neither that `fma` is fused nor that anything is correctly rounded, so each adapter is probed
+//! (`probe.rs`). If its arithmetic is what the contract needs, the engine is *exact*. If not, it is *close*: it
+//! computes in the same order, but rounds differently. If it is asked to be exact all the same, it computes in
+//! floating-point arithmetic made of integers (`kernels/soft.wgsl`), whose bits are right on every adapter.
 #![forbid(unsafe_code)]
 
 mod gpu;
@@ -33,7 +34,7 @@ use crate::shader::Flavour;
 /// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State};
 /// use syva_wgpu::WgpuEngine;
 /// let engine = WgpuEngine::new().exact(true);
-/// // Where there is no adapter, there is no device.
+/// // Without an adapter there is no device.
 /// if let Some(device) = engine.devices().first() {
 ///     let spec = Mlp::new(2).hidden(&[3, 3], Relu).values(1);
 ///     let mut session = engine.open(&device.id, &spec)?;
@@ -51,40 +52,41 @@ pub struct WgpuEngine {
     adapters: OnceLock<Vec<Adapter>>,
 }
 
-/// An adapter; opened and probed when it is first needed.
+/// An adapter. It is opened and probed when it is first needed.
 struct Adapter {
     adapter: wgpu::Adapter,
     opened: Mutex<Option<(Arc<Gpu>, Verdict)>>,
 }
 
 impl WgpuEngine {
-    /// The engine; it looks for adapters when it is first asked for them.
+    /// The engine. It looks for adapters when it first needs them.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether adapters whose own arithmetic is not exact are to be exact all the same, at a fraction of the speed.
+    /// Sets whether the engine is exact even on adapters whose own arithmetic is not, at a fraction of the speed.
     #[must_use]
     pub fn exact(mut self, exact: bool) -> Self {
         self.exact = exact;
         self
     }
 
-    /// No buffers larger than this many bytes, for tests of how larger things are cut; the results do not depend on it.
+    /// Limits the size of buffers, so that tests can see matrices and data sets cut into parts. The results do not
+    /// depend on it.
     #[must_use]
     pub fn with_buffers_of(mut self, bytes: u64) -> Self {
         self.largest = Some(bytes);
         self
     }
 
-    /// Runs one of the kernels' functions, in the integer arithmetic, over triples of operands (bits of f32) on a
-    /// device: how tests hold it against the host's.
+    /// Runs one of the kernels' functions on a device, in integer arithmetic, over triples of operands (bits of f32).
+    /// Tests compare the results with the host's.
     pub fn soft(&self, device: &DeviceId, function: Function, operands: &[[u32; 3]]) -> Result<Vec<u32>> {
         probe::soft(&self.opened(device)?.0, function, operands)
     }
 
-    /// All that an adapter's own arithmetic lacks, as the probe found it; nothing where it is exact.
+    /// What the probe found wrong with an adapter's own arithmetic. Empty if it is exact.
     pub fn lacks(&self, device: &DeviceId) -> Result<Vec<&'static str>> {
         Ok(self.opened(device)?.1.wanting)
     }
@@ -100,16 +102,16 @@ impl WgpuEngine {
         })
     }
 
-    /// The device behind an adapter, opened now if it is not yet, or if it was lost; and what the probe found.
+    /// The device of an adapter and the probe's verdict. Opens the device if it is not open yet, or if it was lost.
     fn opened(&self, device: &DeviceId) -> Result<(Arc<Gpu>, Verdict)> {
         let known = self.adapters();
         let Some(adapter) = known.get(device.index).filter(|_| device.engine == "gpu") else {
             let there = match known.len() {
-                0 => "there is no graphics adapter here".to_string(),
-                1 => "there is gpu only".to_string(),
-                n => format!("there are gpu to gpu:{}", n - 1),
+                0 => "use --device cpu, because this machine has no graphics adapter".to_string(),
+                1 => "use gpu, the only graphics adapter".to_string(),
+                n => format!("use gpu, or gpu:1 to gpu:{}", n - 1),
             };
-            let remedy = format!("{there}; `syva devices` lists all");
+            let remedy = format!("{there} (`syva devices` lists all devices)");
             return Err(Error::Unsupported { what: format!("device {device}"), remedy });
         };
         let mut opened = adapter.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +125,8 @@ impl WgpuEngine {
     }
 }
 
-/// Cards before what a processor brings along, software last. Where Vulkan and DX12 show the same card, Vulkan's stays.
+/// Sorts adapters: cards first, then GPUs built into processors, software last. If Vulkan and DX12 show the same card,
+/// only Vulkan's is kept.
 fn best_first(adapters: Vec<wgpu::Adapter>) -> Vec<wgpu::Adapter> {
     let vulkan: Vec<_> = (adapters.iter().map(wgpu::Adapter::get_info))
         .filter(|info| info.backend == wgpu::Backend::Vulkan)
@@ -152,9 +155,9 @@ impl Engine for WgpuEngine {
 
     fn absence(&self) -> Option<String> {
         if self.adapters().is_empty() {
-            return Some("no graphics adapter with a driver for Vulkan, Metal or DX12 is found on this machine".into());
+            return Some("this machine has no graphics adapter with a driver for Vulkan, Metal or DX12".into());
         }
-        // Those that cannot be opened are no devices.
+        // Adapters that cannot be opened do not count as devices.
         let ids = (0..self.adapters().len()).map(|index| DeviceId { engine: "gpu".into(), index });
         let errors: Vec<String> = ids.map_while(|id| self.opened(&id).err().map(|error| error.to_string())).collect();
         (errors.len() == self.adapters().len()).then(|| errors.join("; "))

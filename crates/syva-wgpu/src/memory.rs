@@ -1,27 +1,27 @@
-//! What lies on the device: weights, data sets, and the space in which a block of rows passes through the network.
+//! The buffers on the device: weights, data sets, and the workspace of a block of rows.
 //!
-//! An adapter limits the size of a buffer. Weights are cut into parts by units, data sets by samples, and a batch is
-//! worked on in blocks of rows, so that each piece fits.
+//! An adapter limits the size of a buffer. So that each piece fits, weights are cut into parts by units, data sets are
+//! cut by samples, and a batch passes through the network in blocks of rows.
 
 use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::{Error, Matrix, Parameters, Result, Spec, State};
 
 use crate::gpu::Gpu;
 
-/// Most rows that pass through the network together.
+/// The most rows per block.
 const ROWS: usize = 4096;
 
 /// Blocks whose parameters are uploaded together.
 pub(crate) const BLOCKS: usize = 64;
 
-/// Some units of a layer.
+/// A part of a layer: some of its units.
 pub(crate) struct Part {
     pub(crate) units: usize,
     /// `[units, fan_in]`
     pub(crate) weight: wgpu::Buffer,
-    /// Sums of the weight gradient, where a batch takes several blocks; else next to nothing.
+    /// Sums of the weight gradient, if a batch takes several blocks. Otherwise an empty buffer of the least size.
     pub(crate) sums: wgpu::Buffer,
-    /// What kernels are told about it.
+    /// The part's parameters for the kernels: `Layer` in `kernels/layer.wgsl`.
     pub(crate) layer: wgpu::Buffer,
 }
 
@@ -34,16 +34,16 @@ pub(crate) struct Layer {
 
 pub(crate) struct Weights {
     pub(crate) layers: Vec<Layer>,
-    /// Where the sums of the first layer start.
+    /// The first layer's initial sums.
     pub(crate) start: wgpu::Buffer,
     pub(crate) step: u64,
     has_sums: bool,
 }
 
-/// Refuses widths of which not even one row fits into a buffer.
+/// Refuses widths for which not even one row fits into a buffer.
 pub(crate) fn check_widths(gpu: &Gpu, spec: &Spec) -> Result<()> {
     let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(0);
-    // Of the smallest tiles, 16 rows or more; a row of groups each.
+    // Even the smallest tiles have 16 rows or more, and each row of tiles needs one row of groups.
     let tiles = 16 * gpu.limits.max_compute_workgroups_per_dimension as usize;
     let fits = (gpu.largest as usize / 4).min(tiles);
     if widest > fits {
@@ -89,12 +89,12 @@ impl Weights {
         Ok(State { step: self.step, layers })
     }
 
-    /// Gives that room back, or up.
+    /// Forgets that there is room for sums, after its allocation has failed.
     pub(crate) fn without_sums(&mut self) {
         self.has_sums = false;
     }
 
-    /// Room for the sums over a batch that takes several blocks.
+    /// Makes room for the sums over a batch that takes several blocks.
     pub(crate) fn with_sums(&mut self, gpu: &Gpu, spec: &Spec) {
         if !self.has_sums {
             for (l, layer) in self.layers.iter_mut().enumerate() {
@@ -127,15 +127,15 @@ impl Layer {
     }
 }
 
-/// Some samples of a data set.
+/// A part of a data set: some of its samples.
 pub(crate) struct Samples {
     pub(crate) inputs: wgpu::Buffer,
     pub(crate) targets: wgpu::Buffer,
-    /// What kernels are told about them.
+    /// The part's parameters for the kernels: `Part` in `kernels/gather.wgsl`.
     pub(crate) part: wgpu::Buffer,
 }
 
-/// A data set on the device; the host keeps sharing it, for its labels.
+/// A data set on the device. The host keeps it, too, because it needs the labels.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
     pub(crate) parts: Vec<Samples>,
@@ -160,7 +160,7 @@ impl Loaded {
                 Inputs::F32(values) => gpu.filled(bytemuck::cast_slice(&values[these])),
                 Inputs::U8(values) => {
                     let buffer = gpu.storage(these.len() as u64);
-                    // Writes are of whole words.
+                    // Only whole words can be written.
                     let (whole, rest) = values[these.clone()].split_at(these.len() / 4 * 4);
                     gpu.queue.write_buffer(&buffer, 0, whole);
                     if !rest.is_empty() {
@@ -180,30 +180,33 @@ impl Loaded {
         Self { parts: parts.collect(), data: data.clone() }
     }
 
-    /// Whether inputs are bytes.
+    /// Whether the inputs are bytes.
     pub(crate) fn bytes(&self) -> bool {
         matches!(self.data.inputs(), Inputs::U8(_))
     }
 }
 
-/// What a block of rows passes through.
+/// The buffers that a block of rows passes through.
 pub(crate) struct Workspace {
-    /// Rows and samples that were asked for.
+    /// The rows and samples that were asked for.
     pub(crate) wanted: (usize, usize),
-    /// Rows that fit.
+    /// Rows per block, as many as fit.
     pub(crate) rows: usize,
     /// Samples between two synchronisations.
     pub(crate) samples: usize,
     /// Scaled inputs `[rows, features]`.
     pub(crate) s: wgpu::Buffer,
-    /// `[rows]`, or `[rows, outputs]` of values.
+    /// Labels `[rows]`, or values `[rows, outputs]`.
     pub(crate) targets: wgpu::Buffer,
-    /// Activations and gradients of each layer `[rows, units]`.
+    /// Activations of each layer `[rows, units]`.
     pub(crate) h: Vec<wgpu::Buffer>,
+    /// Gradients of each layer `[rows, units]`.
     pub(crate) d: Vec<wgpu::Buffer>,
-    /// `[samples]` each.
+    /// Indices of samples `[samples]`.
     pub(crate) order: wgpu::Buffer,
+    /// Losses `[samples]`.
     pub(crate) losses: wgpu::Buffer,
+    /// Predicted classes `[samples]`.
     pub(crate) guesses: wgpu::Buffer,
     /// Not 0 once a loss was not finite.
     pub(crate) stopped: wgpu::Buffer,
@@ -213,8 +216,9 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// For blocks of up to `rows` rows and `samples` samples between two synchronisations: fewer where they do not fit, and
-    /// no more than `most` rows where that leaves enough to be worth a dispatch.
+    /// Makes room for blocks of up to `rows` rows, and for `samples` samples between two synchronisations. There are fewer
+    /// of both if they do not fit. Blocks also have no more than `most` rows, or 64 if that is more, so that a dispatch is
+    /// worth its cost.
     pub(crate) fn new(gpu: &Gpu, spec: &Spec, rows: usize, samples: usize, most: usize) -> Self {
         let wanted = (rows, samples);
         let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);

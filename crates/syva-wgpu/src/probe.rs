@@ -1,8 +1,8 @@
-//! What an adapter's arithmetic is like: found out by a small kernel, since WGSL promises little of it.
+//! Tests an adapter's arithmetic with a small kernel, because WGSL promises little about it.
 //!
-//! Some thousands of operands, random and nasty, go through each operation that the contract needs, and the results are
-//! compared with the host's, which are correctly rounded. An adapter on which all agree is *exact*; the conformance kit
-//! then holds it against the reference.
+//! Thousands of operands, random and nasty, go through each operation that the contract needs. The results are compared
+//! with the host's, which are correctly rounded. If all agree, the adapter is *exact*; the conformance kit then
+//! compares whole trainings with the reference.
 
 use syva_core::Result;
 use syva_core::arithmetic::Real;
@@ -10,12 +10,13 @@ use syva_core::arithmetic::Real;
 use crate::gpu::Gpu;
 use crate::shader::{FUNCTIONS, Flavour, fill};
 
-/// Threads of a group.
+/// Threads per group.
 const GROUP: usize = 64;
 
-/// What is found wanting, and where: a name for people, the operation in WGSL over `a`, `b`, `c`, and what is right.
+/// A question to the adapter: an operation in WGSL over `a`, `b`, `c`, its right result, and what to say if the
+/// adapter's result differs.
 struct Question {
-    /// As in "close: fma is not fused".
+    /// The finding for people, as in "close: fma is not fused".
     otherwise: &'static str,
     wgsl: &'static str,
     right: fn(f32, f32, f32) -> f32,
@@ -40,15 +41,15 @@ const QUESTIONS: [Question; 8] = [
     },
 ];
 
-/// What was found.
+/// The findings about an adapter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
-    /// Everything that is not as the contract needs it.
+    /// Everything that the contract needs and the adapter does not do.
     pub(crate) wanting: Vec<&'static str>,
 }
 
 impl Verdict {
-    /// Asks the adapter.
+    /// Puts all questions to the adapter.
     pub(crate) fn of(gpu: &Gpu) -> Result<Self> {
         let operands = operands(1, 64 * GROUP);
         let cases = QUESTIONS
@@ -90,7 +91,7 @@ impl Verdict {
     }
 }
 
-/// Runs `body`, which writes `results` words a triple of operands, over all triples; `prelude` stands before it.
+/// Runs `body` over all triples of operands. It writes `results` words per triple. `prelude` is put before it.
 pub(crate) fn apply(gpu: &Gpu, prelude: &str, body: &str, results: usize, operands: &[[u32; 3]]) -> Result<Vec<u32>> {
     let source = fill(include_str!("kernels/apply.wgsl"), &[("prelude", prelude), ("body", body)]);
     let pipeline = gpu.compile(&source);
@@ -108,7 +109,7 @@ pub(crate) fn apply(gpu: &Gpu, prelude: &str, body: &str, results: usize, operan
     Ok(gpu.read(&[(&output, words)])?.swap_remove(0))
 }
 
-/// Which function of the kernels, for tests: their text is what the engine itself uses.
+/// A function of the kernels, for tests. The text of the function is the one that the engine itself uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     /// a · b + c, rounded once.
@@ -135,7 +136,7 @@ pub enum Function {
     Tanh,
 }
 
-/// Runs a function in our integer arithmetic over triples of operands (bits of f32).
+/// Runs a function in the integer arithmetic over triples of operands (bits of f32).
 pub(crate) fn soft(gpu: &Gpu, function: Function, operands: &[[u32; 3]]) -> Result<Vec<u32>> {
     let call = match function {
         Function::Fma => "fused(a, b, c)",
@@ -154,8 +155,8 @@ pub(crate) fn soft(gpu: &Gpu, function: Function, operands: &[[u32; 3]]) -> Resu
     apply(gpu, &prelude, &format!("out[i] = to_bits({call});"), 1, operands)
 }
 
-/// Triples of operands (bits of f32), random and nasty, from a seed: numbers of all exponents; near one another, so that
-/// sums cancel; products on the edge between two floats; subnormals, zeros, infinities, NaN.
+/// Random and nasty triples of operands (bits of f32), from a seed. Among them are numbers of all exponents, numbers so
+/// close to each other that sums cancel, products between two floats, subnormals, zeros, infinities and NaN.
 pub fn operands(seed: u32, count: usize) -> Vec<[u32; 3]> {
     use syva_core::random::{Random, Stream};
     let mut random = Random::new(seed, Stream::Augmentation, 0);
@@ -187,7 +188,7 @@ pub fn operands(seed: u32, count: usize) -> Vec<[u32; 3]> {
         match kind {
             // All bit patterns.
             0 => word,
-            // Around 1, few bits set: ties.
+            // Around 1 with few bits set, which makes ties.
             1 => sign | (0x3f80_0000 + (((word >> 8) & 7) << 23)) | ((word & 0x7f) << 16),
             // Around 1.
             2 => sign | (0x3e80_0000 + (word & 0x01ff_ffff)),
@@ -204,11 +205,11 @@ pub fn operands(seed: u32, count: usize) -> Vec<[u32; 3]> {
         let (mut a, mut b, mut c) = (draw(kind()), draw(kind()), draw(kind()));
         let product = f32::from_bits(a) * f32::from_bits(b);
         match kinds.next_u32() % 8 {
-            // Cancels the product, but for a few last places.
+            // Cancels the product except for a few last places.
             0 | 1 => c = (-product).to_bits() ^ (kinds.next_u32() & 3),
-            // Half a last place of the product, about.
+            // About half a last place of the product.
             2 => c = (product * 2.0_f32.powi(-24 - (kinds.next_u32() % 3) as i32)).to_bits() ^ (kinds.next_u32() & 1),
-            // A last place that the product is just a half of.
+            // A number whose last place is about twice the product.
             3 => c = (product * 2.0_f32.powi(23 + (kinds.next_u32() % 3) as i32)).to_bits() ^ (kinds.next_u32() & 1),
             4 => c = a ^ (kinds.next_u32() & 0x8000_0003),
             5 => (a, b) = (a & 0xffff_f000, b & 0xffff_f000),

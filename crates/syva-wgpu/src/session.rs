@@ -1,4 +1,4 @@
-//! The engine's session: spans of steps recorded into few command buffers, results read back once.
+//! The engine's session. A span of steps is recorded into a few command buffers, and its results are read back once.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::step::{Block, Goal, Plan, Planner};
 /// Samples between two synchronisations, unless one batch has more.
 const SAMPLES: usize = 1 << 20;
 
-/// Multiply-adds that are submitted together: few enough that no driver takes the device for hung (Windows waits two
-/// seconds).
+/// Multiply-adds that are submitted together. They are few enough that no driver takes the device for hung (Windows
+/// waits two seconds).
 pub(crate) const SUBMITTED: u64 = 1 << 35;
 
-/// Rows of a block where nothing is trained, at most, and bytes of its widest matrix: less than training takes, if only a
-/// few samples fit.
+/// The most rows per block of an evaluation or a prediction.
 const EVALUATED: usize = 2048;
+/// The most bytes of such a block's widest matrix. This keeps an evaluation smaller than a training if memory is short.
 const EVALUATED_BYTES: usize = 16 << 20;
 
 pub(crate) struct WgpuSession {
@@ -46,7 +46,7 @@ impl WgpuSession {
         Ok(Self { spec: spec.clone(), flavour, scale, shift, weights, train, validation, work, gpu })
     }
 
-    /// How much memory the session takes, for the error that says there is not enough.
+    /// The memory that the session needs, for the error message when there is not enough.
     fn need(&self) -> String {
         let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
         let weights = 4 * self.spec.parameters() as u64;
@@ -63,12 +63,13 @@ impl WgpuSession {
         format!("{all} are needed: {weights} for the weights, {data} for data, {work} for batches")
     }
 
-    /// Weights, and space for batches of `rows` samples, `samples` of them between two synchronisations.
+    /// Makes room for batches of `rows` samples, and for `samples` samples between two synchronisations. With `sums`,
+    /// also for the sums over a batch that takes several blocks.
     fn prepare(&mut self, rows: usize, samples: usize, sums: bool) -> Result<()> {
         let Self { gpu, spec, work, weights, .. } = self;
         let weights = weights.as_mut().ok_or_else(no_weights)?;
         if work.as_ref().is_none_or(|work| work.wanted.0 < rows || work.wanted.1 < samples) {
-            // The old space goes first, and both sizes only ever grow.
+            // The old workspace is freed first. Both sizes only ever grow.
             let (old_rows, old_samples) = work.take().map_or((0, 0), |work| work.wanted);
             let most = SUBMITTED / (3 * spec.parameters() as u64 * self.flavour.cost());
             *work = Some(Workspace::new(gpu, spec, rows.max(old_rows), samples.max(old_samples), most as usize));
@@ -77,13 +78,13 @@ impl WgpuSession {
             weights.with_sums(gpu, spec);
         }
         self.gpu.check(|| self.need()).inspect_err(|_| {
-            // What was not to be had is not there.
+            // The buffers that could not be allocated must not be used.
             self.work = None;
             self.weights.iter_mut().for_each(Weights::without_sums);
         })
     }
 
-    /// Rows of a block where nothing is trained.
+    /// Rows per block of an evaluation or a prediction.
     fn evaluated(&self, samples: usize) -> usize {
         let widest = self.spec.layers.iter().map(|layer| layer.units).chain([self.spec.input.features]).max();
         samples.min(EVALUATED).min(EVALUATED_BYTES / 4 / widest.unwrap_or(1)).max(1)
@@ -94,7 +95,7 @@ impl WgpuSession {
         Planner { gpu, spec, flavour: *flavour, scale, shift, weights, work }
     }
 
-    /// Records and submits blocks. Nothing is waited for.
+    /// Records and submits blocks. Does not wait for them.
     fn submit(&self, plan: &Plan, work: &Workspace, blocks: impl Iterator<Item = Block>) {
         let mut blocks = blocks.peekable();
         while blocks.peek().is_some() {
@@ -114,7 +115,7 @@ impl WgpuSession {
         }
     }
 
-    /// Some steps of a span, up to a synchronisation; true where the losses of all of them were finite.
+    /// Runs steps of a span up to one synchronisation. Returns whether all their losses were finite.
     fn train_some(&mut self, span: &Span<'_>, report: &mut Report) -> Result<bool> {
         self.prepare(span.batch_size.min(span.order.len()), span.order.len(), true)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
@@ -155,7 +156,7 @@ impl WgpuSession {
         Ok(finite)
     }
 
-    /// The factor of rule 8 that makes the gradient one of the mean loss.
+    /// The factor M of rule 7 (docs/ARITHMETIC.md), which makes the gradient that of the mean loss.
     fn mean(&self, batch: usize) -> f32 {
         match self.spec.head {
             Head::Regression => 2.0 / (batch * self.spec.outputs()) as f32,
@@ -168,7 +169,7 @@ fn no_weights() -> Error {
     Error::mismatch("the session has no weights", "call set_state first")
 }
 
-/// (first, rows) of each block of so many rows.
+/// (first row, number of rows) of each block, when `rows` rows are cut into blocks of `size`.
 fn blocks(rows: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).step_by(size).map(move |from| (from, size.min(rows - from)))
 }

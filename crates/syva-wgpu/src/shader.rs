@@ -1,25 +1,25 @@
-//! WGSL put together: a flavour of arithmetic, the contract's functions, and a kernel with its blanks filled in.
+//! Assembles WGSL: a flavour of arithmetic, the contract's functions, and a kernel with its blanks filled in.
 
 use std::fmt::Write as _;
 
 use syva_core::{Activation, Head};
 
-/// Whose arithmetic.
+/// The arithmetic of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
-    /// The adapter's.
+    /// The adapter's own.
     Native,
-    /// Ours, by integers.
+    /// Floating-point arithmetic made of integers.
     Soft,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
-    /// Inputs and targets of a block's rows; of bytes or of floats.
+    /// Gathers inputs (bytes or floats) and targets of a block's rows.
     Gather {
         bytes: bool,
     },
-    /// Where the first layer's sums start.
+    /// Computes the first layer's initial sums.
     Start,
     Forward {
         first: bool,
@@ -27,7 +27,7 @@ pub(crate) enum Kernel {
     },
     Loss(Head),
     Bias,
-    /// Through a layer whose inputs come from this activation.
+    /// Computes the input gradient of a layer. The activation is that of the layer below.
     Backward(Activation),
     Update {
         first: bool,
@@ -35,7 +35,7 @@ pub(crate) enum Kernel {
 }
 
 impl Flavour {
-    /// The text that defines it.
+    /// The WGSL that defines the flavour.
     pub(crate) fn source(self) -> &'static str {
         match self {
             Self::Native => include_str!("kernels/native.wgsl"),
@@ -43,7 +43,7 @@ impl Flavour {
         }
     }
 
-    /// What a multiply-add takes, in those of the adapter: about.
+    /// Roughly how many of the adapter's own multiply-adds one multiply-add costs.
     pub(crate) fn cost(self) -> u64 {
         match self {
             Self::Native => 1,
@@ -54,8 +54,8 @@ impl Flavour {
 
 pub(crate) const FUNCTIONS: &str = include_str!("kernels/functions.wgsl");
 
-/// How a product is shared out: a group of `across` · `down` threads computes `down · rows` by `across · columns`
-/// outputs, staged in slabs of `slab` values of k.
+/// How a product is divided among threads. A group of `across` · `down` threads computes `down · rows` by
+/// `across · columns` outputs. Its factors are staged in slabs of `slab` values of k.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
     across: usize,
@@ -74,12 +74,12 @@ impl Tile {
         }
     }
 
-    /// Outputs of a group: rows, columns.
+    /// The outputs of a group: rows, columns.
     pub(crate) fn size(self) -> (usize, usize) {
         (self.down * self.rows, self.across * self.columns)
     }
 
-    /// The product kernel with the functions of `own`.
+    /// The product kernel, with a kernel's own functions.
     fn product(self, own: &str) -> String {
         let (tile_rows, tile_columns) = self.size();
         let (mut begin, mut multiply, mut end) = (String::new(), String::new(), String::new());

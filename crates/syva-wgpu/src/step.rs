@@ -1,8 +1,8 @@
-//! A block of rows on its way through the network, as dispatches of kernels.
+//! The way of a block of rows through the network, as dispatches of kernels.
 //!
 //! ```text
 //! gather     s = scale·x and the targets of these rows        from each part of the data set
-//! start      bias + Σ shift·w of the first layer               once a step, where there is a shift
+//! start      bias + Σ shift·w of the first layer               once per step, if there is a shift
 //! forward    h_l = a(start + h_(l−1)·W_lᵀ)                     each layer
 //! loss       losses, guesses, d of the outputs
 //! bias       D_l, and the update of the biases                 each layer, the last first
@@ -18,14 +18,14 @@ use crate::gpu::{Gpu, Pipeline};
 use crate::memory::{Loaded, Samples, Weights, Workspace};
 use crate::shader::{Flavour, Kernel, Tile};
 
-/// What a pass is to do with the outputs.
+/// What a pass computes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// Nothing: they are wanted themselves.
+    /// Only the outputs.
     Predict,
     /// Losses and guesses.
     Judge,
-    /// These, and an update.
+    /// Losses and guesses, and an update.
     Train,
 }
 
@@ -33,12 +33,13 @@ pub(crate) enum Goal {
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     pub(crate) rows: usize,
-    /// Where it stands in the order, the losses and the guesses.
+    /// Index of its first row in the order, the losses and the guesses.
     pub(crate) at: usize,
-    /// The sample of its first row, or none where rows are samples by the order.
+    /// The sample of its first row. `None` if the order says which samples the rows are.
     pub(crate) sample: Option<usize>,
-    /// Whether it is its batch's first, and its last.
+    /// Whether it is the first block of its batch.
     pub(crate) first: bool,
+    /// Whether it is the last block of its batch.
     pub(crate) last: bool,
     pub(crate) mean: f32,
     pub(crate) learning_rate: f32,
@@ -59,7 +60,7 @@ impl Block {
     }
 }
 
-/// A kernel with its buffers. Its groups: across, and a row of groups for so many rows of what runs downwards.
+/// A kernel with its buffers and the shape of its dispatch: `across` groups by the groups of `down`.
 struct Bound {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
@@ -67,16 +68,16 @@ struct Bound {
     down: Down,
 }
 
-/// How many groups run downwards.
+/// The number of groups downwards.
 #[derive(Clone, Copy)]
 enum Down {
-    /// One.
+    /// One group.
     One,
-    /// As many as the block's rows need, so many a group.
+    /// One group per this many rows of the block.
     Rows(usize),
-    /// So many.
+    /// This many groups.
     These(usize),
-    /// One for so many rows, counted across instead.
+    /// One group per this many rows of the block, but counted across instead of downwards.
     RowsAcross(usize),
 }
 
@@ -95,13 +96,13 @@ impl Bound {
     }
 }
 
-/// Everything that is dispatched for a block, in order.
+/// All dispatches of a block, in order.
 pub(crate) struct Plan {
     gather: Vec<Bound>,
-    /// Only with a batch's first block.
+    /// Dispatched only for a batch's first block.
     start: Vec<Bound>,
     rest: Vec<Bound>,
-    /// Multiply-adds of a row, or what takes as long.
+    /// The cost per row, in the adapter's own multiply-adds.
     pub(crate) work: u64,
 }
 
@@ -126,13 +127,13 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// For rows of a data set.
+    /// The plan for rows of a data set.
     pub(crate) fn of_data(&self, data: &Loaded, goal: Goal) -> Plan {
         let gather = data.parts.iter().map(|part| self.gather(part, data.bytes())).collect();
         self.plan(gather, goal)
     }
 
-    /// For rows of floats.
+    /// The plan for rows of floats.
     pub(crate) fn of_samples(&self, samples: &Samples, goal: Goal) -> Plan {
         self.plan(vec![self.gather(samples, false)], goal)
     }
@@ -206,7 +207,7 @@ impl Planner<'_> {
         parts.collect()
     }
 
-    /// What the kernels that see a whole layer are told: any part tells them.
+    /// The parameters for kernels that work on a whole layer. They read only fields that are the same in all parts.
     fn whole(&self, l: usize) -> &wgpu::Buffer {
         &self.weights.layers[l].parts[0].layer
     }

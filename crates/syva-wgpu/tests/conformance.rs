@@ -1,7 +1,7 @@
-//! The portable GPU engine on the adapters of this machine: against the reference, bit by bit in the arithmetic made of
-//! integers (and in the adapter's own where that is exact), nearly where it is close.
+//! Compares the portable GPU engine with the reference, on the adapters of this machine. The integer arithmetic must agree
+//! bit by bit, and so must the adapter's own arithmetic if it is exact. If it is close, it must agree nearly.
 //!
-//! Has its own main, so that all tests are marked as ignored, visibly and counted, where there is no adapter. Each has a
+//! The tests have their own main, so that without an adapter all of them are visibly counted as ignored. Each test has a
 //! time limit.
 
 use std::sync::mpsc;
@@ -45,7 +45,7 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// Fails after so many seconds. A driver that hangs is left hanging.
+/// Fails after a number of seconds. A driver that hangs is left hanging.
 fn within(seconds: u64, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     let (done, wait) = mpsc::channel();
     std::thread::spawn(move || done.send(test()));
@@ -64,7 +64,7 @@ fn exact(device: &DeviceId) -> Outcome {
     Ok(operands(&engine, device)?)
 }
 
-/// Buffers of 16 KiB: layers in several parts, data sets too, batches in several blocks of few rows.
+/// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows.
 fn exact_in_pieces(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
     let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 96].contains(&case.batch_size);
@@ -93,7 +93,7 @@ fn as_it_is(device: &DeviceId) -> Outcome {
     Ok(())
 }
 
-/// Compares a function on the device with the host's over triples of operands; NaNs are alike.
+/// Compares a function on the device with the host's, over triples of operands. All NaNs count as equal.
 fn compare(device: &DeviceId, function: Function, seed: u32, count: usize, right: fn(f32, f32, f32) -> f32) -> Outcome {
     let engine = WgpuEngine::new();
     let operands = operands(seed, count);
@@ -144,13 +144,13 @@ fn not_finite(device: &DeviceId) -> Outcome {
         let one = Span { learning_rate: &[0.1], ..span(0, &[0]) };
         session.train(&one)?;
         let before = session.state()?;
-        // The loss of sample 1 is infinite, so neither it nor sample 2 is learned from.
+        // The loss of sample 1 is infinite, so there is no update from it, nor from sample 2.
         let report = session.train(&Span { learning_rate: &[0.1; 2], ..span(1, &[1, 2]) })?;
         let after = session.state()?;
         if report.first_non_finite != Some(0) || !report.losses.is_empty() || after != before || after.step != 1 {
             return Err(format!("{report:?}, {after:?} after {before:?}").into());
         }
-        // And then it goes on from there.
+        // The session can go on from there.
         if session.train(&Span { learning_rate: &[0.1], ..span(1, &[2]) })?.losses.len() != 1 {
             return Err("it does not go on".into());
         }

@@ -128,7 +128,7 @@ impl Round {
                 if self.scarce
                     && failed
                         .message()
-                        .is_some_and(|said| said.contains("the card's memory") || said.contains("fit the card")) =>
+                        .is_some_and(|said| said.contains("the card's memory") || said.contains("fit on the card")) =>
             {
                 eprintln!("  {}", failed.message().unwrap_or_default());
                 Ok(())

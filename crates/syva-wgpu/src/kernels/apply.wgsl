@@ -1,4 +1,4 @@
-// Operations over triples of operands, for the probe and for tests.
+// Applies operations to triples of operands, for the probe and for tests.
 
 {{prelude}}
 

@@ -1,5 +1,5 @@
-// d_below[b,k] = Σ_j d[b,j] · w[j,k], j ascending, times the derivative of the activation below. A layer in parts is
-// summed part by part.
+// d_below[b,k] = Σ_j d[b,j] · w[j,k], j ascending, times the derivative of the activation below. If the layer is in
+// several parts, the sum continues from part to part.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read> weight: array<num>;

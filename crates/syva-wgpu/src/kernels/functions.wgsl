@@ -7,11 +7,11 @@ const INFINITY = 0x7f800000u;
 
 fn finite(x: num) -> bool { return (to_bits(x) & INFINITY) != INFINITY; }
 fn magnitude(x: num) -> num { return from_bits(to_bits(x) & 0x7fffffffu); }
-/// z + 0: a zero becomes positive. (A compiler may take a written `+ 0` away.)
+/// z + 0: a zero becomes positive. (A compiler might remove a plain `+ 0`.)
 fn plus_zero(z: num) -> num { return from_bits(select(to_bits(z), 0u, to_bits(z) == 0x80000000u)); }
 fn relu(z: num) -> num { if above(z, from_bits(ZERO)) { return z; } return from_bits(ZERO); }
 
-/// What e^x is made of: e^x = (1 + r·h) · 2^a · 2^c.
+/// The parts of e^x = (1 + r·h) · 2^a · 2^c.
 struct Exponential { r: num, h: num, a: num, c: num }
 
 fn power_of_two(i: i32) -> num { return from_bits(u32(i + 127) << 23u); }

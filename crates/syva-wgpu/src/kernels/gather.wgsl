@@ -1,4 +1,4 @@
-// s[b,k] = scale[k] · x[b,k] and the targets of a block's rows, from the part of the data set that is bound.
+// Gathers s[b,k] = scale[k] · x[b,k] and the targets of a block's rows, from the part of the data set that is bound.
 
 struct Part { first: u32, samples: u32, features: u32, targets: u32 }
 

@@ -4,8 +4,9 @@ struct Layer {
     units: u32,
     unit: u32,
     part: u32,
-    /// Whether the part is the layer's first, and its last.
+    /// Whether the part is the layer's first.
     opens: u32,
+    /// Whether the part is the layer's last.
     closes: u32,
 }
 

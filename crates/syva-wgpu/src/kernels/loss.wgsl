@@ -1,5 +1,5 @@
-// Losses, guesses and the gradient d of the outputs z (docs/ARITHMETIC.md, rule 7); a row a thread. A loss that is not
-// finite stops all updates from here on.
+// Losses, guesses and the gradient d of the outputs z (docs/ARITHMETIC.md, rule 7), one row per thread. A loss that is not
+// finite stops all later updates.
 
 @group(0) @binding(2) var<storage, read> z: array<num>;
 @group(0) @binding(3) var<storage, read> targets: array<u32>;

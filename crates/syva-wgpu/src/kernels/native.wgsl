@@ -6,8 +6,9 @@ fn from_bits(bits: u32) -> num { return bitcast<f32>(bits); }
 fn to_bits(x: num) -> u32 { return bitcast<u32>(x); }
 fn of_int(i: i32) -> num { return f32(i); }
 
-/// x. Drivers' compilers see through sums and products: they turn (a + b) − b into a, and a · b + c into one fused
-/// operation. They do not see through a number's bits taken as an integer.
+/// Returns x, but hides from the compiler where it comes from. Drivers' compilers rewrite sums and products: they turn
+/// (a + b) − b into a, and a · b + c into one fused operation. They do not look through integer operations on a number's
+/// bits.
 fn opaque(x: f32) -> num { return bitcast<f32>(min(bitcast<u32>(x), 0xfffffffeu)); }
 
 fn neg(a: num) -> num { return -a; }

@@ -1,7 +1,8 @@
 // A product of two matrices, tile by tile: a group of {{threads}} threads computes {{tile_rows}} × {{tile_columns}} outputs, each thread
-// {{rows}} × {{columns}} of them in registers. Each output is one chain of fused multiply-adds, k ascending: both factors are
-// staged through the group's memory in slabs of {{slab}} values of k. Beyond the last k the slabs hold −0 and +0, whose
-// product −0 leaves any sum as it is. What is multiplied, where sums start and what becomes of them is each kernel's own.
+// {{rows}} × {{columns}} of them in registers. Each output is one chain of fused multiply-adds, k ascending. Both factors
+// are staged through the group's memory in slabs of {{slab}} values of k. Beyond the last k the slabs hold −0 and +0. Their
+// product is −0, which leaves any sum as it is. Each kernel defines its factors, its initial sums, and what it does with
+// the finished sums.
 
 {{own}}
 
@@ -38,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 {{end}}
 }
 
-// Places in a slab, so that neighbouring threads read neighbouring values: x along the rows of A or the columns of B,
-// y along k.
+// Places in a slab, chosen so that neighbouring threads read neighbouring values. x runs along the rows of A or the columns
+// of B, y runs along k.
 fn along(i: u32, long: u32) -> vec2<u32> { return vec2(i % long, i / long); }
 fn down(i: u32) -> vec2<u32> { return vec2(i / {{slab}}u, i % {{slab}}u); }

@@ -1,7 +1,7 @@
-// Binary32 by 32-bit integers, correctly rounded whatever the adapter's floats do: a number is its bits.
+// Binary32 made of 32-bit integers, correctly rounded whatever the adapter's floats do. A number is represented by its bits.
 //
-// Everything comes down to `fused` and `div`: a + b = fused(a, 1, b), a · b = fused(a, b, −0), where −0 keeps the sign
-// of a product that is zero. A significand is 24 bits; what is wider is a pair (x high word, y low word).
+// Everything is built from `fused` and `div`: a + b = fused(a, 1, b), and a · b = fused(a, b, −0), where −0 keeps the sign
+// of a product that is zero. A significand has 24 bits. Wider integers are pairs (x high word, y low word).
 
 alias num = u32;
 
@@ -11,7 +11,7 @@ const NAN_BITS = 0x7fc00000u;
 fn from_bits(bits: u32) -> num { return bits; }
 fn to_bits(x: num) -> u32 { return x; }
 
-/// An integer of less than 24 bits.
+/// Converts an integer of less than 24 bits.
 fn of_int(i: i32) -> num {
     let m = u32(abs(i));
     let top = firstLeadingBit(m | 1u);
@@ -26,7 +26,7 @@ fn mul(a: num, b: num) -> num { return fused(a, b, 0x80000000u); }
 
 fn is_nan(a: num) -> bool { return (a & 0x7fffffffu) > INFINITY_BITS; }
 
-/// Bits turned so that they order as the numbers do, both zeros alike.
+/// Maps a number's bits to an integer. The integers have the order of the numbers, and both zeros map to the same one.
 fn rank(a: num) -> i32 {
     let magnitude = i32(a & 0x7fffffffu);
     return select(magnitude, -magnitude, a > 0x7fffffffu);
@@ -34,8 +34,8 @@ fn rank(a: num) -> i32 {
 
 fn above(a: num, b: num) -> bool { return rank(a) > rank(b) && !is_nan(a) && !is_nan(b); }
 
-/// (significand with its top bit at 23, biased exponent) of a finite number; the exponent of a subnormal number is
-/// below 1. Zero is (0, −4096): so far below all others that it never counts.
+/// (significand with its top bit at 23, biased exponent) of a finite number. The exponent of a subnormal number is below
+/// 1. Zero is (0, −4096), so far below all other numbers that it never counts.
 fn unpack(a: num) -> vec2<i32> {
     let e = i32((a >> 23u) & 0xffu);
     let m = a & 0x7fffffu;
@@ -46,10 +46,10 @@ fn unpack(a: num) -> vec2<i32> {
     return vec2(i32(m | 0x800000u), e);
 }
 
-/// `value >> by`, with the lowest bit set where any bit was lost.
+/// `value >> by`, with the lowest bit set if any bit was lost.
 fn shift_and_stick(value: vec2<u32>, by: u32) -> vec2<u32> {
     let few = by & 31u;
-    // A shift by 32 is none in WGSL, so the bits that move from word to word go in two shifts.
+    // A shift by 32 does nothing in WGSL, so bits move from word to word in two shifts.
     let short = vec2(value.x >> few, (value.y >> few) | ((value.x << 1u) << (31u - few)));
     let lost = ((value.y << 1u) << (31u - few)) != 0u;
     let lost_far = value.y != 0u || ((value.x << 1u) << (31u - few)) != 0u;
@@ -59,10 +59,10 @@ fn shift_and_stick(value: vec2<u32>, by: u32) -> vec2<u32> {
     return select(select(far, gone, by > 63u), near, by < 32u);
 }
 
-/// Rounds to nearest, ties to even: `significand` has its top bit at 31 and its lowest bit set where anything lies
-/// below; `e` is the biased exponent of the top bit.
+/// Rounds to nearest, ties to even. `significand` has its top bit at 31, and its lowest bit is set if any lower bit was
+/// lost. `e` is the biased exponent of the top bit.
 fn rounded(sign: u32, e: i32, significand: u32) -> num {
-    // A subnormal result has fewer bits: they go before the rounding, so that it is one rounding.
+    // A subnormal result has fewer bits. The others are dropped before the rounding, so that it is rounded only once.
     let narrow = u32(clamp(1 - e, 0, 31));
     let lost = ((significand << 1u) << (31u - narrow)) != 0u;
     let kept = (significand >> narrow) | u32(lost);
@@ -74,7 +74,7 @@ fn rounded(sign: u32, e: i32, significand: u32) -> num {
     return sign | select(magnitude, INFINITY_BITS, e > 254);
 }
 
-/// `a · b + c` where one of them is infinite or NaN.
+/// `a · b + c` if one of them is infinite or NaN.
 fn fused_special(a: num, b: num, c: num) -> num {
     let sign = (a ^ b) & 0x80000000u;
     let magnitudes = vec2(a, b) & vec2(0x7fffffffu);
@@ -87,10 +87,10 @@ fn fused_special(a: num, b: num, c: num) -> num {
 
 /// `a · b + c`, rounded once.
 ///
-/// The product (48 bits) is shifted to [2^60, 2^62), the addend to [2^60, 2^61): in a pair of words each, with the same
-/// scale where their exponents are equal. The smaller one is shifted down to the other's scale. Bits are lost only by
-/// shifts beyond 14 places, where the difference of the two keeps its top bit at 58 or above: what was lost, kept as
-/// one sticky bit, lies far below the 24 bits that remain.
+/// The product (48 bits) is shifted to [2^60, 2^62), and the addend to [2^60, 2^61). Each is a pair of words, and both have
+/// the same scale if their exponents are equal. The smaller one is shifted down to the other's scale. Only shifts beyond 14
+/// places lose bits, and then the difference of the two keeps its top bit at 58 or above. So the lost bits, which are kept
+/// as one sticky bit, lie far below the 24 bits that remain.
 fn fused(a: num, b: num, c: num) -> num {
     let special = max(max(a & INFINITY_BITS, b & INFINITY_BITS), c & INFINITY_BITS) == INFINITY_BITS;
     if special { return fused_special(a, b, c); }
@@ -98,7 +98,7 @@ fn fused(a: num, b: num, c: num) -> num {
     let ub = unpack(b);
     let uc = unpack(c);
 
-    // The product by halves of 12 bits: no sum exceeds 26 bits.
+    // The product is computed from halves of 12 bits. No sum exceeds 26 bits.
     let a_low = u32(ua.x) & 0xfffu;
     let a_high = u32(ua.x) >> 12u;
     let b_low = u32(ub.x) & 0xfffu;
@@ -118,14 +118,14 @@ fn fused(a: num, b: num, c: num) -> num {
     let sign = (a ^ b) & 0x80000000u;
     let subtract = ((sign ^ c) & 0x80000000u) != 0u;
     let other = select(addend, ~addend, subtract);
-    // Two's complement: where the difference is negative its sign bit is set, since both are below 2^63.
+    // Two's complement: the sign bit is set if the difference is negative, because both are below 2^63.
     let y = product.y + other.y + u32(subtract);
     let carry = u32(y < product.y || (subtract && other.y == 0xffffffffu));
     let x = product.x + other.x + carry;
     let negative = subtract && x > 0x7fffffffu;
     let magnitude = select(vec2(x, y), vec2(~x + u32(y == 0u), ~y + 1u), negative);
 
-    // An exact zero is positive, unless both were negative.
+    // An exact zero is positive unless both were negative.
     if (magnitude.x | magnitude.y) == 0u { return select(sign, 0u, subtract); }
     let in_low = magnitude.x == 0u;
     let word = select(magnitude.x, magnitude.y, in_low);
@@ -137,7 +137,7 @@ fn fused(a: num, b: num, c: num) -> num {
     return rounded(sign ^ select(0u, 0x80000000u, negative), e + 3 - i32(leading), top | sticky);
 }
 
-/// `a / b`, rounded once: 26 bits of quotient by long division, and whether a rest remains.
+/// `a / b`, rounded once. Long division gives 26 bits of the quotient, and whether there is a remainder.
 fn div(a: num, b: num) -> num {
     let sign = (a ^ b) & 0x80000000u;
     let ma = a & 0x7fffffffu;

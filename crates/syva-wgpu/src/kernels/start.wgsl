@@ -1,5 +1,5 @@
-// Where the first layer's sums start: start[j] = bias[j], then fma(shift[k], w[j,k], ·) for k ascending. A group of
-// threads reads rows of 16 weights together, then each thread goes on with its own unit.
+// The first layer's initial sums: start[j] = bias[j], then fma(shift[k], w[j,k], ·) for k ascending. The threads of a group
+// read rows of 16 weights together, then each thread works on its own unit.
 
 @group(0) @binding(2) var<storage, read> weight: array<num>;
 @group(0) @binding(3) var<storage, read> bias: array<num>;
@@ -7,7 +7,7 @@
 @group(0) @binding(5) var<storage, read_write> start: array<num>;
 
 const WIDE = 16u;
-var<workgroup> tile: array<num, 1088>; // 64 units of 17, so that threads read from different banks
+var<workgroup> tile: array<num, 1088>; // 64 units, 17 apart so that threads read from different banks
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {

@@ -1,21 +1,22 @@
-// What every kernel of a step is told.
+// The parameters of every kernel of a step.
 
 /// One block of rows of a step, chosen by a dynamic offset.
 struct Step {
     /// Rows of the block.
     rows: u32,
-    /// Where its first row stands in the order, the losses and the guesses.
+    /// Index of its first row in the order, the losses and the guesses.
     at: u32,
-    /// Without an order: the sample of row 0.
+    /// The sample of row 0, if there is no order.
     sample: u32,
-    /// Whether rows are samples by the order.
+    /// Whether the order says which samples the rows are.
     ordered: u32,
-    /// Whether the sums over the batch begin with this block, and end with it.
+    /// Whether the sums over the batch begin with this block.
     first: u32,
+    /// Whether the sums over the batch end with this block.
     last: u32,
-    /// 1/B, or 2/(B·outputs) for regression: bits.
+    /// Bits of 1/B, or of 2/(B·outputs) for regression.
     mean: u32,
-    /// −lr: bits.
+    /// Bits of −lr.
     descent: u32,
 }
 

@@ -1,5 +1,5 @@
-// g[j,k] = Σ_b d[b,j] · x[b,k], b ascending, and w[j,k] = fma(−lr, g[j,k], w[j,k]) after the last block of the batch. The
-// sums of a batch in several blocks wait in `sums` meanwhile.
+// g[j,k] = Σ_b d[b,j] · x[b,k], b ascending, and w[j,k] = fma(−lr, g[j,k], w[j,k]) after the last block of the batch. If a
+// batch has several blocks, `sums` holds the sums between them.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read> x: array<num>;
