@@ -190,7 +190,7 @@ fn describe(config: &RunConfig, task: &Task) -> String {
 }
 
 /// The model that the run comes to, once all is trained.
-fn final_model(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig) -> Result<Model> {
+fn final_model(trainer: &mut Trainer, folder: &RunFolder, config: &RunConfig) -> Result<Model> {
     match config.keep {
         Keep::Last => trainer.model(),
         Keep::Best => folder.best_model(config),
@@ -199,7 +199,7 @@ fn final_model(trainer: &mut Trainer<'_>, folder: &RunFolder, config: &RunConfig
 
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
 fn drive(
-    trainer: &mut Trainer<'_>,
+    trainer: &mut Trainer,
     folder: &RunFolder,
     config: &RunConfig,
     task: &Task,
