@@ -203,7 +203,7 @@ fn describe(config: &RunConfig, task: &Task) -> String {
 }
 
 /// The model that the run comes to, once all is trained.
-fn final_model(trainer: &mut Trainer<'_>, folder: &mut RunFolder, config: &RunConfig) -> Result<Model> {
+fn final_model(trainer: &mut Trainer, folder: &mut RunFolder, config: &RunConfig) -> Result<Model> {
     let last = trainer.model()?;
     if config.keep == Keep::Last {
         return Ok(last);
@@ -219,7 +219,7 @@ fn final_model(trainer: &mut Trainer<'_>, folder: &mut RunFolder, config: &RunCo
 
 /// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
 fn drive(
-    trainer: &mut Trainer<'_>,
+    trainer: &mut Trainer,
     folder: &mut RunFolder,
     config: &RunConfig,
     task: &Task,

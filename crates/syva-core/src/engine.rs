@@ -15,8 +15,8 @@ use crate::spec::{Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Result};
 
-/// Something that can train and run networks on its devices.
-pub trait Engine {
+/// Something that can train and run networks on its devices. Threads may share one.
+pub trait Engine: Send + Sync {
     /// What its devices are called: the `engine` of their [`DeviceId`].
     fn name(&self) -> &'static str;
 
@@ -40,8 +40,9 @@ pub trait Engine {
     }
 }
 
-/// A network on a device: its data, its state, and what can be done with them.
-pub trait Session {
+/// A network on a device: its data, its state, and what can be done with them. One thread at a time works with it, each
+/// time another if you like: put it into a `Mutex`, or hand it on.
+pub trait Session: Send {
     /// Puts a data set on the device, where it stays.
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()>;
 

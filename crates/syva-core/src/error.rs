@@ -62,6 +62,16 @@ pub enum Error {
         /// What can be used instead.
         remedy: String,
     },
+    /// The system has not enough of something, or does not give it: memory, threads.
+    #[error("{resource}: {problem}; {remedy}")]
+    Resource {
+        /// Of what.
+        resource: String,
+        /// How much was asked for, and for what.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A device (a graphics card, say) failed, has no room, or its driver refused. What it computed since the last state
     /// that was read from it is gone; checkpoints are whole.
     #[error("{device}: {problem}; {remedy}")]

@@ -5,6 +5,7 @@
 //! span by span. `ARCHITECTURE.md` follows it link by link; `docs/ARITHMETIC.md` is the contract.
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod arithmetic;
 pub mod budget;
 mod builder;
@@ -15,6 +16,7 @@ pub mod engine;
 mod error;
 #[cfg(feature = "files")]
 pub mod files;
+pub mod memory;
 mod metrics;
 mod model;
 mod overfitting;
@@ -27,8 +29,10 @@ pub mod run;
 mod spec;
 mod state;
 mod summary;
+pub mod threads;
 pub mod trainer;
 
+pub use answer::{Answer, ClassNames};
 pub use builder::{Loss, Mlp, Sequential};
 pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span};
 pub use error::{Error, Result};

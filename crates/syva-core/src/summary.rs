@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::memory::readable;
 use crate::spec::{Activation, Spec};
 
 /// What a network is made of and costs, layer by layer. Its `Display` is the table that `syva summary` prints.
@@ -107,17 +108,6 @@ fn grouped(number: usize) -> String {
     text
 }
 
-/// Bytes with a unit: `918.5 KiB`.
-fn bytes(number: usize) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (number as f64, 0);
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", units[unit]) }
-}
-
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |f: &mut fmt::Formatter<'_>, cells: [String; 7]| {
@@ -137,8 +127,8 @@ impl fmt::Display for Summary {
                 shape,
                 layer.activation.to_string(),
                 grouped(layer.parameters),
-                bytes(layer.weight_bytes),
-                bytes(layer.activation_bytes),
+                readable(layer.weight_bytes as u64),
+                readable(layer.activation_bytes as u64),
                 mega(layer.flop_per_step),
             ];
             row(f, cells)?;
@@ -148,8 +138,8 @@ impl fmt::Display for Summary {
             String::new(),
             String::new(),
             grouped(self.parameters),
-            bytes(self.weight_bytes),
-            bytes(self.activation_bytes),
+            readable(self.weight_bytes as u64),
+            readable(self.activation_bytes as u64),
             mega(self.flop_per_step),
         ];
         row(f, cells)?;
@@ -157,7 +147,7 @@ impl fmt::Display for Summary {
             f,
             "hidden neurons {}; optimiser state {}; figures for training with batches of {},\nforward and backward (the total of activations includes the inputs)",
             grouped(self.neurons),
-            bytes(self.optimizer_bytes),
+            readable(self.optimizer_bytes as u64),
             self.batch_size
         )
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -186,9 +186,9 @@ pub enum Event<'a> {
 /// assert_eq!(last.val_acc, Some(1.0));
 /// # Ok::<(), syva_core::Error>(())
 /// ```
-pub struct Trainer<'a> {
+pub struct Trainer {
     session: Box<dyn Session>,
-    course: Course<'a>,
+    course: Course,
     checkpoint_every: Duration,
     inspect_every: u64,
 }
@@ -197,9 +197,9 @@ pub struct Trainer<'a> {
 type Listener<'a> = dyn FnMut(&Event<'_>) -> Result<Flow> + 'a;
 
 /// What the trainer knows of a training without its session, which may be at work meanwhile.
-struct Course<'a> {
+struct Course {
     spec: Spec,
-    task: &'a Task,
+    task: Task,
     training: Training,
     progress: Progress,
     /// The weights after the best epoch, where they are known.
@@ -207,7 +207,7 @@ struct Course<'a> {
     /// Whether they came after the last checkpoint.
     best_is_new: bool,
     /// Orders of the samples, by epoch: the last, this, and the next where it was drawn ahead.
-    orders: BTreeMap<u64, Rc<Vec<u32>>>,
+    orders: BTreeMap<u64, Arc<Vec<u32>>>,
     /// Steps that the next span should have.
     span_steps: usize,
 }
@@ -215,13 +215,13 @@ struct Course<'a> {
 /// The time that a span of steps should take: short enough to answer Ctrl-C, long enough to cost nothing.
 const SPAN_SECONDS: f64 = 0.1;
 
-impl<'a> Trainer<'a> {
+impl Trainer {
     /// Opens a session, puts the data on its device, and begins with the initial weights of the seed.
     pub fn new(
         engine: &dyn Engine,
         device: &DeviceId,
         spec: &Spec,
-        task: &'a Task,
+        task: &Task,
         training: Training,
     ) -> Result<Self> {
         training.validate()?;
@@ -238,7 +238,7 @@ impl<'a> Trainer<'a> {
         engine: &dyn Engine,
         device: &DeviceId,
         spec: &Spec,
-        task: &'a Task,
+        task: &Task,
         training: Training,
         state: &State,
         progress: Progress,
@@ -253,7 +253,7 @@ impl<'a> Trainer<'a> {
         session.set_state(state)?;
         let course = Course {
             spec: spec.clone(),
-            task,
+            task: task.clone(),
             training,
             progress,
             best_state: None,
@@ -438,7 +438,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-impl Course<'_> {
+impl Course {
     fn steps_per_epoch(&self) -> usize {
         self.task.train.samples().div_ceil(self.training.batch_size)
     }
@@ -448,10 +448,10 @@ impl Course<'_> {
     }
 
     /// The order of the samples in an epoch, drawn once.
-    fn order(&mut self, epoch: u64) -> Rc<Vec<u32>> {
+    fn order(&mut self, epoch: u64) -> Arc<Vec<u32>> {
         self.orders.retain(|&drawn, _| drawn + 1 >= epoch);
         let Training { seed, .. } = self.training;
-        let draw = || Rc::new(permutation(seed, epoch, self.task.train.samples()));
+        let draw = || Arc::new(permutation(seed, epoch, self.task.train.samples()));
         self.orders.entry(epoch).or_insert_with(draw).clone()
     }
 
@@ -554,7 +554,7 @@ impl Course<'_> {
 struct Steps {
     first_step: u64,
     /// Of the whole epoch.
-    order: Rc<Vec<u32>>,
+    order: Arc<Vec<u32>>,
     /// The span's first sample in that order.
     begin: usize,
     batch_size: usize,

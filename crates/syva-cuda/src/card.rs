@@ -184,6 +184,12 @@ impl SharedCard {
         Ok(cell.get().expect("was set just now"))
     }
 
+    /// Makes the card the one that this thread's calls to the driver go to. What cudarc does for most calls, but not when
+    /// it frees memory: that must not be the first thing that a session does in a thread it was handed to.
+    pub(crate) fn enter(&self) -> Result<()> {
+        self.context.bind_to_thread().map_err(|error| self.failure(error))
+    }
+
     /// The card's free memory in bytes.
     pub(crate) fn free(&self) -> Result<usize> {
         Ok(self.context.mem_get_info().map_err(|error| self.failure(error))?.0)

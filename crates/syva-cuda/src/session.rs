@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaGraph, CudaStream};
+use cudarc::driver::CudaStream;
 use syva_core::data::{Dataset, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
@@ -17,7 +17,7 @@ use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, 
 use crate::method::{self, Methods};
 use crate::plan::{PAD, Plan, Way, padded};
 use crate::profile;
-use crate::step::{Goal, Pass, judge};
+use crate::step::{Goal, Pass, Recorded, judge};
 
 /// Memory that the activations of an evaluation may take, roughly.
 const EVALUATION_BYTES: usize = 256 << 20;
@@ -47,7 +47,7 @@ struct Training {
     work: Workspace,
     span: SpanMemory,
     methods: Methods,
-    recorded: Option<CudaGraph>,
+    recorded: Option<Recorded>,
 }
 
 /// All that a span needs to begin before the host has seen the results of the evaluation before it.
@@ -127,6 +127,7 @@ impl CudaSession {
 
     /// Makes room for a span. A recorded graph remains valid as long as no buffer moves.
     fn prepare(&mut self, span: &Span<'_>) -> Result<Training> {
+        self.card.enter()?;
         let (samples, steps) = (span.order.len(), span.steps());
         let batch = self.batch(span)?;
         let mut training = if let Some(kept) = self.training.take().filter(|kept| kept.work.capacity == batch) {
@@ -299,6 +300,7 @@ impl CudaSession {
 
     /// Room for evaluations and predictions, in batches that fit the card's free memory.
     fn evaluation_memory(&mut self, samples: usize) -> Result<(Workspace, SpanMemory)> {
+        self.card.enter()?;
         // A sample needs its activations and the last layer's gradient.
         let values: usize = self.spec.layers.iter().map(|layer| padded(layer.units)).sum();
         let row = 4 * (values + padded(self.spec.outputs()));
@@ -378,6 +380,7 @@ impl CudaSession {
 impl Session for CudaSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.spec)?;
+        self.card.enter()?;
         if split == Split::Train {
             // A recorded graph refers to the old data.
             self.training = None;

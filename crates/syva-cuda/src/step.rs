@@ -19,6 +19,14 @@ const RECORDED: usize = 32;
 /// The most steps that one kernel takes. A card that also drives a screen must not be busy for seconds.
 const AT_ONCE: usize = 256;
 
+/// Steps that were recorded as a graph.
+pub(crate) struct Recorded(CudaGraph);
+
+// SAFETY: the driver ties a graph to no thread. It only demands that no two threads use one at the same time
+// (docs.nvidia.com/cuda/cuda-driver-api/graphs-thread-safety.html), and they cannot: a graph belongs to one session, is
+// not `Sync`, and is never cloned.
+unsafe impl Send for Recorded {}
+
 /// What a pass over a batch is for: a training step, an evaluation (losses and guesses), or only the outputs.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Goal {
@@ -55,7 +63,7 @@ pub(crate) struct Pass<'a> {
 
 impl Pass<'_> {
     /// Puts the next steps on the queue, and moves the progress on past them. `recorded` keeps the graph.
-    pub(crate) fn take(&self, method: Method, steps: usize, recorded: &mut Option<CudaGraph>) -> Result<()> {
+    pub(crate) fn take(&self, method: Method, steps: usize, recorded: &mut Option<Recorded>) -> Result<()> {
         let mut left = steps;
         while left > 0 {
             let (taken, advanced) = match method {
@@ -64,7 +72,7 @@ impl Pass<'_> {
                         *recorded = Some(self.record(RECORDED)?);
                     }
                     let graph = recorded.as_ref().expect("was recorded just now");
-                    graph.launch().map_err(|error| self.failure(error))?;
+                    graph.0.launch().map_err(|error| self.failure(error))?;
                     (RECORDED, true)
                 }
                 Method::Graph => {
@@ -184,7 +192,7 @@ impl Pass<'_> {
     }
 
     /// Records steps as one graph. The graph ends by moving the progress on, so that its next run takes the next steps.
-    fn record(&self, steps: usize) -> Result<CudaGraph> {
+    fn record(&self, steps: usize) -> Result<Recorded> {
         // Kernels have to be compiled before the recording begins: nothing may be loaded while a stream records.
         for way in self.plan.ways() {
             self.card.layers(way)?;
@@ -199,7 +207,8 @@ impl Pass<'_> {
         // This also has to happen after a failure: the stream must not go on recording.
         let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(|error| self.failure(error));
         launched?;
-        graph?.ok_or_else(|| Error::mismatch("the driver recorded nothing", "report this"))
+        let graph = graph?.ok_or_else(|| Error::mismatch("the driver recorded nothing", "report this"))?;
+        Ok(Recorded(graph))
     }
 
     fn failure(&self, error: DriverError) -> Error {

@@ -40,7 +40,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// What is tried: a name, the emulated driver's settings, and what must hold.
-const SCENARIOS: [Scenario; 54] = [
+const SCENARIOS: [Scenario; 55] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -66,6 +66,7 @@ const SCENARIOS: [Scenario; 54] = [
     ("random networks, cards and calls, in reverse order", &[REVERSE], random::calls),
     ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_EMULATED_SEED", "1000")], random::calls),
     ("sessions of several threads share a card", &[], shared),
+    ("a session is handed from thread to thread", &[], handed_on),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
     ("a method that there is not is said", &[("SYVA_CUDA", "fast")], no_method),
     ("a method that cannot be is said", &[CLUSTER, ("EMULATED_CLUSTER", "0")], no_cluster),
@@ -397,6 +398,49 @@ fn shared() -> Outcome {
         }
         Ok(())
     })
+}
+
+/// A session that does each thing in another thread, which has no card of its own at first, and ends in yet another.
+fn handed_on() -> Outcome {
+    type Call = fn(&mut dyn Session, u64) -> syva_core::Result<()>;
+    let train: Call = |session, step| {
+        let order = permutation(step as u32, 0, 200);
+        session.train(&Span { first_step: step, order: &order, batch_size: 2, learning_rate: &[0.05; 100] }).map(|_| ())
+    };
+    let larger: Call = |session, step| {
+        let order = permutation(step as u32, 0, 200);
+        let mut judged = |_, _: &mut dyn FnMut() -> syva_core::Result<State>| Ok(Flow::Continue);
+        let span = Span { first_step: step, order: &order, batch_size: 4, learning_rate: &[0.05; 50] };
+        session.evaluate_then_train(Split::Validation, &span, &mut judged).map(|_| ())
+    };
+    let predict: Call = |session, _| session.predict(&Matrix::zeros(300, 784), &mut Matrix::zeros(300, 10));
+    let evaluate: Call = |session, _| session.evaluate(Split::Train).map(|_| ());
+    let load: Call = |session, _| {
+        let (pixels, labels) = digits::draw(digits::SEED, 0, 200);
+        let labels = labels.into_iter().map(u32::from).collect();
+        session.load(Split::Train, &Dataset::new(Inputs::U8(pixels.into()), 784, Targets::Classes { labels, classes: 10 })?)
+    };
+    let read: Call = |session, _| {
+        let state = session.state()?;
+        session.set_state(&state)
+    };
+    let gradient: Call = |session, _| session.gradient(&[1, 2, 3]).map(|_| ());
+    let calls = [train, evaluate, train, load, larger, predict, read, train, gradient, predict, load, train];
+
+    let engine = CudaEngine::new();
+    let case = digits_case(&[12], 200, 2)?;
+    let (mut ours, mut theirs) = (open(&engine, &case)?, open(&Reference, &case)?);
+    for (number, call) in calls.into_iter().enumerate() {
+        let step = theirs.state()?.step;
+        call(theirs.as_mut(), step)?;
+        let called = std::thread::spawn(move || call(ours.as_mut(), step).map(|()| ours));
+        ours = called.join().map_err(|_| "a thread panicked")?.map_err(|error| format!("call {number}: {error}"))?;
+    }
+    same_state("handed on", &theirs.state()?, &ours.state()?)?;
+    std::thread::spawn(move || drop(ours)).join().map_err(|_| "a thread panicked")?;
+    // What went wrong while it was dropped would be told of by the next call.
+    open(&engine, &case)?.train(&Span { first_step: 0, order: &[0], batch_size: 1, learning_rate: &[0.1] })?;
+    Ok(())
 }
 
 /// A rate that overshoots: the reference knows at which step.

@@ -235,7 +235,7 @@ void *emulator::in_block(void *mine, unsigned block) {
 namespace {
 
 typedef int Result;
-const Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500, TOO_LARGE = 720, ILLEGAL_ADDRESS = 700;
+const Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NOT_FOUND = 500, TOO_LARGE = 720, ILLEGAL_ADDRESS = 700;
 
 typedef uint64_t Address;
 struct Event;
@@ -270,6 +270,9 @@ long launches = 0;
 
 size_t capacity() { return size_t(setting("EMULATED_MEMORY", 4l << 30)); }
 
+/// Each thread has a context of its own, none at first; calls that need one fail there, as they do on a card.
+thread_local void *current;
+
 Stream &at(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
 
 void drain(Stream &stream) {
@@ -289,6 +292,7 @@ void drain_until(Event &event, uint64_t record) {
 }
 
 Result put(void *to, Work work) {
+    if (!current) return INVALID_CONTEXT;
     if (lost) return ILLEGAL_ADDRESS;
     Stream &stream = at(to);
     if (stream.capturing) stream.captured.push_back(std::move(work));
@@ -297,6 +301,7 @@ Result put(void *to, Work work) {
 }
 
 Result map_memory(Address *address, size_t bytes) {
+    if (!current) return INVALID_CONTEXT;
     if (lost) return ILLEGAL_ADDRESS;
     if (bytes == 0) return INVALID_VALUE;
     if (used + bytes > capacity()) return OUT_OF_MEMORY;
@@ -401,7 +406,6 @@ API cuDevicePrimaryCtxRetain(void **context, int device) {
     return SUCCESS;
 }
 API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
-static thread_local void *current;
 API cuCtxGetCurrent(void **context) {
     *context = current;
     return SUCCESS;
@@ -411,6 +415,7 @@ API cuCtxSetCurrent(void *context) {
     return SUCCESS;
 }
 API cuCtxSynchronize() {
+    if (!current) return INVALID_CONTEXT;
     Guard guard(lock);
     drain(default_stream);
     for (Stream *stream : streams) drain(*stream);
@@ -426,6 +431,7 @@ API cuGetErrorString(int error, const char **text) {
 }
 
 API cuStreamCreate(void **stream, unsigned) {
+    if (!current) return INVALID_CONTEXT;
     Guard guard(lock);
     Stream *made = new Stream;
     streams.push_back(made);
@@ -440,6 +446,7 @@ API cuStreamDestroy_v2(void *stream) {
     return SUCCESS;
 }
 API cuStreamSynchronize(void *stream) {
+    if (!current) return INVALID_CONTEXT;
     Guard guard(lock);
     if (setting("EMULATED_AHEAD", 0))
         for (Stream *other : streams)
@@ -448,6 +455,7 @@ API cuStreamSynchronize(void *stream) {
     return lost ? ILLEGAL_ADDRESS : SUCCESS;
 }
 API cuEventCreate(void **event, unsigned) {
+    if (!current) return INVALID_CONTEXT;
     *event = new Event;
     return SUCCESS;
 }
@@ -468,6 +476,7 @@ API cuEventElapsedTime(float *milliseconds, void *start, void *end) {
     return SUCCESS;
 }
 API cuEventSynchronize(void *event) {
+    if (!current) return INVALID_CONTEXT;
     Guard guard(lock);
     Event *waited = static_cast<Event *>(event);
     drain_until(*waited, waited->recorded);
@@ -499,12 +508,14 @@ API cuMemFreeAsync(Address address, void *stream) {
     return put(stream, [=] { unmap_memory(address); });
 }
 API cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
+    if (!current) return INVALID_CONTEXT;
     Guard guard(lock);
     *total = capacity();
     *free_bytes = *total - used;
     return SUCCESS;
 }
 API cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
+    if (!current) return INVALID_CONTEXT;
     *memory = std::malloc(bytes);
     return SUCCESS;
 }
@@ -536,6 +547,7 @@ API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, void *stream)
 }
 
 API cuModuleLoadData(void **module, const void *image) {
+    if (!current) return INVALID_CONTEXT;
     const char *text = static_cast<const char *>(image);
     if (!std::strstr(text, ".version") || !std::strstr(text, ".entry")) return INVALID_IMAGE;
     *module = new std::string(text);
@@ -567,6 +579,7 @@ static unsigned cluster_of(void *function) {
 }
 // A kernel must stand both in the module's PTX and in the emulator.
 API cuModuleGetFunction(void **function, void *module, const char *name) {
+    if (!current) return INVALID_CONTEXT;
     const auto found = kernels().find(name);
     const std::string entry = std::string(".entry ") + name + "(";
     if (found == kernels().end() || static_cast<std::string *>(module)->find(entry) == std::string::npos) return NOT_FOUND;
@@ -629,6 +642,7 @@ API cuOccupancyMaxActiveClusters(int *clusters, void *function, const void *) {
 }
 
 API cuStreamBeginCapture_v2(void *stream, int) {
+    if (!current) return INVALID_CONTEXT;
     {
         Guard guard(lock);
         at(stream).capturing = true;
@@ -638,6 +652,7 @@ API cuStreamBeginCapture_v2(void *stream, int) {
     return SUCCESS;
 }
 API cuStreamEndCapture(void *stream, void **graph) {
+    if (!current) return INVALID_CONTEXT;
     Guard guard(lock);
     at(stream).capturing = false;
     *graph = new Graph{std::move(at(stream).captured)};
@@ -648,14 +663,17 @@ API cuStreamIsCapturing(void *stream, int *status) {
     return SUCCESS;
 }
 API cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long) {
+    if (!current) return INVALID_CONTEXT;
     *executable = new Graph(*static_cast<Graph *>(graph));
     return SUCCESS;
 }
 API cuGraphDestroy(void *graph) {
+    if (!current) return INVALID_CONTEXT;
     delete static_cast<Graph *>(graph);
     return SUCCESS;
 }
 API cuGraphExecDestroy(void *graph) {
+    if (!current) return INVALID_CONTEXT;
     delete static_cast<Graph *>(graph);
     return SUCCESS;
 }
