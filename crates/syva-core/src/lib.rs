@@ -29,6 +29,7 @@ pub mod run;
 mod spec;
 mod state;
 mod summary;
+pub mod text;
 pub mod threads;
 pub mod trainer;
 

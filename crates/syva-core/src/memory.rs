@@ -68,11 +68,8 @@ struct Version {
 const VERSION_2: Version =
     Version { limits: &["memory.max", "memory.high"], usage: "memory.current", reclaimable: "inactive_file" };
 #[cfg(feature = "files")]
-const VERSION_1: Version = Version {
-    limits: &["memory.limit_in_bytes"],
-    usage: "memory.usage_in_bytes",
-    reclaimable: "total_inactive_file",
-};
+const VERSION_1: Version =
+    Version { limits: &["memory.limit_in_bytes"], usage: "memory.usage_in_bytes", reclaimable: "total_inactive_file" };
 
 /// The tightest bound that Linux tells of in its files under `root` (`/`, but for tests); none elsewhere. Swap counts as
 /// memory: it is slow, but nobody is killed for it.
@@ -133,9 +130,8 @@ fn room_in(version: &Version, root: &Path, folder: &Path, swap: u64) -> Option<R
     let bytes = limit.saturating_sub(usage.saturating_sub(reclaimable.unwrap_or(0)));
     // Version 2 bounds swap group by group; version 1 bounds it seldom.
     let allowed = |name: &str| number(&read(name)?);
-    let swap = allowed("memory.swap.max").map_or(swap, |most| {
-        swap.min(most.saturating_sub(allowed("memory.swap.current").unwrap_or(0)))
-    });
+    let swap = allowed("memory.swap.max")
+        .map_or(swap, |most| swap.min(most.saturating_sub(allowed("memory.swap.current").unwrap_or(0))));
     let whose = format!("the limit of {} of the control group {}", readable(limit), folder.display());
     Some(Room { bytes: bytes.saturating_add(swap), whose })
 }
@@ -185,7 +181,8 @@ mod tests {
     fn the_tightest_group_of_version_2_counts() {
         let group = ("proc/self/cgroup", "0::/batch/job\n");
         let job = [PLENTY, MOUNT_2, group];
-        let outer = [("sys/fs/cgroup/batch/memory.max", "1000000\n"), ("sys/fs/cgroup/batch/memory.current", "300000\n")];
+        let outer =
+            [("sys/fs/cgroup/batch/memory.max", "1000000\n"), ("sys/fs/cgroup/batch/memory.current", "300000\n")];
         let inner =
             [("sys/fs/cgroup/batch/job/memory.max", "max\n"), ("sys/fs/cgroup/batch/job/memory.current", "200000\n")];
         assert_eq!(bytes_left(&[&job[..], &outer, &inner].concat()), Some(700_000));

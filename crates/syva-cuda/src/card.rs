@@ -263,8 +263,7 @@ fn failure(index: usize, error: DriverError) -> Error {
     Error::Device {
         device: name(index),
         problem: format!("the card failed: {}", told(error)),
-        remedy: "go on from the last checkpoint, on this card or with --device cpu, which gives the same bits"
-            .into(),
+        remedy: "go on from the last checkpoint, on this card or with --device cpu, which gives the same bits".into(),
     }
 }
 

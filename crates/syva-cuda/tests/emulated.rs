@@ -418,7 +418,10 @@ fn handed_on() -> Outcome {
     let load: Call = |session, _| {
         let (pixels, labels) = digits::draw(digits::SEED, 0, 200);
         let labels = labels.into_iter().map(u32::from).collect();
-        session.load(Split::Train, &Dataset::new(Inputs::U8(pixels.into()), 784, Targets::Classes { labels, classes: 10 })?)
+        session.load(
+            Split::Train,
+            &Dataset::new(Inputs::U8(pixels.into()), 784, Targets::Classes { labels, classes: 10 })?,
+        )
     };
     let read: Call = |session, _| {
         let state = session.state()?;
