@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::arithmetic::Real;
-use syva_core::conformance::{CLOSE, Case, cases, measure, operands, run, smooth};
+use syva_core::conformance::{self, CLOSE, Case, cases, measure, run, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State};
 use syva_wgpu::{Function, WgpuEngine, operands};
@@ -61,7 +61,7 @@ fn exact(device: &DeviceId) -> Outcome {
     for case in &cases() {
         run(&engine, device, case)?;
     }
-    Ok(operands(&engine, device)?)
+    Ok(conformance::operands(&engine, device)?)
 }
 
 /// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows.
@@ -87,7 +87,7 @@ fn as_it_is(device: &DeviceId) -> Outcome {
         }
     }
     if info.exact {
-        operands(&engine, device)?;
+        conformance::operands(&engine, device)?;
     }
     println!("{}: {} last places at most (allowed: {CLOSE})", info.id, furthest);
     Ok(())
