@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::container::{self, Entry, Values};
+use crate::recognise::{Family, Format, recognise};
 use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, State, hex};
 use crate::trainer::{Epoch, Progress, Training};
@@ -256,12 +257,11 @@ fn epoch_of(row: &[f64; COLUMNS.len()]) -> Epoch {
 pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let refuse = |place: &str, problem: String, remedy: &str| Error::file(path, place, problem, remedy);
     let undamaged = "take an undamaged copy, or train again";
-    let (tensors, metadata) = container::read(bytes).map_err(|problem| {
-        refuse("header", problem, "it is damaged or no safetensors file; take an undamaged copy, or train again")
-    })?;
+    let (tensors, metadata) = container::read(bytes).map_err(|problem| unreadable(bytes, path, problem))?;
     let Some(text) = metadata.get(KEY) else {
-        let problem = format!("no entry '{KEY}' says what network this is");
-        return Err(refuse("metadata", problem, "only files written by syva can be read"));
+        let problem = format!("no entry '{KEY}' says what network this is; it holds {}", listed(&tensors));
+        let remedy = "weights from elsewhere need the metadata of a syva model (README, \"From PyTorch\")";
+        return Err(refuse("metadata", problem, remedy));
     };
     let newer = |error: serde_json::Error| refuse("metadata", error.to_string(), "was it written by a newer syva?");
     let Version { format } = serde_json::from_str(text).map_err(newer)?;
@@ -311,6 +311,41 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     Ok(Stored { model: Model { spec, state }, checkpoint, sealed: found.is_some() })
 }
 
+/// Says what a file is that is no safetensors file, or what is wrong with one.
+fn unreadable(bytes: &[u8], path: &Path, problem: String) -> Error {
+    // A safetensors file begins with a length, which may look like anything, and a brace.
+    let format = if bytes.get(8) == Some(&b'{') { None } else { recognise(bytes) };
+    let Some(Format { name, family }) = format else {
+        let remedy = "it is damaged or no safetensors file; take an undamaged copy, or train again";
+        return Error::file(path, "header", problem, remedy);
+    };
+    let remedy = match family {
+        Family::Network => "write its weights as safetensors (README, \"From PyTorch\")",
+        Family::StandIn => "fetch the file itself; this only stands in for it",
+        Family::Picture | Family::Document => "name the model first, then the picture",
+        Family::Packed => "unpack it first",
+        _ => "name a model file, such as runs/mnist-001/model.safetensors",
+    };
+    Error::file(path, "header", format!("this is {name}, no safetensors file"), remedy)
+}
+
+/// The names and shapes of the first tensors, for messages.
+fn listed(tensors: &SafeTensors<'_>) -> String {
+    const MOST: usize = 4;
+    let mut names = tensors.names();
+    names.sort_unstable();
+    let shown = |name: &&str| match tensors.tensor(name) {
+        Ok(view) => format!("{name:.60} {:?}", view.shape()),
+        Err(_) => format!("{name:.60}"),
+    };
+    let first: Vec<String> = names.iter().take(MOST).map(shown).collect();
+    match names.len() {
+        0 => "no tensors".into(),
+        count if count > MOST => format!("{} and {} more", first.join(", "), count - MOST),
+        _ => first.join(", "),
+    }
+}
+
 /// The numbers of the history.
 fn history(tensors: &SafeTensors<'_>, path: &Path, columns: &[String]) -> Result<Vec<f64>> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, HISTORY, problem, remedy));
@@ -330,7 +365,17 @@ fn history(tensors: &SafeTensors<'_>, path: &Path, columns: &[String]) -> Result
 fn tensor(tensors: &SafeTensors<'_>, path: &Path, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, name, problem, remedy));
     let Ok(view) = tensors.tensor(name) else {
-        return refuse("the tensor is missing".into(), "the metadata and the tensors disagree; take an undamaged copy");
+        let problem = format!("the tensor is missing; there are {}", listed(tensors));
+        let names = tensors.names();
+        let prefix = names.iter().find_map(|found| found.strip_suffix(name).filter(|prefix| prefix.ends_with('.')));
+        let remedy = match prefix {
+            // As torch.compile and DataParallel have them.
+            Some(prefix) => format!("take the prefix '{prefix:.60}' off the names before they are saved"),
+            None => "the metadata and the tensors disagree; name the tensors as PyTorch names the chapter's class, or \
+                     take an undamaged copy"
+                .into(),
+        };
+        return refuse(problem, &remedy);
     };
     if view.dtype() != Dtype::F32 {
         return refuse(format!("its numbers are {:?}", view.dtype()), "save it as 32-bit floats (.float() in PyTorch)");
@@ -450,6 +495,28 @@ mod tests {
             let name = good.windows(6).position(|bytes| bytes == b"sha256").unwrap();
             assert!(harmless.iter().all(|at| (name..name + 6).contains(at)), "{harmless:?} of a header of {n}");
         }
+    }
+
+    #[test]
+    fn what_is_no_model_is_named_for_what_it_is() {
+        for (bytes, says) in [
+            (&b"PK\x03\x04\x14\0\0\0\0\0\0\0"[..], "this is "),
+            (b"\x89HDF\r\n\x1a\n and so on", "this is an HDF5 file"),
+            (b"\x89PNG\r\n\x1a\n and so on", "this is a PNG picture, no safetensors file; name the model first"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid",
+                "this is a Git LFS pointer, no safetensors file; fetch",
+            ),
+            (b"\x93NUMPY and so on", "this is a NumPy array"),
+        ] {
+            assert!(message(bytes).contains(says), "{says}: {}", message(bytes));
+        }
+        let none = message(&edited("\"syva\"", "\"else\""));
+        assert!(none.contains("it holds fc1.bias [2], fc1.weight [2, 3], fc2.bias [2], fc2.weight [2, 2]; "), "{none}");
+        let compiled = message(&edited("\"fc1.", "\"_orig_mod.fc1."));
+        assert!(compiled.contains("take the prefix '_orig_mod.' off the names"), "{compiled}");
+        let sequential = message(&edited("\"fc1.", "\"0."));
+        assert!(sequential.contains("there are 0.bias [2], 0.weight [2, 3], fc2.bias [2], fc2.weight"), "{sequential}");
     }
 
     #[test]
