@@ -10,12 +10,14 @@ pub mod budget;
 mod builder;
 pub mod conformance;
 pub mod data;
+pub mod diagnosis;
 pub mod engine;
 mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod metrics;
 mod model;
+pub mod names;
 mod overfitting;
 mod predictions;
 pub mod random;
@@ -28,6 +30,7 @@ mod summary;
 pub mod trainer;
 
 pub use builder::{Loss, Mlp, Sequential};
+pub use diagnosis::{Activity, Diagnosis};
 pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span};
 pub use error::{Error, Result};
 pub use metrics::{ClassificationReport, Confusion, Scores};

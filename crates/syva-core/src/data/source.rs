@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::data::{Dataset, Inputs, Targets, Task, digits, mnist};
-use crate::spec::Normalization;
+use crate::spec::{Normalization, names};
 use crate::{Error, Result};
 
 /// The mean and standard deviation of MNIST's training pixels (as shares of 255), which the chapter normalises with.
@@ -23,27 +23,7 @@ pub enum Source {
     Digits,
 }
 
-impl FromStr for Source {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "mnist" => Ok(Self::Mnist),
-            "digits" => Ok(Self::Digits),
-            _ => Err(Error::setting("data", format!("unknown name '{name}'"), "use auto, mnist or digits")),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Auto => "auto",
-            Self::Mnist => "mnist",
-            Self::Digits => "digits",
-        })
-    }
-}
+names!(Source, "data", Auto = "auto", Mnist = "mnist", Digits = "digits");
 
 /// What happens while data is opened.
 #[derive(Debug)]
