@@ -7,6 +7,7 @@ mod curves;
 mod data;
 mod devices;
 mod eval;
+mod hyperparameters;
 mod output;
 mod pictures;
 mod plot;

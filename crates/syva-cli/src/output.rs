@@ -69,10 +69,21 @@ pub fn check_out(flag: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A name that a title or a legend can show: without control characters, and not too long.
+/// Text from outside, such as the name of a file, as it may be shown on a terminal, in HTML and in SVG: what would
+/// steer the terminal, break the line or turn the direction of the text round it is replaced by `�`.
+pub fn shown(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            // Marks, embeddings, overrides and isolates of direction; ends of lines and paragraphs.
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A name that a title or a legend can show: as [`shown`], and not too long.
 pub fn short(name: &str) -> String {
     const MOST: usize = 40;
-    let name: Vec<char> = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let name: Vec<char> = shown(name).chars().collect();
     if name.len() <= MOST {
         return name.into_iter().collect();
     }
@@ -99,4 +110,22 @@ pub fn finish() -> Result<()> {
 /// A number of things: 1 epoch, 2 epochs.
 pub fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn names_steer_neither_terminal_nor_direction() {
+        assert_eq!(shown("z\u{1b}]0;pwned\u{7}"), "z\u{fffd}]0;pwned\u{fffd}");
+        assert_eq!(shown("a\n\r\t\u{7f}\u{9b}b"), format!("a{}b", "\u{fffd}".repeat(5)));
+        for direction in ['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}', '\u{61c}', '\u{2028}'] {
+            assert_eq!(shown(&format!("a{direction}b")), "a\u{fffd}b", "{direction:?}");
+        }
+        // Letters of any script are letters, and so is what joins them.
+        for name in ["ääkköset", "שלום", "数字", "👩‍💻", "naïve $x$ 'n' <b>"] {
+            assert_eq!(shown(name), name);
+        }
+    }
 }

@@ -27,6 +27,7 @@ pub mod run;
 mod spec;
 mod state;
 mod summary;
+pub mod text;
 pub mod trainer;
 
 pub use builder::{Loss, Mlp, Sequential};

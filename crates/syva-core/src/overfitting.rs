@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::number;
 use crate::trainer::Epoch;
 
 /// What the curves of a run say of overfitting.
@@ -54,17 +55,22 @@ impl fmt::Display for Overfitting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { best_epoch, best_val_loss, last_val_loss, .. } = *self;
         if self.epochs_since == 0 {
-            write!(f, "val loss is at its lowest at the end: {best_val_loss:.4} (epoch {best_epoch})")?;
+            write!(f, "val loss is at its lowest at the end: {} (epoch {best_epoch})", number(best_val_loss))?;
         } else {
             let since = if self.epochs_since == 1 { "1 epoch".into() } else { format!("{} epochs", self.epochs_since) };
             let rose = 100.0 * (last_val_loss / best_val_loss - 1.0);
+            // More than tenfold is no matter of per cent.
+            let rose =
+                if rose < 1000.0 { format!("{rose:+.1} %") } else { format!("× {}", number(rose / 100.0 + 1.0)) };
             write!(
                 f,
-                "val loss was lowest at epoch {best_epoch}: {best_val_loss:.4}; not in the {since} since ({last_val_loss:.4} at the end, {rose:+.1} %)"
+                "val loss was lowest at epoch {best_epoch}: {}; not in the {since} since ({} at the end, {rose})",
+                number(best_val_loss),
+                number(last_val_loss)
             )?;
         }
         let gap = self.acc_gap.map_or(String::new(), |gap| format!(", {:.2} points of accuracy", 100.0 * gap));
-        write!(f, "\ngap between train and val at the end: {:.4} in loss{gap}", self.loss_gap)?;
+        write!(f, "\ngap between train and val at the end: {} in loss{gap}", number(self.loss_gap))?;
         if self.loss_gap < 0.0 {
             // What else than an error would it seem to be?
             write!(f, " (train is measured while it learns, during the epoch; val after it)")?;

@@ -18,6 +18,7 @@ use crate::metrics::Confusion;
 use crate::random::permutation;
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
+use crate::text::number;
 use crate::{Error, Model, Result};
 
 /// How to train. The defaults are the chapter's.
@@ -113,11 +114,11 @@ impl fmt::Display for Epoch {
         let percent = |acc: Option<f64>| acc.map_or(String::new(), |acc| format!(" acc {:6.2} %", 100.0 * acc));
         write!(
             f,
-            "epoch {:>4}  train loss {:.4}{}  val loss {:.4}{}",
+            "epoch {:>4}  train loss {}{}  val loss {}{}",
             self.epoch,
-            self.train_loss,
+            number(self.train_loss),
             percent(self.train_acc),
-            self.val_loss,
+            number(self.val_loss),
             percent(self.val_acc)
         )
     }

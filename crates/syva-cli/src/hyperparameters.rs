@@ -1,0 +1,168 @@
+//! The settings of a run by name: the one list that reports, TensorBoard, the dashboard and JSON show.
+
+use serde_json::{Map, Value, json};
+use syva::run::RunConfig;
+use syva::{Normalization, Spec};
+
+/// A setting of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its name as in JSON and TensorBoard: `learning_rate`.
+    pub name: &'static str,
+    /// A text, a number or a boolean.
+    pub value: Value,
+    /// Whether `syva resume` can change it, so that a run may have had more than one value of it.
+    pub changes: bool,
+}
+
+impl Setting {
+    /// The name for people: `learning rate`.
+    pub fn label(&self) -> String {
+        self.name.replace('_', " ").replace("sha256", "SHA-256")
+    }
+
+    /// The value for people.
+    pub fn text(&self) -> String {
+        match &self.value {
+            Value::String(text) => text.clone(),
+            Value::Bool(true) => "yes".into(),
+            Value::Bool(false) => "no".into(),
+            value => value.to_string(),
+        }
+    }
+}
+
+/// All settings of a run, the ones that people look for first at the top.
+pub fn of(config: &RunConfig) -> Vec<Setting> {
+    let (training, network) = (&config.training, &config.network);
+    let fixed = |name, value| Setting { name, value, changes: false };
+    let changing = |name, value| Setting { name, value, changes: true };
+    vec![
+        fixed("data", json!(config.data.source)),
+        fixed("network", json!(network.widths())),
+        fixed("hidden", json!(hidden(network))),
+        fixed("activation", json!(activations(network))),
+        fixed("parameters", json!(network.parameters())),
+        fixed("batch_size", json!(training.batch_size)),
+        fixed("learning_rate", json!(shortest(training.learning_rate))),
+        fixed("optimizer", json!(network.optimizer.to_string())),
+        fixed("init", json!(network.init.to_string())),
+        fixed("head", json!(network.head.to_string())),
+        fixed("normalization", json!(normalization(&network.input.normalization))),
+        fixed("seed", json!(training.seed)),
+        changing("epochs", json!(training.epochs)),
+        changing("keep", json!(config.keep.to_string())),
+        changing("device", json!(config.device)),
+        changing("exact", json!(config.exact)),
+        changing("precision", json!(config.precision.to_string())),
+        fixed("syva", json!(config.syva)),
+        fixed("data_sha256", json!(config.data.digest)),
+    ]
+}
+
+/// All settings as a JSON object.
+pub fn json(config: &RunConfig) -> Map<String, Value> {
+    of(config).into_iter().map(|setting| (setting.name.to_string(), setting.value)).collect()
+}
+
+/// The f64 that prints as the f32 does: 0.01 rather than 0.009999999776.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+/// The widths of the hidden layers: `256-128`, or `none`.
+fn hidden(network: &Spec) -> String {
+    let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
+    let widths: Vec<String> = hidden.iter().map(|layer| layer.units.to_string()).collect();
+    if widths.is_empty() { "none".into() } else { widths.join("-") }
+}
+
+/// The activation of the hidden layers, of each where they differ, or `none` where there are no such layers.
+fn activations(network: &Spec) -> String {
+    let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
+    match hidden {
+        [] => "none".into(),
+        [first, rest @ ..] if rest.iter().all(|layer| layer.activation == first.activation) => {
+            first.activation.to_string()
+        }
+        all => all.iter().map(|layer| layer.activation.to_string()).collect::<Vec<_>>().join("-"),
+    }
+}
+
+/// How inputs are normalised, as a formula.
+fn normalization(normalization: &Normalization) -> String {
+    let range = |values: &[f32]| {
+        let (low, high) = values
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
+        format!("{low} … {high}")
+    };
+    match normalization {
+        Normalization::None => "none".into(),
+        Normalization::Uniform { scale, shift } => format!("x · {scale} + {shift}").replace("+ -", "− "),
+        Normalization::PerFeature { scale, shift } => {
+            format!("per feature: scales {}, shifts {}", range(scale), range(shift))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syva::Activation::{Relu, Sigmoid, Tanh};
+    use syva::run::{DataConfig, Keep};
+    use syva::{Mlp, Training};
+
+    use super::*;
+
+    fn config(network: Spec) -> RunConfig {
+        let data = DataConfig { source: "mnist".into(), dir: None, digest: "d1".into() };
+        let training = Training { learning_rate: 0.1, ..Training::default() };
+        let (exact, precision, keep) = (false, syva::Precision::F32, Keep::Last);
+        RunConfig { syva: "1".into(), device: "cpu".into(), exact, precision, keep, training, data, network }
+    }
+
+    /// Whatever config.toml says about how a run is trained is in the list: a change of any of it shows.
+    #[test]
+    fn each_change_of_a_setting_shows() {
+        let base = config(Mlp::new(784).hidden(&[16], Sigmoid).classes(10));
+        let changes: [(&str, fn(&mut RunConfig)); 16] = [
+            ("data", |c| c.data.source = "digits".into()),
+            ("data_sha256", |c| c.data.digest = "d2".into()),
+            ("network", |c| c.network.layers[0].units = 17),
+            ("activation", |c| c.network.layers[0].activation = Tanh),
+            ("head", |c| c.network.head = syva::Head::LogSoftmax),
+            ("init", |c| c.network.init = syva::Init::HeNormal),
+            ("normalization", |c| c.network.input.normalization = Normalization::pixels(0.1307, 0.3081)),
+            ("batch_size", |c| c.training.batch_size = 7),
+            ("learning_rate", |c| c.training.learning_rate = 0.2),
+            ("seed", |c| c.training.seed = 7),
+            ("epochs", |c| c.training.epochs = 7),
+            ("keep", |c| c.keep = Keep::Best),
+            ("device", |c| c.device = "reference".into()),
+            ("exact", |c| c.exact = true),
+            ("precision", |c| c.precision = syva::Precision::Tf32),
+            ("syva", |c| c.syva = "2".into()),
+        ];
+        for (name, change) in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            let (before, after) = (json(&base), json(&changed));
+            assert_ne!(before[name], after[name], "{name}");
+        }
+    }
+
+    #[test]
+    fn values_are_for_people() {
+        let of = |network, name: &str| {
+            let found = super::of(&config(network)).into_iter().find(|setting| setting.name == name);
+            found.map(|setting| (setting.label(), setting.text())).unwrap()
+        };
+        let mlp = || Mlp::new(784).hidden(&[3], Relu);
+        assert_eq!(of(mlp().classes(10), "learning_rate"), ("learning rate".into(), "0.1".into()));
+        assert_eq!(of(mlp().hidden(&[4], Tanh).classes(10), "activation").1, "relu-tanh");
+        assert_eq!(of(Mlp::new(784).classes(10), "hidden").1, "none");
+        assert_eq!(of(Mlp::new(784).classes(10), "activation").1, "none");
+        let pixels = mlp().classes(10).normalized(Normalization::pixels(0.1307, 0.3081));
+        assert_eq!(of(pixels, "normalization").1, "x · 0.012728233 − 0.4242129");
+    }
+}

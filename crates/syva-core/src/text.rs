@@ -1,0 +1,48 @@
+//! Numbers as people read them.
+
+/// A loss, or any other number, in some nine characters at most, whatever its size: four decimals, or where these would show
+/// nothing or run on for ever, a power of ten.
+///
+/// ```
+/// use syva_core::text::number;
+/// assert_eq!(number(0.06931), "0.0693");
+/// assert_eq!(number(1.2198e31), "1.22e31");
+/// assert_eq!(number(3.2e-7), "3.20e-7");
+/// assert_eq!(number(0.0), "0.0000");
+/// ```
+#[must_use]
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || (0.00005..99_999.5).contains(&size) || !size.is_finite() {
+        // As wide as the largest of its kind, so that digits stay few.
+        let decimals = if size < 1000.0 { 4 } else { 1 };
+        return format!("{value:.decimals$}");
+    }
+    format!("{value:.2e}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_of_all_sizes_are_short_and_true() {
+        for exponent in -320..=308 {
+            for mantissa in [1.0, 1.2198, 4.99995, 5.0, 9.999_999] {
+                for sign in [1.0, -1.0] {
+                    let value: f64 = sign * format!("{mantissa}e{exponent}").parse::<f64>().unwrap();
+                    let text = number(value);
+                    assert!(text.chars().count() <= 10, "{value:e}: {text}");
+                    let back: f64 = text.parse().unwrap();
+                    // Half a unit of the last of three digits, or of the fourth decimal.
+                    assert!(
+                        (back - value).abs() <= value.abs() * 0.005 + 0.00005 * f64::from(value.abs() >= 5e-5),
+                        "{value:e}: {text}"
+                    );
+                    assert!(back != 0.0 || value == 0.0, "{value:e}: {text}");
+                }
+            }
+        }
+        assert_eq!([number(f64::NAN), number(f64::INFINITY), number(f64::NEG_INFINITY)], ["NaN", "inf", "-inf"]);
+    }
+}
