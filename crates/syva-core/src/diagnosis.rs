@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::data::{Dataset, Targets};
+use crate::engine::Evaluation;
 use crate::metrics::Confusion;
 use crate::spec::{Activation, Init, Spec};
 use crate::text::number;
@@ -170,7 +171,7 @@ pub enum Finding {
 ///     confusion.add(sample % 2, 1); // whatever it is, class 1 is named
 /// }
 /// let spec = Mlp::new(4).hidden(&[3], Sigmoid).classes(2);
-/// let found = Diagnosis::new(&confusion, 0.6931, None, &spec, &Training::default());
+/// let found = Diagnosis::new(&confusion, 0.6931, None, &spec, Some(&Training::default()));
 /// assert!(found.to_string().starts_with("nothing learned so far: all 100 samples are given to class 1"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -195,7 +196,7 @@ impl Diagnosis {
         loss: f64,
         activity: Option<&Activity>,
         spec: &Spec,
-        training: &Training,
+        training: Option<&Training>,
     ) -> Self {
         let classes = confusion.classes();
         let supports: Vec<u64> =
@@ -229,26 +230,28 @@ impl Diagnosis {
         Self::with_units(findings, activity, spec, training)
     }
 
-    /// Of a network that gives values: the mean loss on a data set.
+    /// Of any network: what an engine makes of a data set, and the rest as in [`Diagnosis::new`].
     #[must_use]
-    pub fn of_values(
+    pub fn of(
         data: &Dataset,
-        loss: f64,
+        evaluation: &Evaluation,
         activity: Option<&Activity>,
         spec: &Spec,
-        training: &Training,
+        training: Option<&Training>,
     ) -> Self {
+        let loss = evaluation.loss;
+        let Targets::Values { values, .. } = data.targets() else {
+            return Self::new(&evaluation.confusion, loss, activity, spec, training);
+        };
+        let guess_loss = variance(values, spec.outputs());
         let mut findings = Vec::new();
-        if let Targets::Values { values, .. } = data.targets() {
-            let guess_loss = variance(values, spec.outputs());
-            if guess_loss > 0.0 && loss >= NEAR * guess_loss {
-                findings.push(Finding::Chance { accuracy: None, guess_accuracy: None, loss, guess_loss });
-            }
+        if guess_loss > 0.0 && loss >= NEAR * guess_loss {
+            findings.push(Finding::Chance { accuracy: None, guess_accuracy: None, loss, guess_loss });
         }
         Self::with_units(findings, activity, spec, training)
     }
 
-    fn with_units(mut findings: Vec<Finding>, activity: Option<&Activity>, spec: &Spec, training: &Training) -> Self {
+    fn with_units(mut findings: Vec<Finding>, activity: Option<&Activity>, spec: &Spec, training: Option<&Training>) -> Self {
         let learned = findings.is_empty();
         // Of a run that learned, only what is almost lost; of another, whatever may be the reason.
         let least = if learned { MOST } else { 0.25 };
@@ -287,14 +290,18 @@ fn variance(values: &[f32], outputs: usize) -> f64 {
 }
 
 /// What to try, the likeliest first.
-fn advice(findings: &[Finding], spec: &Spec, training: &Training) -> Vec<String> {
-    let rate = training.learning_rate;
+fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec<String> {
     if matches!(spec.init, Init::Zeros | Init::Constant(_)) && spec.layers.len() > 1 {
         let init = spec.init;
         return vec![format!(
             "units that begin alike stay alike (--init {init}); leave --init out, or use he-uniform or xavier-uniform"
         )];
     }
+    let rate = training.map(|training| training.learning_rate);
+    let flag = |factor: f32, most: f32| {
+        rate.map_or(String::new(), |rate| format!(" (--lr {})", shown((rate * factor).min(most))))
+    };
+    let smaller = flag(0.1, 0.1);
     let stuck: Vec<Activation> = findings
         .iter()
         .filter_map(|finding| match finding {
@@ -303,16 +310,17 @@ fn advice(findings: &[Finding], spec: &Spec, training: &Training) -> Vec<String>
         })
         .collect();
     if stuck.is_empty() {
-        let faster = format!("a larger learning rate (--lr {}), more epochs, or a smaller batch", shown(10.0 * rate));
-        let smaller = format!("or, if the loss jumps about, a smaller one (--lr {})", shown(rate / 10.0));
-        return vec![if rate >= 0.5 {
-            format!("try a smaller learning rate (--lr {})", shown((rate / 10.0).min(0.1)))
-        } else {
-            format!("try {faster}, {smaller}")
-        }];
+        if rate.is_some_and(|rate| rate >= 0.5) {
+            return vec![format!("try a smaller learning rate{smaller}")];
+        }
+        let larger = flag(10.0, f32::MAX);
+        return vec![format!(
+            "try a larger learning rate{larger}, more epochs or a smaller batch; if the loss jumps about, a smaller \
+             rate{smaller}"
+        )];
     }
-    let mut advice = vec![format!("try a smaller learning rate (--lr {})", shown((rate / 10.0).min(0.1)))];
-    if stuck.contains(&Activation::Relu) && spec.init != Init::HeUniform && spec.init != Init::HeNormal {
+    let mut advice = vec![format!("try a smaller learning rate{smaller}")];
+    if stuck.contains(&Activation::Relu) && !matches!(spec.init, Init::HeUniform | Init::HeNormal) {
         advice.push("--init he-uniform keeps more units of ReLU alive".into());
     }
     if stuck.iter().any(|&activation| activation != Activation::Relu) {
@@ -347,12 +355,15 @@ impl fmt::Display for Finding {
             Self::OneClass { class, samples } => write!(f, "all {samples} samples are given to class {class}"),
             Self::Chance { accuracy: Some(accuracy), guess_accuracy: Some(guess), loss, guess_loss } => write!(
                 f,
-                "accuracy {:.2} % and loss {loss:.4} are about what always guessing the same gets ({:.2} %, {guess_loss:.4})",
+                "accuracy {:.2} % and loss {} are about what always guessing the same gets ({:.2} %, {})",
                 100.0 * accuracy,
-                100.0 * guess
+                number(*loss),
+                100.0 * guess,
+                number(*guess_loss)
             ),
             Self::Chance { loss, guess_loss, .. } => {
-                write!(f, "loss {loss:.4} is about what always answering with the mean gets ({guess_loss:.4})")
+                let (loss, guess) = (number(*loss), number(*guess_loss));
+                write!(f, "loss {loss} is about what always answering with the mean gets ({guess})")
             }
             Self::Stuck { layer, activity: LayerActivity { activation, units, stuck } } => {
                 let what = match activation {
@@ -384,7 +395,7 @@ mod tests {
     fn told(confusion: &Confusion, loss: f64, stuck: usize) -> Diagnosis {
         let layer = LayerActivity { activation: Activation::Relu, units: 8, stuck };
         let activity = Activity { layers: vec![layer], samples: 512 };
-        Diagnosis::new(confusion, loss, Some(&activity), &spec(), &Training::default())
+        Diagnosis::new(confusion, loss, Some(&activity), &spec(), Some(&Training::default()))
     }
 
     #[test]
@@ -433,7 +444,7 @@ mod tests {
     #[test]
     fn weights_that_begin_alike_are_named() {
         let spec = spec().init(Init::Zeros);
-        let text = Diagnosis::new(&confusion(100), 2.3026, None, &spec, &Training::default()).to_string();
+        let text = Diagnosis::new(&confusion(100), 2.3026, None, &spec, Some(&Training::default())).to_string();
         assert!(text.contains("begin alike stay alike (--init zeros)"), "{text}");
     }
 
@@ -443,7 +454,8 @@ mod tests {
         let data = crate::data::Inputs::F32(vec![0.0; 4].into());
         let data = Dataset::new(data, 1, Targets::Values { values: values.into(), outputs: 1 }).unwrap();
         let spec = Mlp::new(1).values(1);
-        let told = |loss| Diagnosis::of_values(&data, loss, None, &spec, &Training::default());
+        let evaluation = |loss| Evaluation { loss, ..Evaluation::default() };
+        let told = |loss| Diagnosis::of(&data, &evaluation(loss), None, &spec, Some(&Training::default()));
         assert!(told(1.0).is_empty());
         assert!(told(2.0).to_string().contains("the mean gets (2.0000)"), "{}", told(2.0));
     }

@@ -73,6 +73,17 @@ pub enum Error {
         /// What the user can do.
         remedy: String,
     },
+    /// The machine has not got what was asked for: memory, threads. Unlike a [`Error::Setting`] it might be done on another,
+    /// or at another time.
+    #[error("{setting}: {problem}; {remedy}")]
+    Resources {
+        /// The setting that asks for so much.
+        setting: String,
+        /// What is not to be had.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A download failed.
     #[error("{url}: {problem}; {remedy}")]
     Network {
@@ -109,6 +120,11 @@ impl Error {
     /// A [`Error::Setting`].
     pub fn setting(setting: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Setting { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// A [`Error::Resources`].
+    pub fn resources(setting: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Resources { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
     /// A [`Error::Mismatch`].

@@ -8,6 +8,8 @@
 pub mod arithmetic;
 pub mod budget;
 mod builder;
+#[cfg(feature = "files")]
+mod clearing;
 pub mod conformance;
 pub mod data;
 pub mod diagnosis;

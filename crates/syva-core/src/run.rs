@@ -19,6 +19,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clearing::clear;
 use crate::files::{is_scratch, read_limited, write_atomically};
 use crate::model;
 use crate::spec::{Spec, names};
@@ -77,10 +78,6 @@ pub struct DataConfig {
     pub digest: String,
 }
 
-/// What a run leaves in its folder; `--force` removes these and nothing else. The configuration goes last, since it is
-/// what tells that the folder is a run.
-const ENTRIES: [&str; 7] = ["metrics.jsonl", MODEL, "checkpoint", "tensorboard", "plots", "report.html", "config.toml"];
-
 /// The model at the end, and the checkpoints.
 const MODEL: &str = "model.safetensors";
 const LAST: &str = "checkpoint/last.safetensors";
@@ -124,13 +121,7 @@ impl RunFolder {
         let lock = lock(path)?;
         // Once more, since another process may have made a run there before it was locked.
         check_free(path, force)?;
-        for entry in ENTRIES.map(|entry| path.join(entry)) {
-            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-            match removed {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", entry)(error)),
-                _ => {}
-            }
-        }
+        clear(path)?;
         Self::fill(lock, path.to_path_buf(), config)
     }
 
