@@ -149,7 +149,8 @@ pub fn warn(found: &Diagnosis) {
 /// The same for JSON.
 pub fn warnings(found: &Diagnosis) -> serde_json::Map<String, serde_json::Value> {
     let warnings: Vec<String> = found.findings.iter().map(ToString::to_string).collect();
-    let report = serde_json::json!({ "learned_nothing": found.learned_nothing(), "warnings": warnings, "advice": found.advice });
+    let report =
+        serde_json::json!({ "learned_nothing": found.learned_nothing(), "warnings": warnings, "advice": found.advice });
     report.as_object().cloned().unwrap_or_default()
 }
 

@@ -110,7 +110,8 @@ impl Settings {
         let (network, training) = (&config.network, config.training);
         let hidden = &network.layers[..network.layers.len() - 1];
         let activation = hidden.first().map(|layer| layer.activation);
-        if self.change_network() && self.activation.is_none() && hidden.iter().any(|l| Some(l.activation) != activation) {
+        if self.change_network() && self.activation.is_none() && hidden.iter().any(|l| Some(l.activation) != activation)
+        {
             let problem = format!("the hidden layers of {} have different activations", run.display());
             return Err(Error::setting("like", problem, "name one for all with --activation"));
         }
@@ -281,27 +282,27 @@ impl fmt::Display for Hidden {
 /// for them is answered.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Fixed {
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     data: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     hidden: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     activation: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     head: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     init: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     optimizer: Option<String>,
-    #[arg(long, alias = "learning-rate", hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, alias = "learning-rate", hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     lr: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     batch_size: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     seed: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     config: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_hyphen_values = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     out: Option<String>,
 }
 

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use syva::data::{Split, Task};
 use syva::run::{DataConfig, Keep, RunConfig, RunFolder, read_config};
 use syva::trainer::{Event, Flow};
-use syva::{
-    Activity, Diagnosis, DeviceId, Engine, EngineOptions, Error, Model, Predictions, Result, Trainer,
-};
+use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Trainer};
 
 use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TrainArgs};
 use crate::progress::Report;
@@ -38,10 +36,13 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
     let spec = match &like {
         // As it is, also where flags could not tell it.
-        Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => config.network.clone(),
+        Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
+            config.network.clone()
+        }
         _ => settings.network(&task)?,
     };
-    if let Some((run, config)) = like.filter(|(_, config)| given.data.is_none() && config.data.digest != task.digest()) {
+    if let Some((run, config)) = like.filter(|(_, config)| given.data.is_none() && config.data.digest != task.digest())
+    {
         let (run, then, now) = (run.display(), config.data.digest, task.digest());
         output::note(format_args!("syva: the data ({now:.12}…) is not what {run} was trained on ({then:.12}…)"));
     }
@@ -108,7 +109,8 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         if folder.holds(&model) {
             let what = "all done already, so nothing is changed (--epochs N adds more)";
             report.begin(&format!("{}; {what}", describe(&config, &task)), begin);
-            let found = if report.is_heard() { diagnose(&mut trainer, &model, &task, &config)? } else { Diagnosis::default() };
+            let found =
+                if report.is_heard() { diagnose(&mut trainer, &model, &task, &config)? } else { Diagnosis::default() };
             report.end(&folder, &config, &model, &found)?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -126,8 +126,7 @@ impl Dashboard {
         };
         let text = self.settings.iter().map(one).collect::<Vec<_>>().join(", ");
         let lines = text.chars().count().div_ceil(usize::from(area.width.saturating_sub(8)).max(1)).min(4);
-        let [above, below] =
-            Layout::vertical([Constraint::Length(lines as u16 + 2), Constraint::Min(0)]).areas(area);
+        let [above, below] = Layout::vertical([Constraint::Length(lines as u16 + 2), Constraint::Min(0)]).areas(area);
         frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).block(block), above);
         below
     }
@@ -141,8 +140,7 @@ impl Dashboard {
         }
         let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as u16 + 3;
         let (width, height) = (width.min(area.width), (lines.len() as u16 + 2).min(area.height));
-        let place =
-            Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
+        let place = Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
         frame.render_widget(Clear, place);
         let text = Text::from(lines.into_iter().map(Line::from).collect::<Vec<_>>());
         frame.render_widget(Paragraph::new(text).block(Block::bordered().title("keys")), place);
@@ -233,8 +231,7 @@ impl Dashboard {
     fn draw_log(&self, frame: &mut Frame<'_>, area: Rect) {
         let mut lines: Vec<Line<'_>> = Vec::new();
         if let Some(found) = Overfitting::of(&self.epochs).filter(|found| found.epochs_since > 0) {
-            let text =
-                format!("val loss was lowest at epoch {} ({})", found.best_epoch, number(found.best_val_loss));
+            let text = format!("val loss was lowest at epoch {} ({})", found.best_epoch, number(found.best_val_loss));
             lines.push(Line::from(text).fg(VAL));
         }
         lines.extend(self.log.iter().rev().take(2).rev().map(|line| Line::from(line.as_str()).bold()));
@@ -557,7 +554,10 @@ mod tests {
             }
         }
         let text = drawn(&dashboard, 30, 8);
-        assert!(text.contains("epoch 40 of 100") && text.contains("001 ") && text.contains("q stops and saves"), "{text}");
+        assert!(
+            text.contains("epoch 40 of 100") && text.contains("001 ") && text.contains("q stops and saves"),
+            "{text}"
+        );
         for (width, height) in [(60, 20), (80, 24), (90, 24), (120, 30)] {
             let text = drawn(&dashboard, width, height);
             for value in ["mnist", "784-256-128-10", "sigmoid", "235146", "128", "0.01", "cpu"] {

@@ -44,7 +44,9 @@ fn a_network_that_no_flags_can_tell_is_repeated_as_it_is() {
     place.run("train --like a --seed 9 --quiet --out b").succeeds();
     let network = |name: &str| place.read(name).split_once("[network").unwrap().1.to_string();
     assert_eq!(network("a/config.toml"), network("b/config.toml"));
-    place.run("train --like a --hidden 8 --out c").fails(2, &["like: the hidden layers of a have different activations"]);
+    place
+        .run("train --like a --hidden 8 --out c")
+        .fails(2, &["like: the hidden layers of a have different activations"]);
     place.run("train --like a --hidden 8 --activation tanh --quiet --out c").succeeds();
 }
 

@@ -153,13 +153,18 @@ fn on_terminal(place: &Place, columns: u16, args: &[&str]) -> String {
 fn the_status_line_fits_the_terminal_and_leaves_nothing() {
     let place = Place::new();
     for (columns, out) in [(80, "a"), (40, "b"), (16, "c")] {
-        let args = ["train", "--epochs", "40", "--batch-size", "256", "--data", "digits", "--hidden", "none", "--out", out];
+        let args =
+            ["train", "--epochs", "40", "--batch-size", "256", "--data", "digits", "--hidden", "none", "--out", out];
         let text = on_terminal(&place, columns, &args);
         // Control sequences away: each begins with ESC and ends with a letter.
         let plain: String = text
             .split('\u{1b}')
             .enumerate()
-            .map(|(i, part)| if i == 0 { part } else { part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |p| p.1) })
+            .map(
+                |(i, part)| {
+                    if i == 0 { part } else { part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |p| p.1) }
+                },
+            )
             .collect();
         let lines: Vec<&str> = plain.split(['\r', '\n']).filter(|line| line.starts_with("epoch ")).collect();
         assert!(!lines.is_empty(), "{text:?}");

@@ -89,7 +89,8 @@ mod tests {
             "plots/curves.png",
             "plots/confusion.svg",
         ];
-        let others = ["notes.txt", "checkpoint/epoch5.safetensors", "tensorboard/notes.md", "plots/mine.png", "plots/a/b"];
+        let others =
+            ["notes.txt", "checkpoint/epoch5.safetensors", "tensorboard/notes.md", "plots/mine.png", "plots/a/b"];
         for name in own.iter().chain(&others) {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -251,7 +251,12 @@ impl Diagnosis {
         Self::with_units(findings, activity, spec, training)
     }
 
-    fn with_units(mut findings: Vec<Finding>, activity: Option<&Activity>, spec: &Spec, training: Option<&Training>) -> Self {
+    fn with_units(
+        mut findings: Vec<Finding>,
+        activity: Option<&Activity>,
+        spec: &Spec,
+        training: Option<&Training>,
+    ) -> Self {
         let learned = findings.is_empty();
         // Of a run that learned, only what is almost lost; of another, whatever may be the reason.
         let least = if learned { MOST } else { 0.25 };

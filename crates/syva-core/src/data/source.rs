@@ -37,7 +37,8 @@ impl Source {
     /// ```
     pub fn check(self, spec: &Spec) -> Result<()> {
         let targets = Targets::Classes { labels: [0].into(), classes: mnist::CLASSES };
-        Dataset::new(Inputs::U8([0; mnist::SIDE * mnist::SIDE].into()), mnist::SIDE * mnist::SIDE, targets)?.check(spec)
+        let features = mnist::SIDE * mnist::SIDE;
+        Dataset::new(Inputs::U8(vec![0; features].into()), features, targets)?.check(spec)
     }
 }
 
