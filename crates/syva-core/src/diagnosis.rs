@@ -134,11 +134,13 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Every sample is given to one class, though there are several.
+    /// Every sample, or almost, is given to one class, though there are several.
     OneClass {
         /// That class.
         class: usize,
-        /// The samples.
+        /// The samples that are given to it.
+        given: u64,
+        /// All samples.
         samples: u64,
     },
     /// No better than the best answer that does not look at the input.
@@ -184,6 +186,10 @@ pub struct Diagnosis {
 
 /// A loss this near to that of the best constant answer is no better than it.
 const NEAR: f64 = 0.995;
+/// This share of the samples is as good as all.
+const ALMOST_ALL: f64 = 0.99;
+/// A class with this share of the samples is so frequent that always naming it is hard to beat.
+const LOPSIDED: f64 = 0.9;
 /// A layer of which this share is stuck is worth a word where the run learned all the same.
 const MOST: f64 = 0.9;
 
@@ -209,17 +215,19 @@ impl Diagnosis {
         }
         let mut findings = Vec::new();
         let given = |guess: usize| (0..classes).map(|truth| confusion.count(truth, guess)).sum::<u64>();
-        if let Some(class) = (0..classes).find(|&guess| given(guess) == total) {
-            findings.push(Finding::OneClass { class, samples: total });
-        }
         let most = share(supports.iter().copied().max().unwrap_or(0));
+        // Where nearly all samples are of one class, to give nearly all to it is right.
+        let least = if most < LOPSIDED { ALMOST_ALL } else { 1.0 };
+        if let Some(class) = (0..classes).find(|&guess| share(given(guess)) >= least) {
+            findings.push(Finding::OneClass { class, given: given(class), samples: total });
+        }
         let accuracy = confusion.accuracy();
         // Three standard deviations of a guess.
         let luck = 3.0 * (most * (1.0 - most) / total as f64).sqrt();
         let entropy =
             supports.iter().filter(|&&support| support > 0).map(|&support| -share(support) * share(support).ln()).sum();
         let poor = accuracy < most + 0.25 * (1.0 - most);
-        if findings.is_empty() && (accuracy <= most + luck && most < 0.9 || poor && loss >= NEAR * entropy) {
+        if findings.is_empty() && (accuracy <= most + luck && most < LOPSIDED || poor && loss >= NEAR * entropy) {
             findings.push(Finding::Chance {
                 accuracy: Some(accuracy),
                 guess_accuracy: Some(most),
@@ -357,10 +365,15 @@ impl fmt::Display for Diagnosis {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OneClass { class, samples } => write!(f, "all {samples} samples are given to class {class}"),
+            Self::OneClass { class, given, samples } if given == samples => {
+                write!(f, "all {samples} samples are given to class {class}")
+            }
+            Self::OneClass { class, given, samples } => {
+                write!(f, "{given} of {samples} samples are given to class {class}")
+            }
             Self::Chance { accuracy: Some(accuracy), guess_accuracy: Some(guess), loss, guess_loss } => write!(
                 f,
-                "accuracy {:.2} % and loss {} are about what always guessing the same gets ({:.2} %, {})",
+                "accuracy {:.2} % and loss {} are no better than always guessing the same ({:.2} %, {})",
                 100.0 * accuracy,
                 number(*loss),
                 100.0 * guess,
@@ -368,7 +381,7 @@ impl fmt::Display for Finding {
             ),
             Self::Chance { loss, guess_loss, .. } => {
                 let (loss, guess) = (number(*loss), number(*guess_loss));
-                write!(f, "loss {loss} is about what always answering with the mean gets ({guess})")
+                write!(f, "loss {loss} is no better than always answering with the mean ({guess})")
             }
             Self::Stuck { layer, activity: LayerActivity { activation, units, stuck } } => {
                 let what = match activation {
@@ -436,7 +449,7 @@ mod tests {
         let mut confusion = Confusion::new(2);
         (0..1000).for_each(|i| confusion.add(usize::from(i < 10), 0));
         let found = told(&confusion, 0.05, 0);
-        assert_eq!(found.findings, [Finding::OneClass { class: 0, samples: 1000 }]);
+        assert_eq!(found.findings, [Finding::OneClass { class: 0, given: 1000, samples: 1000 }]);
         let mut confusion = Confusion::new(2);
         (0..1000).for_each(|i| confusion.add(usize::from(i < 10), usize::from(i < 7)));
         assert!(told(&confusion, 0.02, 0).is_empty());
@@ -462,6 +475,6 @@ mod tests {
         let evaluation = |loss| Evaluation { loss, ..Evaluation::default() };
         let told = |loss| Diagnosis::of(&data, &evaluation(loss), None, &spec, Some(&Training::default()));
         assert!(told(1.0).is_empty());
-        assert!(told(2.0).to_string().contains("the mean gets (2.0000)"), "{}", told(2.0));
+        assert!(told(2.0).to_string().contains("the mean (2.0000)"), "{}", told(2.0));
     }
 }
