@@ -62,6 +62,16 @@ pub enum Error {
         /// What can be used instead.
         remedy: String,
     },
+    /// The system has not enough of something, or does not give it: memory, threads.
+    #[error("{resource}: {problem}; {remedy}")]
+    Resource {
+        /// Of what.
+        resource: String,
+        /// How much was asked for, and for what.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A device (a graphics card, say) failed, has no room, or its driver refused. What it computed since the last state
     /// that was read from it is gone; checkpoints are whole.
     #[error("{device}: {problem}; {remedy}")]
@@ -69,17 +79,6 @@ pub enum Error {
         /// The device's name, as `--device` takes it.
         device: String,
         /// What happened.
-        problem: String,
-        /// What the user can do.
-        remedy: String,
-    },
-    /// The machine has not got what was asked for: memory, threads. Unlike a [`Error::Setting`] it might be done on another,
-    /// or at another time.
-    #[error("{setting}: {problem}; {remedy}")]
-    Resources {
-        /// The setting that asks for so much.
-        setting: String,
-        /// What is not to be had.
         problem: String,
         /// What the user can do.
         remedy: String,
@@ -122,9 +121,9 @@ impl Error {
         Self::Setting { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A [`Error::Resources`].
-    pub fn resources(setting: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Resources { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
+    /// A [`Error::Resource`].
+    pub fn resource(resource: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Resource { resource: resource.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
     /// A [`Error::Mismatch`].
