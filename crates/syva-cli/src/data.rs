@@ -111,7 +111,7 @@ fn listen(talk: Talk) -> impl FnMut(&Notice<'_>) {
             }
             if bars.last().is_none_or(|(file, _)| *file != progress.file) {
                 let bar = ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr());
-                if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes} {msg}") {
+                if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes} {wide_msg}") {
                     bar.set_style(style.progress_chars("━╸─"));
                 }
                 bar.set_prefix(progress.file.to_string());

@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use console::Term;
 use syva::{Diagnosis, Error, Result};
 
 /// Why standard output could not be written, if so.
@@ -18,6 +20,7 @@ pub fn print(text: &str) {
 
 /// Writes text to standard output as it is.
 pub fn raw(text: &str) {
+    clear_status();
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
         // The reader of a pipe may stop listening whenever it likes.
@@ -50,7 +53,31 @@ pub fn note(text: impl Display) {
         lines.push(text);
         return;
     }
+    clear_status();
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether a status line stands on the terminal.
+static STATUS: AtomicBool = AtomicBool::new(false);
+
+/// Shows a line in the place of the status line before it; whatever else is printed takes it away.
+pub fn status(line: &str) {
+    let terminal = Term::stderr();
+    // The cursor stays behind it: a line that is padded to the terminal's width wraps when Ctrl-C is echoed.
+    let _ = terminal.clear_line().and_then(|()| terminal.write_str(line));
+    STATUS.store(true, Ordering::SeqCst);
+}
+
+/// Takes the status line away.
+pub fn clear_status() {
+    if STATUS.swap(false, Ordering::SeqCst) {
+        let _ = Term::stderr().clear_line();
+    }
+}
+
+/// Whether standard error can show a status line.
+pub fn has_status() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// From now on lines for standard error wait.

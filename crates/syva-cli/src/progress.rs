@@ -1,11 +1,9 @@
 //! What the terminal shows of a training: a status line where there is a terminal, and a line per epoch, or for every
 //! tenth of many; or JSON; or nothing; or the dashboard.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::run::{Keep, Reached, RunConfig, RunFolder, read_metrics};
 use syva::text::number;
 use syva::trainer::Progress;
@@ -21,36 +19,46 @@ const MOST_LINES: u64 = 20;
 /// Where there is no terminal, the time after which a word says that a slow device is at work.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
+/// The least time between two status lines, and the time over which their pace is measured.
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+const PACE_OVER: Duration = Duration::from_millis(500);
+
 /// What is told of a training, and to whom.
 pub struct Report {
     args: ReportArgs,
-    bar: ProgressBar,
     epochs: u64,
     first_epoch: u64,
     begin: Instant,
     last: Option<Epoch>,
     dashboard: Option<(Screen, Dashboard)>,
-    /// When so many steps had been taken.
-    pace: (Instant, u64),
+    /// Whether there is a terminal for a status line, and when one was drawn last.
+    status: Option<Instant>,
+    /// How many steps had been taken when the first were told of, and when that was.
+    from: Option<(Instant, u64)>,
+    /// The same for the pace of this moment, and that pace.
+    since: (Instant, u64),
+    steps_per_second: Option<f64>,
     /// When something was printed last.
     printed: Instant,
 }
 
 impl Report {
     /// Of a run that goes on after `first_epoch` epochs.
-    pub fn new(args: ReportArgs, config: &RunConfig, steps_per_epoch: usize, first_epoch: u64) -> Self {
-        let epochs = config.training.epochs;
-        let steps = epochs.saturating_mul(steps_per_epoch as u64);
-        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
-        // The whole line is ours, so that it fits.
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(style);
-        }
-        bar.set_position(first_epoch * steps_per_epoch as u64);
-        bar.reset_eta();
+    pub fn new(args: ReportArgs, config: &RunConfig, first_epoch: u64) -> Self {
         let now = Instant::now();
-        let (pace, dashboard, last) = ((now, 0), None, None);
-        Self { args, bar, epochs, first_epoch, begin: now, last, dashboard, pace, printed: now }
+        Self {
+            args,
+            epochs: config.training.epochs,
+            first_epoch,
+            begin: now,
+            last: None,
+            dashboard: None,
+            status: None,
+            from: None,
+            since: (now, 0),
+            steps_per_second: None,
+            printed: now,
+        }
     }
 
     /// Takes the whole terminal, where that is asked for.
@@ -65,48 +73,68 @@ impl Report {
     }
 
     /// Says what begins; from then on there is a status line, where there is a terminal.
-    pub fn begin(&self, what: &str, begin: Instant) {
+    pub fn begin(&mut self, what: &str, begin: Instant) {
         if !self.args.quiet && !self.args.json {
             output::note(format_args!("{what}; ready in {:.2} s", begin.elapsed().as_secs_f64()));
-            if std::io::stderr().is_terminal() {
-                self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            }
+            self.status = output::has_status().then(Instant::now);
         }
     }
 
     /// Shows how far it is; true where the user asks to stop.
     pub fn steps(&mut self, progress: &Progress, steps_per_epoch: usize) -> bool {
         let steps = progress.epoch * steps_per_epoch as u64 + progress.step_in_epoch as u64;
+        self.measure(steps);
         if let Some((screen, dashboard)) = &mut self.dashboard {
-            let (since, before) = self.pace;
-            if before == 0 || since.elapsed() > Duration::from_millis(500) {
-                let rate = steps.saturating_sub(before) as f64 / since.elapsed().as_secs_f64();
-                if before > 0 {
-                    dashboard.pace(rate);
-                }
-                self.pace = (Instant::now(), steps);
+            if let Some(pace) = self.steps_per_second {
+                dashboard.pace(pace);
             }
             dashboard.progress(progress.step_in_epoch as f64 / steps_per_epoch as f64);
             return screen.show(dashboard);
         }
-        if self.bar.is_hidden() {
-            self.sign_of_life(progress, steps_per_epoch);
-            return false;
+        match self.status {
+            None => self.sign_of_life(progress, steps_per_epoch),
+            Some(drawn) if drawn.elapsed() >= STATUS_EVERY => {
+                self.status = Some(Instant::now());
+                let columns = Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
+                output::status(&self.status_of(progress, steps, steps_per_epoch).line(columns));
+            }
+            Some(_) => {}
         }
-        self.bar.set_position(steps);
+        false
+    }
+
+    /// Measures the pace.
+    fn measure(&mut self, steps: u64) {
+        let (now, first) = (Instant::now(), self.from.is_none());
+        self.from.get_or_insert((now, steps));
+        let (since, before) = self.since;
+        let time = now - since;
+        if !first && time > PACE_OVER {
+            self.steps_per_second = Some(steps.saturating_sub(before) as f64 / time.as_secs_f64());
+        }
+        if first || time > PACE_OVER {
+            self.since = (now, steps);
+        }
+    }
+
+    fn status_of(&self, progress: &Progress, steps: u64, steps_per_epoch: usize) -> Status {
         let loss = progress.loss_sum / progress.step_in_epoch.max(1) as f64;
-        let status = Status {
+        let so_far = || format!("train {}", number(loss));
+        let all = self.epochs as f64 * steps_per_epoch as f64;
+        let mut time = output::clock(self.begin.elapsed().as_secs_f64());
+        if let Some((first, before)) = self.from.filter(|&(_, before)| steps > before) {
+            let each = first.elapsed().as_secs_f64() / (steps - before) as f64;
+            time += &format!(" < {}", output::clock(each * (all - steps as f64)));
+        }
+        Status {
             epoch: progress.epoch + 1,
             epochs: self.epochs,
-            share: steps as f64 / (self.epochs as f64 * steps_per_epoch as f64),
-            scores: self.last.as_ref().map_or_else(|| format!("train {}", number(loss)), scores_line),
-            score: self.last.as_ref().map_or_else(|| format!("train {}", number(loss)), |last| last_score(last)),
-            pace: format!("{:.0} steps/s", self.bar.per_sec()),
-            time: [self.bar.elapsed(), self.bar.eta()].map(|time| output::clock(time.as_secs_f64())).join(" < "),
-        };
-        let columns = Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
-        self.bar.set_message(status.line(columns));
-        false
+            share: steps as f64 / all,
+            scores: self.last.as_ref().map_or_else(so_far, scores_line),
+            score: self.last.as_ref().map_or_else(so_far, last_score),
+            pace: self.steps_per_second.map(|pace| format!("{pace:.0} steps/s")),
+            time,
+        }
     }
 
     /// Where nobody would see a status line: a word from time to time, so that a slow device is not taken for one that
@@ -143,20 +171,15 @@ impl Report {
         let end = epoch.epoch == self.epochs || epoch.epoch == self.first_epoch + 1;
         if (few || end || epoch.epoch.is_multiple_of(10)) && !self.args.quiet {
             let line = format!("{epoch}  {:.2} s", epoch.train_seconds + epoch.eval_seconds);
-            self.bar.suspend(|| output::line(line));
+            output::line(line);
             self.printed = Instant::now();
         }
-    }
-
-    /// Says something beside the status line.
-    pub fn note(&self, text: impl std::fmt::Display) {
-        self.bar.suspend(|| output::note(text));
     }
 
     /// Gives the terminal back, and takes the status line away.
     pub fn clear(&mut self) {
         self.dashboard = None;
-        self.bar.finish_and_clear();
+        output::clear_status();
     }
 
     /// Whether what [`Report::end`] has to say is heard.
@@ -269,7 +292,8 @@ struct Status {
     scores: String,
     /// The most important of them.
     score: String,
-    pace: String,
+    /// Where it is known.
+    pace: Option<String>,
     time: String,
 }
 
@@ -282,8 +306,9 @@ impl Status {
         let room = columns.saturating_sub(3);
         let head = format!("epoch {}/{}", self.epoch, self.epochs);
         let Self { scores, score, pace, time, .. } = self;
+        let pace = pace.as_ref().map_or(String::new(), |pace| format!("{pace} | "));
         let with_bar = [
-            format!("{scores} | {pace} | {time}"),
+            format!("{scores} | {pace}{time}"),
             format!("{scores} | {time}"),
             format!("{score} | {time}"),
             score.clone(),
@@ -317,7 +342,7 @@ mod tests {
             share: 0.5,
             scores: "train 0.4114 88.78 %, val 0.3955 89.10 %".into(),
             score: "val 0.3955 89.10 %".into(),
-            pace: "2593 steps/s".into(),
+            pace: Some("2593 steps/s".into()),
             time: "1:02 < 1:07".into(),
         }
     }

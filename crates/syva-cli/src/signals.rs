@@ -69,6 +69,7 @@ fn answer(signal: i32) {
         std::process::exit(code(signal).into());
     }
     if FIRST.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        output::clear_status();
         tui::give_back();
         std::process::exit(code(signal).into());
     }

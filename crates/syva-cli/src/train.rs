@@ -65,7 +65,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         None => RunFolder::create_numbered("runs".as_ref(), &task.name, &config)?,
     };
     let detail = detail(engine.as_ref(), &device);
-    let report = Report::new(args.report, &config, trainer.steps_per_epoch(), 0);
+    let mut report = Report::new(args.report, &config, 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
     Ok(drive(&mut trainer, &folder, &config, &task, report, tensorboard))
@@ -102,7 +102,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     };
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     folder.truncate_metrics(at)?;
-    let report = Report::new(args.report, &config, trainer.steps_per_epoch(), at);
+    let mut report = Report::new(args.report, &config, at);
     let done = at == config.training.epochs;
     if done && config == before {
         let model = final_model(&mut trainer, &folder, &config)?;

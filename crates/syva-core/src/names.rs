@@ -70,7 +70,6 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Activation, Head, Init, Optimizer, Precision};
 
     #[test]
