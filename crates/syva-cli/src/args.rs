@@ -6,11 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
-use crate::settings::Settings;
+use crate::settings::{Fixed, Settings};
+use crate::values::{at_least_one, number};
 
 /// Trains deep fully connected networks: fast, and to the same bits on every machine.
 #[derive(Debug, Parser)]
-#[command(name = "syva", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "syva", version, propagate_version = true, max_term_width = 110, after_help = CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -45,13 +46,19 @@ pub enum Command {
     /// Print a completion script for a shell
     Completions {
         /// The shell.
+        #[arg(ignore_case = true)]
         shell: Shell,
     },
 }
 
 /// Said below the flags of what trains.
-const LINES: &str =
-    "Prints a line an epoch, or every tenth where there are more than 20; RUN/metrics.jsonl has them all.";
+const LINES: &str = "Prints a line per epoch, or for every tenth where there are more than 20; RUN/metrics.jsonl has \
+                     them all. Ctrl-C, and q in the dashboard, stop the training and save it: exit code 130. Other \
+                     signals (TERM, HUP, USR1, …) do the same: 128 and the signal's number.";
+
+/// Said below the commands.
+const CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage (a flag, a settings file, the environment); 130 a \
+                     training was stopped by Ctrl-C or q and saved, or 128 + n by signal n.";
 
 /// `syva train`
 #[derive(Args, Debug)]
@@ -60,6 +67,9 @@ pub struct TrainArgs {
     /// Settings from a TOML file, with the names of the flags from --data to --out; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Repeat a run: its settings (data too, but not its folder) where neither flags nor --config have others
+    #[arg(long, value_name = "RUN")]
+    pub like: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
     /// Replace the run in --out if there is one
@@ -81,7 +91,7 @@ pub struct ResumeArgs {
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Train to this many epochs in all [default: what the run was begun with]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub epochs: Option<u64>,
     /// Which weights become the model: last, or best (of the epoch with the lowest validation loss)
     /// [default: as the run has it]
@@ -93,8 +103,8 @@ pub struct ResumeArgs {
     /// Device: auto, or one that `syva devices` lists [default: the run's own]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads; the results do not depend on it [default: one a core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// CPU threads; the results do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
     /// Compute exactly on a GPU that rounds otherwise; a run that began so goes on so
     #[arg(long)]
@@ -102,6 +112,8 @@ pub struct ResumeArgs {
     /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: the run's own]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<syva::Precision>,
+    #[command(flatten)]
+    pub fixed: Fixed,
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
@@ -114,7 +126,7 @@ pub struct ResumeArgs {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CheckpointArgs {
     /// Seconds between checkpoints: what a crash can cost; 0 saves as often as it can (about ten times a second)
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 10)]
     pub checkpoint_seconds: u64,
 }
 
@@ -125,7 +137,7 @@ pub struct LogArgs {
     #[arg(long)]
     pub no_tensorboard: bool,
     /// Epochs between two histograms of weights and gradients in that log; 0 for none
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 10)]
     pub histograms: u64,
 }
 
@@ -135,7 +147,7 @@ pub struct ReportArgs {
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
-    /// Print a JSON object a line: one an epoch, then one for the run
+    /// Print a JSON object per line: one per epoch, then one for the run
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
     /// Show live curves and settings in the whole terminal; q stops and saves
@@ -164,11 +176,11 @@ pub struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Which part of the data
-    #[arg(long, value_enum, default_value = "val")]
+    #[arg(long, ignore_case = true, value_enum, default_value = "val")]
     pub split: SplitArg,
     #[command(flatten)]
     pub on: DeviceArgs,
-    /// Also write the probabilities, a line a sample, to a CSV file
+    /// Also write the probabilities to a CSV file, a line per sample
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
     /// Print one JSON object
@@ -211,25 +223,25 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     pub activation: Option<syva::Activation>,
     /// Learning rate [default: 0.01]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub lr: Option<f32>,
-    /// Samples a step [default: 128]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Samples per step [default: 128]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub batch_size: Option<usize>,
     /// Seed of the initial weights and of the order of the samples [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
     pub seed: Option<u32>,
     /// Epochs that are timed; one more is taken apart
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 5)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 5)]
     pub epochs: u64,
     /// Epochs before these
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 1)]
     pub warmup: u64,
     /// Device [default: all but reference and software GPUs]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads [default: one a core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// CPU threads [default: one per core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
     /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long)]
@@ -265,7 +277,7 @@ pub struct PredictArgs {
     pub show: bool,
     #[command(flatten)]
     pub on: DeviceArgs,
-    /// Print a JSON object an image
+    /// Print a JSON object per image
     #[arg(long)]
     pub json: bool,
 }
@@ -291,41 +303,41 @@ pub struct PlotArgs {
     #[arg(value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// What to draw
-    #[arg(long, value_enum, default_value = "curves")]
+    #[arg(long, ignore_case = true, value_enum, default_value = "curves")]
     pub what: PlotWhat,
     /// Which curves; for one run loss and accuracy, over one another, or with --from or --to one above the other; for
     /// several runs loss
-    #[arg(long, value_enum)]
+    #[arg(long, ignore_case = true, value_enum)]
     pub metric: Option<MetricArg>,
     /// A curve by its tag in event files, instead of --metric
     #[arg(long, value_name = "TAG", conflicts_with = "metric")]
     pub tag: Option<String>,
     /// First epoch (or step) shown
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub from: Option<u64>,
     /// Last epoch (or step) shown
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub to: Option<u64>,
     /// Smooth curves as TensorBoard's slider does: 0 (not at all) to less than 1; pale behind them, as they are
-    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, default_value_t = 0.0)]
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, value_parser = number::<f64>, default_value_t = 0.0)]
     pub smooth: f64,
     /// Widths of the hidden layers, for a network without a run
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, conflicts_with = "runs")]
     pub hidden: Option<crate::settings::Hidden>,
     /// Input features, for a network without a run
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 784)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 784)]
     pub inputs: usize,
     /// Outputs, for a network without a run
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 10)]
     pub outputs: usize,
     /// Images of a grid at most [default: 48 misread, 50 units]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub count: Option<usize>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Colours
-    #[arg(long, value_enum, default_value = "light")]
+    #[arg(long, ignore_case = true, value_enum, default_value = "light")]
     pub theme: ThemeArg,
     /// The file, .png or .svg [default: RUN/plots/WHAT.png, or WHAT.png]
     #[arg(long, short, value_name = "FILE")]
@@ -374,13 +386,13 @@ pub struct SummaryArgs {
     #[arg(value_name = "MODEL", conflicts_with_all = ["hidden", "inputs", "outputs", "activation", "uniform", "funnel"])]
     pub model: Option<PathBuf>,
     /// Input features
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 784)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 784)]
     pub inputs: usize,
     /// Widths of the hidden layers, such as 256,128; or none
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, default_value = "256,128")]
     pub hidden: crate::settings::Hidden,
     /// Outputs
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 10)]
     pub outputs: usize,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity
     #[arg(long, value_name = "NAME", default_value = "sigmoid")]
@@ -389,7 +401,7 @@ pub struct SummaryArgs {
     #[arg(
         long,
         value_name = "K",
-        allow_negative_numbers = true,
+        allow_negative_numbers = true, value_parser = number::<usize>,
         conflicts_with = "hidden",
         requires = "budget",
         group = "shape"
@@ -399,20 +411,20 @@ pub struct SummaryArgs {
     #[arg(
         long,
         value_name = "K",
-        allow_negative_numbers = true,
+        allow_negative_numbers = true, value_parser = number::<usize>,
         conflicts_with = "hidden",
         requires = "budget",
         group = "shape"
     )]
     pub funnel: Option<usize>,
     /// The budget: at most this many hidden neurons
-    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "budget", requires = "shape")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, group = "budget", requires = "shape")]
     pub neurons: Option<usize>,
     /// The budget: at most this many weights and biases
-    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "budget", requires = "shape")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, group = "budget", requires = "shape")]
     pub parameters: Option<usize>,
-    /// Samples a step
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 128)]
+    /// Samples per step
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 128)]
     pub batch_size: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -440,10 +452,10 @@ pub enum DataCommand {
         #[arg(long, short, value_name = "FILE", default_value = "grid.png")]
         out: PathBuf,
         /// Which part of the data
-        #[arg(long, value_enum, default_value = "train")]
+        #[arg(long, ignore_case = true, value_enum, default_value = "train")]
         split: SplitArg,
         /// Examples down (ten across: one of each class)
-        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 8)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 8)]
         rows: usize,
     },
     /// Write the data as IDX files, MNIST's format
@@ -479,8 +491,8 @@ pub struct DeviceArgs {
     /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads; the results do not depend on it [default: one a core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// CPU threads; the results do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
     /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long)]
@@ -505,14 +517,14 @@ pub struct DevicesArgs {
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// Hold each device against the reference: exact (to the bit), close (other roundings), or failed. Takes some 10
-    /// seconds a device
+    /// seconds per device
     #[arg(long)]
     pub check: bool,
     /// No new case of a check begins after so many seconds, for each device
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_one)]
     pub check_seconds: u64,
-    /// CPU threads [default: one a core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// CPU threads [default: one per core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
     /// Only devices that can round the factors of products so, and as they then are: f32 (all), tf32 or bf16
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]

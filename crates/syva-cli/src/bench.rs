@@ -87,7 +87,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         .collect::<Result<_>>()?;
     let report = report(&timings, &spec, &task, training);
     if args.json {
-        output::line(as_json(&timings, &spec, &task, training));
+        output::json(as_json(&timings, &spec, &task, training));
     } else {
         output::print(&report);
     }

@@ -70,6 +70,29 @@ pub fn open(source: Source, dir: Option<&Path>, talk: Talk) -> Result<Task> {
     syva::data::source::open(source, dir, &mut listen(talk))
 }
 
+/// Opens the data of a run: from `dir` if that is given, else from where its configuration has it.
+pub fn open_of_run(run: &Path, config: &DataConfig, dir: Option<&Path>, talk: Talk) -> Result<Task> {
+    let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
+    open(source_of(run, config)?, dir.as_deref(), talk)
+}
+
+/// The folder that a run's configuration names, or where that has gone, another that has the data: it is known by its
+/// digest, not by its place.
+pub fn place(run: &Path, config: &DataConfig, talk: Talk) -> Result<Option<PathBuf>> {
+    let Some(dir) = &config.dir else { return Ok(None) };
+    let Err(Error::Setting { problem, .. }) = mnist::find(Some(dir)) else { return Ok(Some(dir.clone())) };
+    let (config, dir) = (run.join("config.toml"), dir.display());
+    let Ok(found) = mnist::find(None) else {
+        let remedy = "say where it is now with --data-dir";
+        return Err(Error::file(config, "data.dir", format!("it names {dir}: {problem}"), remedy));
+    };
+    if talk != Talk::Nothing {
+        let (config, found) = (config.display(), found.display());
+        output::note(format_args!("syva: {config} names {dir}: {problem}; the data is taken from {found}"));
+    }
+    Ok(Some(found))
+}
+
 /// The source that a run's configuration names.
 pub fn source_of(run: &Path, config: &DataConfig) -> Result<Source> {
     config.source.parse().map_err(|error: Error| {
@@ -88,7 +111,7 @@ fn listen(talk: Talk) -> impl FnMut(&Notice<'_>) {
             }
             if bars.last().is_none_or(|(file, _)| *file != progress.file) {
                 let bar = ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr());
-                if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes} {msg}") {
+                if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes} {wide_msg}") {
                     bar.set_style(style.progress_chars("━╸─"));
                 }
                 bar.set_prefix(progress.file.to_string());

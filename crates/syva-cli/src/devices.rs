@@ -54,7 +54,7 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
 
 /// Whether a device is asked for.
 fn wanted(args: &DevicesArgs, info: &DeviceInfo) -> bool {
-    let name = args.device.as_deref().map(|name| if name == "auto" { "cpu" } else { name });
+    let name = args.device.as_deref().map(|name| if name.eq_ignore_ascii_case("auto") { "cpu" } else { name });
     name.is_none_or(|name| name.parse().is_ok_and(|id: DeviceId| id == info.id))
 }
 

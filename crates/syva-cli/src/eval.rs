@@ -6,7 +6,8 @@ use syva::data::source::Source;
 use syva::data::{Split, Task};
 use syva::files::write_atomically;
 use syva::run::{Reached, read_config};
-use syva::{Error, Model, Predictions, Result, Scores};
+use syva::text::number;
+use syva::{Activity, Diagnosis, Error, Model, Predictions, Result, Scores};
 
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
@@ -43,7 +44,15 @@ pub fn load(path: &Path) -> Result<Reached> {
             None => format!("the weights of step {}", reached.model.state.step),
         };
         let run = path.display();
-        output::note(format_args!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint"));
+        output::note(if matches!(reached.seen, Some((epochs, 0)) if epochs >= config.training.epochs) {
+            // All trained; only the model is not there, or is another.
+            format!(
+                "syva: {run}/model.safetensors is not what the run came to: these are {seen}, from its last checkpoint; \
+                 `syva resume {run}` writes the model again"
+            )
+        } else {
+            format!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint")
+        });
     }
     Ok(reached)
 }
@@ -74,18 +83,13 @@ fn model_path(path: &Path) -> Result<PathBuf> {
 
 /// The data that a model is for: what is named, or else what its run was trained on.
 pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, talk: Talk) -> Result<Task> {
-    let (mut source, mut dir, mut digest) = (Source::Auto, None, None);
-    if model.is_dir() {
-        let config = read_config(model)?;
-        source = data::source_of(model, &config.data)?;
-        dir = config.data.dir;
-        digest = Some(config.data.digest).filter(|_| data.is_none());
-    }
-    let dir = data_dir.map(Path::to_path_buf).or(if data.is_none() { dir } else { None });
-    let task = data::open(data.unwrap_or(source), dir.as_deref(), talk)?;
-    match digest {
-        Some(digest) => check_data(&task, &digest).map(|()| task),
-        None => Ok(task),
+    match data {
+        None if model.is_dir() => {
+            let config = read_config(model)?.data;
+            let task = data::open_of_run(model, &config, data_dir, talk)?;
+            check_data(&task, &config.digest).map(|()| task)
+        }
+        _ => data::open(data.unwrap_or(Source::Auto), data_dir, talk),
     }
 }
 
@@ -102,14 +106,18 @@ pub fn check_data(task: &Task, digest: &str) -> Result<()> {
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let Reached { file: path, model, .. } = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
+    let config = if args.model.is_dir() { read_config(&args.model).ok() } else { None };
+    // Before data is fetched or drawn that the network cannot be judged by.
+    let named = |error| match error {
+        Error::Mismatch { problem, remedy } => Error::file(&path, "metadata", problem, remedy),
+        other => other,
+    };
+    args.data.unwrap_or(Source::Auto).check(&model.spec).map_err(named)?;
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
     let (engine, device) = args.on.engine()?;
     let mut session = engine.open(&device, &model.spec)?;
     let split = Split::from(args.split);
-    session.load(split, task.split(split)).map_err(|error| match error {
-        Error::Mismatch { problem, remedy } => Error::file(&path, "metadata", problem, remedy),
-        other => other,
-    })?;
+    session.load(split, task.split(split)).map_err(named)?;
     session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
     if !evaluation.loss.is_finite() {
@@ -119,6 +127,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let data = task.split(split);
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
+    let activity = Activity::of(&model, data);
+    let training = config.as_ref().map(|config| &config.training);
+    let found = Diagnosis::of(data, &evaluation, activity.as_ref(), &model.spec, training);
     if let Some(out) = &args.predictions {
         let Some(predictions) = &predictions else {
             let problem = "this network gives values, not classes";
@@ -140,7 +151,10 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
             report.extend(judge(predictions));
         }
-        output::line(report);
+        if let Some(report) = report.as_object_mut() {
+            report.extend(output::warnings(&found));
+        }
+        output::json(report);
         return Ok(());
     }
     let mut text = format!(
@@ -150,11 +164,12 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         model.state.step,
         task.name
     );
-    text += &format!("loss                {:.4} (as in training)\n", evaluation.loss);
+    text += &format!("loss                {} (as in training)\n", number(evaluation.loss));
     if let Some(predictions) = &predictions {
         text += &describe(predictions);
     }
     output::print(&text);
+    output::warn(&found);
     Ok(())
 }
 

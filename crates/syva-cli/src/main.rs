@@ -1,5 +1,11 @@
 //! The program `syva`. `main` reads the arguments, matches on the command, and turns errors into exit codes:
-//! 0 done, 1 failed or interrupted, 2 wrong usage.
+//!
+//! | code | |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed: a file, the disk, memory, a device, a loss that is not finite |
+//! | 2 | wrong usage: a flag, a value in a settings file or in the environment |
+//! | 128 + n | a training was stopped by signal n and saved: 130 by Ctrl-C or q, 143 by TERM, 129 by a hang-up |
 
 mod args;
 mod bench;
@@ -12,13 +18,17 @@ mod output;
 mod pictures;
 mod plot;
 mod predict;
+mod progress;
 mod report;
 mod settings;
+mod signals;
 mod summary;
 mod tensorboard;
 mod train;
 mod tui;
+mod values;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -27,7 +37,16 @@ use syva::{Error, Result};
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let done = run(Cli::parse().command);
+    signals::let_writing_fail();
+    let done = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(answer) => match answer.print().and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::io("write", "standard output")(error)),
+            // Help that was asked for is no wrong usage.
+            _ if answer.use_stderr() => return ExitCode::from(2),
+            _ => Ok(ExitCode::SUCCESS),
+        },
+    };
     match done.and_then(|code| output::finish().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
@@ -42,7 +61,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::train(&args),
         Command::Resume(args) => return train::resume(&args),
-        Command::Top(args) => tui::top(&args.run)?,
+        Command::Top(args) => return tui::top(&args.run),
         Command::Eval(args) => eval::eval(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
@@ -54,7 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "syva", &mut script);
-            output::print(&String::from_utf8_lossy(&script));
+            output::raw(&String::from_utf8_lossy(&script));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,17 +1,26 @@
 //! Writing to the terminal: a reader that went away (a closed pipe) is no error, and none of it stops a training.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use syva::{Error, Result};
+use console::Term;
+use syva::{Diagnosis, Error, Result};
 
 /// Why standard output could not be written, if so.
 static FAILURE: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
-/// Writes text to standard output.
+/// Writes text to standard output. To a terminal, without what would steer it: names are from outside. Elsewhere as it
+/// is, so that programs find the files that it names.
 pub fn print(text: &str) {
+    if std::io::stdout().is_terminal() { raw(&shown_lines(text)) } else { raw(text) }
+}
+
+/// Writes text to standard output as it is.
+pub fn raw(text: &str) {
+    clear_status();
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
         // The reader of a pipe may stop listening whenever it likes.
@@ -27,18 +36,48 @@ pub fn line(text: impl Display) {
     print(&format!("{text}\n"));
 }
 
+/// Writes a line of JSON to standard output.
+pub fn json(text: impl Display) {
+    raw(&format!("{text}\n"));
+}
+
 /// Lines for standard error that wait while a dashboard has the terminal.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
 /// Writes a line to standard error. Unlike `eprintln!` it does not panic where nobody reads it.
 pub fn note(text: impl Display) {
+    let text = shown_lines(&text.to_string());
     if let Ok(mut held) = HELD.lock()
         && let Some(lines) = held.as_mut()
     {
-        lines.push(text.to_string());
+        lines.push(text);
         return;
     }
+    clear_status();
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether a status line stands on the terminal.
+static STATUS: AtomicBool = AtomicBool::new(false);
+
+/// Shows a line in the place of the status line before it; whatever else is printed takes it away.
+pub fn status(line: &str) {
+    let terminal = Term::stderr();
+    // The cursor stays behind it: a line that is padded to the terminal's width wraps when Ctrl-C is echoed.
+    let _ = terminal.clear_line().and_then(|()| terminal.write_str(line));
+    STATUS.store(true, Ordering::SeqCst);
+}
+
+/// Takes the status line away.
+pub fn clear_status() {
+    if STATUS.swap(false, Ordering::SeqCst) {
+        let _ = Term::stderr().clear_line();
+    }
+}
+
+/// Whether standard error can show a status line.
+pub fn has_status() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// From now on lines for standard error wait.
@@ -80,6 +119,11 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Lines that may hold such text.
+fn shown_lines(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+}
+
 /// A name that a title or a legend can show: as [`shown`], and not too long.
 pub fn short(name: &str) -> String {
     const MOST: usize = 40;
@@ -110,6 +154,31 @@ pub fn finish() -> Result<()> {
 /// A number of things: 1 epoch, 2 epochs.
 pub fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// `1:02:03`, `2:03` or `3 s`.
+pub fn clock(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+/// Says what a person should know about a run.
+pub fn warn(found: &Diagnosis) {
+    if !found.is_empty() {
+        note(format_args!("syva: {}", found.to_string().replace('\n', "; ")));
+    }
+}
+
+/// The same for JSON.
+pub fn warnings(found: &Diagnosis) -> serde_json::Map<String, serde_json::Value> {
+    let warnings: Vec<String> = found.findings.iter().map(ToString::to_string).collect();
+    let report =
+        serde_json::json!({ "learned_nothing": found.learned_nothing(), "warnings": warnings, "advice": found.advice });
+    report.as_object().cloned().unwrap_or_default()
 }
 
 #[cfg(test)]

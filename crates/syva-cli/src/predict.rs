@@ -69,7 +69,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
 
 fn values_line(json: bool, Image { name, doubts, .. }: &Image, values: &[f32]) {
     if json {
-        output::line(serde_json::json!({ "image": name, "values": values, "doubts": doubts }));
+        output::json(serde_json::json!({ "image": name, "values": values, "doubts": doubts }));
     } else {
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         output::line(format_args!("{name}: {}", values.join(", ")));
@@ -79,7 +79,7 @@ fn values_line(json: bool, Image { name, doubts, .. }: &Image, values: &[f32]) {
 fn classes_line(json: bool, Image { name, doubts, .. }: &Image, probabilities: &[f64]) {
     let class = first_largest(probabilities);
     if json {
-        output::line(
+        output::json(
             serde_json::json!({ "image": name, "class": class, "probabilities": probabilities, "doubts": doubts }),
         );
         return;

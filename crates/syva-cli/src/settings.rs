@@ -1,6 +1,8 @@
-//! The settings of a training: from flags, from a TOML file of the same names, from the defaults; flags win.
+//! The settings of a training: from flags, from a TOML file of the same names, from another run, from the defaults; the
+//! first of them that has a setting wins.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,56 +10,73 @@ use clap::Args;
 use serde::Deserialize;
 use syva::data::Task;
 use syva::data::source::Source;
-use syva::run::Keep;
+use syva::run::{Keep, RunConfig};
 use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Spec, Training};
+
+use crate::data::{self, Talk};
+use crate::values::{from_file, number, number_from_file};
+
+/// More than any settings file has.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// What can be set, none of it yet resolved.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
     /// Data: auto, mnist or digits [default: auto]
     #[arg(long, value_name = "NAME")]
-    #[serde(default, deserialize_with = "from_str")]
+    #[serde(deserialize_with = "from_file")]
     pub data: Option<Source>,
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
     #[arg(long, value_name = "DIR")]
+    #[serde(alias = "data_dir")]
     pub data_dir: Option<PathBuf>,
     /// Widths of the hidden layers; or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
     pub hidden: Option<Hidden>,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity [default: sigmoid]
     #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "from_file")]
     pub activation: Option<Activation>,
     /// Output and loss: logits (cross-entropy) or log-softmax (NLL); the bits are the same [default: logits]
     #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "from_file")]
     pub head: Option<Head>,
     /// Initial weights: pytorch, xavier-uniform, xavier-normal, he-uniform, he-normal, zeros, constant:VALUE
     /// [default: pytorch]
     #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "from_file")]
     pub init: Option<Init>,
-    /// Optimiser: sgd [default: sgd]
+    /// Optimiser: sgd, stochastic gradient descent without momentum, is the only one [default: sgd]
     #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "from_file")]
     pub optimizer: Option<Optimizer>,
     /// Learning rate [default: 0.01]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(alias = "learning-rate", alias = "learning_rate", deserialize_with = "number_from_file")]
     pub lr: Option<f32>,
-    /// Samples a step [default: 128]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Samples per step [default: 128]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    #[serde(alias = "batch_size", deserialize_with = "number_from_file")]
     pub batch_size: Option<usize>,
     /// Passes over the training data [default: 100]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
+    #[serde(deserialize_with = "number_from_file")]
     pub epochs: Option<u64>,
     /// Seed of the initial weights and of the order of the samples [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
+    #[serde(deserialize_with = "number_from_file")]
     pub seed: Option<u32>,
     /// Which weights become the model: last, or best (of the epoch with the lowest validation loss) [default: last]
     #[arg(long, value_name = "WHICH")]
+    #[serde(deserialize_with = "from_file")]
     pub keep: Option<Keep>,
     /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads; the results do not depend on it [default: one a core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// CPU threads; the results do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    #[serde(deserialize_with = "number_from_file")]
     pub threads: Option<usize>,
     /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
     #[arg(long, action = clap::ArgAction::SetTrue)]
@@ -65,6 +84,7 @@ pub struct Settings {
     /// Round the factors of products, on an NVIDIA card: f32 (to nothing: exact), tf32 or bf16 (tensor cores, for
     /// wide networks; not to the same bits) [default: f32]
     #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "from_file")]
     pub precision: Option<Precision>,
     /// Folder of the run [default: the first free of runs/DATA-001, -002, …]
     #[arg(long, value_name = "DIR")]
@@ -74,51 +94,115 @@ pub struct Settings {
 impl Settings {
     /// These settings, and for what they leave open those of a TOML file.
     pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path else { return Ok(self) };
-        let file = Self::from_file(path)?;
-        Ok(Self {
-            data: self.data.or(file.data),
-            data_dir: self.data_dir.or(file.data_dir),
-            hidden: self.hidden.or(file.hidden),
-            activation: self.activation.or(file.activation),
-            head: self.head.or(file.head),
-            init: self.init.or(file.init),
-            optimizer: self.optimizer.or(file.optimizer),
-            lr: self.lr.or(file.lr),
-            batch_size: self.batch_size.or(file.batch_size),
-            epochs: self.epochs.or(file.epochs),
-            seed: self.seed.or(file.seed),
-            keep: self.keep.or(file.keep),
-            device: self.device.or(file.device),
-            threads: self.threads.or(file.threads),
-            // A flag that is not given is `false`.
-            exact: self.exact.filter(|&given| given).or(file.exact),
-            precision: self.precision.or(file.precision),
-            out: self.out.or(file.out),
+        Ok(match path {
+            Some(path) => self.or(Self::from_file(path)?),
+            None => self,
         })
     }
 
-    /// The settings of a TOML file.
+    /// These settings, and for what they leave open those of the run in the folder `run`: all of them but its folder.
+    pub fn or_like(self, run: &Path, config: &RunConfig, talk: Talk) -> Result<Self> {
+        // Of other data it is not known where that is.
+        let data_dir = match self.data {
+            None if self.data_dir.is_none() => data::place(run, &config.data, talk)?,
+            _ => None,
+        };
+        let (network, training) = (&config.network, config.training);
+        let hidden = &network.layers[..network.layers.len() - 1];
+        let activation = hidden.first().map(|layer| layer.activation);
+        if self.change_network() && self.activation.is_none() && hidden.iter().any(|l| Some(l.activation) != activation)
+        {
+            let problem = format!("the hidden layers of {} have different activations", run.display());
+            return Err(Error::setting("like", problem, "name one for all with --activation"));
+        }
+        Ok(self.or(Self {
+            data: Some(data::source_of(run, &config.data)?),
+            data_dir,
+            hidden: Some(Hidden(hidden.iter().map(|layer| layer.units).collect())),
+            activation,
+            head: Some(network.head),
+            init: Some(network.init),
+            optimizer: Some(network.optimizer),
+            lr: Some(training.learning_rate),
+            batch_size: Some(training.batch_size),
+            epochs: Some(training.epochs),
+            seed: Some(training.seed),
+            keep: Some(config.keep),
+            device: Some(config.device.clone()),
+            threads: None,
+            exact: Some(config.exact),
+            precision: Some(config.precision),
+            out: None,
+        }))
+    }
+
+    /// These settings, and for what they leave open `others`.
+    fn or(self, others: Self) -> Self {
+        Self {
+            data: self.data.or(others.data),
+            data_dir: self.data_dir.or(others.data_dir),
+            hidden: self.hidden.or(others.hidden),
+            activation: self.activation.or(others.activation),
+            head: self.head.or(others.head),
+            init: self.init.or(others.init),
+            optimizer: self.optimizer.or(others.optimizer),
+            lr: self.lr.or(others.lr),
+            batch_size: self.batch_size.or(others.batch_size),
+            epochs: self.epochs.or(others.epochs),
+            seed: self.seed.or(others.seed),
+            keep: self.keep.or(others.keep),
+            device: self.device.or(others.device),
+            threads: self.threads.or(others.threads),
+            // A flag that is not given is `false`.
+            exact: self.exact.filter(|&given| given).or(others.exact),
+            precision: self.precision.or(others.precision),
+            out: self.out.or(others.out),
+        }
+    }
+
+    /// Whether any of them says what the network is, or what it reads.
+    pub fn change_network(&self) -> bool {
+        self.hidden.is_some()
+            || self.activation.is_some()
+            || self.head.is_some()
+            || self.init.is_some()
+            || self.optimizer.is_some()
+            || self.data.is_some()
+    }
+
+    /// The settings of a TOML file. A wrong one is wrong usage, as a wrong flag is.
     fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let file: Self = toml::from_str(&text).map_err(|error| {
+        let refuse = |place: &str, problem: &str, remedy: &str| {
+            Error::setting(format!("{} ({place})", path.display()), problem, remedy)
+        };
+        // Also from a pipe, as `<(…)` of a shell is.
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(refuse("its size", "no settings are that long", "is it the right file?"));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            refuse(&format!("byte {}", error.valid_up_to()), "it is no text", "save it as UTF-8, or name another file")
+        })?;
+        let file: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let remedy = if text.contains("[training]") {
-                "this looks like a run's own config.toml: `syva resume RUN` goes on with a run; to repeat it with a change, give \
-                 its values as flags"
+                "this looks like a run's own config.toml: `syva train --like RUN` repeats a run, with what flags change; \
+                 `syva resume RUN` goes on with it"
             } else {
-                "write one `name = value` a line, with the names that `syva train --help` lists from --data to --out"
+                "write one `name = value` per line, with the names that `syva train --help` lists from --data to --out"
             };
-            Error::file(path, format!("line {line}"), error.message(), remedy)
+            refuse(&format!("line {line}"), error.message(), remedy)
         })?;
         // What a flag says is checked where it is read; what the file says, here, where the file is known.
         file.training().map_err(|error| match error {
-            Error::Setting { setting, problem, remedy } => Error::file(path, setting, problem, remedy),
+            Error::Setting { setting, problem, remedy } => refuse(&setting, &problem, &remedy),
             other => other,
         })?;
         for (name, folder) in [("data-dir", &file.data_dir), ("out", &file.out)] {
             if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
-                return Err(Error::file(path, name, "an empty name is no folder", "name one, or leave the line out"));
+                return Err(refuse(name, "an empty name is no folder", "name one, or leave the line out"));
             }
         }
         Ok(file)
@@ -154,12 +238,6 @@ impl Settings {
     }
 }
 
-/// Reads a name through `FromStr`.
-fn from_str<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Source>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    name.parse().map(Some).map_err(serde::de::Error::custom)
-}
-
 /// Widths of hidden layers: `256,128` or `none`; in a file also an array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hidden(pub Vec<usize>);
@@ -179,7 +257,7 @@ impl<'de> Deserialize<'de> for Hidden {
 impl FromStr for Hidden {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        if text == "none" {
+        if text.trim().eq_ignore_ascii_case("none") {
             return Ok(Self(Vec::new()));
         }
         let widths: std::result::Result<Vec<usize>, _> = text.split(',').map(|width| width.trim().parse()).collect();
@@ -197,5 +275,61 @@ impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.pad(if widths.is_empty() { "none".into() } else { widths.join(",") }.as_str())
+    }
+}
+
+/// What `syva resume` is asked for and cannot change: settings that make the bits of a run. Hidden flags, so that asking
+/// for them is answered.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Fixed {
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    data: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    hidden: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    activation: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    head: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    init: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    optimizer: Option<String>,
+    #[arg(long, alias = "learning-rate", hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    lr: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    batch_size: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    seed: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    config: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    out: Option<String>,
+}
+
+impl Fixed {
+    /// Refuses whatever of them was given for `run`.
+    pub fn check(&self, run: &Path) -> Result<()> {
+        let flags = [
+            ("data", &self.data),
+            ("hidden", &self.hidden),
+            ("activation", &self.activation),
+            ("head", &self.head),
+            ("init", &self.init),
+            ("optimizer", &self.optimizer),
+            ("lr", &self.lr),
+            ("batch-size", &self.batch_size),
+            ("seed", &self.seed),
+            ("config", &self.config),
+            ("out", &self.out),
+        ];
+        let given: Vec<String> = flags
+            .iter()
+            .filter_map(|(name, value)| value.as_ref().map(|value| format!("--{name} {value}").trim_end().to_string()))
+            .collect();
+        if given.is_empty() {
+            return Ok(());
+        }
+        let remedy = format!("begin a new one: `syva train --like {} {}`", run.display(), given.join(" "));
+        Err(Error::setting(given.join(", "), "a run keeps its settings to its end", remedy))
     }
 }

@@ -26,7 +26,7 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
     spec.validate()?;
     let summary = Summary::new(&spec, args.batch_size);
     if args.json {
-        output::line(serde_json::json!({ "network": spec.widths(), "summary": summary }));
+        output::json(serde_json::json!({ "network": spec.widths(), "summary": summary }));
     } else {
         output::line(format_args!("{}\n{summary}", spec.widths()));
     }

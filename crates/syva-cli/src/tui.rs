@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,14 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, LegendPosition, Paragraph};
+use ratatui::widgets::{Axis, Block, Chart, Clear, Dataset, Gauge, GraphType, LegendPosition, Paragraph, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use syva::run::{RunConfig, is_locked, read_config, read_metrics};
+use syva::text::number;
 use syva::{Epoch, Error, Overfitting, Result};
 
-use crate::{output, train};
+use crate::hyperparameters::{self, Setting};
+use crate::{output, signals};
 
 /// Blue and orange of the common 256 colours, told apart by everyone on dark and on light ground.
 const TRAIN: Color = Color::Indexed(32);
@@ -24,7 +27,7 @@ const VAL: Color = Color::Indexed(166);
 /// What there is to be seen of a training.
 pub struct Dashboard {
     title: String,
-    settings: Vec<(String, String)>,
+    settings: Vec<Setting>,
     epochs: Vec<Epoch>,
     total: u64,
     /// Share of the epoch at hand.
@@ -32,36 +35,31 @@ pub struct Dashboard {
     /// Where it is known.
     steps_per_second: Option<f64>,
     log: Vec<String>,
-    hint: &'static str,
+    /// What q does.
+    leaving: &'static str,
+    /// Whether the keys are shown.
+    keys: bool,
     /// Whether nobody trains it at this moment.
     stopped: bool,
 }
 
 impl Dashboard {
-    /// Of a run that goes on after `epochs`.
-    pub fn new(name: &str, config: &RunConfig, epochs: Vec<Epoch>, hint: &'static str) -> Self {
-        let (training, network) = (config.training, &config.network);
-        let settings = [
-            ("data", config.data.source.clone()),
-            ("network", network.widths()),
-            ("activation", network.layers[0].activation.to_string()),
-            ("parameters", network.parameters().to_string()),
-            ("batch size", training.batch_size.to_string()),
-            ("learning rate", format!("{:?}", training.learning_rate)),
-            ("seed", training.seed.to_string()),
-            ("device", config.device.clone()),
-        ];
-        let settings = settings.map(|(name, value)| (name.to_string(), value)).into();
-        let log = Vec::new();
+    /// Of a run that goes on after `epochs`; `leaving` is what q does.
+    pub fn new(name: &str, config: &RunConfig, epochs: Vec<Epoch>, leaving: &'static str) -> Self {
+        const SHOWN: [&str; 8] =
+            ["data", "network", "activation", "parameters", "batch_size", "learning_rate", "seed", "device"];
+        let settings =
+            hyperparameters::of(config).into_iter().filter(|setting| SHOWN.contains(&setting.name)).collect();
         Self {
-            title: name.into(),
+            title: output::shown(name),
             settings,
             epochs,
-            total: training.epochs,
+            total: config.training.epochs,
             share: 0.0,
             steps_per_second: None,
-            log,
-            hint,
+            log: Vec::new(),
+            leaving,
+            keys: false,
             stopped: false,
         }
     }
@@ -84,46 +82,110 @@ impl Dashboard {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        // A small terminal has room for the curves alone.
-        let foot = if frame.area().height < 20 { 0 } else { 10 };
-        let [head, middle, foot] =
-            Layout::vertical([Constraint::Length(3), Constraint::Min(8), Constraint::Length(foot)]).areas(frame.area());
+        let area = frame.area();
+        // The head first: what is trained, how far it is, how to leave. Then the curves, then all else.
+        let foot = if area.height < 20 { 0 } else { 10 };
+        let parts = [Constraint::Length(area.height.min(3)), Constraint::Min(0), Constraint::Length(foot)];
+        let [head, middle, foot] = Layout::vertical(parts).areas(area);
         self.draw_progress(frame, head);
-        let has_acc = self.epochs.iter().any(|epoch| epoch.val_acc.is_some());
-        let shares = if has_acc { vec![Constraint::Percentage(50); 2] } else { vec![Constraint::Percentage(100)] };
-        let charts = Layout::horizontal(shares).split(middle);
-        self.draw_curves(frame, charts[0], "loss", |epoch| (Some(epoch.train_loss), Some(epoch.val_loss)));
-        if has_acc {
-            self.draw_curves(frame, charts[1], "accuracy", |epoch| (epoch.train_acc, epoch.val_acc));
+        if middle.height >= 5 {
+            let has_acc = self.epochs.iter().any(|epoch| epoch.val_acc.is_some());
+            let shares = if has_acc { vec![Constraint::Percentage(50); 2] } else { vec![Constraint::Percentage(100)] };
+            let charts = Layout::horizontal(shares).split(middle);
+            self.draw_curves(frame, charts[0], "loss", |epoch| (Some(epoch.train_loss), Some(epoch.val_loss)));
+            if has_acc {
+                self.draw_curves(frame, charts[1], "accuracy", |epoch| (epoch.train_acc, epoch.val_acc));
+            }
         }
-        // The log first: settings do not change.
-        let settings = foot.width.saturating_sub(LOG_WIDTH).min(40);
-        let [left, right] = Layout::horizontal([Constraint::Length(settings), Constraint::Min(20)]).areas(foot);
-        let row =
-            |(name, value): &(String, String)| Line::from(vec![format!("{name:<14}").dim(), Span::raw(value.clone())]);
-        let settings: Vec<Line<'_>> = self.settings.iter().map(row).collect();
-        frame.render_widget(Paragraph::new(settings).block(Block::bordered().title("settings")), left);
-        self.draw_log(frame, right);
+        if foot.height > 0 {
+            let log = self.draw_settings(frame, foot);
+            self.draw_log(frame, log);
+        }
+        if self.keys {
+            self.draw_keys(frame, area);
+        }
+    }
+
+    /// Draws the settings, beside the log or where there is no room for both above it; returns what is left for the log.
+    fn draw_settings(&self, frame: &mut Frame<'_>, area: Rect) -> Rect {
+        let block = Block::bordered().title("settings");
+        if area.width >= LOG_WIDTH + SETTINGS_WIDTH {
+            let columns = [Constraint::Length((area.width - LOG_WIDTH).min(40)), Constraint::Min(0)];
+            let [left, right] = Layout::horizontal(columns).areas(area);
+            let row = |setting: &Setting| {
+                Line::from(vec![format!("{:<14}", setting.label()).dim(), Span::raw(setting.text())])
+            };
+            let rows: Vec<Line<'_>> = self.settings.iter().map(row).collect();
+            frame.render_widget(Paragraph::new(rows).wrap(Wrap { trim: false }).block(block), left);
+            return right;
+        }
+        let one = |setting: &Setting| match setting.name {
+            "data" | "network" | "activation" | "device" => setting.text(),
+            "parameters" => format!("{} parameters", setting.text()),
+            _ => format!("{} {}", setting.label(), setting.text()),
+        };
+        let text = self.settings.iter().map(one).collect::<Vec<_>>().join(", ");
+        let lines = text.chars().count().div_ceil(usize::from(area.width.saturating_sub(8)).max(1)).min(4);
+        let [above, below] = Layout::vertical([Constraint::Length(lines as u16 + 2), Constraint::Min(0)]).areas(area);
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).block(block), above);
+        below
+    }
+
+    /// What the keys do, over all else.
+    fn draw_keys(&self, frame: &mut Frame<'_>, area: Rect) {
+        let leaving = self.leaving;
+        let mut lines = vec![format!(" q, Esc, Ctrl-C  {leaving}"), " ?, h            these keys".into()];
+        if leaving != LEAVES {
+            lines.push(" a run that was stopped goes on with `syva resume`".into());
+        }
+        let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as u16 + 3;
+        let (width, height) = (width.min(area.width), (lines.len() as u16 + 2).min(area.height));
+        let place = Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
+        frame.render_widget(Clear, place);
+        let text = Text::from(lines.into_iter().map(Line::from).collect::<Vec<_>>());
+        frame.render_widget(Paragraph::new(text).block(Block::bordered().title("keys")), place);
     }
 
     fn draw_progress(&self, frame: &mut Frame<'_>, area: Rect) {
         let done = self.epochs.last().map_or(0, |epoch| epoch.epoch);
         let ratio = ((done as f64 + self.share) / self.total.max(1) as f64).clamp(0.0, 1.0);
-        let mut label = format!("epoch {done} of {}", self.total);
+        let label = self.label(done);
+        if area.height < 3 {
+            // No room for a frame.
+            let room = area.width.saturating_sub(3 + self.leaving.len() as u16);
+            let text = format!("{}  q {}", fitting(&label, room), self.leaving);
+            frame.render_widget(Paragraph::new(text), area);
+            return;
+        }
+        let room = usize::from(area.width.saturating_sub(2));
+        let hints = [format!(" q {}, ? keys ", self.leaving), format!(" q {} ", self.leaving), " q ".into()];
+        let width = |text: &str| Line::from(text).width();
+        let hint = hints.iter().find(|hint| width(hint) + width(&self.title) + 3 <= room);
+        // Where there is no room for all, for the way to leave.
+        let hint = hint.or(hints.iter().skip(1).find(|hint| width(hint) + 6 <= room)).unwrap_or(&hints[2]);
+        let left = room.saturating_sub(width(hint) + 3);
+        let title = if width(&self.title) <= left { self.title.clone() } else { end_of(&self.title, left) };
+        let title = Line::from(vec![" ".into(), title.bold(), " ".into()]);
+        let block = Block::bordered().title(title).title_top(Line::from(hint.as_str()).right_aligned());
+        let label = fitting(&label, area.width.saturating_sub(2)).to_string();
+        let gauge = Gauge::default().block(block).gauge_style(Style::new().fg(TRAIN)).ratio(ratio).label(label);
+        frame.render_widget(gauge, area);
+    }
+
+    /// How far it is, in words: from all that is known to the least.
+    fn label(&self, done: u64) -> [String; 4] {
+        let epoch = format!("epoch {done} of {}", self.total);
+        let (mut each, mut left) = (String::new(), String::new());
         // The last epochs tell best what the next will take.
         let recent = &self.epochs[self.epochs.len().saturating_sub(5)..];
         let seconds: f64 = recent.iter().map(|epoch| epoch.train_seconds + epoch.eval_seconds).sum();
         if !recent.is_empty() && done < self.total && !self.stopped {
-            let each = seconds / recent.len() as f64;
-            label += &format!(", {each:.3} s each, {} left", clock(each * ((self.total - done) as f64 - self.share)));
+            let mean = seconds / recent.len() as f64;
+            each = format!(", {mean:.3} s each");
+            left = format!(", {} left", output::clock(mean * ((self.total - done) as f64 - self.share)));
         }
-        if let Some(steps) = self.steps_per_second {
-            label += &format!(", {steps:.0} steps/s");
-        }
-        let title = Line::from(vec![" ".into(), self.title.clone().bold(), " ".into()]);
-        let block = Block::bordered().title(title).title_top(Line::from(self.hint).right_aligned());
-        let gauge = Gauge::default().block(block).gauge_style(Style::new().fg(TRAIN)).ratio(ratio).label(label);
-        frame.render_widget(gauge, area);
+        let pace = self.steps_per_second.map_or(String::new(), |steps| format!(", {steps:.0} steps/s"));
+        [format!("{epoch}{each}{left}{pace}"), format!("{epoch}{left}"), epoch, format!("{done}/{}", self.total)]
     }
 
     fn draw_curves(
@@ -145,7 +207,7 @@ impl Dashboard {
             let style = Style::new().fg(color);
             Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(data)
         };
-        let end = |points: &[(f64, f64)]| points.last().map_or(String::new(), |point| format!("{:.4}", point.1));
+        let end = |points: &[(f64, f64)]| points.last().map_or(String::new(), |point| number(point.1));
         let title = |train: &str, val: &str| {
             Line::from(vec![
                 format!(" {name}: ").into(),
@@ -162,42 +224,64 @@ impl Dashboard {
             .legend_position(Some(LegendPosition::Right))
             .hidden_legend_constraints((Constraint::Percentage(50), Constraint::Percentage(60)))
             .x_axis(Axis::default().bounds([1.0, last]).labels(["1".to_string(), format!("{last}")]))
-            .y_axis(Axis::default().bounds([low, high]).labels([format!("{low:.3}"), format!("{high:.3}")]));
+            .y_axis(Axis::default().bounds([low, high]).labels([low, high].map(axis)));
         frame.render_widget(chart, area);
     }
 
     fn draw_log(&self, frame: &mut Frame<'_>, area: Rect) {
         let mut lines: Vec<Line<'_>> = Vec::new();
         if let Some(found) = Overfitting::of(&self.epochs).filter(|found| found.epochs_since > 0) {
-            let text = format!("val loss was lowest at epoch {} ({:.4})", found.best_epoch, found.best_val_loss);
+            let text = format!("val loss was lowest at epoch {} ({})", found.best_epoch, number(found.best_val_loss));
             lines.push(Line::from(text).fg(VAL));
         }
         lines.extend(self.log.iter().rev().take(2).rev().map(|line| Line::from(line.as_str()).bold()));
         let room = usize::from(area.height).saturating_sub(3 + lines.len());
         let recent = &self.epochs[self.epochs.len().saturating_sub(room)..];
-        let heading = Line::from("epoch   train loss     acc     val loss     acc").dim();
+        // A number that is cut short is another number.
+        let whole = area.width >= LOG_WIDTH;
+        let heading =
+            if whole { "epoch   train loss     acc     val loss     acc" } else { "epoch   val loss       acc" };
         let percent = |acc: Option<f64>| acc.map_or("-".into(), |acc| format!("{:.2} %", 100.0 * acc));
         let row = |epoch: &Epoch| {
             let (train, val) = (percent(epoch.train_acc), percent(epoch.val_acc));
-            format!("{:>5} {:>12.4} {train:>9} {:>10.4} {val:>9}", epoch.epoch, epoch.train_loss, epoch.val_loss)
+            let [train_loss, val_loss] = [epoch.train_loss, epoch.val_loss].map(number);
+            if whole {
+                format!("{:>5} {train_loss:>12} {train:>9} {val_loss:>10} {val:>9}", epoch.epoch)
+            } else {
+                format!("{:>5} {val_loss:>10} {val:>9}", epoch.epoch)
+            }
         };
         let epochs = recent.iter().map(|epoch| Line::from(row(epoch)));
-        let text = Text::from([heading].into_iter().chain(epochs).chain(lines).collect::<Vec<_>>());
+        let text = Text::from([Line::from(heading).dim()].into_iter().chain(epochs).chain(lines).collect::<Vec<_>>());
         frame.render_widget(Paragraph::new(text).block(Block::bordered().title("log")), area);
     }
 }
 
 /// A line of the log, with its frame.
 const LOG_WIDTH: u16 = 52;
+/// A line of the settings, with its frame.
+const SETTINGS_WIDTH: u16 = 34;
+/// What q does where somebody else trains.
+const LEAVES: &str = "leaves";
 
-/// `1:02:03`, `2:03` or `3 s`.
-fn clock(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m}:{s:02}"),
-        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
-    }
+/// A number beside an axis.
+fn axis(value: f64) -> String {
+    if value.abs() < 1000.0 { format!("{value:.3}") } else { number(value) }
+}
+
+/// The first text that fits.
+fn fitting(texts: &[String; 4], width: u16) -> &str {
+    texts.iter().find(|text| Line::from(text.as_str()).width() <= usize::from(width)).map_or("", |text| text)
+}
+
+/// As much of the end of a name as fits; paths tell most there.
+fn end_of(name: &str, width: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    let fits = |end: &str| Line::from(end).width() < width;
+    (1..letters.len())
+        .map(|begin| letters[begin..].iter().collect::<String>())
+        .find(|end| fits(end))
+        .map_or(String::new(), |end| format!("…{end}"))
 }
 
 /// The whole terminal, given back when dropped or in a panic.
@@ -261,7 +345,7 @@ impl Screen {
             // A terminal that went away must not stop a training.
             let _ = self.terminal.draw(|frame| dashboard.draw(frame));
         }
-        self.asked_to_leave(Duration::ZERO)
+        self.asked_to_leave(dashboard, Duration::ZERO)
     }
 
     /// Waits for a key at most so long. Of a terminal that went away crossterm reads for ever, so it is asked for first.
@@ -280,16 +364,22 @@ impl Screen {
         event::poll(wait).unwrap_or(false)
     }
 
-    fn asked_to_leave(&mut self, wait: Duration) -> bool {
+    /// Answers the keys; says whether the user wants to leave.
+    fn asked_to_leave(&mut self, dashboard: &mut Dashboard, wait: Duration) -> bool {
         let mut wait = wait;
         while !self.lost && self.wait(wait) {
             wait = Duration::ZERO;
             match event::read() {
                 Ok(Key::Key(key)) if key.kind == KeyEventKind::Press => {
                     let control_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-                    if control_c || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
-                        return true;
+                    match key.code {
+                        KeyCode::Esc if dashboard.keys => dashboard.keys = false,
+                        KeyCode::Char('q') | KeyCode::Esc => return true,
+                        _ if control_c => return true,
+                        KeyCode::Char('?' | 'h') => dashboard.keys = !dashboard.keys,
+                        _ => dashboard.keys = false,
                     }
+                    self.drawn -= FRAME;
                 }
                 Ok(Key::Resize(..)) => self.drawn -= FRAME,
                 Ok(_) => {}
@@ -319,15 +409,15 @@ impl Drop for Screen {
 const FRAME: Duration = Duration::from_millis(100);
 
 /// `syva top`: follows a run that another process trains.
-pub fn top(run: &Path) -> Result<()> {
+pub fn top(run: &Path) -> Result<ExitCode> {
     Screen::check("top")?;
-    train::catch_interrupts();
+    signals::listen();
     if !run.exists() {
         output::note(format_args!("syva: waiting for {} to begin (Ctrl-C ends it)", run.display()));
     }
-    let Some(config) = begun(run)? else { return Ok(()) };
+    let Some(config) = begun(run)? else { return Ok(signals::exit_code()) };
     let name = run.display().to_string();
-    let mut dashboard = Dashboard::new(&name, &config, read_metrics(run)?, " q leaves ");
+    let mut dashboard = Dashboard::new(&name, &config, read_metrics(run)?, LEAVES);
     let mut screen = Screen::open()?;
     loop {
         // A run that is resumed with more epochs says so in its configuration.
@@ -343,9 +433,12 @@ pub fn top(run: &Path) -> Result<()> {
             true => format!("{name}: stopped; go on with `syva resume {name}`"),
             false => name.clone(),
         };
-        let leave = screen.show(&mut dashboard) || screen.asked_to_leave(Duration::from_millis(300));
-        if leave || screen.lost || train::interrupted() {
-            return Ok(());
+        let leave = screen.show(&mut dashboard) || screen.asked_to_leave(&mut dashboard, Duration::from_millis(300));
+        if signals::received() {
+            return Ok(signals::exit_code());
+        }
+        if leave || screen.lost {
+            return Ok(ExitCode::SUCCESS);
         }
     }
 }
@@ -354,7 +447,7 @@ pub fn top(run: &Path) -> Result<()> {
 fn begun(run: &Path) -> Result<Option<RunConfig>> {
     const LOOK: Duration = Duration::from_millis(200);
     while !run.exists() {
-        if train::interrupted() {
+        if signals::received() {
             return Ok(None);
         }
         std::thread::sleep(LOOK);
@@ -402,7 +495,7 @@ mod tests {
             data: DataConfig { source: "mnist".into(), dir: None, digest: String::new() },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),
         };
-        Dashboard::new("runs/mnist-001", &config, (1..=epochs).map(epoch).collect(), " q stops and saves ")
+        Dashboard::new("runs/mnist-001", &config, (1..=epochs).map(epoch).collect(), "stops and saves")
     }
 
     fn drawn(dashboard: &Dashboard, width: u16, height: u16) -> String {
@@ -449,6 +542,49 @@ mod tests {
         assert!(text.contains("loss: train, val") && !text.contains("train 0"), "{text}");
     }
 
+    /// What is trained, how far it is and how to leave are there as long as there is room for them at all, and of the
+    /// settings their values.
+    #[test]
+    fn the_smallest_terminals_show_how_far_it_is_and_how_to_leave() {
+        let dashboard = dashboard(40);
+        for (width, height) in [(30, 8), (30, 3), (40, 2), (34, 1), (20, 5), (60, 20), (100, 30)] {
+            let text = drawn(&dashboard, width, height);
+            for part in ["40", "100", " q "] {
+                assert!(text.contains(part), "{width} x {height}: {part} is missing:\n{text}");
+            }
+        }
+        let text = drawn(&dashboard, 30, 8);
+        assert!(
+            text.contains("epoch 40 of 100") && text.contains("001 ") && text.contains("q stops and saves"),
+            "{text}"
+        );
+        for (width, height) in [(60, 20), (80, 24), (90, 24), (120, 30)] {
+            let text = drawn(&dashboard, width, height);
+            for value in ["mnist", "784-256-128-10", "sigmoid", "235146", "128", "0.01", "cpu"] {
+                assert!(text.contains(value), "{width} x {height}: {value} is missing:\n{text}");
+            }
+        }
+        let text = drawn(&dashboard, 44, 24);
+        assert!(text.contains("   40     0.1100   88.00 %"), "{text}");
+    }
+
+    #[test]
+    fn the_keys_can_be_asked_for() {
+        let mut dashboard = dashboard(3);
+        assert!(!drawn(&dashboard, 80, 24).contains("Ctrl-C"));
+        dashboard.keys = true;
+        let text = drawn(&dashboard, 80, 24);
+        assert!(text.contains("q, Esc, Ctrl-C  stops and saves") && text.contains("syva resume"), "{text}");
+        drawn(&dashboard, 5, 2);
+    }
+
+    #[test]
+    fn names_steer_no_terminal() {
+        let mut dashboard = dashboard(3);
+        dashboard.title = output::shown("z\u{1b}]0;pwned\u{7}");
+        assert!(drawn(&dashboard, 80, 24).contains("z\u{fffd}]0;pwned\u{fffd}"));
+    }
+
     #[test]
     fn any_size_and_any_number_of_epochs_can_be_drawn() {
         for epochs in [0, 1, 2, 1000] {
@@ -460,6 +596,6 @@ mod tests {
 
     #[test]
     fn time_left_is_said_in_the_largest_unit_that_fits() {
-        assert_eq!([3.2, 62.0, 3723.0].map(clock), ["3 s", "1:02", "1:02:03"]);
+        assert_eq!([3.2, 62.0, 3723.0].map(output::clock), ["3 s", "1:02", "1:02:03"]);
     }
 }

@@ -20,9 +20,17 @@ fn a_run_is_never_overwritten_without_force() {
 fn force_leaves_what_is_not_the_runs() {
     let place = Place::new();
     place.finished("run");
-    place.write("run/notes.txt", "mine");
-    place.train("--epochs 1 --out run --force").succeeds();
-    assert_eq!(place.read("run/notes.txt"), "mine");
+    let mine = ["run/notes.txt", "run/plots/mine.png", "run/checkpoint/epoch-1.safetensors", "run/tensorboard/mine.md"];
+    for name in mine {
+        place.write(name, "mine");
+    }
+    place.write("run/plots/curves.png", "the old run's");
+    place.train("--epochs 1 --no-tensorboard --out run --force").succeeds();
+    for name in mine {
+        assert_eq!(place.read(name), "mine");
+    }
+    assert_eq!(place.names("run/plots"), ["mine.png"]);
+    assert_eq!(place.names("run/tensorboard"), ["mine.md"]);
 }
 
 /// Other programs keep a config.toml too, and plots beside it.

@@ -37,11 +37,11 @@ fn ended(mut child: Child) -> Ran {
 #[test]
 fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
     // Not HUP: where the tests themselves run under nohup, it is ignored, as it should be.
-    for name in ["INT", "TERM"] {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
         let place = Place::new();
         let child = endless(&place);
         signal(&child, name);
-        ended(child).fails(1, &["stopped and saved; go on with `syva resume run`"]);
+        ended(child).fails(code, &["stopped and saved; go on with `syva resume run`"]);
         let done = metrics(&place.path("run")).len();
         let saved = place.run("eval run --json").succeeds().json()[0]["steps"].as_u64().unwrap();
         assert!(saved >= 15 * done as u64, "{saved} steps are saved after {done} epochs of 15");
@@ -51,6 +51,37 @@ fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
         assert_eq!(resumed, whole, "{name}");
         assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
     }
+}
+
+/// Batch systems warn before they kill: SLURM with the signal that it is told to, SGE by USR1 and USR2, limits of processor
+/// time by XCPU.
+#[cfg(target_os = "linux")]
+#[test]
+fn warnings_of_batch_systems_stop_and_save() {
+    for (name, code) in [("USR1", 138), ("USR2", 140), ("XCPU", 152), ("ALRM", 142)] {
+        let place = Place::new();
+        let child = endless(&place);
+        signal(&child, name);
+        ended(child).fails(code, &["stopped and saved; go on with `syva resume run`"]);
+        place.run("eval run --json").succeeds();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn before_it_has_begun_a_signal_ends_it_with_the_same_code_and_leaves_nothing() {
+    let place = Place::new();
+    let mut command = place.syva(["train", "--data", "digits", "--out", "run"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // From when it is caught until the data is drawn there is time enough.
+    wait_for("the handler", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (15 - 1) & 1 == 1
+    });
+    signal(&child, "TERM");
+    ended(child).fails(143, &["stopped by SIGTERM before the training began; nothing was written"]);
+    assert!(place.names("").is_empty());
 }
 
 #[test]
@@ -68,7 +99,7 @@ fn a_second_interrupt_stops_at_once() {
     signal(&child, "INT");
     let ran = ended(child);
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(130));
     assert!(!ran.stderr.contains("stopped and saved"), "the first was to be finished after the second: {}", ran.stderr);
 }
 
@@ -83,7 +114,7 @@ fn a_run_under_nohup_outlives_its_terminal() {
          wait_for 1; kill -HUP $pid; wait_for $(($(lines) + 3)); kill -TERM $pid; wait $pid",
         SMALL.join(" ")
     );
-    place.sh(&script).fails(1, &["stopped and saved"]);
+    place.sh(&script).fails(143, &["stopped and saved"]);
 }
 
 /// It is not its controlling terminal, so no hang-up is signalled: as under nohup, only the dashboard ends.
@@ -106,6 +137,46 @@ fn a_dashboard_whose_terminal_is_closed_stops_no_training() {
     wait_for("the end", || child.try_wait().unwrap().is_some());
     assert_eq!(metrics(&place.path("run")).len(), 60);
     assert!(place.path("run/model.safetensors").exists());
+}
+
+/// A dashboard on a terminal of so many columns and rows, and what it has drawn so far.
+#[cfg(target_os = "linux")]
+fn dashboard(place: &Place, size: (u16, u16)) -> (Child, std::fs::File, String) {
+    let size = nix::pty::Winsize { ws_col: size.0, ws_row: size.1, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None).unwrap();
+    let side = || Stdio::from(terminal.slave.try_clone().unwrap());
+    let mut command = place.syva(["train", "--epochs", "1000000", "--tui", "--out", "run"].into_iter().chain(SMALL));
+    command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
+    let mut master = std::fs::File::from(terminal.master.try_clone().unwrap());
+    let child = command.spawn().unwrap();
+    let (mut drawn, mut piece) = (String::new(), vec![0; 1 << 16]);
+    while !place.path("run/metrics.jsonl").exists() || !drawn.contains("epoch ") {
+        let length = std::io::Read::read(&mut master, &mut piece).unwrap();
+        drawn += &String::from_utf8_lossy(&piece[..length]);
+    }
+    (child, master, drawn)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn q_in_the_dashboard_stops_and_saves_as_ctrl_c_does() {
+    let place = Place::new();
+    let (mut child, mut master, drawn) = dashboard(&place, (30, 8));
+    // The smallest part of a picture is drawn anew each time, so words come whole only at the beginning.
+    assert!(drawn.contains("q stops and saves"), "{drawn}");
+    std::io::Write::write_all(&mut master, b"?xq").unwrap();
+    let reader = std::thread::spawn(move || {
+        let (mut all, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        // The other side's end is an error here.
+        while let Ok(length @ 1..) = std::io::Read::read(&mut master, &mut piece) {
+            all.extend_from_slice(&piece[..length]);
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    });
+    wait_for("the end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let text = reader.join().unwrap();
+    assert!(text.contains("stopped and saved; go on with `syva resume run`"), "{text}");
 }
 
 #[test]
@@ -139,7 +210,8 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     place.finished("run");
     let last = place.path("run/checkpoint/last.safetensors");
     let before = std::fs::read(&last).unwrap();
-    let full = place.sh("trap '' XFSZ; ulimit -f 32; \"$SYVA\" resume run --epochs 3");
+    // Also where nobody has the signal ignored that says so: it would end the process without a word.
+    let full = place.sh("ulimit -f 32; \"$SYVA\" resume run --epochs 3");
     let says = ["cannot write run/checkpoint/", "what was saved is whole", "go on with `syva resume run`"];
     full.fails(1, &says);
     assert_eq!(std::fs::read(&last).unwrap(), before);

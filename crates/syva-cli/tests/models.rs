@@ -95,6 +95,8 @@ fn a_model_of_another_shape_than_the_data_is_named() {
     place.run("summary wide.safetensors").succeeds();
     let says = ["wide.safetensors (metadata): the data has 784 features, the network reads 1568; use the data"];
     place.run("eval wide.safetensors --data digits").fails(1, &says);
+    // Before data is looked for, drawn or fetched.
+    place.run("eval wide.safetensors --data-dir absent").fails(1, &says);
 }
 
 #[test]

@@ -31,6 +31,21 @@ fn json_is_all_there_is_on_standard_output() {
     assert_eq!(judged.digest(), trained.digest());
     assert_eq!(judged.json()[0]["loss"], lines[1]["val_loss"], "the same model on the same data");
     assert_eq!(place.run("summary run --json").succeeds().json()[0]["network"], "784-10");
+    // The last one names what was asked for, so that a loop over runs needs no names of folders.
+    for (name, value) in [
+        ("data", serde_json::json!("digits")),
+        ("network", serde_json::json!("784-10")),
+        ("hidden", serde_json::json!("none")),
+        ("batch_size", serde_json::json!(4096)),
+        ("learning_rate", serde_json::json!(0.01)),
+        ("seed", serde_json::json!(1)),
+        ("device", serde_json::json!("cpu")),
+        ("init", serde_json::json!("pytorch")),
+        ("precision", serde_json::json!("f32")),
+    ] {
+        assert_eq!(lines[2][name], value, "{name}");
+    }
+    assert!(lines[2]["data_sha256"].is_string());
     // Also where it fails there is nothing else.
     assert_eq!(place.run("resume run --json --epochs 1").fails(2, &["epochs"]).json().len(), 0);
     place.run("train --json --quiet").fails(2, &["--json"]);
@@ -74,7 +89,7 @@ fn a_reader_that_goes_away_is_no_error() {
 #[test]
 fn output_that_a_full_disk_swallowed_is_an_error() {
     let place = Place::new();
-    for command in ["data info --data digits", "completions bash", "summary"] {
+    for command in ["data info --data digits", "completions bash", "summary", "--help", "train --help", "--version"] {
         place.sh(&format!("\"$SYVA\" {command} >/dev/full")).fails(1, &["cannot write standard output"]);
     }
     // But no reason to stop a training.
@@ -104,4 +119,98 @@ fn without_a_home_folder_what_needs_none_works() {
     let place = Place::new();
     let mut command = place.syva(["data", "info", "--data", "digits"]);
     Ran::new(command.env_remove("HOME").env_remove("XDG_CACHE_HOME").output().unwrap()).succeeds();
+}
+
+/// Whatever a name holds, it steers no terminal.
+#[test]
+fn names_from_outside_are_shown_without_what_steers_a_terminal() {
+    let place = Place::new();
+    let ran = Ran::new(place.syva(["eval", "z\u{1b}]0;pwned\u{7}"]).output().unwrap()).fails(1, &["]0;pwned"]);
+    assert!(!ran.stderr.contains(['\u{1b}', '\u{7}']), "{}", ran.stderr);
+}
+
+/// What a terminal of so many columns gets on standard error.
+#[cfg(target_os = "linux")]
+fn on_terminal(place: &Place, columns: u16, args: &[&str]) -> String {
+    let size = nix::pty::Winsize { ws_col: columns, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None).unwrap();
+    let mut command = place.syva(args);
+    command.env("TERM", "xterm").stdout(std::process::Stdio::null()).stderr(terminal.slave);
+    let mut child = command.spawn().unwrap();
+    // Its copy of the other side would keep the terminal open.
+    drop(command);
+    let mut master = std::fs::File::from(terminal.master);
+    let (mut all, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+    while let Ok(length @ 1..) = std::io::Read::read(&mut master, &mut piece) {
+        all.extend_from_slice(&piece[..length]);
+    }
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(all).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_status_line_fits_the_terminal_and_leaves_nothing() {
+    let place = Place::new();
+    for (columns, out) in [(80, "a"), (40, "b"), (16, "c")] {
+        let args =
+            ["train", "--epochs", "40", "--batch-size", "256", "--data", "digits", "--hidden", "none", "--out", out];
+        let text = on_terminal(&place, columns, &args);
+        // Control sequences away: each begins with ESC and ends with a letter.
+        let plain: String = text
+            .split('\u{1b}')
+            .enumerate()
+            .map(
+                |(i, part)| {
+                    if i == 0 { part } else { part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |p| p.1) }
+                },
+            )
+            .collect();
+        let lines: Vec<&str> = plain.split(['\r', '\n']).filter(|line| line.starts_with("epoch ")).collect();
+        assert!(!lines.is_empty(), "{text:?}");
+        for line in lines {
+            assert!(line.trim_end().chars().count() <= usize::from(columns) - 3, "{columns}: '{line}'");
+        }
+        assert!(text.contains("\u{1b}[2K") || text.contains("\u{1b}[J"), "the line is taken away: {text:?}");
+    }
+}
+
+#[test]
+fn a_run_that_learned_nothing_is_told_so() {
+    let place = Place::new();
+    let run = |flags: &str| {
+        let base = "train --data digits --hidden 16 --batch-size 8192 --epochs 1";
+        place.run(&format!("{base} {flags}")).succeeds()
+    };
+    let told = run("--lr 1e-9 --out slow");
+    assert!(told.stderr.contains("syva: nothing learned so far: "), "{}", told.stderr);
+    assert!(told.stderr.contains("try a larger learning rate (--lr 1e-8)"), "{}", told.stderr);
+    assert!(!told.stdout.contains("val loss is at its lowest"), "{}", told.stdout);
+    let told = run("--init zeros --out alike");
+    assert!(told.stderr.contains("units that begin alike stay alike (--init zeros)"), "{}", told.stderr);
+    // Rates so large that all units of ReLU are dead after a few steps.
+    let told = run("--activation relu --lr 30 --batch-size 1024 --json --out dead");
+    let last = told.json().pop().unwrap();
+    let warnings = last["warnings"].to_string();
+    assert!(last["learned_nothing"] == true && warnings.contains("are given to class"), "{last}");
+    assert!(warnings.contains("units of hidden layer 1 are 0 for every sample (dead)"), "{warnings}");
+    assert!(last["advice"].to_string().contains("a smaller learning rate (--lr 0.1)"), "{last}");
+    let judged = place.run("eval dead --json").succeeds().json().pop().unwrap();
+    assert_eq!(judged["warnings"], last["warnings"]);
+    assert!(place.run("eval dead").succeeds().stderr.contains("nothing learned so far"));
+}
+
+#[test]
+fn runs_that_learn_are_told_nothing() {
+    let place = Place::new();
+    for (flags, out) in [
+        ("--hidden none", "a"),
+        ("--hidden 32", "b"),
+        ("--hidden 64,32 --activation relu --lr 0.1", "c"),
+        ("--hidden 16 --activation tanh --lr 0.1", "d"),
+    ] {
+        let ran = place.run(&format!("train --data digits --batch-size 128 --epochs 1 {flags} --json --out {out}"));
+        let last = ran.succeeds().json().pop().unwrap();
+        assert!(last["learned_nothing"] == false && last["warnings"] == serde_json::json!([]), "{flags}: {last}");
+    }
 }

@@ -129,6 +129,51 @@ fn fewer_epochs_than_done_are_refused_and_lose_nothing() {
     assert!(place.read("run/config.toml").contains("epochs = 2\n"));
 }
 
+/// A flag that a run cannot have, because it would come to other bits, is answered with the way to have it.
+#[test]
+fn a_run_keeps_its_settings() {
+    let place = Place::new();
+    place.finished("run");
+    for (flags, says) in [
+        ("--lr 0.05", "begin a new one: `syva train --like run --lr 0.05`"),
+        ("--learning-rate=0.05", "--lr 0.05: a run keeps its settings to its end"),
+        ("--batch-size 64 --seed 2", "`syva train --like run --batch-size 64 --seed 2`"),
+        ("--hidden 8 --activation relu --init zeros --head logits --optimizer sgd --data digits", "a run keeps its"),
+        ("--config s.toml", "a run keeps its"),
+        ("--out other", "a run keeps its"),
+        ("--lr", "`syva train --like run --lr`"),
+    ] {
+        place.run(&format!("resume run --epochs 2 {flags}")).fails(2, &[says]);
+    }
+    assert_eq!(metrics(&place.path("run")).len(), 1);
+    assert!(!place.run("resume --help").succeeds().stdout.contains("--lr"));
+}
+
+/// Data that has moved is found where else it is named; it is known by its digest.
+#[test]
+fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
+    let place = Place::new();
+    place.finished("run");
+    place.edit("run/config.toml", "source = \"digits\"", "source = \"mnist\"\ndir = \"gone\"");
+    for command in ["resume run --epochs 2", "eval run", "train --like run --out new"] {
+        let says =
+            "run/config.toml (data.dir): it names gone: there is no such folder; say where it is now with --data-dir";
+        place.run(command).fails(1, &[says]);
+    }
+    // Only names are looked at; that these are not MNIST is found when they are read.
+    for name in
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+    {
+        place.write(&format!("here/{name}"), "");
+    }
+    let mut command = place.syva(["eval", "run"]);
+    let ran = common::Ran::new(command.env("SYVA_MNIST_DIR", "here").output().unwrap());
+    ran.fails(
+        1,
+        &["run/config.toml names gone: there is no such folder; the data is taken from here", "here/train-images"],
+    );
+}
+
 #[test]
 fn torn_and_repeated_metrics_are_put_right() {
     let place = Place::new();

@@ -158,7 +158,7 @@ impl FromStr for DeviceId {
     fn from_str(text: &str) -> Result<Self> {
         let (engine, index) = text.split_once(':').unwrap_or((text, "0"));
         match index.parse() {
-            Ok(index) if !engine.is_empty() => Ok(Self { engine: engine.into(), index }),
+            Ok(index) if !engine.is_empty() => Ok(Self { engine: engine.to_lowercase(), index }),
             _ => Err(Error::setting("device", format!("'{text}' is no device"), "write ENGINE or ENGINE:NUMBER")),
         }
     }

@@ -121,6 +121,11 @@ impl Error {
         Self::Setting { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
+    /// A [`Error::Resource`].
+    pub fn resource(resource: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Resource { resource: resource.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
     /// A [`Error::Mismatch`].
     pub fn mismatch(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Mismatch { problem: problem.into(), remedy: remedy.into() }

@@ -9,9 +9,12 @@ mod answer;
 pub mod arithmetic;
 pub mod budget;
 mod builder;
+#[cfg(feature = "files")]
+mod clearing;
 pub mod conformance;
 mod container;
 pub mod data;
+pub mod diagnosis;
 pub mod engine;
 mod error;
 #[cfg(feature = "files")]
@@ -19,6 +22,7 @@ pub mod files;
 pub mod memory;
 mod metrics;
 mod model;
+pub mod names;
 mod overfitting;
 mod predictions;
 pub mod random;
@@ -35,6 +39,7 @@ pub mod trainer;
 
 pub use answer::{Answer, ClassNames};
 pub use builder::{Loss, Mlp, Sequential};
+pub use diagnosis::{Activity, Diagnosis};
 pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span};
 pub use error::{Error, Result};
 pub use metrics::{ClassificationReport, Confusion, Scores};

@@ -73,7 +73,7 @@ impl fmt::Display for Overfitting {
         write!(f, "\ngap between train and val at the end: {} in loss{gap}", number(self.loss_gap))?;
         if self.loss_gap < 0.0 {
             // What else than an error would it seem to be?
-            write!(f, " (train is measured while it learns, during the epoch; val after it)")?;
+            write!(f, " (train is the epoch's mean, val its end)")?;
         }
         Ok(())
     }

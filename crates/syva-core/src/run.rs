@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
+use crate::clearing::clear;
 use crate::files::{is_scratch, read_limited, stay_inside, write_atomically};
 use crate::model::{self, Checkpoint};
 use crate::spec::{Spec, names};
@@ -94,9 +95,6 @@ const MODEL: &str = "model.safetensors";
 const LAST: &str = "checkpoint/last.safetensors";
 const BEST: &str = "checkpoint/best.safetensors";
 
-/// The names of the pictures that `syva plot` makes in `plots/`.
-const PLOTS: [&str; 6] = ["curves", "confusion", "weights", "misread", "reliability", "network"];
-
 /// A run's folder, locked.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -136,7 +134,7 @@ impl RunFolder {
         let lock = Lock::take(path)?;
         // Once more, since another process may have made a run there before it was locked.
         check_free(path, force)?;
-        remove_run(path)?;
+        clear(path)?;
         Self::fill(lock, path.to_path_buf(), config)
     }
 
@@ -402,45 +400,4 @@ fn remove_scratch(path: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-/// Removes what a run left in its folder, and nothing else that lies there. The configuration goes last, since it is what
-/// tells that the folder is a run.
-fn remove_run(path: &Path) -> Result<()> {
-    let is_log = |name: &str| name.contains(".tfevents.");
-    let is_plot = |name: &str| {
-        name.rsplit_once('.').is_some_and(|(stem, kind)| PLOTS.contains(&stem) && ["png", "svg"].contains(&kind))
-    };
-    remove_files(&path.join("tensorboard"), &is_log)?;
-    remove_files(&path.join("plots"), &is_plot)?;
-    for name in [METRICS, MODEL, LAST, BEST, "checkpoint", "report.html", "config.toml"] {
-        let entry = path.join(name);
-        // A folder goes once it is empty.
-        let is_folder = fs::symlink_metadata(&entry).is_ok_and(|found| found.is_dir());
-        match if is_folder { fs::remove_dir(&entry) } else { fs::remove_file(&entry) } {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-                return Err(Error::io("remove", entry)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Removes the files below a folder whose names are the run's, and the folders that are empty then. Follows no links.
-fn remove_files(folder: &Path, is_own: &dyn Fn(&str) -> bool) -> Result<()> {
-    if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
-        let path = entry.map_err(Error::io("read folder", folder))?.path();
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-            remove_files(&path, is_own)?;
-        } else if path.file_name().and_then(|name| name.to_str()).is_some_and(is_own) {
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
-    }
-    // One that holds something else stays.
-    let _ = fs::remove_dir(folder);
-    Ok(())
 }

@@ -294,10 +294,7 @@ macro_rules! names {
         impl FromStr for $type {
             type Err = Error;
             fn from_str(name: &str) -> Result<Self> {
-                Self::NAMES.iter().find(|(n, _)| *n == name).map(|&(_, value)| value).ok_or_else(|| {
-                    let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).collect();
-                    Error::setting($what, format!("unknown name '{name}'"), format!("use one of {}", names.join(", ")))
-                })
+                crate::names::find(Self::NAMES, name).ok_or_else(|| crate::names::unknown($what, name, &Self::NAMES.iter().map(|(n, _)| *n).collect::<Vec<_>>()))
             }
         }
         impl fmt::Display for $type {
@@ -327,15 +324,19 @@ impl Init {
 impl FromStr for Init {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        if let Some(&(_, init)) = Self::NAMES.iter().find(|(n, _)| *n == name) {
+        if let Some(init) = crate::names::find(Self::NAMES, name) {
             return Ok(init);
         }
-        match name.strip_prefix("constant:").map(str::parse::<f32>) {
+        let constant = name.split_once(':').filter(|(kind, _)| kind.eq_ignore_ascii_case("constant"));
+        match constant.map(|(_, value)| value.parse::<f32>()) {
             Some(Ok(value)) if value.is_finite() => Ok(Self::Constant(value)),
-            _ => {
-                let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).collect();
-                let remedy = format!("use one of {}, constant:VALUE", names.join(", "));
-                Err(Error::setting("init", format!("unknown name '{name}'"), remedy))
+            Some(_) => {
+                let problem = format!("'{name}' names no finite number");
+                Err(Error::setting("init", problem, "write a number behind the colon, such as constant:0.1"))
+            }
+            None => {
+                let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).chain(["constant:VALUE"]).collect();
+                Err(crate::names::unknown("init", name, &names))
             }
         }
     }

@@ -607,7 +607,7 @@ fn reserve(spec: &Spec, batch: usize) -> Result<()> {
     }
     let gib = bytes as f64 / f64::from(1 << 30);
     let problem = format!("{parameters} parameters in batches of {batch} need {gib:.1} GiB, more than can be had here");
-    Err(Error::setting("hidden", problem, "use fewer or narrower layers, or a smaller batch"))
+    Err(Error::resource("hidden", problem, "use fewer or narrower layers, or a smaller batch"))
 }
 
 /// The number of steps of the next span, given how long this one took.

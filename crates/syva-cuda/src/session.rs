@@ -171,7 +171,7 @@ impl CudaSession {
             && windows[0].rows < batch
         {
             let problem = format!("a batch of {batch} samples does not fit on the card beside the network");
-            return Err(Error::setting("batch-size", problem, format!("use {} or less", windows[0].rows)));
+            return Err(Error::resource("batch-size", problem, format!("use {} or less", windows[0].rows)));
         }
         Ok(before)
     }

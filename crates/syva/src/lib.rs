@@ -72,12 +72,14 @@ pub fn engines(options: EngineOptions) -> Result<Vec<Box<dyn Engine>>> {
 /// let (engine, device) = syva::engine("auto", options)?;
 /// assert!(engine.devices().iter().any(|info| info.id == device));
 /// assert!(syva::engine("abacus", EngineOptions::default()).is_err());
+/// let error = syva::engine("mps", options).err().unwrap().to_string();
+/// assert!(error.contains("Metal (mps) is called gpu here"), "{error}");
 /// // The processor rounds as the contract has it, and no other way.
 /// assert!(syva::engine("cpu", EngineOptions { precision: Precision::Tf32, ..options }).is_err());
 /// # Ok::<(), syva::Error>(())
 /// ```
 pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, DeviceId)> {
-    let name = if name == "auto" { "cpu" } else { name };
+    let name = if name.eq_ignore_ascii_case("auto") { "cpu" } else { name };
     let wanted: DeviceId = name.parse()?;
     let (mut known, mut problem) = (Vec::new(), format!("there is no device '{name}' here"));
     for engine in engines(options)? {
@@ -91,7 +93,8 @@ pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, De
         }
     }
     if options.precision == Precision::F32 {
-        return Err(Error::setting("device", problem, format!("use auto, {}", known.join(", "))));
+        let hint = other_name(&wanted.engine).map_or(String::new(), |here| format!("; {here}"));
+        return Err(Error::setting("device", problem + &hint, format!("use auto, {}", known.join(", "))));
     }
     if wanted.engine == "cuda" {
         // Precision f32 would not bring it here.
@@ -101,6 +104,17 @@ pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, De
     let devices = known.iter().map(|device| format!("device {device}"));
     let remedies: Vec<String> = devices.chain(["precision f32".into()]).collect();
     Err(Error::setting("precision", problem, format!("use {}", remedies.join(", or "))))
+}
+
+/// What a device is called here that others call so.
+fn other_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "mps" | "metal" => "Metal (mps) is called gpu here",
+        "vulkan" | "dx12" | "directx" | "opengl" | "webgpu" | "wgpu" | "xpu" => "any graphics card is called gpu here",
+        "rocm" | "hip" | "amd" | "radeon" => "AMD's cards are called gpu here, and reached through Vulkan or DX12",
+        "nvidia" => "NVIDIA's cards are called cuda here, or gpu through Vulkan or DX12",
+        _ => return None,
+    })
 }
 
 /// Runs a model over raw inputs `[samples, features]`, row by row, on this machine's best device; returns what

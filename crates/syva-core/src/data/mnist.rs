@@ -127,6 +127,14 @@ pub struct FileSpec<'a> {
     pub sha256: &'a str,
 }
 
+/// SHA-256 of the files of Fashion-MNIST, which have MNIST's names and sizes (Xiao et al. 2017; uncompressed).
+const FASHION: [&str; 4] = [
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+];
+
 impl Source<'static> {
     /// The original, with the published digests.
     #[doc(hidden)]
@@ -211,12 +219,17 @@ impl FileSpec<'_> {
         }
         let found = hex(&hasher.finalize());
         if found != self.sha256 {
+            if FASHION.contains(&found.as_str()) {
+                let problem = "it is a file of Fashion-MNIST, which has clothes in the place of digits";
+                let remedy = "name a folder with MNIST's own files; syva cannot train on other data by name yet";
+                return Err(Error::file(path, "whole content", problem, remedy));
+            }
             let problem = format!(
                 "its SHA-256 (uncompressed) is {found}, but the published one of {} is {}",
                 self.name, self.sha256
             );
-            let remedy = "delete the file and download it again; if it is another data set in MNIST's format, \
-                          it cannot be used in MNIST's place";
+            let remedy = "if it is another data set in MNIST's format, it cannot be used in MNIST's place; \
+                          if it should be MNIST, it is damaged: download it again";
             return Err(Error::file(path, "whole content", problem, remedy));
         }
         Ok(data)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::data::{Dataset, Inputs, Targets, Task, digits, mnist};
-use crate::spec::Normalization;
+use crate::spec::{Normalization, Spec, names};
 use crate::{Error, Result};
 
 /// The mean and standard deviation of MNIST's training pixels (as shares of 255), which the chapter normalises with.
@@ -23,25 +23,22 @@ pub enum Source {
     Digits,
 }
 
-impl FromStr for Source {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "mnist" => Ok(Self::Mnist),
-            "digits" => Ok(Self::Digits),
-            _ => Err(Error::setting("data", format!("unknown name '{name}'"), "use auto, mnist or digits")),
-        }
-    }
-}
+names!(Source, "data", Auto = "auto", Mnist = "mnist", Digits = "digits");
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Auto => "auto",
-            Self::Mnist => "mnist",
-            Self::Digits => "digits",
-        })
+impl Source {
+    /// Checks that a network can be trained on, or judged by, this source, before anything is opened: all of them have
+    /// images of 28 × 28 pixels in 10 classes.
+    ///
+    /// ```
+    /// use syva_core::{Activation::Relu, Mlp, data::source::Source};
+    /// assert!(Source::Mnist.check(&Mlp::image(28, 28).hidden(&[8], Relu).classes(10)).is_ok());
+    /// let error = Source::Auto.check(&Mlp::new(4).hidden(&[8], Relu).classes(3)).unwrap_err();
+    /// assert!(error.to_string().contains("784 features, the network reads 4"));
+    /// ```
+    pub fn check(self, spec: &Spec) -> Result<()> {
+        let targets = Targets::Classes { labels: [0].into(), classes: mnist::CLASSES };
+        let features = mnist::SIDE * mnist::SIDE;
+        Dataset::new(Inputs::U8(vec![0; features].into()), features, targets)?.check(spec)
     }
 }
 

@@ -1,0 +1,172 @@
+//! Numbers as people write them on a command line or in a settings file, and what is said where one is no number.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+
+/// A number that a setting can be.
+pub trait Number: FromStr + Display + Copy {
+    /// Whether it has digits behind a point.
+    const FRACTIONS: bool;
+    /// The largest, for whole numbers.
+    const MOST: &'static str;
+}
+
+macro_rules! whole {
+    ($($type:ident = $most:literal),+) => {$(
+        impl Number for $type {
+            const FRACTIONS: bool = false;
+            const MOST: &'static str = $most;
+        }
+    )+};
+}
+
+whole!(u32 = "4294967295", u64 = "18446744073709551615");
+#[cfg(target_pointer_width = "64")]
+whole!(usize = "18446744073709551615");
+#[cfg(not(target_pointer_width = "64"))]
+whole!(usize = "4294967295");
+
+impl Number for f32 {
+    const FRACTIONS: bool = true;
+    const MOST: &'static str = "";
+}
+
+impl Number for f64 {
+    const FRACTIONS: bool = true;
+    const MOST: &'static str = "";
+}
+
+/// Reads a number; what is wrong with a text that is none, and what to write, follows a colon.
+pub fn number<T: Number>(text: &str) -> Result<T, String> {
+    let trimmed = text.trim();
+    trimmed.parse().map_err(|_| if T::FRACTIONS { no_number(trimmed) } else { no_whole_number(trimmed, T::MOST) })
+}
+
+/// Reads a whole number that is not 0.
+pub fn at_least_one(text: &str) -> Result<u64, String> {
+    number(text).and_then(|value| if value > 0 { Ok(value) } else { Err("give 1 or more".into()) })
+}
+
+fn no_number(text: &str) -> String {
+    let point = text.replace(',', ".");
+    let share = text.split_once('/').and_then(|(a, b)| Some(a.parse::<f64>().ok()? / b.parse::<f64>().ok()?));
+    match (plain(&point), share) {
+        (Some(_), _) if text.matches(',').count() == 1 => format!("it is no number; write {point}"),
+        (None, Some(share)) if share.is_finite() => format!("it is no number; write {share}"),
+        _ if text.contains(',') => "it is a list, where one number is wanted; a run has one of each setting".into(),
+        _ => percent(text).unwrap_or_else(|| "it is no number; write one such as 0.01 or 1e-2".into()),
+    }
+}
+
+/// What `5%` would be.
+fn percent(text: &str) -> Option<String> {
+    let share: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+    Some(format!("it is no number; write {}", share / 100.0))
+}
+
+fn no_whole_number(text: &str, most: &str) -> String {
+    let digits: String = text.chars().filter(|c| !matches!(c, '_' | '\'' | ' ' | '\u{a0}' | '\u{202f}')).collect();
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(size) = digits.strip_prefix('-').filter(|size| all_digits(size)) {
+        return format!("it is below 0; did you mean {size}?");
+    }
+    if all_digits(&digits) {
+        return if digits == text {
+            format!("it is too large; the largest is {most}")
+        } else {
+            format!("write it without what separates the digits: {digits}")
+        };
+    }
+    if text.contains(',') {
+        let groups: Vec<&str> = text.split(',').collect();
+        let thousands = groups.len() > 1 && groups[1..].iter().all(|group| group.len() == 3 && all_digits(group));
+        return if thousands && all_digits(groups[0]) && groups[0].len() < 4 {
+            format!("it is no whole number; write {} if that is what it is", groups.concat())
+        } else {
+            "it is a list, where one whole number is wanted; a run has one of each setting".into()
+        };
+    }
+    match plain(text) {
+        // All whole numbers up to here are their own f64.
+        Some(value) if value >= 0.0 && value.fract() == 0.0 && value <= 9e15 => {
+            format!("write it out: {value:.0}")
+        }
+        Some(value) if value > 0.0 && value <= 9e15 => {
+            format!("it is no whole number; {:.0} and {:.0} are", value.floor(), value.ceil())
+        }
+        _ => "it is no whole number; write digits only, such as 100".into(),
+    }
+}
+
+/// A finite number with digits in it.
+fn plain(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// A setting in a file, read as the flag of its name is: a text, or a number as TOML has them.
+pub fn from_file<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T::Err: Display,
+{
+    text(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A number in a file, read as that of a flag is.
+pub fn number_from_file<'de, D: Deserializer<'de>, T: Number>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let text = text(deserializer)?;
+    number(&text).map(Some).map_err(|problem| serde::de::Error::custom(format!("'{text}': {problem}")))
+}
+
+/// What a flag would have had in this place.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => text,
+        // 10.0 as 1e1 is read.
+        other => other.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_are_read_as_they_are() {
+        assert_eq!(number::<f32>("0.01"), Ok(0.01));
+        assert_eq!(number::<f32>("1e-2"), Ok(0.01));
+        assert_eq!(number::<u64>(" 100 "), Ok(100));
+        assert_eq!(number::<usize>("18446744073709551615"), Ok(usize::MAX));
+    }
+
+    #[test]
+    fn what_is_no_number_is_answered_with_what_to_write() {
+        let rate = |text: &str| number::<f32>(text).unwrap_err();
+        let count = |text: &str| number::<u32>(text).unwrap_err();
+        for (said, wanted) in [
+            (rate("0,01"), "it is no number; write 0.01"),
+            (rate("1/4"), "write 0.25"),
+            (rate("5%"), "write 0.05"),
+            (rate("0.1,0.2"), "a list"),
+            (rate("fast"), "write one such as 0.01"),
+            (rate(""), "write one such as 0.01"),
+            (count("1e3"), "write it out: 1000"),
+            (count("1.5"), "no whole number; 1 and 2 are"),
+            (count("1,2,3"), "a list"),
+            (count("60,000"), "write 60000"),
+            (count("1_000"), "1000"),
+            (count("1 000"), "1000"),
+            (count("-3"), "below 0; did you mean 3?"),
+            (count("4294967296"), "too large; the largest is 4294967295"),
+            (count("many"), "write digits only"),
+            (count("nan"), "write digits only"),
+            (count("1e300"), "write digits only"),
+        ] {
+            assert!(said.contains(wanted), "'{wanted}' is missing in: {said}");
+            for word in ["literal", "invalid digit", "f32", "u32", "float"] {
+                assert!(!said.contains(word), "{said}");
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What `--force` takes out of a run's folder: what syva wrote there, and nothing that somebody laid beside it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::files::is_scratch;
+use crate::{Error, Result};
+
+/// Files of a run, before its configuration: that goes last, since it is what tells that the folder is a run.
+const FILES: [&str; 3] = ["metrics.jsonl", "model.safetensors", "report.html"];
+/// Folders of a run, and what in them is a run's.
+const FOLDERS: [(&str, fn(&str) -> bool); 3] = [
+    ("checkpoint", |name| matches!(name, "last.safetensors" | "best.safetensors")),
+    ("tensorboard", |name| name.starts_with("events.out.tfevents.")),
+    ("plots", is_plot),
+];
+
+/// Whether `syva plot` gives such a name.
+fn is_plot(name: &str) -> bool {
+    const WHAT: [&str; 6] = ["curves", "confusion", "weights", "misread", "reliability", "network"];
+    let parts = name.rsplit_once('.');
+    parts.is_some_and(|(what, kind)| WHAT.contains(&what) && matches!(kind, "png" | "svg"))
+}
+
+/// Removes the run in the folder `path`.
+pub(crate) fn clear(path: &Path) -> Result<()> {
+    for name in FILES {
+        remove(&path.join(name))?;
+    }
+    for (name, is_own) in FOLDERS {
+        clear_folder(&path.join(name), is_own)?;
+    }
+    remove(&path.join("config.toml"))
+}
+
+/// Removes a folder's own files, those of the folders in it, and what is then empty.
+fn clear_folder(folder: &Path, is_own: fn(&str) -> bool) -> Result<()> {
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // What a link leads to is not the run's.
+        Ok(found) if !found.is_dir() => return remove(folder),
+        _ => {}
+    }
+    let entries = fs::read_dir(folder).map_err(Error::io("read folder", folder))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read folder", folder))?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            clear_folder(&path, is_own)?;
+        } else if is_scratch(&name) || name.to_str().is_some_and(is_own) {
+            remove(&path)?;
+        }
+    }
+    match fs::remove_dir(folder) {
+        // Somebody's own files stay, and so does the folder.
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(Error::io("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file, or a link, that may be there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_wrote_goes_and_what_others_laid_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = [
+            "config.toml",
+            "metrics.jsonl",
+            "model.safetensors",
+            "report.html",
+            "checkpoint/last.safetensors",
+            "checkpoint/best.safetensors",
+            "checkpoint/.syva-x1y2z3.part",
+            "tensorboard/events.out.tfevents.1.host.2.0",
+            "tensorboard/Loss_train_vs_val_train/events.out.tfevents.1.host.2.1",
+            "plots/curves.png",
+            "plots/confusion.svg",
+        ];
+        let others =
+            ["notes.txt", "checkpoint/epoch5.safetensors", "tensorboard/notes.md", "plots/mine.png", "plots/a/b"];
+        for name in own.iter().chain(&others) {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        clear(folder.path()).unwrap();
+        for (names, stays) in [(&own[..], false), (&others[..], true)] {
+            for name in names {
+                assert_eq!(folder.path().join(name).exists(), stays, "{name}");
+            }
+        }
+        assert!(!folder.path().join("tensorboard/Loss_train_vs_val_train").exists(), "what is empty goes");
+        for name in others {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        clear(folder.path()).unwrap();
+        assert!(!folder.path().join("plots/mine.png").exists() && !folder.path().join("checkpoint").exists());
+        assert!(is_plot("network.svg") && !is_plot("network.txt"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_link_leads_to_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("elsewhere")).unwrap();
+        fs::write(folder.path().join("elsewhere/curves.png"), "").unwrap();
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", run.join("plots")).unwrap();
+        clear(&run).unwrap();
+        assert!(folder.path().join("elsewhere/curves.png").exists() && !run.join("plots").exists());
+    }
+}

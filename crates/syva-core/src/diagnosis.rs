@@ -1,0 +1,480 @@
+//! Runs that learned nothing: noticed, and told what to try.
+//!
+//! Three things are looked at. What the network answers: one class for every sample, or no better than the best answer
+//! that does not look at the input. What its hidden units do on a few hundred samples: units of ReLU that are 0 on all
+//! of them, units of sigmoid or tanh that stay at their ends on all of them; no gradient passes through either. And how
+//! it was trained, for the advice.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::data::{Dataset, Targets};
+use crate::engine::Evaluation;
+use crate::metrics::Confusion;
+use crate::spec::{Activation, Init, Spec};
+use crate::text::number;
+use crate::{Model, Training};
+
+/// What the hidden units of a layer do on a few hundred samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LayerActivity {
+    /// The layer's activation.
+    pub activation: Activation,
+    /// Its units.
+    pub units: usize,
+    /// Those that pass no gradient on for any of the samples: 0 after ReLU, within 1 % of an end after sigmoid or tanh.
+    pub stuck: usize,
+}
+
+/// What all hidden units do on a few hundred samples.
+///
+/// ```
+/// use syva_core::data::{Dataset, Inputs, Targets};
+/// use syva_core::{Activation::Relu, Activity, Mlp, Model, State};
+/// let spec = Mlp::new(1).hidden(&[2], Relu).classes(2);
+/// let mut state = State::initial(&spec, 1)?;
+/// // The second unit is below 0 whatever comes in from 0 to 1.
+/// state.layers[0].weight.values_mut().copy_from_slice(&[1.0, 1.0]);
+/// state.layers[0].bias.copy_from_slice(&[0.0, -2.0]);
+/// let inputs = Inputs::F32((0..200).map(|i| i as f32 / 200.0).collect());
+/// let data = Dataset::new(inputs, 1, Targets::Classes { labels: vec![1; 200].into(), classes: 2 })?;
+/// let found = Activity::of(&Model { spec, state }, &data).unwrap();
+/// assert_eq!((found.layers[0].stuck, found.layers[0].units), (1, 2));
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Activity {
+    /// The hidden layers, in order.
+    pub layers: Vec<LayerActivity>,
+    /// Samples that were looked at.
+    pub samples: usize,
+}
+
+/// Samples that are looked at: of fewer a unit that seldom answers could not be told from a dead one.
+const SAMPLES: (usize, usize) = (128, 512);
+/// Multiplications that a look may take: a fraction of a second.
+const WORK: usize = 300_000_000;
+/// As near as this to its end, sigmoid's gradient is a twenty-fifth of its largest.
+const END: f32 = 0.01;
+
+impl Activity {
+    /// Of a model on the first samples of a data set. None where nothing can be said: without hidden layers, with too few
+    /// samples, with data of another network, and for networks so large that looking would take long.
+    ///
+    /// Computed in plain f32, apart from the arithmetic contract: what is asked of each unit is only where it stays.
+    #[must_use]
+    pub fn of(model: &Model, data: &Dataset) -> Option<Self> {
+        let spec = &model.spec;
+        if spec.layers.len() < 2 || data.check(spec).is_err() || model.state.check(spec).is_err() {
+            return None;
+        }
+        let samples = data.samples().min(SAMPLES.1).min(WORK / spec.parameters().max(1));
+        if samples < SAMPLES.0 {
+            return None;
+        }
+        let hidden = &spec.layers[..spec.layers.len() - 1];
+        let mut free: Vec<Vec<bool>> = hidden.iter().map(|layer| vec![false; layer.units]).collect();
+        // Taken from all of the data, which may be sorted by class.
+        for sample in (0..samples).map(|i| i * data.samples() / samples) {
+            let features = sample * data.features()..(sample + 1) * data.features();
+            let raw = features.map(|i| data.inputs().get(i)).enumerate();
+            let mut h: Vec<f32> = raw.map(|(k, x)| spec.input.normalization.apply(k, x)).collect();
+            for (l, layer) in hidden.iter().enumerate() {
+                let (weight, bias) = (&model.state.layers[l].weight, &model.state.layers[l].bias);
+                h = (0..layer.units).map(|j| answer(layer.activation, bias[j] + dot(weight.row(j), &h))).collect();
+                for (free, &h) in free[l].iter_mut().zip(&h) {
+                    *free |= moves(layer.activation, h);
+                }
+            }
+        }
+        let stuck = |free: &Vec<bool>| free.iter().filter(|&&free| !free).count();
+        let layers = hidden.iter().zip(&free).map(|(layer, free)| LayerActivity {
+            activation: layer.activation,
+            units: layer.units,
+            stuck: stuck(free),
+        });
+        Some(Self { layers: layers.collect(), samples })
+    }
+}
+
+fn answer(activation: Activation, z: f32) -> f32 {
+    match activation {
+        Activation::Identity => z,
+        Activation::Relu => z.max(0.0),
+        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        Activation::Tanh => z.tanh(),
+    }
+}
+
+/// Whether a gradient passes through a unit that answers so.
+fn moves(activation: Activation, h: f32) -> bool {
+    match activation {
+        Activation::Identity => true,
+        Activation::Relu => h > 0.0,
+        Activation::Sigmoid => h > END && h < 1.0 - END,
+        // From −1 to 1, so twice as far.
+        Activation::Tanh => h.abs() < 1.0 - 2.0 * END,
+    }
+}
+
+/// In eight chains, which a compiler makes vectors of.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 8];
+    let (a, rest_a) = a.as_chunks::<8>();
+    let (b, rest_b) = b.as_chunks::<8>();
+    for (a, b) in a.iter().zip(b) {
+        (0..8).for_each(|i| sums[i] += a[i] * b[i]);
+    }
+    sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// Something about a run that a person should know.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Finding {
+    /// Every sample, or almost, is given to one class, though there are several.
+    OneClass {
+        /// That class.
+        class: usize,
+        /// The samples that are given to it.
+        given: u64,
+        /// All samples.
+        samples: u64,
+    },
+    /// No better than the best answer that does not look at the input.
+    Chance {
+        /// The share that was read rightly; none for regression.
+        accuracy: Option<f64>,
+        /// The share of the most frequent class: what always naming that gets.
+        guess_accuracy: Option<f64>,
+        /// The loss.
+        loss: f64,
+        /// The loss of the best constant answer: the entropy of the classes' shares, or the variance of the values.
+        guess_loss: f64,
+    },
+    /// Most units of a hidden layer pass no gradient on.
+    Stuck {
+        /// The layer, counted from 1.
+        layer: usize,
+        /// Its units.
+        #[serde(flatten)]
+        activity: LayerActivity,
+    },
+}
+
+/// What a person should know about a run, and what to try.
+///
+/// ```
+/// use syva_core::{Confusion, Diagnosis, Mlp, Training, Activation::Sigmoid};
+/// let mut confusion = Confusion::new(2);
+/// for sample in 0..100 {
+///     confusion.add(sample % 2, 1); // whatever it is, class 1 is named
+/// }
+/// let spec = Mlp::new(4).hidden(&[3], Sigmoid).classes(2);
+/// let found = Diagnosis::new(&confusion, 0.6931, None, &spec, Some(&Training::default()));
+/// assert!(found.to_string().starts_with("nothing learned so far: all 100 samples are given to class 1"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Diagnosis {
+    /// What was found; nothing of a run that learns.
+    pub findings: Vec<Finding>,
+    /// What to try.
+    pub advice: Vec<String>,
+}
+
+/// A loss this near to that of the best constant answer is no better than it.
+const NEAR: f64 = 0.995;
+/// This share of the samples is as good as all.
+const ALMOST_ALL: f64 = 0.99;
+/// A class with this share of the samples is so frequent that always naming it is hard to beat.
+const LOPSIDED: f64 = 0.9;
+/// A layer of which this share is stuck is worth a word where the run learned all the same.
+const MOST: f64 = 0.9;
+
+impl Diagnosis {
+    /// Of a classifier: truth against prediction on some data, the mean loss there, what the hidden units do where that is
+    /// known, and how it was trained.
+    #[must_use]
+    pub fn new(
+        confusion: &Confusion,
+        loss: f64,
+        activity: Option<&Activity>,
+        spec: &Spec,
+        training: Option<&Training>,
+    ) -> Self {
+        let classes = confusion.classes();
+        let supports: Vec<u64> =
+            (0..classes).map(|truth| (0..classes).map(|guess| confusion.count(truth, guess)).sum()).collect();
+        let total: u64 = supports.iter().sum();
+        let share = |support: u64| support as f64 / total as f64;
+        // With one class there is nothing to tell apart.
+        if supports.iter().filter(|&&support| support > 0).count() < 2 {
+            return Self::default();
+        }
+        let mut findings = Vec::new();
+        let given = |guess: usize| (0..classes).map(|truth| confusion.count(truth, guess)).sum::<u64>();
+        let most = share(supports.iter().copied().max().unwrap_or(0));
+        // Where nearly all samples are of one class, to give nearly all to it is right.
+        let least = if most < LOPSIDED { ALMOST_ALL } else { 1.0 };
+        if let Some(class) = (0..classes).find(|&guess| share(given(guess)) >= least) {
+            findings.push(Finding::OneClass { class, given: given(class), samples: total });
+        }
+        let accuracy = confusion.accuracy();
+        // Three standard deviations of a guess.
+        let luck = 3.0 * (most * (1.0 - most) / total as f64).sqrt();
+        let entropy =
+            supports.iter().filter(|&&support| support > 0).map(|&support| -share(support) * share(support).ln()).sum();
+        let poor = accuracy < most + 0.25 * (1.0 - most);
+        if findings.is_empty() && (accuracy <= most + luck && most < LOPSIDED || poor && loss >= NEAR * entropy) {
+            findings.push(Finding::Chance {
+                accuracy: Some(accuracy),
+                guess_accuracy: Some(most),
+                loss,
+                guess_loss: entropy,
+            });
+        }
+        Self::with_units(findings, activity, spec, training)
+    }
+
+    /// Of any network: what an engine makes of a data set, and the rest as in [`Diagnosis::new`].
+    #[must_use]
+    pub fn of(
+        data: &Dataset,
+        evaluation: &Evaluation,
+        activity: Option<&Activity>,
+        spec: &Spec,
+        training: Option<&Training>,
+    ) -> Self {
+        let loss = evaluation.loss;
+        let Targets::Values { values, .. } = data.targets() else {
+            return Self::new(&evaluation.confusion, loss, activity, spec, training);
+        };
+        let guess_loss = variance(values, spec.outputs());
+        let mut findings = Vec::new();
+        if guess_loss > 0.0 && loss >= NEAR * guess_loss {
+            findings.push(Finding::Chance { accuracy: None, guess_accuracy: None, loss, guess_loss });
+        }
+        Self::with_units(findings, activity, spec, training)
+    }
+
+    fn with_units(
+        mut findings: Vec<Finding>,
+        activity: Option<&Activity>,
+        spec: &Spec,
+        training: Option<&Training>,
+    ) -> Self {
+        let learned = findings.is_empty();
+        // Of a run that learned, only what is almost lost; of another, whatever may be the reason.
+        let least = if learned { MOST } else { 0.25 };
+        let layers = activity.map_or(&[][..], |activity| &activity.layers).iter().enumerate();
+        findings.extend(
+            layers
+                .filter(|(_, layer)| layer.stuck as f64 >= least * layer.units as f64)
+                .map(|(l, &activity)| Finding::Stuck { layer: l + 1, activity }),
+        );
+        let advice = if findings.is_empty() { Vec::new() } else { advice(&findings, spec, training) };
+        Self { findings, advice }
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Whether the network answers no better than one that does not look at its input.
+    #[must_use]
+    pub fn learned_nothing(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::OneClass { .. } | Finding::Chance { .. }))
+    }
+}
+
+/// Mean squared distance from the mean, over samples and outputs.
+fn variance(values: &[f32], outputs: usize) -> f64 {
+    let rows = values.len() / outputs.max(1);
+    let column = |j: usize| values.iter().skip(j).step_by(outputs).map(|&value| f64::from(value));
+    let one = |j: usize| {
+        let mean = column(j).sum::<f64>() / rows as f64;
+        column(j).map(|value| (value - mean).powi(2)).sum::<f64>() / rows as f64
+    };
+    (0..outputs).map(one).sum::<f64>() / outputs as f64
+}
+
+/// What to try, the likeliest first.
+fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec<String> {
+    if matches!(spec.init, Init::Zeros | Init::Constant(_)) && spec.layers.len() > 1 {
+        let init = spec.init;
+        return vec![format!(
+            "units that begin alike stay alike (--init {init}); leave --init out, or use he-uniform or xavier-uniform"
+        )];
+    }
+    let rate = training.map(|training| training.learning_rate);
+    let flag = |factor: f32, most: f32| {
+        rate.map_or(String::new(), |rate| format!(" (--lr {})", shown((rate * factor).min(most))))
+    };
+    let smaller = flag(0.1, 0.1);
+    let stuck: Vec<Activation> = findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::Stuck { activity, .. } => Some(activity.activation),
+            _ => None,
+        })
+        .collect();
+    if stuck.is_empty() {
+        if rate.is_some_and(|rate| rate >= 0.5) {
+            return vec![format!("try a smaller learning rate{smaller}")];
+        }
+        let larger = flag(10.0, f32::MAX);
+        return vec![format!(
+            "try a larger learning rate{larger}, more epochs or a smaller batch; if the loss jumps about, a smaller \
+             rate{smaller}"
+        )];
+    }
+    let mut advice = vec![format!("try a smaller learning rate{smaller}")];
+    if stuck.contains(&Activation::Relu) && !matches!(spec.init, Init::HeUniform | Init::HeNormal) {
+        advice.push("--init he-uniform keeps more units of ReLU alive".into());
+    }
+    if stuck.iter().any(|&activation| activation != Activation::Relu) {
+        advice.push("inputs of smaller scale, or --init xavier-uniform, keep sigmoid and tanh off their ends".into());
+    }
+    advice
+}
+
+/// A rate in as few figures as it needs.
+fn shown(rate: f32) -> String {
+    // Products such as 10 · 0.01 carry a rounding that no one wrote.
+    format!("{rate:.3e}").parse::<f32>().map_or(String::new(), |rate| format!("{rate:?}"))
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return Ok(());
+        }
+        if self.learned_nothing() {
+            write!(f, "nothing learned so far: ")?;
+        }
+        let findings: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        write!(f, "{}", findings.join("; "))?;
+        self.advice.iter().try_for_each(|advice| write!(f, "\n{advice}"))
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneClass { class, given, samples } if given == samples => {
+                write!(f, "all {samples} samples are given to class {class}")
+            }
+            Self::OneClass { class, given, samples } => {
+                write!(f, "{given} of {samples} samples are given to class {class}")
+            }
+            Self::Chance { accuracy: Some(accuracy), guess_accuracy: Some(guess), loss, guess_loss } => write!(
+                f,
+                "accuracy {:.2} % and loss {} are no better than always guessing the same ({:.2} %, {})",
+                100.0 * accuracy,
+                number(*loss),
+                100.0 * guess,
+                number(*guess_loss)
+            ),
+            Self::Chance { loss, guess_loss, .. } => {
+                let (loss, guess) = (number(*loss), number(*guess_loss));
+                write!(f, "loss {loss} is no better than always answering with the mean ({guess})")
+            }
+            Self::Stuck { layer, activity: LayerActivity { activation, units, stuck } } => {
+                let what = match activation {
+                    Activation::Relu => "are 0 for every sample (dead)",
+                    _ => "stay at an end for every sample (saturated)",
+                };
+                write!(f, "{stuck} of the {units} {activation} units of hidden layer {layer} {what}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mlp;
+
+    fn spec() -> Spec {
+        Mlp::new(4).hidden(&[8], Activation::Relu).classes(10)
+    }
+
+    /// 1,000 samples of 10 classes, of which so many are read rightly; the rest go round.
+    fn confusion(right: usize) -> Confusion {
+        let mut confusion = Confusion::new(10);
+        (0..1000).for_each(|i| confusion.add(i % 10, if i < right { i % 10 } else { (i + 1 + i / 10 % 9) % 10 }));
+        confusion
+    }
+
+    fn told(confusion: &Confusion, loss: f64, stuck: usize) -> Diagnosis {
+        let layer = LayerActivity { activation: Activation::Relu, units: 8, stuck };
+        let activity = Activity { layers: vec![layer], samples: 512 };
+        Diagnosis::new(confusion, loss, Some(&activity), &spec(), Some(&Training::default()))
+    }
+
+    #[test]
+    fn runs_that_learn_are_told_nothing() {
+        // The chapter's network after its first epoch: 19 %, loss 2.2666 where guessing gets 2.3026.
+        assert_eq!(told(&confusion(190), 2.2666, 0), Diagnosis::default());
+        assert_eq!(told(&confusion(980), 0.07, 3), Diagnosis::default());
+        // Sure and often wrong, but no guessing.
+        assert_eq!(told(&confusion(600), 5.0, 0), Diagnosis::default());
+    }
+
+    #[test]
+    fn chance_is_told_with_what_guessing_gets() {
+        for (right, loss) in [(100, 2.31), (120, 2.30), (270, 2.3026)] {
+            let text = told(&confusion(right), loss, 0).to_string();
+            assert!(text.contains("nothing learned so far") && text.contains("(10.00 %, 2.3026)"), "{text}");
+            assert!(text.contains("--lr 0.1") && text.contains("--lr 0.001"), "{text}");
+        }
+    }
+
+    #[test]
+    fn dead_units_are_the_reason_where_nothing_was_learned() {
+        let text = told(&confusion(100), 2.31, 6).to_string();
+        assert!(text.contains("6 of the 8 relu units of hidden layer 1 are 0 for every sample (dead)"), "{text}");
+        assert!(text.contains("smaller learning rate (--lr 0.001)") && text.contains("he-uniform"), "{text}");
+        // And a loss where much was.
+        let found = told(&confusion(980), 0.07, 8);
+        assert!(!found.learned_nothing() && found.to_string().starts_with("8 of the 8 relu units"), "{found}");
+    }
+
+    #[test]
+    fn one_class_of_a_lopsided_set_is_told_and_a_good_reading_of_it_is_not() {
+        let mut confusion = Confusion::new(2);
+        (0..1000).for_each(|i| confusion.add(usize::from(i < 10), 0));
+        let found = told(&confusion, 0.05, 0);
+        assert_eq!(found.findings, [Finding::OneClass { class: 0, given: 1000, samples: 1000 }]);
+        let mut confusion = Confusion::new(2);
+        (0..1000).for_each(|i| confusion.add(usize::from(i < 10), usize::from(i < 7)));
+        assert!(told(&confusion, 0.02, 0).is_empty());
+        // Nothing to tell apart.
+        let mut confusion = Confusion::new(2);
+        (0..10).for_each(|_| confusion.add(1, 1));
+        assert!(told(&confusion, 0.0, 0).is_empty());
+    }
+
+    #[test]
+    fn weights_that_begin_alike_are_named() {
+        let spec = spec().init(Init::Zeros);
+        let text = Diagnosis::new(&confusion(100), 2.3026, None, &spec, Some(&Training::default())).to_string();
+        assert!(text.contains("begin alike stay alike (--init zeros)"), "{text}");
+    }
+
+    #[test]
+    fn values_are_compared_with_their_mean() {
+        let values = vec![0.0, 2.0, 4.0, 2.0];
+        let data = crate::data::Inputs::F32(vec![0.0; 4].into());
+        let data = Dataset::new(data, 1, Targets::Values { values: values.into(), outputs: 1 }).unwrap();
+        let spec = Mlp::new(1).values(1);
+        let evaluation = |loss| Evaluation { loss, ..Evaluation::default() };
+        let told = |loss| Diagnosis::of(&data, &evaluation(loss), None, &spec, Some(&Training::default()));
+        assert!(told(1.0).is_empty());
+        assert!(told(2.0).to_string().contains("the mean (2.0000)"), "{}", told(2.0));
+    }
+}

@@ -1,0 +1,106 @@
+//! Names as people write them: `ReLU`, `xavier_uniform` and `XavierUniform` are taken, and for a name that nothing has
+//! the nearest one is offered.
+
+use crate::Error;
+
+/// The value that `name` stands for. Case, `-`, `_` and spaces do not matter.
+///
+/// ```
+/// use syva_core::{Activation, Init, names::find};
+/// assert_eq!(find(Activation::NAMES, "ReLU"), Some(Activation::Relu));
+/// assert_eq!("XavierUniform".parse::<Init>()?, Init::XavierUniform);
+/// assert_eq!(find(Activation::NAMES, "swish"), None);
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[must_use]
+pub fn find<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
+    let name = plain(name);
+    names.iter().find(|(known, _)| plain(known) == name).map(|&(_, value)| value)
+}
+
+/// The error for a name that is none of `names`; it offers the nearest one and lists them all.
+///
+/// ```
+/// let error = syva_core::names::unknown("data", "minst", &["auto", "mnist", "digits"]);
+/// assert_eq!(error.to_string(), "data: unknown name 'minst' (did you mean 'mnist'?); use one of auto, mnist, digits");
+/// ```
+#[must_use]
+pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
+    let offer = nearest(name, names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+    let remedy = match names {
+        [only] => format!("'{only}' is the only one there is"),
+        _ => format!("use one of {}", names.join(", ")),
+    };
+    Error::setting(what, format!("unknown name '{name}'{offer}"), remedy)
+}
+
+/// The name that is nearest to `name`; none where no name is near: where more than a third of its letters would have to
+/// change.
+#[must_use]
+pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let name = plain(name);
+    let near = names.iter().map(|known| (distance(&name, &plain(known)), *known)).min_by_key(|&(distance, _)| distance);
+    near.filter(|&(distance, known)| 3 * distance <= known.chars().count()).map(|(_, known)| known)
+}
+
+/// A name in lower case, without what joins words.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).take(100).collect()
+}
+
+/// Letters to insert, leave out, replace, or swap with their neighbour to make one word of the other (the optimal string
+/// alignment distance).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Activation, Head, Init, Optimizer, Precision};
+
+    #[test]
+    fn names_are_taken_as_people_write_them() {
+        for name in ["relu", "ReLU", "RELU", "re-lu"] {
+            assert_eq!(name.parse::<Activation>().unwrap(), Activation::Relu, "{name}");
+        }
+        for name in ["log-softmax", "LogSoftmax", "log_softmax", "LOG SOFTMAX"] {
+            assert_eq!(name.parse::<Head>().unwrap(), Head::LogSoftmax, "{name}");
+        }
+        assert_eq!("Xavier_Uniform".parse::<Init>().unwrap(), Init::XavierUniform);
+        assert_eq!("Constant:0.5".parse::<Init>().unwrap(), Init::Constant(0.5));
+        assert_eq!("BF16".parse::<Precision>().unwrap(), Precision::Bf16);
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
+        let says = |name: &str| name.parse::<Activation>().unwrap_err().to_string();
+        assert!(says("sigmod").contains("unknown name 'sigmod' (did you mean 'sigmoid'?)"), "{}", says("sigmod"));
+        assert!(says("thanh").contains("'tanh'?"));
+        assert!(says("rleu").contains("'relu'?"));
+        for far in ["swish", "gelu-ish", "", "\u{1f9e0}", &"x".repeat(100_000)] {
+            assert!(!says(far).contains("did you mean"), "{far:.20}");
+        }
+        assert!("xavier".parse::<Init>().unwrap_err().to_string().contains("xavier-uniform, xavier-normal"));
+        assert!("constant:nan".parse::<Init>().unwrap_err().to_string().contains("no finite number"));
+    }
+
+    #[test]
+    fn a_kind_of_which_there_is_one_says_so() {
+        let error = "adam".parse::<Optimizer>().unwrap_err().to_string();
+        assert!(error.contains("'sgd'") && error.contains("the only one"), "{error}");
+    }
+}
