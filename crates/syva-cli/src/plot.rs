@@ -100,22 +100,17 @@ fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         let model = eval::load(single(args)?)?.model;
         (model.spec, Some(model.state))
     };
-    Ok(diagram(&spec, state.as_ref(), theme))
+    // Without a run nobody said which activation.
+    Ok(diagram(&spec, state.as_ref(), state.is_some(), theme))
 }
 
-/// The diagram of a network, with its weights where they are known and few.
-pub fn diagram(spec: &Spec, state: Option<&State>, theme: Theme) -> Picture {
+/// The diagram of a network, with its weights where they are known, and its activations where `activations` says so.
+pub fn diagram(spec: &Spec, state: Option<&State>, activations: bool, theme: Theme) -> Picture {
     let layer = |l: usize| {
         let note = match spec.layers[l].activation {
             Activation::Identity => String::new(),
-            // Without a run nobody said which.
-            activation => {
-                if state.is_some() {
-                    activation.to_string()
-                } else {
-                    String::new()
-                }
-            }
+            activation if activations => activation.to_string(),
+            _ => String::new(),
         };
         let parameters = state.map(|state| {
             let layer = &state.layers[l];

@@ -93,11 +93,18 @@ struct Shown {
 
 /// Reads the runs, and makes the page of those that can be shown.
 fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
-    let mut paths: Vec<(String, &Path)> =
-        curves::names(&args.runs).into_iter().zip(args.runs.iter().map(PathBuf::as_path)).collect();
-    paths.sort_by(|a, b| natural(&a.0, &b.0));
     // A folder that is named twice is one run.
-    paths.dedup_by(|a, b| a.1.canonicalize().is_ok_and(|path| b.1.canonicalize().is_ok_and(|other| path == other)));
+    let (mut folders, mut known) = (Vec::new(), Vec::new());
+    for run in &args.runs {
+        let whole = run.canonicalize().unwrap_or_else(|_| run.clone());
+        if !known.contains(&whole) {
+            known.push(whole);
+            folders.push(run.clone());
+        }
+    }
+    let mut paths: Vec<(String, &Path)> =
+        curves::names(&folders).into_iter().zip(folders.iter().map(PathBuf::as_path)).collect();
+    paths.sort_by(|a, b| natural(&a.0, &b.0));
     let mut judge = Judge { data_dir: args.data_dir.clone(), tasks: Vec::new(), device: None };
     let mut palette = Palette::default();
     let progress = Progress::new(paths.len());

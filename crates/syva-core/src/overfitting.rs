@@ -25,7 +25,7 @@ pub struct Overfitting {
     pub best_val_loss: f64,
     /// Epochs after it: in none of them did the validation loss get lower.
     pub epochs_since: u64,
-    /// Validation loss less training loss at the end.
+    /// Validation loss less training loss at the end. They are not measured alike: see [`Epoch::train_loss`].
     pub loss_gap: f64,
     /// Training accuracy less validation accuracy at the end, where there are classes.
     pub acc_gap: Option<f64>,
@@ -73,7 +73,7 @@ impl fmt::Display for Overfitting {
         write!(f, "\ngap between train and val at the end: {} in loss{gap}", number(self.loss_gap))?;
         if self.loss_gap < 0.0 {
             // What else than an error would it seem to be?
-            write!(f, " (train is measured while it learns, during the epoch; val after it)")?;
+            write!(f, " (val is measured after the epoch, train during it, while the network still learns)")?;
         }
         Ok(())
     }

@@ -61,9 +61,9 @@ pub fn verdict(overfitting: &Overfitting) -> String {
     escape(&overfitting.to_string()).replace('\n', "; ")
 }
 
-/// The diagram of a network.
+/// The diagram of a network. With its weights each run's would be another, and a hundred runs a page of them.
 pub fn network(model: &Model, palette: &mut Palette) -> String {
-    palette.svg("network", |theme| plot::diagram(&model.spec, Some(&model.state), theme))
+    palette.svg("network", |theme| plot::diagram(&model.spec, None, true, theme))
 }
 
 /// The images that were misread, those of which the network was surest first: one grey picture that both themes share,
