@@ -304,6 +304,7 @@ fn series(place: usize, groups: usize, group: &Group<'_>) -> serde_json::Value {
     let mut series = serde_json::json!({
         "name": group.name, "n": seeds.len(), "train_look": look(true), "val_look": look(false),
         "epoch": epochs.iter().map(|epochs| epochs[0].epoch).collect::<Vec<_>>(),
+        "settings": hyperparameters::json(&group.runs[0].config),
         "runs": seeds.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(),
     });
     for (metric, pick) in METRICS {

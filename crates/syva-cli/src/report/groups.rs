@@ -102,7 +102,8 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
     // What differs in the epochs alone, say, must not be called the same.
     for place in 1..groups.len() {
         if groups[..place].iter().any(|other| other.name == groups[place].name) {
-            groups[place].name += &format!(" ({}, …)", groups[place].runs[0].name);
+            let first = groups[place].runs[0].name.clone();
+            groups[place].name += &format!(" ({first}, …)");
         }
     }
     groups

@@ -47,8 +47,9 @@ fn shared(runs: &[Run]) -> String {
     let same = |name: &str| runs.iter().all(|run| run.setting(name) == runs[0].setting(name));
     let mut parts = Vec::new();
     for setting in runs[0].settings.iter().filter(|setting| same(setting.name)) {
-        // The network's widths say those of its layers.
-        if setting.name != "hidden" || !same("network") {
+        // The network's widths say those of its layers, and digests stand with each run.
+        let said = setting.name == "hidden" && same("network") || setting.name == "data_sha256";
+        if !said {
             parts.push(format!("{} <b>{}</b>", escape(&setting.label()), escape(&shown(&setting.text()))));
         }
     }
@@ -196,7 +197,9 @@ pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
             row.push(shares(group.spread(|run| run.of_model.val_acc)));
             let all = group.seeds().into_iter().filter_map(|run| run.of_model.val_acc);
             let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), acc| (l.min(acc), h.max(acc)));
-            row.push(if low <= high {
+            row.push(if group.seeds().len() < 2 {
+                Cell::text("")
+            } else if low <= high {
                 Cell::number(high, format!("{:.2} … {:.2} %", 100.0 * low, 100.0 * high))
             } else {
                 Cell::text("–")
