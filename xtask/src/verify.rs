@@ -39,6 +39,10 @@ pub fn run() -> Result<()> {
     let run = logs.join("runs/run");
     let train = ["train", "--data", "digits", "--epochs", "12", "--lr", "0.1", "--quiet", "--out"];
     sh(Command::new(&syva).args(train).arg(&run))?;
+    let resumed = logs.join("resumed/run");
+    let train = "train --data digits --hidden 16 --lr 0.1 --init he-normal --head log-softmax --seed 3 --epochs 2 --quiet --out";
+    sh(Command::new(&syva).args(train.split(' ')).arg(&resumed))?;
+    sh(Command::new(&syva).arg("resume").arg(&resumed).args(["--epochs", "4", "--keep", "best", "--quiet"]))?;
     sh(Command::new(&python).arg(script("tensorboard_check.py")).arg(&logs))?;
 
     println!("== PyTorch");

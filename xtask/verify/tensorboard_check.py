@@ -3,7 +3,7 @@
 usage: tensorboard_check.py LOGDIR
 
 LOGDIR holds `example/everything` (the example of syva-tensorboard) and `runs/run` (a run of syva, its event files in
-`tensorboard`). Starts TensorBoard on each (of a folder's experiments it shows one) on a free port of the loopback, asks its HTTP interface what its pages ask, and reads the same files
+`tensorboard`), and `resumed/run` (one that was resumed with other settings). Starts TensorBoard on each (of a folder's experiments it shows one) on a free port of the loopback, asks its HTTP interface what its pages ask, and reads the same files
 with its Python EventAccumulator. Also compares the messages of proto/*.proto with those of the installed TensorBoard.
 """
 
@@ -179,6 +179,28 @@ def check_run(server, folder):
         check([p[2] for p in points] == [f32(epochs[-1][value])], points)
 
 
+def check_resumed(server, folder):
+    """A run of 2 epochs that was resumed to 4, with other weights kept: HPARAMS are those of the end."""
+    run = "run/tensorboard"
+    server.wait_for("plugin/scalars/tags", lambda tags: "hparam/epochs" in tags.get(run, {}))
+    points = server.get("plugin/scalars/scalars", run=run, tag="hparam/epochs")
+    check([p[2] for p in points] == [2, 4], points)
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 10,
+               "colParams": [{"hparam": "keep"}, {"metric": {"tag": "hparam/epochs", "group": ""}}],
+               "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]}
+    groups = server.post("plugin/hparams/session_groups", request)["sessionGroups"]
+    check(len(groups) == 1, groups)
+    wanted = {"keep": "best", "init": "he-normal", "head": "log-softmax", "hidden": "16", "learning_rate": 0.1,
+              "seed": 3, "exact": False, "precision": "f32", "optimizer": "sgd", "device": "cpu", "parameters": 12730}
+    found = {name: groups[0]["hparams"].get(name) for name in wanted}
+    check(found == wanted, found)
+    check("epochs" not in groups[0]["hparams"], groups)
+    values = {metric["name"]["tag"]: metric["value"] for metric in groups[0]["metricValues"]}
+    check(values["hparam/epochs"] == 4, values)
+    texts = server.get("plugin/text/text", run=run, tag="config/hyperparameters")
+    check(["<td>last</td>" in text["text"] for text in texts] == [True, False], texts)
+
+
 def check_accumulator(folder):
     events = EventAccumulator(str(folder / "example/everything"), size_guidance={"tensors": 0, "scalars": 0, "images": 0})
     events.Reload()
@@ -244,7 +266,9 @@ def main():
     folder = Path(sys.argv[1])
     check_messages(folder / "messages.bin")
     check_accumulator(folder)
-    for logdir, check_pages in (("example", check_everything), ("runs", lambda server: check_run(server, folder))):
+    pages = {"example": check_everything, "runs": lambda server: check_run(server, folder),
+             "resumed": lambda server: check_resumed(server, folder)}
+    for logdir, check_pages in pages.items():
         server = Server(str(folder / logdir))
         try:
             check_pages(server)

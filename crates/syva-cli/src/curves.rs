@@ -16,6 +16,8 @@ const DASHED: Dash = &[6.0, 5.0];
 /// Validation and training of the runs that share the palette's colours: a pair for each time that it is used up.
 const ROUNDS: [[Dash; 2]; 3] =
     [[SOLID, DASHED], [&[12.0, 3.0, 2.0, 3.0], &[2.0, 3.0]], [&[14.0, 3.0, 2.0, 3.0, 2.0, 3.0], &[2.0, 7.0]]];
+/// The most curves of one folder's event files: with more, neither picture nor legend says anything.
+const MOST_CURVES: usize = 200;
 /// Runs that all look different.
 const MOST_RUNS: usize = COLORS * ROUNDS.len();
 
@@ -157,7 +159,7 @@ fn common_x(curves: &[Curve]) -> &'static str {
 }
 
 /// What the runs are called: by their folders' names, or where these are the same, by their paths.
-fn names(runs: &[std::path::PathBuf]) -> Vec<String> {
+pub fn names(runs: &[std::path::PathBuf]) -> Vec<String> {
     let names: Vec<String> = runs.iter().map(|run| output::name_of(run)).collect();
     let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
     if distinct { names } else { runs.iter().map(|run| output::short(&run.display().to_string())).collect() }
@@ -197,15 +199,54 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
         return Err(Error::file(run, "the run", "there are no metrics and no event files in it", remedy));
     }
     let curves = of_events(run, &log, metric, tag, name);
+    if curves.len() > MOST_CURVES {
+        let problem = format!("{} curves are more than a picture can show ({MOST_CURVES})", curves.len());
+        return Err(Error::file(run, "event files", problem, "name one with --tag, or a folder further down"));
+    }
     if curves.is_empty() {
         let known: BTreeSet<&str> =
             log.runs().values().flat_map(|run| run.scalars.keys().map(String::as_str)).collect();
-        let known: Vec<&str> = known.into_iter().collect();
-        let there =
-            if known.is_empty() { "there are none at all".into() } else { format!("there are: {}", known.join(", ")) };
-        return Err(Error::file(run, "event files", format!("no curve of that name; {there}"), "name one with --tag"));
+        let problem = format!("no curve of that name; {}", there_are(&known, tag));
+        return Err(Error::file(run, "event files", problem, "name one with --tag"));
     }
     Ok(curves)
+}
+
+/// Which tags there are: all of a few, else some, and the one that is most like what was asked for.
+fn there_are(known: &BTreeSet<&str>, wanted: Option<&str>) -> String {
+    const FEW: usize = 10;
+    if known.is_empty() {
+        return "there are none at all".into();
+    }
+    let mut shown: Vec<&str> = known.iter().copied().take(FEW).collect();
+    let nearest = wanted.filter(|_| known.len() > FEW).and_then(|wanted| {
+        let scores = known.iter().map(|tag| (likeness(tag, wanted), *tag));
+        scores.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.5).map(|(_, tag)| tag)
+    });
+    // It comes first.
+    if let Some(nearest) = nearest {
+        shown.retain(|tag| *tag != nearest);
+        shown.insert(0, nearest);
+        shown.truncate(FEW);
+    }
+    let list: Vec<String> = shown.iter().map(|tag| output::short(tag)).collect();
+    let more = known.len() - shown.len();
+    let more = if more > 0 { format!(" … and {more} more") } else { String::new() };
+    let lead = if nearest.is_some() { "the one most like it comes first: " } else { "there are: " };
+    format!("{lead}{}{more}", list.join(", "))
+}
+
+/// How much alike two names are, 0 … 1: the share of pairs of neighbouring letters that they have in common (Dice 1945).
+fn likeness(a: &str, b: &str) -> f64 {
+    let pairs = |text: &str| -> Vec<(char, char)> {
+        // The rest of a name of thousands of letters tells no more.
+        let letters: Vec<char> = text.chars().take(64).flat_map(char::to_lowercase).collect();
+        letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
+    };
+    let (a, mut b) = (pairs(a), pairs(b));
+    let all = (a.len() + b.len()).max(1);
+    let common = a.iter().filter(|pair| b.iter().position(|other| other == *pair).map(|i| b.swap_remove(i)).is_some());
+    2.0 * common.count() as f64 / all as f64
 }
 
 /// The curves of a run's metrics.
@@ -247,29 +288,79 @@ fn of_events(folder: &Path, log: &Log, metric: Option<MetricArg>, tag: Option<&s
     // Ours count epochs in groups; what others count, they know.
     let ours = [Some(folder), folder.parent()].into_iter().flatten().any(|folder| read_config(folder).is_ok());
     let mut curves = Vec::new();
+    let mut found: Vec<(&str, &str)> = Vec::new();
     for (run, scalars) in log.runs() {
-        for (found, points) in scalars.scalars.iter().filter(|(name, _)| wanted(name)) {
-            if tag.is_none() && any_group && !grouped(run, found) {
+        for (tag_found, points) in scalars.scalars.iter().filter(|(name, _)| wanted(name)) {
+            if tag.is_none() && any_group && !grouped(run, tag_found) {
                 continue;
             }
-            let last = run.rsplit('/').next().unwrap_or(run);
-            let label = match tag {
-                // All have this tag; what differs is the series, or nothing.
-                Some(tag) => match last.strip_prefix(&(group(tag) + "_")) {
-                    Some(series) => series.to_string(),
-                    None if last.is_empty() || last == "tensorboard" => name.to_string(),
-                    None => last.to_string(),
-                },
-                None if run.is_empty() => found.clone(),
-                None => last.to_string(),
-            };
-            let x = if ours && grouped(run, found) { "epoch" } else { "step" };
-            let line = Line::new(&output::short(&label), points.iter().map(|point| (point.step as f64, point.value)));
-            let (accuracy, training) = (speaks_of(found, "acc"), speaks_of(&label, "train"));
+            found.push((run, tag_found));
+            let x = if ours && grouped(run, tag_found) { "epoch" } else { "step" };
+            let line = Line::new("", points.iter().map(|point| (point.step as f64, point.value)));
+            let accuracy = speaks_of(tag_found, "acc");
+            let training = speaks_of(run, "train") || speaks_of(tag_found, "train");
             curves.push(Curve { line, x, accuracy, training, known: false });
         }
     }
+    let labels = event_labels(&found, tag.is_some(), name);
+    for (curve, label) in curves.iter_mut().zip(labels) {
+        curve.line.name = label;
+    }
     curves
+}
+
+/// What curves of event files are called, which are of these folders and tags: by the folder, or if that has several
+/// tags by both; with the whole path where folders of the same name are in different places. Where all have the same
+/// `tag`, by the series. The folder itself is called `name`.
+fn event_labels(found: &[(&str, &str)], tagged: bool, name: &str) -> Vec<String> {
+    let last = |run: &str| run.rsplit('/').next().unwrap_or(run).to_string();
+    let one_run = found.iter().all(|(run, _)| *run == found[0].0);
+    let several = |run: &str| found.iter().filter(|(other, _)| *other == run).count() > 1;
+    let label = |run: &str, folder: String, tag: &str| {
+        if tagged {
+            // All have this tag; what differs is the series, or nothing.
+            return match last(run).strip_prefix(&(tag.replace('/', "_") + "_")) {
+                Some(series) if folder == last(run) => series.to_string(),
+                _ if run.is_empty() || last(run) == "tensorboard" => name.to_string(),
+                _ => folder,
+            };
+        }
+        match (run.is_empty() || one_run && several(run), several(run)) {
+            (true, _) => tag.to_string(),
+            (false, true) => format!("{folder} {tag}"),
+            (false, false) => folder,
+        }
+    };
+    let short: Vec<String> = found.iter().map(|(run, tag)| output::short(&label(run, last(run), tag))).collect();
+    let same = |labels: &[String], place: usize| labels.iter().filter(|other| **other == labels[place]).count() > 1;
+    let mut labels: Vec<String> = found
+        .iter()
+        .enumerate()
+        .map(|(place, (run, tag))| {
+            if same(&short, place) { output::short(&label(run, (*run).to_string(), tag)) } else { short[place].clone() }
+        })
+        .collect();
+    // Cut to the same, in the end they have numbers.
+    for place in 0..labels.len() {
+        if same(&labels, place) {
+            labels[place] += &format!(" ({})", place + 1);
+        }
+    }
+    labels
+}
+
+/// For readers of a report of several runs that run no scripts: their validation losses above their accuracies.
+pub fn of_reports(loss: &[(String, Vec<(f64, f64)>)], acc: &[(String, Vec<(f64, f64)>)], theme: Theme) -> Picture {
+    let chart = |series: &[(String, Vec<(f64, f64)>)], y| {
+        let line = |(place, (name, points)): (usize, &(String, Vec<(f64, f64)>))| {
+            let (color, dash) = look(place, series.len().max(2), false, false);
+            Line::new(name, points.iter().copied()).look(color, dash)
+        };
+        let lines: Vec<Line> = series.iter().enumerate().map(line).collect();
+        Chart { title: &format!("validation {y}"), x: "epoch", y, lines: &lines, mark: None }.draw(theme)
+    };
+    let above = chart(loss, "loss");
+    if acc.iter().any(|(_, points)| !points.is_empty()) { above.above(chart(acc, "accuracy")) } else { above }
 }
 
 /// For readers of a report that run no scripts.
@@ -283,5 +374,48 @@ pub fn of_report(name: &str, epochs: &[Epoch], theme: Theme) -> Picture {
         loss.above(chart(MetricArg::Acc, "accuracy"))
     } else {
         loss
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(found: &[(&str, &str)]) -> Vec<String> {
+        event_labels(found, false, "logs")
+    }
+
+    #[test]
+    fn curves_of_event_files_are_told_apart() {
+        // Lightning: one folder, several tags.
+        let lightning = [("version_0", "train_loss"), ("version_0", "val_loss")];
+        assert_eq!(labels(&lightning), ["train_loss", "val_loss"]);
+        // Keras: several folders, several tags.
+        let keras = [("train", "epoch_loss"), ("train", "epoch_accuracy"), ("validation", "epoch_loss")];
+        assert_eq!(labels(&keras), ["train epoch_loss", "train epoch_accuracy", "validation"]);
+        // The same folder's name in two places.
+        let places = [("a/version_0", "loss"), ("b/version_0", "loss"), ("c", "loss")];
+        assert_eq!(labels(&places), ["a/version_0", "b/version_0", "c"]);
+        let both = [("a/v", "x"), ("a/v", "y"), ("b/v", "x"), ("b/v", "y")];
+        assert_eq!(labels(&both), ["a/v x", "a/v y", "b/v x", "b/v y"]);
+        assert_eq!(event_labels(&places, true, "logs"), ["a/version_0", "b/version_0", "c"]);
+        let series = [("Loss_x_train", "Loss/x"), ("Loss_x_val", "Loss/x"), ("", "Loss/x")];
+        assert_eq!(event_labels(&series, true, "logs"), ["train", "val", "logs"]);
+        assert_eq!(event_labels(&[("r/L_train", "L"), ("s/L_train", "L")], true, "logs"), ["r/L_train", "s/L_train"]);
+        // Names that are cut to the same.
+        let long = [format!("{}1{}", "a".repeat(50), "b".repeat(50)), format!("{}2{}", "a".repeat(50), "b".repeat(50))];
+        let long = labels(&[(&long[0], "x"), (&long[1], "x")]);
+        assert_ne!(long[0], long[1]);
+    }
+
+    #[test]
+    fn of_many_tags_an_error_names_a_few_and_the_nearest() {
+        let tags: Vec<String> = (0..100_000).map(|i| format!("metric/{i:05}")).chain(["Loss/train".into()]).collect();
+        let known: BTreeSet<&str> = tags.iter().map(String::as_str).collect();
+        let text = there_are(&known, Some("loss/trian"));
+        assert!(text.starts_with("the one most like it comes first: Loss/train, metric/00000"), "{text}");
+        assert!(text.ends_with("… and 99991 more") && text.len() < 250, "{text}");
+        assert!(there_are(&known, Some("zzz")).starts_with("there are: Loss/train, metric/00000"));
+        assert_eq!(there_are(&BTreeSet::from(["a", "b"]), Some("c")), "there are: a, b");
     }
 }

@@ -153,16 +153,16 @@ mod tests {
 
     #[test]
     fn values_are_for_people() {
-        let of = |network, name: &str| {
-            let found = super::of(&config(network)).into_iter().find(|setting| setting.name == name);
+        let said = |network, name: &str| {
+            let found = of(&config(network)).into_iter().find(|setting| setting.name == name);
             found.map(|setting| (setting.label(), setting.text())).unwrap()
         };
         let mlp = || Mlp::new(784).hidden(&[3], Relu);
-        assert_eq!(of(mlp().classes(10), "learning_rate"), ("learning rate".into(), "0.1".into()));
-        assert_eq!(of(mlp().hidden(&[4], Tanh).classes(10), "activation").1, "relu-tanh");
-        assert_eq!(of(Mlp::new(784).classes(10), "hidden").1, "none");
-        assert_eq!(of(Mlp::new(784).classes(10), "activation").1, "none");
+        assert_eq!(said(mlp().classes(10), "learning_rate"), ("learning rate".into(), "0.1".into()));
+        assert_eq!(said(mlp().hidden(&[4], Tanh).classes(10), "activation").1, "relu-tanh");
+        assert_eq!(said(Mlp::new(784).classes(10), "hidden").1, "none");
+        assert_eq!(said(Mlp::new(784).classes(10), "activation").1, "none");
         let pixels = mlp().classes(10).normalized(Normalization::pixels(0.1307, 0.3081));
-        assert_eq!(of(pixels, "normalization").1, "x · 0.012728233 − 0.4242129");
+        assert_eq!(said(pixels, "normalization").1, "x · 0.012728233 − 0.42421293");
     }
 }

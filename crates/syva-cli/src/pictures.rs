@@ -56,3 +56,19 @@ pub fn sample_tiles(data: &Dataset, samples: &[usize], height: usize, width: usi
     let tiles: Vec<Vec<u8>> = samples.iter().map(tile).collect();
     Picture::tiles(&tiles, [height, width], 10.min(tiles.len().max(1)), 2)
 }
+
+/// Samples as images, one below the other without gaps, as PNG; none where there are none, or too large ones.
+pub fn column(data: &Dataset, samples: &[usize], height: usize, width: usize) -> Option<Vec<u8>> {
+    let features = samples.iter().flat_map(|sample| sample * data.features()..(sample + 1) * data.features());
+    let pixels: Vec<u8> = features.map(|i| data.inputs().get(i).clamp(0.0, 255.0) as u8).collect();
+    let mut bytes = Vec::new();
+    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height * samples.len()).ok()?);
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Balanced);
+    let mut writer = encoder.write_header().ok()?;
+    writer.write_image_data(&pixels).ok()?;
+    writer.finish().ok()?;
+    Some(bytes)
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use syva::data::Dataset;
 use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
-use syva::{Activation, EngineOptions, Error, Head, Mlp, Predictions, Result, Spec, State};
+use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
 use crate::args::{PlotArgs, PlotWhat, ThemeArg};
@@ -103,22 +103,17 @@ fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         let model = eval::load(single(args)?)?.model;
         (model.spec, Some(model.state))
     };
-    Ok(diagram(&spec, state.as_ref(), theme))
+    // Without a run nobody said which activation.
+    Ok(diagram(&spec, state.as_ref(), state.is_some(), theme))
 }
 
-/// The diagram of a network, with its weights where they are known and few.
-pub fn diagram(spec: &Spec, state: Option<&State>, theme: Theme) -> Picture {
+/// The diagram of a network, with its weights where they are known, and its activations where `activations` says so.
+pub fn diagram(spec: &Spec, state: Option<&State>, activations: bool, theme: Theme) -> Picture {
     let layer = |l: usize| {
         let note = match spec.layers[l].activation {
             Activation::Identity => String::new(),
-            // Without a run nobody said which.
-            activation => {
-                if state.is_some() {
-                    activation.to_string()
-                } else {
-                    String::new()
-                }
-            }
+            activation if activations => activation.to_string(),
+            _ => String::new(),
         };
         let parameters = state.map(|state| {
             let layer = &state.layers[l];
@@ -141,15 +136,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
         let &[height, width] = &model.spec.input.shape[..] else {
             return no_images("its inputs are no images, so its weights are none");
         };
-        let weight = &model.state.layers[0].weight;
-        let tile = |unit: usize| {
-            let largest = weight.row(unit).iter().fold(f32::MIN_POSITIVE, |largest, w| largest.max(w.abs()));
-            let pixels = weight.row(unit).iter().map(|w| f64::from(w / largest)).collect();
-            Tile { pixels, caption: String::new() }
-        };
-        let tiles: Vec<Tile> = (0..weight.rows().min(args.count.unwrap_or(50)).min(MAX_WEIGHTS)).map(tile).collect();
-        let title = format!("{name}: weights of {} of {} units of the first layer", tiles.len(), weight.rows());
-        return Ok(syva_plot::tiles(&title, &tiles, [height, width], 10, Tone::Signed, theme));
+        return Ok(weights(&name, &model, [height, width], args.count.unwrap_or(50), theme));
     }
     let task = eval::task_for(run, None, args.data_dir.as_deref(), Talk::Notices)?;
     let data = &task.validation;
@@ -165,6 +152,31 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
             misread(&name, &predictions, data, [height, width], args.count.unwrap_or(48), theme)
         }
     })
+}
+
+/// The weights of the first layer's units as images. Without hidden layers these units are the outputs.
+fn weights(name: &str, model: &Model, shape: [usize; 2], count: usize, theme: Theme) -> Picture {
+    let (spec, weight) = (&model.spec, &model.state.layers[0].weight);
+    let outputs = spec.layers.len() == 1;
+    let classes = outputs && matches!(spec.head, Head::Logits | Head::LogSoftmax);
+    let tile = |unit: usize| {
+        let largest = weight.row(unit).iter().fold(f32::MIN_POSITIVE, |largest, w| largest.max(w.abs()));
+        let pixels = weight.row(unit).iter().map(|w| f64::from(w / largest)).collect();
+        // As the network's diagram counts them.
+        let caption = if classes { format!("class {unit}") } else { (unit + 1).to_string() };
+        Tile { pixels, caption }
+    };
+    let tiles: Vec<Tile> = (0..weight.rows().min(count).min(MAX_WEIGHTS)).map(tile).collect();
+    let of = match (tiles.len(), weight.rows()) {
+        (shown, all) if shown == all => format!("all {all}"),
+        (shown, all) => format!("{shown} of {all}"),
+    };
+    let title = match (classes, outputs) {
+        (true, _) => format!("{name}: what speaks for and against each class ({of})"),
+        (false, true) => format!("{name}: weights of the outputs ({of})"),
+        _ => format!("{name}: weights of units of the first layer ({of})"),
+    };
+    syva_plot::tiles(&title, &tiles, shape, 10, Tone::Signed, theme)
 }
 
 /// The confusion matrix, row by row.
@@ -191,20 +203,31 @@ pub fn misread(
     count: usize,
     theme: Theme,
 ) -> Picture {
-    let confidence = |sample: usize| predictions.probabilities(sample)[predictions.guess(sample)];
-    let wrong = |&sample: &usize| predictions.guess(sample) != predictions.label(sample);
-    let mut samples: Vec<usize> = (0..predictions.samples()).filter(wrong).collect();
-    let all = samples.len();
-    samples.sort_by(|&a, &b| confidence(b).total_cmp(&confidence(a)));
-    samples.truncate(count.min(500));
+    let (samples, all) = surest_misread(predictions, count.min(500));
     let tile = |&sample: &usize| {
         let pixels = sample * data.features()..(sample + 1) * data.features();
         let pixels = pixels.map(|i| f64::from(data.inputs().get(i)) / 255.0).collect();
-        let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
-        Tile { pixels, caption: format!("{truth} → {guess}, {:.0} %", 100.0 * confidence(sample)) }
+        Tile { pixels, caption: misread_caption(predictions, sample) }
     };
     let tiles: Vec<Tile> = samples.iter().map(tile).collect();
     let samples = predictions.samples();
     let title = format!("{name}: {} of {all} misread of {samples}: true → predicted, probability of that", tiles.len());
     syva_plot::tiles(&title, &tiles, shape, 8, Tone::Gray, theme)
+}
+
+/// The samples that were misread, those of which the network was surest first, `count` at most; and how many there are.
+pub fn surest_misread(predictions: &Predictions, count: usize) -> (Vec<usize>, usize) {
+    let confidence = |sample: usize| predictions.probabilities(sample)[predictions.guess(sample)];
+    let wrong = |&sample: &usize| predictions.guess(sample) != predictions.label(sample);
+    let mut samples: Vec<usize> = (0..predictions.samples()).filter(wrong).collect();
+    let all = samples.len();
+    samples.sort_by(|&a, &b| confidence(b).total_cmp(&confidence(a)));
+    samples.truncate(count);
+    (samples, all)
+}
+
+/// What stands below a misread image: true → predicted, and the probability of that.
+pub fn misread_caption(predictions: &Predictions, sample: usize) -> String {
+    let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
+    format!("{truth} → {guess}, {:.0} %", 100.0 * predictions.probabilities(sample)[guess])
 }

@@ -1,42 +1,75 @@
 //! `syva report`: runs side by side in one HTML file that needs nothing besides.
+//!
+//! Runs are read one after the other, and of each only what the page shows is kept: its figures, and the HTML of what
+//! opens on a click. What opens is text to the browser until then, so that a page of a hundred runs is at once there.
 
+mod detail;
+mod groups;
+mod tables;
+mod themed;
+
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use syva::data::{Split, Task};
 use syva::files::{stay_inside, write_atomically};
 use syva::run::{Reached, RunConfig, read_run};
-use syva::{EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result, Scores};
-use syva_plot::{Picture, Theme};
+use syva::{DeviceId, Engine, EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result};
 
+use self::groups::{Group, Spread, group, natural};
+use self::themed::Palette;
 use crate::args::ReportFileArgs;
 use crate::data::Talk;
-use crate::{curves, eval, output, plot};
+use crate::hyperparameters::{self, Setting};
+use crate::{curves, eval, output};
 
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
 
-/// All that is known of a run.
+/// Runs of which each has its verdict in a sentence; of more, the table says it.
+const MOST_SENTENCES: usize = 4;
+/// Runs of whose reading a line tells where there is no terminal.
+const PROGRESS_EVERY: usize = 10;
+/// The most epochs whose values are in the page: of more, every second is, or third, and so on.
+const MOST_EPOCHS: usize = 1000;
+
+/// What the page shows of a run.
 struct Run {
     name: String,
     config: RunConfig,
+    settings: Vec<Setting>,
     epochs: Vec<Epoch>,
-    overfitting: Option<Overfitting>,
-    model: Model,
-    /// The epoch whose weights the model holds, and what is known of it.
+    overfitting: Overfitting,
+    /// The epoch whose weights the model holds.
     of_model: Epoch,
-    /// Where its data is at hand.
-    judged: Option<Judged>,
+    /// The weights' SHA-256.
+    digest: String,
+    /// What opens.
+    detail: String,
+    network: String,
 }
 
+impl Run {
+    fn setting(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    fn last(&self) -> &Epoch {
+        // A run without an epoch is none of the report's.
+        &self.epochs[self.epochs.len() - 1]
+    }
+}
+
+/// What a model does on its validation data.
 struct Judged {
     predictions: Option<Predictions>,
-    evaluation: Evaluation,
-    misread: Option<[Picture; 2]>,
+    evaluation: Option<Evaluation>,
+    task: Rc<Task>,
 }
 
 pub fn report(args: &ReportFileArgs) -> Result<()> {
-    let runs = args.runs.iter().map(|run| read(run, args.data_dir.as_deref())).collect::<Result<Vec<Run>>>()?;
     let out = args.out.clone().unwrap_or_else(|| match &args.runs[..] {
         [run] => run.join("report.html"),
         _ => PathBuf::from("report.html"),
@@ -45,113 +78,282 @@ pub fn report(args: &ReportFileArgs) -> Result<()> {
         stay_inside(run, &out)?;
     }
     output::check_out("out", &out)?;
-    let page = page(&runs)?;
+    let (page, shown) = read_all(args)?;
     write_atomically(&out, |file| file.write_all(page.as_bytes()))?;
+    if shown.skipped > 0 {
+        let text = format_args!("syva: {} of {} runs shown", shown.runs, shown.runs + shown.skipped);
+        output::note(text);
+    }
     output::line(out.display());
     Ok(())
 }
 
-fn read(path: &Path, data_dir: Option<&Path>) -> Result<Run> {
+/// How many runs a page shows, and how many it could not.
+struct Shown {
+    runs: usize,
+    skipped: usize,
+}
+
+/// Reads the runs, and makes the page of those that can be shown.
+fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
+    // A folder that is named twice is one run.
+    let (mut folders, mut known) = (Vec::new(), Vec::new());
+    for run in &args.runs {
+        let whole = run.canonicalize().unwrap_or_else(|_| run.clone());
+        if !known.contains(&whole) {
+            known.push(whole);
+            folders.push(run.clone());
+        }
+    }
+    let mut paths: Vec<(String, &Path)> =
+        curves::names(&folders).into_iter().zip(folders.iter().map(PathBuf::as_path)).collect();
+    paths.sort_by(|a, b| natural(&a.0, &b.0));
+    let mut judge = Judge { data_dir: args.data_dir.clone(), tasks: Vec::new(), device: None };
+    let mut palette = Palette::default();
+    let progress = Progress::new(paths.len());
+    let (mut runs, mut skipped) = (Vec::new(), Vec::new());
+    for (name, path) in &paths {
+        match read(path, name, &mut judge, &mut palette) {
+            Ok(run) => runs.push(run),
+            Err(error) if paths.len() == 1 => return Err(error),
+            Err(error) => {
+                progress.bar.suspend(|| output::note(format_args!("syva: not in the report: {error}")));
+                skipped.push((name.clone(), error.to_string()));
+            }
+        }
+        progress.step();
+    }
+    progress.bar.finish_and_clear();
+    if runs.is_empty() {
+        let problem = format!("none of the {} folders holds a run that can be shown", paths.len());
+        return Err(Error::mismatch(problem, "name folders of runs that have trained an epoch"));
+    }
+    let shown = Shown { runs: runs.len(), skipped: skipped.len() };
+    Ok((page(&runs, &skipped, &mut palette), shown))
+}
+
+/// Tells how far the reading is: a bar on a terminal, else a line now and then where there are many runs.
+struct Progress {
+    bar: ProgressBar,
+    runs: usize,
+}
+
+impl Progress {
+    fn new(runs: usize) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(runs as u64), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos} of {len} runs read") {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        if runs > 1 && std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        Self { bar, runs }
+    }
+
+    fn step(&self) {
+        self.bar.inc(1);
+        let done = self.bar.position() as usize;
+        if self.bar.is_hidden() && done.is_multiple_of(PROGRESS_EVERY) && done < self.runs {
+            output::note(format_args!("syva: {done} of {} runs read", self.runs));
+        }
+    }
+}
+
+/// What judges the models of all runs: their data is opened once, and so is the engine.
+struct Judge {
+    data_dir: Option<PathBuf>,
+    tasks: Vec<((String, Option<PathBuf>), Rc<Task>)>,
+    device: Option<(Box<dyn Engine>, DeviceId)>,
+}
+
+impl Judge {
+    fn task(&mut self, path: &Path, config: &RunConfig) -> Result<Rc<Task>> {
+        let key = (config.data.digest.clone(), config.data.dir.clone());
+        if let Some((_, task)) = self.tasks.iter().find(|(known, _)| *known == key) {
+            return Ok(Rc::clone(task));
+        }
+        let task = Rc::new(eval::task_for(path, None, self.data_dir.as_deref(), Talk::Notices)?);
+        self.tasks.push((key, Rc::clone(&task)));
+        Ok(task)
+    }
+
+    fn judge(&mut self, path: &Path, config: &RunConfig, model: &Model) -> Result<Judged> {
+        let task = self.task(path, config)?;
+        if self.device.is_none() {
+            self.device = Some(syva::engine("auto", EngineOptions::default())?);
+        }
+        let Some((engine, device)) = &self.device else { return Err(Error::mismatch("no engine", "report this")) };
+        let mut session = engine.open(device, &model.spec)?;
+        session.set_state(&model.state)?;
+        let (mut predictions, mut evaluation) = (None, None);
+        if model.spec.classes() > 0 {
+            predictions = Some(Predictions::of(session.as_mut(), &model.spec, &task.validation)?);
+        } else {
+            session.load(Split::Validation, &task.validation)?;
+            evaluation = Some(session.evaluate(Split::Validation)?);
+        }
+        Ok(Judged { predictions, evaluation, task })
+    }
+}
+
+fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Result<Run> {
     let (config, epochs) = read_run(path)?;
-    if epochs.is_empty() {
+    let (Some(last), Some(overfitting)) = (epochs.last(), Overfitting::of(&epochs)) else {
         let problem = "it has not finished an epoch, so there is nothing to report";
         return Err(Error::file(path, "metrics.jsonl", problem, "train first"));
-    }
+    };
     let Reached { model, seen, .. } = eval::load(path)?;
-    let last = epochs[epochs.len() - 1].clone();
-    let of_model =
-        seen.and_then(|(epoch, _)| epochs.iter().find(|found| found.epoch == epoch)).cloned().unwrap_or(last);
-    let name = output::name_of(path);
-    let judged = match judge(path, &name, &model, data_dir) {
+    let of_model = seen.and_then(|(epoch, _)| epochs.iter().find(|found| found.epoch == epoch)).unwrap_or(last).clone();
+    let judged = match judge.judge(path, &config, &model) {
         Ok(judged) => Some(judged),
         Err(error) => {
             output::note(format_args!("syva: {}: reported without evaluation: {error}", path.display()));
             None
         }
     };
-    Ok(Run { name, overfitting: Overfitting::of(&epochs), config, epochs, model, of_model, judged })
+    let settings = hyperparameters::of(&config);
+    let digest = model.state.digest();
+    let detail = detail::detail(name, &settings, &digest, &overfitting, judged.as_ref(), palette);
+    let network = detail::network(&model, palette);
+    Ok(Run { name: name.to_string(), settings, config, overfitting, of_model, digest, detail, network, epochs })
 }
 
-fn judge(path: &Path, name: &str, model: &Model, data_dir: Option<&Path>) -> Result<Judged> {
-    let task = eval::task_for(path, None, data_dir, Talk::Notices)?;
-    let (engine, device) = syva::engine("auto", EngineOptions::default())?;
-    let mut session = engine.open(&device, &model.spec)?;
-    session.load(syva::data::Split::Validation, &task.validation)?;
-    session.set_state(&model.state)?;
-    let evaluation = session.evaluate(syva::data::Split::Validation)?;
-    let classes = model.spec.classes() > 0;
-    let predictions =
-        if classes { Some(Predictions::of(session.as_mut(), &model.spec, &task.validation)?) } else { None };
-    let misread = match (&predictions, &task.shape[..]) {
-        (Some(predictions), &[height, width]) => {
-            let draw = |theme| plot::misread(name, predictions, &task.validation, [height, width], 32, theme);
-            Some([Theme::Light, Theme::Dark].map(draw))
-        }
-        _ => None,
-    };
-    Ok(Judged { predictions, evaluation, misread })
-}
-
-fn page(runs: &[Run]) -> Result<String> {
-    let names: Vec<String> = runs.iter().map(|run| escape(&run.name)).collect();
-    let mut body = format!("<h1>{}</h1>\n", names.join(", "));
+fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> String {
+    let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    let all = names.join(", ");
+    let title = if names.len() == 1 || all.chars().count() <= 60 { all } else { format!("{} runs", names.len()) };
+    let differing = tables::differing(runs);
+    let groups = group(runs, &differing);
     let best = best(runs);
-    let versions: Vec<&str> = runs.iter().map(|run| run.config.syva.as_str()).collect();
-    body += &format!("<p class=note>trained with syva {}</p>\n", escape(&distinct(&versions).join(", ")));
-    for run in runs {
-        if let Some(found) = run.overfitting {
-            let lead = if runs.len() > 1 { format!("{}: ", escape(&run.name)) } else { String::new() };
-            body += &format!("<p>{lead}{}</p>\n", escape(&found.to_string()).replace('\n', "; "));
+    let mut body = format!("<h1>{}</h1>\n", isolated(&title));
+    body += &left_out(skipped);
+    if runs.len() <= MOST_SENTENCES {
+        for run in runs {
+            let lead = if runs.len() > 1 { format!("{}: ", isolated(&run.name)) } else { String::new() };
+            body += &format!("<p>{lead}{}</p>\n", detail::verdict(&run.overfitting));
         }
     }
     body += "<p class='note narrow'>Wide tables and pictures scroll sideways.</p>\n";
-    body += "<h2>Curves</h2>\n<p class=note>Drag to zoom into a range of epochs; double-click to see all again.</p>\n";
+    body += "<h2>Curves</h2>\n<p class=note>Drag to zoom into a range of epochs; double-click to see all again. A click \
+             on a name in the legend sets it apart.</p>\n";
+    let banded = groups.iter().any(|group| group.seeds().len() > 1);
+    if banded {
+        body += "<p class=note>Lines are means over the seeds, bands one standard deviation to either side. <label>\
+                 <input type=checkbox id=each> each run instead of bands</label></p>\n";
+    }
     body += "<div class=charts>";
     for (metric, title) in [("loss", "loss"), ("acc", "accuracy")] {
         body += &format!("<div class=chart data-metric={metric}><div class=title>{title}</div></div>");
     }
-    body += &format!("</div>\n<noscript>{}</noscript>\n", runs.iter().map(static_curves).collect::<String>());
+    body += &format!("</div>\n<noscript>{}</noscript>\n", static_curves(runs, &groups, palette));
+    if banded {
+        body += "<h2>Settings</h2>\n<p class=note>Runs that differ only in their seeds, together: mean ± standard deviation \
+                 of the seeds.</p>\n";
+        body += &tables::groups(&groups, &differing);
+    }
     body += "<h2>Runs</h2>\n";
-    body += &comparison(runs, best);
+    body += &tables::runs(runs, &differing, best);
     for (place, run) in runs.iter().enumerate() {
-        let heading = format!("<h2>{} in detail</h2>", escape(&run.name));
-        // Of several runs only the best is laid open.
-        let open = if best.is_none_or(|best| best == place) { " open" } else { "" };
-        body += &format!("<details{open}><summary>{heading}</summary>\n{}</details>\n", details(run)?);
+        // Of a few runs the best is laid open.
+        let open = if runs.len() == 1 || runs.len() <= 6 && best == Some(place) { " open" } else { "" };
+        let mark = if best == Some(place) { " <span class=best>best of these</span>" } else { "" };
+        let heading = format!("<h2>{} in detail</h2>{mark}", isolated(&run.name));
+        body += &opens(&heading, open, &run.detail);
     }
     body += &networks(runs);
+    let series: Vec<_> = groups.iter().enumerate().map(|(place, group)| series(place, groups.len(), group)).collect();
     // No tag, comment or script may begin in a script's data, whatever the names are.
-    let data = serde_json::to_string(
-        &runs.iter().enumerate().map(|(place, run)| series(place, runs.len(), run)).collect::<Vec<_>>(),
-    )
-    .unwrap_or_default()
-    .replace('<', "\\u003c");
-    Ok(format!(
+    let data = serde_json::to_string(&series).unwrap_or_default().replace('<', "\\u003c");
+    format!(
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n<body>\n{body}\
+         <title>{}</title>\n<style>\n{STYLE}{}</style>\n<body>\n{body}\
          <script type=application/json id=data>{data}</script>\n<script>\n{SCRIPT}</script>\n</html>\n",
-        names.join(", ")
-    ))
+        escape(&title),
+        palette.css()
+    )
 }
 
-/// A run's curves, and how they look; for the script.
-fn series(place: usize, runs: usize, run: &Run) -> serde_json::Value {
-    let values = |pick: &dyn Fn(&Epoch) -> Option<f64>| run.epochs.iter().filter_map(pick).collect::<Vec<f64>>();
+/// What is not shown, and why.
+fn left_out(skipped: &[(String, String)]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    let lines: String = skipped.iter().fold(String::new(), |lines, (name, why)| {
+        lines + &format!("<li>{}: {}</li>", isolated(name), escape(&output::shown(why)))
+    });
+    let open = if skipped.len() <= MOST_SENTENCES { " open" } else { "" };
+    let runs = output::count(skipped.len() as u64, "run");
+    format!("<details class=note{open}><summary>{runs} left out</summary><ul>{lines}</ul></details>\n")
+}
+
+/// What opens on a click. It is text to a browser that runs scripts until then, and laid out by one that does not.
+fn opens(heading: &str, open: &str, content: &str) -> String {
+    format!("<details{open}><summary>{heading}</summary>\n<noscript>{content}</noscript></details>\n")
+}
+
+/// A group's curves, and how they look; for the script.
+fn series(place: usize, groups: usize, group: &Group<'_>) -> serde_json::Value {
     let look = |training| {
-        let (color, dash) = curves::look(place, runs, training, false);
+        let (color, dash) = curves::look(place, groups, training, false);
         serde_json::json!({ "color": color, "dash": dash })
     };
-    serde_json::json!({
-        "name": run.name, "train_look": look(true), "val_look": look(false),
-        "epoch": run.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(),
-        "train_loss": values(&|epoch| Some(epoch.train_loss)), "val_loss": values(&|epoch| Some(epoch.val_loss)),
-        "train_acc": values(&|epoch| epoch.train_acc), "val_acc": values(&|epoch| epoch.val_acc),
-    })
+    let seeds = group.seeds();
+    let epochs = group.epochs();
+    let every = epochs.len().div_ceil(MOST_EPOCHS).max(1);
+    let kept = |place: usize| place.is_multiple_of(every) || place + 1 == epochs.len();
+    let epochs: Vec<&Vec<&Epoch>> =
+        epochs.iter().enumerate().filter(|(place, _)| kept(*place)).map(|(_, epochs)| epochs).collect();
+    let mut series = serde_json::json!({
+        "name": group.name, "n": seeds.len(), "train_look": look(true), "val_look": look(false),
+        "epoch": epochs.iter().map(|epochs| epochs[0].epoch).collect::<Vec<_>>(),
+        "settings": hyperparameters::json(&group.runs[0].config),
+        "runs": seeds.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(),
+    });
+    for (metric, pick) in METRICS {
+        let values: Option<Vec<Vec<f64>>> =
+            epochs.iter().map(|epochs| epochs.iter().map(|epoch| pick(epoch)).collect()).collect();
+        let Some(values) = values else { continue };
+        let spreads: Vec<Spread> = values.iter().filter_map(|values| Spread::of(values)).collect();
+        series[metric] = spreads.iter().map(|spread| rounded(spread.mean)).collect();
+        if seeds.len() > 1 {
+            let deviations = spreads.iter().filter_map(|spread| spread.deviation);
+            series[format!("{metric}_sd")] = deviations.map(rounded).collect();
+            let of_run = |run: usize| values.iter().map(|values| rounded(values[run])).collect::<Vec<_>>();
+            series[format!("{metric}_each")] = (0..seeds.len()).map(of_run).collect();
+        }
+    }
+    series
+}
+
+/// A curve's values.
+type Pick = fn(&Epoch) -> Option<f64>;
+
+const METRICS: [(&str, Pick); 4] = [
+    ("train_loss", |epoch| Some(epoch.train_loss)),
+    ("val_loss", |epoch| Some(epoch.val_loss)),
+    ("train_acc", |epoch| epoch.train_acc),
+    ("val_acc", |epoch| epoch.val_acc),
+];
+
+/// As many digits as a chart can show.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
 }
 
 /// For readers that run no scripts.
-fn static_curves(run: &Run) -> String {
-    both(|theme| curves::of_report(&run.name, &run.epochs, theme))
+fn static_curves(runs: &[Run], groups: &[Group<'_>], palette: &mut Palette) -> String {
+    if let [run] = runs {
+        return palette.svg("curves", |theme| curves::of_report(&run.name, &run.epochs, theme));
+    }
+    let means = |pick: Pick| -> Vec<(String, Vec<(f64, f64)>)> {
+        let mean = |epochs: &Vec<&Epoch>| {
+            let values: Option<Vec<f64>> = epochs.iter().map(|epoch| pick(epoch)).collect();
+            Some((epochs[0].epoch as f64, Spread::of(&values?)?.mean))
+        };
+        groups.iter().map(|group| (group.name.clone(), group.epochs().iter().filter_map(mean).collect())).collect()
+    };
+    let [loss, acc] = [METRICS[1].1, METRICS[3].1].map(means);
+    palette.svg("curves", |theme| curves::of_reports(&loss, &acc, theme))
 }
 
 /// Which of several runs has the best model: by its val accuracy, or where there are no classes by its val loss.
@@ -162,143 +364,36 @@ fn best(runs: &[Run]) -> Option<usize> {
     best.filter(|_| runs.len() > 1 && comparable)
 }
 
-/// One column a run: how it was trained, what came of it, what it took.
-fn comparison(runs: &[Run], best: Option<usize>) -> String {
-    let mut table = String::from("<div class=wide><table>\n<tr><th></th>");
-    for (place, run) in runs.iter().enumerate() {
-        let mark = if best == Some(place) { "<br><span class=best>best of these</span>" } else { "" };
-        table += &format!("<th>{}{mark}</th>", escape(&run.name));
-    }
-    table += "</tr>\n";
-    let mut row = |name: &str, cell: &dyn Fn(&Run) -> String| {
-        let cells: String = runs.iter().fold(String::new(), |cells, run| cells + "<td>" + &cell(run) + "</td>");
-        table += &format!("<tr><td>{name}</td>{cells}</tr>\n");
-    };
-    let percent = |share: Option<f64>| share.map_or("–".into(), |share| format!("{:.2} %", 100.0 * share));
-    let last = |run: &Run| run.epochs[run.epochs.len() - 1].clone();
-    let seconds = |run: &Run, pick: fn(&Epoch) -> f64| run.epochs.iter().map(pick).sum::<f64>();
-    row("data", &|run| escape(&run.config.data.source));
-    row("network", &|run| run.config.network.widths());
-    row("activation", &|run| run.config.network.layers[0].activation.to_string());
-    row("parameters", &|run| run.config.network.parameters().to_string());
-    row("epochs", &|run| format!("{} of {}", last(run).epoch, run.config.training.epochs));
-    row("batch size", &|run| run.config.training.batch_size.to_string());
-    row("learning rate", &|run| format!("{:?}", run.config.training.learning_rate));
-    row("seed", &|run| run.config.training.seed.to_string());
-    row("the model holds the weights of", &|run| format!("epoch {}", run.of_model.epoch));
-    row("<b>its val accuracy</b>", &|run| format!("<b>{}</b>", percent(run.of_model.val_acc)));
-    row("its val loss", &|run| format!("{:.4}", run.of_model.val_loss));
-    row("last epoch: train loss", &|run| format!("{:.4}", last(run).train_loss));
-    row("last epoch: val loss", &|run| format!("{:.4}", last(run).val_loss));
-    row("last epoch: train accuracy", &|run| percent(last(run).train_acc));
-    row("last epoch: val accuracy", &|run| percent(last(run).val_acc));
-    row("lowest val loss", &|run| {
-        run.overfitting.map_or(String::new(), |o| format!("{:.4} (epoch {})", o.best_val_loss, o.best_epoch))
-    });
-    row("device", &|run| escape(&run.config.device));
-    row("training", &|run| format!("{:.1} s", seconds(run, |epoch| epoch.train_seconds)));
-    row("an epoch", &|run| format!("{:.3} s", seconds(run, |epoch| epoch.train_seconds) / run.epochs.len() as f64));
-    row("evaluation", &|run| format!("{:.1} s", seconds(run, |epoch| epoch.eval_seconds)));
-    row("SHA-256 of the weights", &|run| format!("<code>{}</code>", run.model.state.digest()));
-    row("SHA-256 of the data", &|run| format!("<code>{}</code>", escape(&run.config.data.digest)));
-    table + "</table></div>\n"
-}
-
-fn details(run: &Run) -> Result<String> {
-    let mut html = String::new();
-    if let Some(judged) = &run.judged {
-        if let Some(predictions) = &judged.predictions {
-            html += "<h3>Class by class</h3>\n";
-            html += &classes(predictions);
-            let title = format!("{}: confusion matrix", run.name);
-            html += "<div class=pictures>";
-            html += &both(|theme| syva_plot::confusion(&title, &plot::counts(predictions), theme));
-            html += &both(|theme| plot::reliability(&run.name, predictions, theme));
-            html += "</div>\n";
-        } else {
-            html += &format!("<p>validation loss {:.4}</p>\n", judged.evaluation.loss);
-        }
-        if let Some([light, dark]) = &judged.misread {
-            html += "<h3>Misread</h3>\n<div class='pictures misread'>";
-            for (picture, theme) in [(light, "light"), (dark, "dark")] {
-                let png = picture.to_png().map_err(|problem| Error::mismatch(problem, "report this"))?;
-                html += &image("png", &png, theme);
-            }
-            html += "</div>\n";
-        }
-    }
-    Ok(html)
-}
-
 /// The diagrams of the networks; those of several runs that look the same, once.
 fn networks(runs: &[Run]) -> String {
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
     for run in runs {
-        let picture = both(|theme| plot::diagram(&run.model.spec, Some(&run.model.state), theme));
-        match found.iter_mut().find(|(known, _)| *known == picture) {
-            Some((_, names)) => names.push(escape(&run.name)),
-            None => found.push((picture, vec![escape(&run.name)])),
+        match found.iter_mut().find(|(known, _)| *known == run.network) {
+            Some((_, names)) => names.push(&run.name),
+            None => found.push((&run.network, vec![&run.name])),
         }
     }
-    let part = |(picture, names): &(String, Vec<String>)| {
-        let of = if runs.len() > 1 { format!(" of {}", names.join(", ")) } else { String::new() };
-        format!("<h2>Network{of}</h2>\n<div class=pictures>{picture}</div>\n")
+    let alone = found.len() == 1;
+    let part = |(picture, names): &(&str, Vec<&str>)| {
+        let few: Vec<String> = names.iter().take(MOST_SENTENCES).map(|name| isolated(name)).collect();
+        let of = match names.len() {
+            _ if runs.len() == 1 => String::new(),
+            n if n > few.len() && alone => " of all runs".into(),
+            n if n > few.len() => format!(" of {} and {} more", few.join(", "), n - few.len()),
+            _ => format!(" of {}", few.join(", ")),
+        };
+        let open = if alone { " open" } else { "" };
+        opens(&format!("<h2>Network{of}</h2>"), open, &format!("<div class=pictures>{picture}</div>"))
     };
     found.iter().map(part).collect()
 }
 
-/// Scores of each class and of all.
-fn classes(predictions: &Predictions) -> String {
-    let confusion = predictions.confusion();
-    let mut html = format!(
-        "<p>accuracy {:.2} %, class-balanced {:.2} %, among the top two {:.2} %; log-loss {:.4}, Brier score {:.4}, \
-         expected calibration error {:.4}</p>\n",
-        100.0 * confusion.accuracy(),
-        100.0 * confusion.balanced_accuracy(),
-        100.0 * predictions.top_k_accuracy(2),
-        predictions.log_loss(),
-        predictions.brier_score(),
-        predictions.calibration_error(eval::BINS)
-    );
-    html += "<div class=wide><table>\n<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUROC</th><th>support</th></tr>\n";
-    let report = confusion.report();
-    let line = |name: &str, scores: &Scores, auroc: Option<f64>| {
-        let auroc = auroc.map_or(String::new(), |auroc| format!("{auroc:.4}"));
-        let Scores { precision, recall, f1, support } = scores;
-        format!(
-            "<tr><td>{name}</td><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{auroc}</td><td>{support}</td></tr>\n"
-        )
-    };
-    let rows =
-        report.classes.iter().enumerate().map(|(class, scores)| (class.to_string(), scores, predictions.auroc(class)));
-    html += &rows.map(|(name, scores, auroc)| line(&name, scores, auroc)).collect::<String>();
-    html += &format!(
-        "<tr><td>accuracy</td><td></td><td></td><td>{:.4}</td><td></td><td>{}</td></tr>\n",
-        confusion.accuracy(),
-        confusion.total()
-    );
-    html += &line("macro average", &report.macro_average, eval::macro_auroc(predictions));
-    html += &line("weighted average", &report.weighted, None);
-    html + "</table></div>\n"
-}
-
-/// A picture for light and for dark pages.
-fn both(draw: impl Fn(Theme) -> Picture) -> String {
-    let one = |(theme, name)| image("svg+xml", draw(theme).to_svg().as_bytes(), name);
-    [(Theme::Light, "light"), (Theme::Dark, "dark")].map(one).concat()
-}
-
-fn image(kind: &str, bytes: &[u8], class: &str) -> String {
-    format!("<img class={class} alt=\"\" src=\"data:image/{kind};base64,{}\">", BASE64_STANDARD.encode(bytes))
-}
-
-fn distinct<'a>(values: &[&'a str]) -> Vec<&'a str> {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.dedup();
-    values
-}
-
+/// Text for HTML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A name for HTML: whatever script it is in, it does not turn the text around it.
+fn isolated(name: &str) -> String {
+    format!("<bdi>{}</bdi>", escape(name))
 }

@@ -12,17 +12,20 @@ use syva::trainer::Event;
 use syva::{Activation, Epoch, Parameters, Predictions, Spec, State};
 use syva_tensorboard::{Domain, Experiment, HParam, HParamValue, Image, Metric, Node, PrCurve, Status, Writer};
 
+use crate::hyperparameters::{self, Setting};
 use crate::{output, pictures};
 
 /// The steps between two points of the loss of single batches.
 const BATCH_LOSS_EVERY: u64 = 50;
 
-/// What runs are compared by: tag, heading, and whether it judges training data.
-const METRICS: [(&str, &str, bool); 4] = [
-    ("hparam/final_train_acc", "train accuracy", true),
-    ("hparam/final_val_acc", "val accuracy", false),
-    ("hparam/final_train_loss", "train loss", true),
-    ("hparam/final_val_loss", "val loss", false),
+/// What runs are compared by: tag, heading, and whether it judges training data, or validation data.
+const METRICS: [(&str, &str, Option<bool>); 5] = [
+    ("hparam/final_train_acc", "train accuracy", Some(true)),
+    ("hparam/final_val_acc", "val accuracy", Some(false)),
+    ("hparam/final_train_loss", "train loss", Some(true)),
+    ("hparam/final_val_loss", "val loss", Some(false)),
+    // No hyperparameter, since a run that is resumed may be given more of them.
+    ("hparam/epochs", "epochs", None),
 ];
 
 /// A run's event files.
@@ -58,9 +61,12 @@ impl TensorBoard {
             Ok(writer) => log.writer = Some(writer),
             Err(error) => log.warn(&error),
         }
-        if fresh {
-            log.write(|writer| describe(writer, config, device, task));
-        }
+        log.write(|writer| {
+            if fresh {
+                writer.graph(&graph(&config.network, config.training.batch_size.min(task.train.samples())))?;
+            }
+            describe(writer, step, config, device, task)
+        });
         log
     }
 
@@ -126,7 +132,8 @@ impl TensorBoard {
         self.write(|writer| {
             if let Some(epoch) = last {
                 let step = epoch.epoch * steps;
-                let values = [epoch.train_acc, epoch.val_acc, Some(epoch.train_loss), Some(epoch.val_loss)];
+                let epochs = Some(epoch.epoch as f64);
+                let values = [epoch.train_acc, epoch.val_acc, Some(epoch.train_loss), Some(epoch.val_loss), epochs];
                 for ((tag, ..), value) in METRICS.iter().zip(values) {
                     if let Some(value) = value {
                         writer.scalar(tag, step, value)?;
@@ -187,80 +194,57 @@ fn image(picture: pictures::Picture) -> Image {
     Image::gray(picture.width as u32, picture.height as u32, picture.pixels)
 }
 
-/// What does not change while the run goes on.
-fn describe(writer: &mut Writer, config: &RunConfig, device: &str, task: &Task) -> syva_tensorboard::Result<()> {
-    let (training, network) = (config.training, &config.network);
-    let activation = network.layers[0].activation.to_string();
-    let rate = shortest(training.learning_rate);
-    writer.text("config/device", 0, device)?;
-    let rows = [
-        ("network", network.widths()),
-        ("activation", activation.clone()),
-        ("head", network.head.to_string()),
-        ("epochs", training.epochs.to_string()),
-        ("batch_size", training.batch_size.to_string()),
-        ("learning_rate", rate.to_string()),
-        ("seed", training.seed.to_string()),
-        ("parameters", network.parameters().to_string()),
-        (
-            "data",
-            format!(
-                "{} ({} training, {} validation samples)",
-                task.name,
-                task.train.samples(),
-                task.validation.samples()
-            ),
-        ),
-        ("data_sha256", config.data.digest.clone()),
-        ("syva", config.syva.clone()),
-    ];
-    let table: String =
-        rows.iter().fold(String::new(), |table, (name, value)| table + "| " + name + " | " + value + " |\n");
-    writer.text("config/hyperparameters", 0, &format!("| | |\n|---|---|\n{table}"))?;
-    writer.graph(&graph(network, training.batch_size.min(task.train.samples())))?;
-    writer.experiment(&experiment())?;
-    let hparams: [(&str, HParamValue); 7] = [
-        ("learning_rate", rate.into()),
-        ("batch_size", (training.batch_size as f64).into()),
-        ("epochs", (training.epochs as f64).into()),
-        ("hidden", hidden(network).as_str().into()),
-        ("activation", activation.as_str().into()),
-        ("seed", f64::from(training.seed).into()),
-        ("data", task.name.as_str().into()),
-    ];
-    writer.session_start(&hparams, "")
+/// How the run is trained from this step on: also where it is resumed, since that may change the device, say.
+fn describe(
+    writer: &mut Writer,
+    step: u64,
+    config: &RunConfig,
+    device: &str,
+    task: &Task,
+) -> syva_tensorboard::Result<()> {
+    let settings = hyperparameters::of(config);
+    writer.text("config/device", step, device)?;
+    let samples = format!("{} training, {} validation", task.train.samples(), task.validation.samples());
+    let rows = settings.iter().map(|setting| (setting.name, setting.text())).chain([("samples", samples)]);
+    let table: String = rows
+        .fold(String::new(), |table, (name, value)| table + "| " + name + " | " + &value.replace('|', "\\|") + " |\n");
+    writer.text("config/hyperparameters", step, &format!("| | |\n|---|---|\n{table}"))?;
+    let hparams: Vec<(&str, HParamValue)> =
+        compared(&settings).map(|setting| (setting.name, value_of(setting))).collect();
+    writer.session(&experiment(&settings), &hparams, "")
 }
 
-/// The f64 that prints as the f32 does: 0.01 rather than 0.009999999776.
-fn shortest(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
+/// The settings that runs are compared by: not what says the same twice, nor the epochs, which are a metric.
+fn compared(settings: &[Setting]) -> impl Iterator<Item = &Setting> {
+    settings.iter().filter(|setting| !["epochs", "network", "data_sha256"].contains(&setting.name))
 }
 
-fn hidden(network: &Spec) -> String {
-    let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
-    hidden.iter().map(|layer| layer.units.to_string()).collect::<Vec<_>>().join("-")
+fn value_of(setting: &Setting) -> HParamValue {
+    match &setting.value {
+        serde_json::Value::Bool(value) => (*value).into(),
+        value => value.as_f64().map_or_else(|| setting.text().as_str().into(), Into::into),
+    }
 }
 
-fn experiment() -> Experiment {
-    let hparam =
-        |name: &str, domain, description: &str| HParam { name: name.into(), domain, description: description.into() };
-    let activations = [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh];
-    let activations = activations.iter().map(|activation| activation.to_string().as_str().into()).collect();
-    let hparams = vec![
-        hparam("learning_rate", Some(Domain::Interval(0.0, 10.0)), "size of a step"),
-        hparam("batch_size", Some(Domain::Interval(1.0, 65536.0)), "samples a step"),
-        hparam("epochs", Some(Domain::Interval(1.0, 100_000.0)), "passes over the training data"),
-        hparam("hidden", None, "widths of the hidden layers"),
-        hparam("activation", Some(Domain::Discrete(activations)), "of the hidden layers"),
-        hparam("seed", None, "of the initial weights and the order of the samples"),
-        hparam("data", None, "what was learned"),
-    ];
-    let metrics = METRICS.map(|(tag, name, training)| Metric {
-        tag: tag.into(),
-        display_name: name.into(),
-        training: Some(training),
-    });
-    Experiment { hparams, metrics: metrics.into() }
+fn experiment(settings: &[Setting]) -> Experiment {
+    let activations = ["none", "identity", "relu", "sigmoid", "tanh"];
+    let hparam = |setting: &Setting| {
+        let (domain, description) = match setting.name {
+            "learning_rate" => (Some(Domain::Interval(0.0, 10.0)), "size of an update"),
+            "batch_size" => (Some(Domain::Interval(1.0, 65536.0)), "samples per update"),
+            "activation" if activations.contains(&setting.text().as_str()) => {
+                (Some(Domain::Discrete(activations.map(Into::into).into())), "of the hidden layers")
+            }
+            "hidden" => (None, "widths of the hidden layers"),
+            "seed" => (None, "of the initial weights and the order of the samples"),
+            "data" => (None, "what was learned"),
+            "keep" => (None, "whose weights are the model: the last epoch's, or the best's"),
+            _ => (None, ""),
+        };
+        HParam { name: setting.name.into(), domain, description: description.into() }
+    };
+    let metrics = METRICS.map(|(tag, name, training)| Metric { tag: tag.into(), display_name: name.into(), training });
+    Experiment { hparams: compared(settings).map(hparam).collect(), metrics: metrics.into() }
 }
 
 /// The network as a graph: a group for each layer, in the order in which the data runs.

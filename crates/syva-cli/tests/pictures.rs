@@ -92,9 +92,10 @@ fn curves_are_told_apart_by_one_rule() {
         place.run(&format!("plot {line} --out {out}.svg")).succeeds();
         place.read(&format!("{out}.svg")).matches("stroke-dasharray=\"6 5\"").count()
     };
-    assert_eq!(dashed("run", "both"), 2, "accuracy beside loss");
+    // Each in the chart and in the legend.
+    assert_eq!(dashed("run", "both"), 2 * 2, "accuracy beside loss");
     assert_eq!(dashed("run --metric loss", "loss"), 0, "colours are enough");
-    assert_eq!(dashed("run run", "several"), 2, "training");
+    assert_eq!(dashed("run run", "several"), 2 * 2, "training");
     // When the colours are used up, runs have other dashes.
     place.run(&format!("plot {} --out many.svg", "run ".repeat(7))).succeeds();
     assert!(place.read("many.svg").contains("stroke-dasharray=\"12 3 2 3\""));
@@ -112,15 +113,15 @@ fn a_report_says_of_which_epoch_the_model_is() {
     place.edit("other/config.toml", "device = \"cpu\"", "device = \"<script>\"");
     place.run("report run other --out both.html").succeeds();
     let page = place.read("both.html");
-    for part in [
-        "<td>the model holds the weights of</td><td>epoch 8</td><td>epoch 2</td>",
-        "<tr><td>accuracy</td>",
-        "best of these",
-        "&lt;script&gt;",
-    ] {
+    // Of each run the epoch whose weights the model holds, and how many there were.
+    for part in ["<td data-v=8e0>8</td><td data-v=9e0>9 of 9</td>", "<td data-v=2e0>2</td><td data-v=2e0>2 of 2</td>"] {
         assert!(page.contains(part), "{part}");
     }
-    assert_eq!(page.matches("<h2>Network of run, other</h2>").count(), 1, "the same network, once");
+    for part in ["<tr><td>accuracy</td>", "best of these", "&lt;script&gt;"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let networks = "<h2>Network of <bdi>other</bdi>, <bdi>run</bdi></h2>";
+    assert_eq!(page.matches(networks).count(), 1, "the same network, once");
     let digest = place.run("eval run --json").succeeds().digest();
     assert!(page.contains(&digest), "whole digests");
     place.run("report run --out run/model.safetensors").fails(2, &["is the name of a run's own file"]);
@@ -153,6 +154,7 @@ fn a_run_logs_to_tensorboard_unless_told_not_to() {
     let main = &log.runs()[""].scalars;
     assert_eq!(main["Loss/train_batch"].len(), 1);
     assert_eq!(main["hparam/final_val_loss"].len(), 1);
+    assert_eq!(main["hparam/epochs"].iter().map(|point| point.value).collect::<Vec<_>>(), [3.0]);
 
     // Going on adds to it, and counts nothing twice.
     place.run("resume run --epochs 5").succeeds();
@@ -162,6 +164,8 @@ fn a_run_logs_to_tensorboard_unless_told_not_to() {
     assert_eq!(steps("Loss_train_vs_val_val", "Loss/train_vs_val"), [1, 2, 3, 4, 5]);
     assert_eq!(steps("", "training/learning_rate"), [15, 30, 45, 60, 75]);
     assert_eq!(steps("", "Loss/train_batch"), [0, 50]);
+    let epochs = &log.runs()[""].scalars["hparam/epochs"];
+    assert_eq!(epochs.last().map(|point| point.value), Some(5.0), "renewed");
 }
 
 #[test]
@@ -220,8 +224,159 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     place.run("report a b&<i> --out both.html").succeeds();
     let page = place.read("both.html");
     assert!(page.contains("b&amp;&lt;i&gt;") && !page.contains("b&<i>"), "names are text, also in the data");
+    assert!(page.contains("<bdi>b&amp;&lt;i&gt;</bdi>"), "and turn nothing around them");
     place.run("report missing").fails(1, &["there is no config.toml"]);
     place.write("foreign/config.toml", "a = 1");
     place.run("report foreign").fails(1, &["config.toml"]);
     place.run("report a --out missing/report.html").fails(1, &["cannot create"]);
+}
+
+/// One run that cannot be shown, a stopped one say, is no reason to show none.
+#[test]
+fn a_report_leaves_out_what_cannot_be_shown_and_says_so() {
+    let place = Place::new();
+    place.train("--epochs 1 --out runs/good").succeeds();
+    place.finished("runs/early");
+    std::fs::remove_file(place.path("runs/early/metrics.jsonl")).unwrap();
+    place.write("runs/notes/todo.txt", "");
+    place.write("runs/broken/config.toml", "a = 1");
+    place.write("file", "");
+    let ran = place.run("report runs/good runs/early runs/notes runs/broken file missing --out r.html").succeeds();
+    for name in ["runs/early", "runs/notes", "runs/broken", "file", "missing"] {
+        let line = ran.stderr.lines().find(|line| line.starts_with(&format!("syva: not in the report: {name}")));
+        assert!(line.is_some_and(|line| line.contains("; ")), "{name} and a remedy: {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("syva: 1 of 6 runs shown"), "{}", ran.stderr);
+    let page = place.read("r.html");
+    assert!(page.contains("<summary>5 runs left out</summary>") && page.contains("it has not finished an epoch"));
+    place.run("report runs/early runs/notes --out none.html").fails(1, &["none of the 2 folders holds a run"]);
+    assert!(!place.path("none.html").exists());
+}
+
+/// The data of a report's curves.
+fn series(page: &str) -> serde_json::Value {
+    let data = page.split("id=data>").nth(1).and_then(|rest| rest.split("</script>").next()).unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+#[test]
+fn a_report_puts_runs_together_that_differ_only_in_seed() {
+    let place = Place::new();
+    for seed in [10, 2, 1] {
+        place.train(&format!("--epochs 3 --seed {seed} --no-tensorboard --quiet --out s{seed}")).succeeds();
+    }
+    place.train("--epochs 3 --seed 1 --init he-normal --no-tensorboard --quiet --out he").succeeds();
+    place.train("--epochs 2 --seed 4 --no-tensorboard --quiet --out short").succeeds();
+    // The same seed once more, and the same folder: neither is another sample.
+    place.train("--epochs 3 --seed 1 --no-tensorboard --quiet --out s1again").succeeds();
+    place.run("report s10 s2 s1 he short s1again ./s1 --out r.html").succeeds();
+    let page = place.read("r.html");
+    let series = series(&page);
+    let names: Vec<_> = series
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap(), one["n"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(names, [("he", 1), ("pytorch, epochs 3", 3), ("short", 1)]);
+    let together = &series[1];
+    assert_eq!(together["runs"], serde_json::json!(["s1", "s2", "s10"]), "in the order that people count in");
+    let losses: Vec<Vec<f64>> = ["s1", "s2", "s10"]
+        .iter()
+        .map(|run| {
+            let text = place.read(&format!("{run}/metrics.jsonl"));
+            let loss =
+                |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["val_loss"].as_f64().unwrap();
+            text.lines().map(loss).collect()
+        })
+        .collect();
+    for epoch in 0..3 {
+        let values: Vec<f64> = losses.iter().map(|run| run[epoch]).collect();
+        let mean = values.iter().sum::<f64>() / 3.0;
+        let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+        for (name, wanted) in [("val_loss", mean), ("val_loss_sd", deviation)] {
+            let found = together[name][epoch].as_f64().unwrap();
+            assert!((found / wanted - 1.0).abs() < 1e-5, "{name} {epoch}: {found}, {wanted}");
+        }
+    }
+    assert!(page.contains("<td data-v=3e0>3</td>") && page.contains(" ± "), "a table of groups");
+    // Both differ in what they differ in, and in nothing else.
+    for (head, there) in
+        [("init", true), ("seed", true), ("batch size", false), ("optimizer", false), ("hidden", false)]
+    {
+        assert_eq!(page.contains(&format!("<th>{head}</th>")), there, "{head}");
+    }
+    assert!(page.contains("optimizer <b>sgd</b>"), "what is the same is said once");
+}
+
+/// Of many runs the page stays small, tells nothing in thirty sentences, and lays out what is opened only.
+#[test]
+fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
+    let place = Place::new();
+    place.train("--epochs 1 --no-tensorboard --quiet --out r1").succeeds();
+    for copy in 2..=12 {
+        for file in ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoint/last.safetensors"] {
+            let bytes = std::fs::read(place.path(format!("r1/{file}"))).unwrap();
+            place.write(&format!("r{copy}/{file}"), bytes);
+        }
+    }
+    let runs: String = (1..=12).map(|run| format!("r{run} ")).collect();
+    let ran = place.run(&format!("report {runs} --out r.html")).succeeds();
+    assert!(ran.stderr.contains("syva: 10 of 12 runs read"), "{}", ran.stderr);
+    let page = place.read("r.html");
+    assert!(page.contains("<h1><bdi>12 runs</bdi></h1>"));
+    assert!(page.len() < 12 * 150_000, "{} bytes a run", page.len() / 12);
+    // What the browser lays out at once: all but what opens.
+    let at_once: String = page.split("<noscript>").map(|part| part.split("</noscript>").last().unwrap()).collect();
+    assert!(!at_once.contains("val loss is at its lowest") && !at_once.contains("data:image"), "{at_once}");
+    assert!(page.contains("data:image/png;base64,") && page.contains("val loss is at its lowest"));
+}
+
+/// Names steer neither the terminal nor the direction of the text around them.
+#[cfg(unix)]
+#[test]
+fn names_from_outside_are_shown_harmless() {
+    let place = Place::new();
+    let name = "z\u{1b}]0;x\u{7}\u{202e}abc $a$b";
+    place.finished("run");
+    std::fs::rename(place.path("run"), place.path(name)).unwrap();
+    for args in [vec!["report", name, "--out", "r.html"], vec!["plot", name, "--out", "p.svg"]] {
+        common::Ran::new(place.syva(args).output().unwrap()).succeeds();
+    }
+    for file in ["r.html", "p.svg"] {
+        let text = place.read(file);
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{file}");
+        assert!(text.contains("z\u{fffd}]0;x\u{fffd}\u{fffd}abc $a$b"), "{file}: {text}");
+    }
+}
+
+#[test]
+fn weights_are_numbered_and_those_of_classes_say_so() {
+    let place = Place::new();
+    place.finished("flat");
+    place.run("plot flat --what weights --out flat.svg").succeeds();
+    let svg = place.read("flat.svg");
+    assert!(svg.contains(">class 0<") && svg.contains(">class 9<") && svg.contains("each class (all 10)"), "{svg}");
+    let deep =
+        ["train", "--data", "digits", "--hidden", "12", "--batch-size", "4096", "--epochs", "1", "--out", "deep"];
+    common::Ran::new(place.syva(deep).output().unwrap()).succeeds();
+    place.run("plot deep --what weights --count 11 --out deep.svg").succeeds();
+    let svg = place.read("deep.svg");
+    assert!(svg.contains(">1<") && svg.contains(">11<") && svg.contains("first layer (11 of 12)"), "{svg}");
+}
+
+/// Numbers of any size stay readable: once, axes had labels of 39 digits.
+#[test]
+fn huge_numbers_are_short_in_pictures_and_lines() {
+    let place = Place::new();
+    let mut writer = syva_tensorboard::Writer::create(place.path("theirs")).unwrap();
+    (0..30).for_each(|step| writer.scalar("loss", step, 1.2198e31 / (1.0 + step as f64)).unwrap());
+    drop(writer);
+    place.run("plot theirs --out p.svg").succeeds();
+    let svg = place.read("p.svg");
+    let longest =
+        svg.split("</text>").filter_map(|text| text.rsplit('>').next()).map(|text| text.chars().count()).max();
+    assert!(longest.unwrap() < 14 && svg.contains("e31<"), "{svg}");
+    let wild = place.train("--epochs 1 --lr 1e30 --no-tensorboard --out wild");
+    assert!(!wild.stdout.contains("0000000"), "{}", wild.stdout);
 }

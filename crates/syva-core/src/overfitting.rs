@@ -25,7 +25,7 @@ pub struct Overfitting {
     pub best_val_loss: f64,
     /// Epochs after it: in none of them did the validation loss get lower.
     pub epochs_since: u64,
-    /// Validation loss less training loss at the end.
+    /// Validation loss less training loss at the end. They are not measured alike: see [`Epoch::train_loss`].
     pub loss_gap: f64,
     /// Training accuracy less validation accuracy at the end, where there are classes.
     pub acc_gap: Option<f64>,

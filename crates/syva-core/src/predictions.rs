@@ -113,13 +113,22 @@ impl Predictions {
         confusion
     }
 
-    /// Share of samples whose class is among the `k` most probable (`sklearn.metrics.top_k_accuracy_score`); among equal
-    /// probabilities the first classes count as more probable.
+    /// Share of samples whose class is among the `k` most probable, as `sklearn.metrics.top_k_accuracy_score` counts
+    /// them: of classes with equal probabilities the last count as more probable, except of two classes the first does.
+    /// (So among equals the most probable class may be another than [`Predictions::guess`], which is the first.)
+    ///
+    /// ```
+    /// use syva_core::Predictions;
+    /// let equal = Predictions::new(4, vec![0.25; 16], vec![0, 1, 2, 3])?;
+    /// assert_eq!(equal.top_k_accuracy(2), 0.5); // samples 2 and 3
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
     #[must_use]
     pub fn top_k_accuracy(&self, k: usize) -> f64 {
         let hit = |sample: usize| {
             let (row, label) = (self.probabilities(sample), self.label(sample));
-            let before = row.iter().enumerate().filter(|&(j, &p)| p > row[label] || p == row[label] && j < label);
+            let first = |j: usize| if self.classes == 2 { j < label } else { j > label };
+            let before = row.iter().enumerate().filter(|&(j, &p)| p > row[label] || p == row[label] && first(j));
             before.count() < k
         };
         (0..self.samples()).filter(|&sample| hit(sample)).count() as f64 / self.samples() as f64
@@ -256,6 +265,27 @@ mod tests {
         // Class 2: 0.4 and 0.9 against 0.1 and 0.3.
         assert_eq!(predictions.auroc(2), Some(1.0));
         assert_eq!(predictions.worst(2), [1, 2]);
+    }
+
+    /// What scikit-learn 1.9 says of the same:
+    ///
+    /// ```python
+    /// p = [[.25, .25, .25, .25], [.4, .2, .2, .2], [.1, .4, .4, .1], [.3, .3, .1, .3], [.2, .2, .3, .3]]
+    /// [top_k_accuracy_score([0, 1, 0, 1, 0], p, k=k, labels=range(4)) for k in (1, 2, 3)]  # 0, 0.2, 0.2
+    /// [top_k_accuracy_score([3, 3, 1, 3, 3], p, k=k, labels=range(4)) for k in (1, 2, 3)]  # 0.6, 1, 1
+    /// [top_k_accuracy_score([0, 1, 1], [.5, .5, .7], k=k) for k in (1, 2)]  # 2/3, 1
+    /// ```
+    #[test]
+    fn equal_probabilities_are_among_the_top_as_in_scikit_learn() {
+        let rows = [[0.25; 4], [0.4, 0.2, 0.2, 0.2], [0.1, 0.4, 0.4, 0.1], [0.3, 0.3, 0.1, 0.3], [0.2, 0.2, 0.3, 0.3]];
+        let top = |labels: [u32; 5]| {
+            let predictions = Predictions::new(4, rows.concat(), labels.to_vec()).unwrap();
+            [1, 2, 3].map(|k| predictions.top_k_accuracy(k))
+        };
+        assert_eq!(top([0, 1, 0, 1, 0]), [0.0, 0.2, 0.2]);
+        assert_eq!(top([3, 3, 1, 3, 3]), [0.6, 1.0, 1.0]);
+        let two = Predictions::new(2, vec![0.5, 0.5, 0.5, 0.5, 0.3, 0.7], vec![0, 1, 1]).unwrap();
+        assert_eq!([1, 2].map(|k| two.top_k_accuracy(k)), [2.0 / 3.0, 1.0]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Progress {
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: u64,
-    /// Mean training loss.
+    /// Mean of the losses of the epoch's batches, each before its update; a short last batch counts as a whole one.
     pub train_loss: f64,
     /// Share of training samples read rightly; none for regression, as all accuracies.
     pub train_acc: Option<f64>,

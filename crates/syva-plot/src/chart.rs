@@ -1,8 +1,8 @@
-use kuva::plot::legend::{LegendEntry, LegendShape};
-use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot, ReferenceLine, ScatterPlot, TextAnnotation, TickFormat};
-use kuva::render::render::render_multiple;
+use kuva::render::color::Color;
+use kuva::render::render::{Primitive, Scene, TextAnchor};
 
-use crate::{Picture, Theme, hex, mix};
+use crate::axes::{self, Axes, Entry, Sample, Ticks, legend, marker};
+use crate::{Picture, Theme, hex, mix, text};
 
 /// Lengths of strokes and gaps in pixels, in turn; a solid line if there are none.
 pub type Dash = &'static [f64];
@@ -34,6 +34,18 @@ impl Line {
         self.color = Some(color);
         self.dash = dash;
         self
+    }
+
+    /// What lies between its gaps.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[(f64, f64)]> {
+        self.points.split(|(_, y)| !y.is_finite()).filter(|piece| !piece.is_empty())
+    }
+
+    /// Whether it has points, but no two beside one another.
+    pub(crate) fn is_dots(&self) -> bool {
+        let mut longest = 0;
+        self.pieces().for_each(|piece| longest = longest.max(piece.len()));
+        longest == 1
     }
 
     /// Smoothed as TensorBoard's slider does it: an exponential mean of weight `weight` (0: as it is … 1), freed of its
@@ -79,46 +91,101 @@ impl Chart<'_> {
             let values = self.lines.iter().flat_map(|line| &line.points).filter(|point| point.1.is_finite()).map(value);
             window(values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v))))
         };
-        let ((left, right), (low, high)) = (ends(|point| point.0), ends(|point| point.1));
-        let step = tick_step(high - low);
-        let (bottom, top) = ((low / step).floor() * step, (high / step).ceil() * step);
-        let scale = (PLOT.0 / (right - left), PLOT.1 / (top - bottom));
-        let legend: Vec<LegendEntry> =
-            self.lines.iter().enumerate().filter_map(|(place, line)| entry(place, line, theme)).collect();
-        // All of the legend is to be seen, however many lines there are.
-        let height = f64::max(HEIGHT, 70.0 + 18.5 * legend.len() as f64);
-        let plots: Vec<Plot> =
-            self.lines.iter().enumerate().flat_map(|(place, line)| plots(place, line, scale, theme)).collect();
-        let mut layout = Layout::auto_from_plots(&plots)
-            .with_title(self.title)
-            .with_x_label(self.x)
-            .with_y_label(self.y)
-            .with_width(WIDTH)
-            .with_height(height)
-            .with_title_size(15)
-            .with_subtitle_size(12)
-            .with_label_size(13)
-            .with_tick_size(11)
-            .with_body_size(12)
-            .with_legend_position(LegendPosition::OutsideRightTop)
-            .with_legend_box(false)
-            .with_x_axis_min(left)
-            .with_x_axis_max(right)
-            .with_y_axis_min(bottom)
-            .with_y_axis_max(top)
-            .with_x_tick_step(x_step(left, right))
-            .with_y_tick_step(step)
-            .with_y_tick_format(decimals(step))
-            .with_theme(theme.colors());
-        if !legend.is_empty() {
-            layout = layout.with_legend_entries(legend);
+        let (x, (low, high)) = (ends(|point| point.0), ends(|point| point.1));
+        // Markers of single points want room that a line does not need.
+        let pad = if self.lines.iter().any(|line| line.is_dots()) { 0.05 * (high - low) } else { 0.0 };
+        let (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
+        let step = axes::round_step((high - low) / 10.0);
+        let y = ((low / step).floor() * step, (high / step).ceil() * step);
+        let (x_ticks, y_ticks) =
+            (Ticks::along(x.0, x.1, PLOT.0, 1.0), Ticks::new(y.0, y.1, ((y.1 - y.0) / step).round(), 0.0));
+        let entries: Vec<Entry> = (0..self.lines.len()).filter_map(|place| self.entry(place, theme)).collect();
+        let subtitle = self.mark.filter(|(at, _)| (x.0..=x.1).contains(at));
+        let frame = Frame::new(&y_ticks, &entries, self.title, subtitle.map_or("", |(_, says)| says), theme);
+        let axes = Axes { x, y, area: frame.area };
+        let mut scene = frame.scene;
+        axes.draw(&mut scene, [&x_ticks, &y_ticks], [self.x, self.y], theme);
+        if let Some((at, _)) = subtitle {
+            scene.add(poly_line(vec![axes.at((at, y.0)), axes.at((at, y.1))], theme.pale(), 1.0, &[2.0, 3.0]));
         }
-        if let Some((x, label)) = self.mark.filter(|(x, _)| (left..=right).contains(x)) {
-            let line = ReferenceLine::vertical(x).with_color(theme.pale()).with_dasharray("2 3");
-            layout = layout.with_reference_line(line).with_subtitle(label);
+        for place in 0..self.lines.len() {
+            self.draw_line(&mut scene, place, &axes, theme);
         }
-        Picture(render_multiple(plots, layout))
+        legend(&mut scene, frame.legend, &entries, theme);
+        Picture(scene)
     }
+
+    fn color(&self, place: usize, theme: Theme) -> String {
+        let (palette, line) = (theme.palette(), &self.lines[place]);
+        let color = palette[line.color.unwrap_or(place) % palette.len()];
+        if line.pale { hex(&mix(theme.paper(), color, 0.35)) } else { color.to_string() }
+    }
+
+    /// Which marker stands for a line that is no line: its place among those that are drawn as it is.
+    fn shape(&self, place: usize) -> usize {
+        self.lines[..place].iter().filter(|line| line.pale == self.lines[place].pale).count()
+    }
+
+    /// What the legend says of a line.
+    fn entry(&self, place: usize, theme: Theme) -> Option<Entry> {
+        let line = &self.lines[place];
+        let sample = if line.is_dots() { Sample::Marker(self.shape(place)) } else { Sample::Line(line.dash) };
+        (!line.name.is_empty()).then(|| Entry { name: line.name.clone(), color: self.color(place, theme), sample })
+    }
+
+    /// A line in pieces: what lies between gaps.
+    fn draw_line(&self, scene: &mut Scene, place: usize, axes: &Axes, theme: Theme) {
+        let (line, color) = (&self.lines[place], self.color(place, theme));
+        let dots = line.is_dots();
+        for piece in line.pieces() {
+            if let &[point] = piece {
+                // A line of one point would not be seen.
+                if dots {
+                    scene.add(marker(axes.at(point), self.shape(place), &color));
+                } else {
+                    let ((cx, cy), fill) = (axes.at(point), Color::from(color.as_str()));
+                    let (r, stroke) = (3.0, None);
+                    scene.add(Primitive::Circle { cx, cy, r, fill, fill_opacity: None, stroke, stroke_width: None });
+                }
+                continue;
+            }
+            let points = piece.iter().map(|&point| axes.at(point)).collect();
+            scene.add(poly_line(points, &color, if line.pale { 1.2 } else { 2.0 }, line.dash));
+        }
+    }
+}
+
+/// What is around the axes of a chart.
+struct Frame {
+    scene: Scene,
+    area: [f64; 4],
+    /// The upper left corner of the legend.
+    legend: (f64, f64),
+}
+
+impl Frame {
+    fn new(y_ticks: &Ticks, entries: &[Entry], title: &str, subtitle: &str, theme: Theme) -> Self {
+        let top = if subtitle.is_empty() { 78.0 } else { 92.0 };
+        // All of the legend is to be seen, however many lines there are.
+        let bottom = top + f64::max(PLOT.1, axes::legend_height(entries.len()));
+        let left = axes::room_of(y_ticks).max(52.0);
+        let right = left + PLOT.0;
+        let title_width = axes::width(title, 15);
+        let middle = f64::midpoint(left, right).max(title_width / 2.0 + 12.0);
+        let width = (right + 24.0 + axes::legend_width(entries)).max(middle + title_width / 2.0 + 12.0).max(WIDTH);
+        let mut scene = theme.scene(width, bottom + 56.0);
+        scene.add(text((middle, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
+        if !subtitle.is_empty() {
+            scene.add(text((middle, 48.0), subtitle, 12, TextAnchor::Middle, theme.pale()));
+        }
+        Self { scene, area: [left, top, right, bottom], legend: (right + 24.0, top + 6.0) }
+    }
+}
+
+fn poly_line(points: Vec<(f64, f64)>, color: &str, stroke_width: f64, dash: Dash) -> Primitive {
+    let dash: Vec<String> = dash.iter().map(ToString::to_string).collect();
+    let stroke_dasharray = (!dash.is_empty()).then(|| dash.join(" "));
+    Primitive::PolyLine { points, stroke: Color::from(color), stroke_width, stroke_dasharray }
 }
 
 /// A range to draw: that of the values, or around them where they hardly differ, so that steps and scales are numbers.
@@ -134,184 +201,56 @@ fn window((low, high): (f64, f64)) -> (f64, f64) {
     (low - around, high + around)
 }
 
-fn color_of(place: usize, line: &Line, theme: Theme) -> String {
-    let palette = theme.palette();
-    let color = palette[line.color.unwrap_or(place) % palette.len()];
-    if line.pale { hex(&mix(theme.paper(), color, 0.35)) } else { color.to_string() }
-}
-
-/// What the legend says of a line.
-fn entry(place: usize, line: &Line, theme: Theme) -> Option<LegendEntry> {
-    if line.name.is_empty() {
-        return None;
-    }
-    let dash: Vec<String> = line.dash.iter().map(ToString::to_string).collect();
-    let dasharray = (!dash.is_empty()).then(|| dash.join(" "));
-    let color = color_of(place, line, theme);
-    Some(LegendEntry { label: line.name.clone(), color, shape: LegendShape::Line, dasharray })
-}
-
-/// A line in pieces: what lies between gaps, and its dashes. `scale` is pixels to a unit of x and y.
-fn plots(place: usize, line: &Line, scale: (f64, f64), theme: Theme) -> Vec<Plot> {
-    let color = color_of(place, line, theme);
-    let mut plots = Vec::new();
-    for piece in line.points.split(|(_, y)| !y.is_finite()).filter(|piece| !piece.is_empty()) {
-        if let &[point] = piece {
-            // A line of one point would not be seen.
-            plots.push(ScatterPlot::new().with_data([point]).with_color(color.clone()).with_size(3.0).into());
-            continue;
-        }
-        let pieces = if line.dash.is_empty() { vec![piece.to_vec()] } else { dashes(piece, line.dash, scale) };
-        let width = if line.pale { 1.2 } else { 2.0 };
-        let draw = |piece: Vec<(f64, f64)>| {
-            LinePlot::new().with_data(piece).with_color(color.clone()).with_stroke_width(width).into()
-        };
-        plots.extend(pieces.into_iter().map(draw));
-    }
-    plots
-}
-
 const WIDTH: f64 = 680.0;
-const HEIGHT: f64 = 420.0;
-/// About what of it is between the axes.
+/// What of it is between the axes.
 const PLOT: (f64, f64) = (510.0, 330.0);
-/// The most dashes of a line: one that goes up and down a million times is no easier to read for its dashes.
-const MAX_DASHES: f64 = 1e4;
-
-/// A line cut into dashes: the rasteriser begins its dashes anew at each point, which for hundreds of points leaves none.
-/// `scale` is pixels to a unit of x and y.
-fn dashes(points: &[(f64, f64)], pattern: &[f64], scale: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
-    let length = |from: (f64, f64), to: (f64, f64)| ((to.0 - from.0) * scale.0).hypot((to.1 - from.1) * scale.1);
-    let whole: f64 = points.windows(2).map(|pair| length(pair[0], pair[1])).sum();
-    let period: f64 = pattern.iter().sum();
-    let count = whole / period * pattern.len() as f64 / 2.0;
-    if !count.is_finite() || count > MAX_DASHES {
-        return vec![points.to_vec()];
-    }
-    let mut pieces = vec![vec![points[0]]];
-    let (mut part, mut left) = (0, pattern[0]);
-    for pair in points.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
-        let (whole, mut gone) = (length(from, to), 0.0);
-        while gone + left < whole {
-            gone += left;
-            let share = gone / whole;
-            let at = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
-            match pieces.last_mut() {
-                Some(piece) if part % 2 == 0 => piece.push(at),
-                _ => pieces.push(vec![at]),
-            }
-            part = (part + 1) % pattern.len();
-            left = pattern[part];
-        }
-        left -= whole - gone;
-        if let (0, Some(piece)) = (part % 2, pieces.last_mut()) {
-            piece.push(to);
-        }
-    }
-    pieces.retain(|piece| piece.len() > 1);
-    pieces
-}
-
-/// 1, 2 or 5 times a power of ten, five to ten of them to the range.
-fn tick_step(range: f64) -> f64 {
-    let power = 10f64.powf((range / 5.0).log10().floor());
-    let factor = [5.0, 2.0, 1.0].into_iter().find(|factor| factor * power * 5.0 <= range);
-    factor.unwrap_or(1.0) * power
-}
-
-/// Between two whole numbers; wider where these are long.
-fn x_step(left: f64, right: f64) -> f64 {
-    let range = if right.abs() >= 1e5 { 2.0 } else { 1.0 } * (right - left);
-    tick_step(range).max(1.0)
-}
-
-/// As many decimals as tell ticks of this step apart.
-fn decimals(step: f64) -> TickFormat {
-    let digits = (-step.log10() - 1e-9).ceil();
-    if (0.0..=9.0).contains(&digits) { TickFormat::Fixed(digits as usize) } else { TickFormat::Auto }
-}
 
 /// The reliability diagram: accuracy over confidence, against the diagonal of those who know how sure they are.
-/// `bins` are (mean confidence, accuracy, samples); empty ones are passed over. A bin's area tells its samples, and so
-/// does the number beside it.
+/// `bins` are (mean confidence, accuracy, samples) of parts of 0 … 1 of equal width; empty ones are passed over. A bin's
+/// area tells its samples, and so does the number above it.
 #[must_use]
 pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Picture {
+    const ROW: f64 = 1.105;
     let found: Vec<_> = bins.iter().filter(|bin| bin.2 > 0).collect();
     let most = found.iter().map(|bin| bin.2).max().unwrap_or(1) as f64;
     let color = theme.palette()[0];
-    let points = || found.iter().map(|&&(confidence, accuracy, _)| (confidence, accuracy));
     let radius = |samples: usize| 2.5 + 9.5 * (samples as f64 / most).sqrt();
-    let diagonal = dashes(&[(0.0, 0.0), (1.0, 1.0)], &[6.0, 4.0], PLOT);
-    let diagonal = diagonal.into_iter().map(|dash| LinePlot::new().with_data(dash).with_color(theme.pale()).into());
-    let mut plots: Vec<Plot> = diagonal.collect();
-    plots.extend([
-        LinePlot::new().with_data(points()).with_color(color).with_stroke_width(1.2).into(),
-        ScatterPlot::new()
-            .with_data(points())
-            .with_color(color)
-            .with_sizes(found.iter().map(|bin| radius(bin.2)))
-            .into(),
-    ]);
-    let entry = |label: &str, color: &str, shape, dash: Option<&str>| LegendEntry {
-        label: label.into(),
-        color: color.into(),
-        shape,
-        dasharray: dash.map(Into::into),
-    };
-    let legend = vec![
-        entry("perfectly calibrated", theme.pale(), LegendShape::Line, Some("6 4")),
-        entry("the model, with the samples", color, LegendShape::Circle, None),
-        entry("of each bin of confidence", theme.paper(), LegendShape::Circle, None),
+    let ticks = Ticks::new(0.0, 1.0, 5.0, 0.0);
+    let entry = |name: &str, color: &str, sample| Entry { name: name.into(), color: color.into(), sample };
+    let entries = [
+        entry("perfectly calibrated", theme.pale(), Sample::Line(&[6.0, 4.0])),
+        entry("the model; the larger a dot,", color, Sample::Dot),
+        entry("the more samples it stands for", theme.paper(), Sample::Nothing),
+        entry("top row: samples in each", theme.paper(), Sample::Nothing),
+        entry("bin of confidence", theme.paper(), Sample::Nothing),
     ];
-    let mut layout = Layout::auto_from_plots(&plots)
-        .with_title(title)
-        .with_x_label("confidence")
-        .with_y_label("accuracy")
-        .with_width(680.0)
-        .with_height(420.0)
-        .with_title_size(15)
-        .with_label_size(13)
-        .with_tick_size(11)
-        .with_body_size(12)
-        .with_x_axis_min(0.0)
-        .with_x_axis_max(1.05)
-        .with_y_axis_min(0.0)
-        .with_y_axis_max(1.05)
-        .with_legend_position(LegendPosition::OutsideRightTop)
-        .with_legend_box(false)
-        .with_legend_entries(legend)
-        .with_theme(theme.colors());
-    for &&(confidence, accuracy, samples) in &found {
-        // Above, or where that would be outside, below.
-        let away = 0.025 + radius(samples) / 330.0;
-        let beside = if accuracy + away < 1.0 { accuracy + away } else { accuracy - away - 0.03 };
-        let number = TextAnnotation::new(samples.to_string(), confidence, beside);
-        layout = layout.with_annotation(number.with_color(theme.ink()).with_font_size(9));
+    let frame = Frame::new(&ticks, &entries, title, "", theme);
+    let axes = Axes { x: (0.0, 1.05), y: (0.0, 1.15), area: frame.area };
+    let mut scene = frame.scene;
+    axes.draw(&mut scene, [&ticks, &ticks], ["confidence", "accuracy"], theme);
+    scene.add(poly_line(vec![axes.at((0.0, 0.0)), axes.at((1.0, 1.0))], theme.pale(), 2.0, &[6.0, 4.0]));
+    let points: Vec<(f64, f64)> = found.iter().map(|bin| axes.at((bin.0, bin.1))).collect();
+    scene.add(poly_line(points.clone(), color, 1.2, &[]));
+    for (&(cx, cy), bin) in points.iter().zip(&found) {
+        let (r, fill) = (radius(bin.2), Color::from(color));
+        scene.add(Primitive::Circle { cx, cy, r, fill, fill_opacity: None, stroke: None, stroke_width: None });
     }
-    Picture(render_multiple(plots, layout))
+    // In a row of their own, where no line comes.
+    let room = axes.at((1.0 / bins.len() as f64, 0.0)).0 - axes.at((0.0, 0.0)).0;
+    for (place, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.2 > 0) {
+        let number = bin.2.to_string();
+        if axes::width(&number, 9) < room {
+            let (x, y) = axes.at(((place as f64 + 0.5) / bins.len() as f64, ROW));
+            scene.add(text((x, y + 3.0), number, 9, TextAnchor::Middle, theme.ink()));
+        }
+    }
+    legend(&mut scene, frame.legend, &entries, theme);
+    Picture(scene)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round_and_neither_few_nor_many() {
-        for range in [0.013, 0.1, 0.5, 1.0, 2.2, 7.0, 99.0, 12_345.0] {
-            let ticks = range / tick_step(range);
-            assert!((5.0..=12.6).contains(&ticks), "{range}: {ticks}");
-        }
-    }
-
-    #[test]
-    fn dashes_cover_six_parts_of_eleven() {
-        let points: Vec<(f64, f64)> = (0..=1000).map(|i| (f64::from(i), 0.0)).collect();
-        let pieces = dashes(&points, &[6.0, 5.0], (1.1, 1.0));
-        assert_eq!(pieces.len(), 100);
-        let covered: f64 = pieces.iter().map(|piece| piece[piece.len() - 1].0 - piece[0].0).sum();
-        assert!((covered * 1.1 - 600.0).abs() < 1e-6, "{covered}");
-    }
 
     #[test]
     fn nothing_at_all_can_be_drawn() {
@@ -335,5 +274,35 @@ mod tests {
             let chart = Chart { title: "", x: "x", y: "y", lines: &lines, mark: None };
             assert!(chart.draw(Theme::Light).to_png().is_ok());
         }
+    }
+
+    /// Curves of one epoch are dots: told apart by their shapes, in the legend too, and not cut by the frame.
+    #[test]
+    fn single_points_are_told_apart_and_whole() {
+        let lines = [2.31, 2.30, 0.11, 0.12].map(|y| Line::new("a", [(1.0, y)]));
+        let svg = Chart { title: "", x: "epoch", y: "y", lines: &lines, mark: None }.draw(Theme::Light).to_svg();
+        assert_eq!(svg.matches("<circle").count(), 2, "the first line's, and the legend's: {svg}");
+        let shapes: Vec<usize> = svg
+            .split("<path d=\"")
+            .skip(1)
+            .filter_map(|path| Some(path.split('Z').next()?.matches('L').count()))
+            .collect();
+        assert_eq!(shapes, [3, 2, 3, 3, 2, 3], "a square, a triangle and a diamond, twice: {svg}");
+        let frame = 78.0;
+        let top: f64 = svg.split("cy=\"").nth(1).and_then(|cy| cy.split('"').next()).unwrap().parse().unwrap();
+        assert!(top > frame + 5.0, "{top}");
+    }
+
+    #[test]
+    fn numbers_of_the_reliability_diagram_stand_clear() {
+        let bins: Vec<(f64, f64, usize)> = (0..15).map(|i| (f64::from(i) / 15.0 + 0.05, 1.0, 9_662)).collect();
+        let svg = reliability("", &bins, Theme::Light).to_svg();
+        let y =
+            |from: &str| from.split("y=\"").nth(1).and_then(|y| y.split('"').next()).unwrap().parse::<f64>().unwrap();
+        let numbers: Vec<f64> = svg.split("<text").filter(|text| text.contains(">9662<")).map(y).collect();
+        let dots: Vec<f64> = svg.split("<circle").skip(1).map(y).collect();
+        assert_eq!((numbers.len(), dots.len()), (15, 16));
+        let lowest = numbers.iter().fold(0.0, |low: f64, &y| low.max(y));
+        assert!(dots[..15].iter().all(|dot| lowest + 1.0 < dot - 12.0), "{numbers:?} {dots:?}");
     }
 }

@@ -15,12 +15,13 @@
 //! said by a dash or a number.
 #![forbid(unsafe_code)]
 
+mod axes;
 mod chart;
 mod confusion;
+mod dashes;
 mod images;
 mod network;
 
-use kuva::prelude::Theme as Colors;
 use kuva::prelude::{PngBackend, SvgBackend};
 use kuva::render::color::Color;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
@@ -78,7 +79,10 @@ impl Picture {
     /// # Errors
     /// What the rasteriser says, where the picture is too large for it.
     pub fn to_png(&self) -> Result<Vec<u8>, String> {
-        PngBackend::new().with_scale(2.0).render_scene(&self.0)
+        let mut scene = Scene::new(self.0.width, self.0.height).with_background(self.0.background_color.as_deref());
+        scene.text_color.clone_from(&self.0.text_color);
+        self.0.elements.iter().flat_map(dashes::cut).for_each(|element| scene.add(element));
+        PngBackend::new().with_scale(2.0).render_scene(&scene)
     }
 }
 
@@ -121,25 +125,11 @@ impl Theme {
         }
     }
 
-    fn colors(self) -> Colors {
-        Colors {
-            background: self.paper().into(),
-            axis_color: self.pale().into(),
-            grid_color: self.grid().into(),
-            tick_color: self.pale().into(),
-            text_color: self.ink().into(),
-            legend_bg: self.paper().into(),
-            legend_border: self.paper().into(),
-            font_family: Some("DejaVu Sans, Helvetica, Arial, sans-serif".into()),
-            ..Colors::light()
-        }
-    }
-
     /// An empty picture.
     fn scene(self, width: f64, height: f64) -> Scene {
         let mut scene = Scene::new(width, height).with_background(Some(self.paper()));
         scene.text_color = Some(self.ink().into());
-        scene.font_family = self.colors().font_family;
+        scene.font_family = Some("DejaVu Sans, Helvetica, Arial, sans-serif".into());
         scene
     }
 }
@@ -147,7 +137,9 @@ impl Theme {
 /// Text at a point of its baseline.
 fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAnchor, color: &str) -> Primitive {
     let color = Some(Color::from(color));
-    Primitive::Text { x: at.0, y: at.1, content: content.into(), size, anchor, rotate: None, bold: false, color }
+    // To kuva, dollars begin a formula, unless they are escaped.
+    let content = content.into().replace('$', "\\$");
+    Primitive::Text { x: at.0, y: at.1, content, size, anchor, rotate: None, bold: false, color }
 }
 
 /// A colour as `#rrggbb`.

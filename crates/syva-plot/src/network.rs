@@ -10,7 +10,8 @@ pub struct Layer {
     pub units: usize,
     /// What stands below the column, such as the activation.
     pub note: String,
-    /// Weights `[units, fan_in]` and biases `[units]`, to be written at the arrows where these are few.
+    /// Weights `[units, fan_in]` and biases `[units]`: where arrows are few, they are written there; else an arrow's colour
+    /// tells its weight's sign, and its strength how large it is beside the largest of those that are shown.
     pub parameters: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -39,7 +40,7 @@ fn places(units: usize) -> Vec<Place> {
 
 /// The network's diagram: inputs x, hidden units h (the layer above, the unit below), outputs y in columns, every unit
 /// tied to all of the column before, biases as a unit that is always 1. Outputs that stand for `classes` bear their
-/// numbers, from 0.
+/// numbers, from 0. Of a trained network the arrows show the weights.
 #[must_use]
 pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, theme: Theme) -> Picture {
     const LEFT: f64 = 70.0;
@@ -54,8 +55,12 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     let width = f64::max(LEFT * 2.0 + (widths.len() - 1) as f64 * column, title.chars().count() as f64 * 9.0 + 40.0);
     let margin = (width - (widths.len() - 1) as f64 * column) / 2.0;
     let noted = layers.iter().any(|layer| !layer.note.is_empty());
+    let weighted = layers.iter().any(|layer| layer.parameters.is_some());
     let bottom = TOP + tallest as f64 * ROW + RADIUS;
-    let mut scene = theme.scene(width, bottom + if noted { 40.0 } else { 24.0 });
+    let key = bottom + if noted { 40.0 } else { 24.0 };
+    let width = if weighted { width.max(KEY_WIDTH + 40.0) } else { width };
+    let margin = if weighted { (width - (widths.len() - 1) as f64 * column) / 2.0 } else { margin };
+    let mut scene = theme.scene(width, key + if weighted { 22.0 } else { 0.0 });
     scene.add(text((width / 2.0, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
     let x = |l: usize| margin + l as f64 * column;
     // The bias stands above its column; units hang centred below.
@@ -68,23 +73,30 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
 
     for l in 0..layers.len() {
         let (from, to) = (places(widths[l]), places(widths[l + 1]));
+        let largest = layers[l].parameters.as_ref().map(|(weights, biases)| largest(weights, biases, &from, &to));
+        let strength = |value: f32, plain: &Color| match largest {
+            Some(largest) => signed(value / largest, theme),
+            None => plain.clone(),
+        };
         for (j, unit) in to.iter().enumerate() {
             let Place::Unit(unit) = unit else { continue };
             let end = (x(l + 1), y(l + 1, j));
             for (k, input) in from.iter().enumerate() {
                 let Place::Unit(input) = input else { continue };
                 let begin = (x(l), y(l, k));
-                scene.add(line(begin, end, edge.clone(), None));
-                if let (true, Some((weights, _))) = (numbered(l), &layers[l].parameters) {
+                let weight = layers[l].parameters.as_ref().map(|(weights, _)| weights[unit * widths[l] + input]);
+                scene.add(line(begin, end, strength(weight.unwrap_or(0.0), &edge), None));
+                if let (true, Some(weight)) = (numbered(l), weight) {
                     // Side by side along the arrows, so that numbers of crossing arrows keep apart.
                     let share = 0.3 + 0.4 * k as f64 / from.len() as f64;
-                    scene.add(number(begin, end, share, weights[unit * widths[l] + input], theme.ink()));
+                    scene.add(number(begin, end, share, weight, theme.ink()));
                 }
             }
             let begin = (x(l), bias_y(l));
-            scene.add(line(begin, end, bias_edge.clone(), Some("3 3")));
-            if let (true, Some((_, biases))) = (numbered(l), &layers[l].parameters) {
-                scene.add(number(begin, end, 0.2 + 0.12 * j as f64, biases[*unit], palette[1]));
+            let bias = layers[l].parameters.as_ref().map(|(_, biases)| biases[*unit]);
+            scene.add(line(begin, end, strength(bias.unwrap_or(0.0), &bias_edge), Some("3 3")));
+            if let (true, Some(bias)) = (numbered(l), bias) {
+                scene.add(number(begin, end, 0.2 + 0.12 * j as f64, bias, theme.ink()));
             }
         }
     }
@@ -139,7 +151,41 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
             scene.add(text((x(l), bottom + 24.0), layers[l - 1].note.clone(), 12, TextAnchor::Middle, theme.pale()));
         }
     }
+    if weighted {
+        let left = (width - KEY_WIDTH) / 2.0;
+        for (x, value, says) in [(0.0, 1.0, "positive weight"), (135.0, -1.0, "negative weight")] {
+            let (from, to) = ((left + x, key), (left + x + 26.0, key));
+            scene.add(line(from, to, signed(value, theme), None));
+            scene.add(text((to.0 + 7.0, key + 4.0), says, 11, TextAnchor::Start, theme.pale()));
+        }
+        let says = "full colour: the column's largest of these";
+        scene.add(text((left + 272.0, key + 4.0), says, 11, TextAnchor::Start, theme.pale()));
+    }
     Picture(scene)
+}
+
+/// What the key of colours takes.
+const KEY_WIDTH: f64 = 520.0;
+
+/// The largest weight or bias of the arrows that are shown.
+fn largest(weights: &[f32], biases: &[f32], from: &[Place], to: &[Place]) -> f32 {
+    let fan_in = weights.len() / biases.len().max(1);
+    let units = |places: &[Place]| -> Vec<usize> {
+        places.iter().filter_map(|place| if let Place::Unit(unit) = place { Some(*unit) } else { None }).collect()
+    };
+    let inputs = units(from);
+    let of_unit = |&unit: &usize| {
+        let arrows = inputs.iter().map(|input| weights[unit * fan_in + input]).chain([biases[unit]]);
+        arrows.fold(0.0, |largest: f32, value| largest.max(value.abs()))
+    };
+    units(to).iter().map(of_unit).fold(f32::MIN_POSITIVE, f32::max)
+}
+
+/// A weight's colour: −1 orange, 0 hardly to be seen, 1 blue.
+fn signed(value: f32, theme: Theme) -> Color {
+    let [blue, orange, ..] = theme.palette();
+    let color = if value < 0.0 { orange } else { blue };
+    mix(theme.paper(), color, 0.08 + 0.92 * f64::from(value.abs().min(1.0)))
 }
 
 fn line(from: (f64, f64), to: (f64, f64), stroke: Color, dash: Option<&str>) -> Primitive {
@@ -155,7 +201,8 @@ fn circle((cx, cy): (f64, f64), r: f64, fill: Color, theme: Theme) -> Primitive 
 /// A weight, on its arrow at `share` of the way.
 fn number(from: (f64, f64), to: (f64, f64), share: f64, value: f32, color: &str) -> Primitive {
     let at = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1) - 3.0);
-    text(at, format!("{value:.2}"), 10, TextAnchor::Middle, color)
+    let says = if value.abs() < 1000.0 { format!("{value:.2}") } else { format!("{value:.1e}") };
+    text(at, says, 10, TextAnchor::Middle, color)
 }
 
 /// `12` as `¹²`.

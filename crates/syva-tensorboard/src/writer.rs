@@ -146,6 +146,32 @@ impl Writer {
         self.log(0, [hparams::session_start(hparams, group, now())])
     }
 
+    /// Like [`Writer::experiment`] and [`Writer::session_start`], for a run that may be resumed with other
+    /// hyperparameters: TensorBoard keeps the first that it finds in a folder, so these are in a file of their own, which
+    /// comes first and takes the place of the one before. A TensorBoard that has read that one shows the new values when
+    /// it is started again.
+    ///
+    /// ```
+    /// use syva_tensorboard::{Experiment, Writer};
+    /// let folder = tempfile::tempdir()?;
+    /// Writer::create(folder.path())?.session(&Experiment::default(), &[("device", "cpu".into())], "")?;
+    /// Writer::resume(folder.path(), 10, 1)?.session(&Experiment::default(), &[("device", "gpu".into())], "")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn session(&mut self, experiment: &Experiment, hparams: &[(&str, HParamValue)], group: &str) -> Result<()> {
+        let mut bytes = Vec::new();
+        record::append(&event(0, What::FileVersion("brain.Event:2".into())), &mut bytes);
+        record::append(&summary(0, [experiment.value(now())]), &mut bytes);
+        record::append(&summary(0, [hparams::session_start(hparams, group, now())]), &mut bytes);
+        // No event file until it is whole.
+        let (scratch, path) = (self.folder.join(".session.syva"), self.folder.join(SESSION));
+        let written = fs::write(&scratch, bytes).and_then(|()| fs::rename(&scratch, &path));
+        if written.is_err() {
+            let _ = fs::remove_file(&scratch);
+        }
+        written.map_err(Error::io("write", path))
+    }
+
     /// Says how the training ended.
     pub fn session_end(&mut self, status: Status) -> Result<()> {
         self.log(0, [hparams::session_end(status, now())])
@@ -213,6 +239,9 @@ struct EventFile {
     pending: Vec<u8>,
     last_flush: Instant,
 }
+
+/// The file of [`Writer::session`]: by its name, the first in its folder.
+const SESSION: &str = "events.out.tfevents.0000000000.000000.session.syva";
 
 /// What is kept at most for a disk that is full.
 const MAX_PENDING: usize = 1 << 24;

@@ -167,3 +167,24 @@ fn a_full_disk_tears_no_record_and_logging_goes_on_when_there_is_room() {
     assert!(refused > 10 && error.is_none(), "{refused} {error:?}");
     assert_eq!(events.len(), 1001);
 }
+
+/// TensorBoard keeps the first session start of a folder: so a resumed run's takes the place of the one before.
+#[test]
+fn a_session_that_goes_on_has_its_new_hyperparameters_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for (device, step) in [("cpu", None), ("gpu", Some(10))] {
+        let writer = step.map_or_else(|| Writer::create(folder.path()), |step| Writer::resume(folder.path(), step, 1));
+        let hparams = [("device", device.into()), ("keep", "best".into())];
+        writer.unwrap().session(&syva_tensorboard::Experiment::default(), &hparams, "").unwrap();
+    }
+    let files = event_files(folder.path());
+    assert_eq!(files.len(), 3, "two writers and one session: {files:?}");
+    let said: Vec<String> = files.iter().map(|path| format!("{:?}", events(path).0)).collect();
+    let holds = |text: &str, value: &str| {
+        text.contains("session_start_info")
+            && text.contains(&format!("{:?}", value.as_bytes()).trim_matches(['[', ']']).to_string())
+    };
+    assert!(holds(&said[0], "gpu") && !holds(&said[0], "cpu"), "the first by its name: {}", said[0]);
+    assert!(!said[1..].iter().any(|text| text.contains("session_start_info")));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "no scratch is left");
+}

@@ -1,0 +1,125 @@
+//! What a report shows of a run when it is opened: verdict, scores, pictures, settings.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use syva::data::Dataset;
+use syva::text::number;
+use syva::{Model, Overfitting, Predictions, Scores};
+
+use super::themed::Palette;
+use super::{Judged, escape};
+use crate::hyperparameters::Setting;
+use crate::output::shown;
+use crate::{eval, pictures, plot};
+
+/// Misread images that are shown of a run.
+const MISREAD: usize = 32;
+/// Their longer side on the page, in pixels.
+const SIDE: usize = 84;
+/// Classes beyond which a confusion matrix is a blot of many megabytes.
+const MOST_CLASSES: usize = 40;
+
+pub fn detail(
+    name: &str,
+    settings: &[Setting],
+    digest: &str,
+    overfitting: &Overfitting,
+    judged: Option<&Judged>,
+    palette: &mut Palette,
+) -> String {
+    let mut html = format!("<p>{}</p>\n", verdict(overfitting));
+    if let Some(Judged { predictions, evaluation, task }) = judged {
+        if let Some(evaluation) = evaluation {
+            html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
+        }
+        if let Some(predictions) = predictions {
+            html += "<h3>Class by class</h3>\n";
+            html += &classes(predictions);
+            html += "<div class=pictures>";
+            if predictions.classes() <= MOST_CLASSES {
+                let title = format!("{name}: confusion matrix");
+                html += &palette.svg(&title, |theme| syva_plot::confusion(&title, &plot::counts(predictions), theme));
+            }
+            html += &palette.svg("reliability", |theme| plot::reliability(name, predictions, theme));
+            html += "</div>\n";
+            if let &[height, width] = &task.shape[..] {
+                html += &misread(predictions, &task.validation, [height, width]);
+            }
+        }
+    }
+    html += "<h3>Settings</h3>\n<div class=wide><table>\n";
+    for setting in settings {
+        let (label, text) = (escape(&setting.label()), escape(&shown(&setting.text())));
+        let text = if setting.name == "data_sha256" { format!("<code>{text}</code>") } else { text };
+        html += &format!("<tr><td>{label}</td><td>{text}</td></tr>\n");
+    }
+    html + &format!("<tr><td>SHA-256 of the weights</td><td><code>{digest}</code></td></tr>\n</table></div>\n")
+}
+
+/// What the curves say, for HTML.
+pub fn verdict(overfitting: &Overfitting) -> String {
+    escape(&overfitting.to_string()).replace('\n', "; ")
+}
+
+/// The diagram of a network. With its weights each run's would be another, and a hundred runs a page of them.
+pub fn network(model: &Model, palette: &mut Palette) -> String {
+    palette.svg("network", |theme| plot::diagram(&model.spec, None, true, theme))
+}
+
+/// The images that were misread, those of which the network was surest first: one grey picture that both themes share,
+/// cut into tiles by the page's style.
+fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2]) -> String {
+    let (samples, all) = plot::surest_misread(predictions, MISREAD);
+    let Some(png) = pictures::column(data, &samples, height, width) else { return String::new() };
+    let scale = SIDE as f64 / height.max(width) as f64;
+    let (w, h) = (scale * width as f64, scale * height as f64);
+    let mut html = format!(
+        "<h3>Misread</h3>\n<p class=note>{} of {all} misread of {}: true → predicted, probability of that</p>\n\
+         <div class=tiles style=\"--w:{w:.0}px;--h:{h:.0}px;--sheet:url(data:image/png;base64,{})\">",
+        samples.len(),
+        predictions.samples(),
+        BASE64_STANDARD.encode(png)
+    );
+    for (place, &sample) in samples.iter().enumerate() {
+        html += &format!(
+            "<figure><i style=\"--i:{place}\"></i><figcaption>{}</figcaption></figure>",
+            plot::misread_caption(predictions, sample)
+        );
+    }
+    html + "</div>\n"
+}
+
+/// Scores of each class and of all.
+fn classes(predictions: &Predictions) -> String {
+    let confusion = predictions.confusion();
+    let mut html = format!(
+        "<p>accuracy {:.2} %, class-balanced {:.2} %, among the top two {:.2} %; log-loss {}, Brier score {:.4}, \
+         expected calibration error {:.4}</p>\n",
+        100.0 * confusion.accuracy(),
+        100.0 * confusion.balanced_accuracy(),
+        100.0 * predictions.top_k_accuracy(2),
+        number(predictions.log_loss()),
+        predictions.brier_score(),
+        predictions.calibration_error(eval::BINS)
+    );
+    html += "<div class=wide><table>\n<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUROC</th><th>support</th></tr>\n";
+    let report = confusion.report();
+    let line = |name: &str, scores: &Scores, auroc: Option<f64>| {
+        let auroc = auroc.map_or(String::new(), |auroc| format!("{auroc:.4}"));
+        let Scores { precision, recall, f1, support } = scores;
+        format!(
+            "<tr><td>{name}</td><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{auroc}</td><td>{support}</td></tr>\n"
+        )
+    };
+    let rows =
+        report.classes.iter().enumerate().map(|(class, scores)| (class.to_string(), scores, predictions.auroc(class)));
+    html += &rows.map(|(name, scores, auroc)| line(&name, scores, auroc)).collect::<String>();
+    html += &format!(
+        "<tr><td>accuracy</td><td></td><td></td><td>{:.4}</td><td></td><td>{}</td></tr>\n",
+        confusion.accuracy(),
+        confusion.total()
+    );
+    html += &line("macro average", &report.macro_average, eval::macro_auroc(predictions));
+    html += &line("weighted average", &report.weighted, None);
+    html + "</table></div>\n"
+}

@@ -1,0 +1,165 @@
+//! Runs that differ only in their seeds: which they are, and what they come to together.
+
+use std::cmp::Ordering;
+
+use syva::Epoch;
+
+use super::Run;
+use crate::hyperparameters::Setting;
+
+/// Runs that differ in nothing but their seeds.
+pub struct Group<'a> {
+    pub runs: Vec<&'a Run>,
+    /// What it is called: by the settings in which groups differ, or if it is a single run by that.
+    pub name: String,
+}
+
+/// A mean, and the standard deviation (n − 1) where there is one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub mean: f64,
+    pub deviation: Option<f64>,
+}
+
+impl Spread {
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        let deviation = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
+        (!values.is_empty()).then_some(Self { mean, deviation })
+    }
+}
+
+impl Group<'_> {
+    /// One run of each seed: repetitions to the same bits say nothing of how results scatter.
+    pub fn seeds(&self) -> Vec<&Run> {
+        let mut found: Vec<&Run> = Vec::new();
+        for run in &self.runs {
+            if !found.iter().any(|known| known.config.training.seed == run.config.training.seed) {
+                found.push(run);
+            }
+        }
+        found
+    }
+
+    /// What the seeds come to; none where one of them has no such value.
+    pub fn spread(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+        let values: Option<Vec<f64>> = self.seeds().into_iter().map(value).collect();
+        Spread::of(&values?)
+    }
+
+    /// The epochs that all seeds have, with what each of them says.
+    pub fn epochs(&self) -> Vec<Vec<&Epoch>> {
+        let seeds = self.seeds();
+        seeds[0]
+            .epochs
+            .iter()
+            .enumerate()
+            .filter_map(|(place, epoch)| {
+                let at = |run: &&'_ Run| -> Option<usize> {
+                    let there = |&place: &usize| run.epochs.get(place).is_some_and(|other| other.epoch == epoch.epoch);
+                    // Mostly it lies where it is in the first.
+                    Some(place).filter(there).or_else(|| run.epochs.iter().position(|other| other.epoch == epoch.epoch))
+                };
+                let places: Option<Vec<usize>> = seeds.iter().map(at).collect();
+                Some(seeds.iter().zip(places?).map(|(run, place)| &run.epochs[place]).collect())
+            })
+            .collect()
+    }
+}
+
+/// The runs in groups, in the order of the first run of each. Runs that have come to different epochs are not grouped:
+/// their figures are not of the same thing.
+pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> {
+    let key = |run: &Run| {
+        let mut config = run.config.clone();
+        config.training.seed = 0;
+        config.data.dir = None;
+        (config, run.epochs.last().map(|epoch| epoch.epoch))
+    };
+    let mut groups: Vec<(_, Group<'a>)> = Vec::new();
+    for run in runs {
+        let key = key(run);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.runs.push(run),
+            None => groups.push((key, Group { runs: vec![run], name: run.name.clone() })),
+        }
+    }
+    let mut groups: Vec<Group<'a>> = groups.into_iter().map(|(_, group)| group).collect();
+    let alone = groups.len() == 1;
+    for group in groups.iter_mut().filter(|group| group.runs.len() > 1) {
+        let said = differing.iter().filter(|&&name| name != "seed" && name != "parameters");
+        let said: Vec<String> = said.filter_map(|&name| Some(named(group.runs[0].setting(name)?))).collect();
+        let seeds = group.seeds().len();
+        let all = if seeds > 1 {
+            format!("{seeds} seeds")
+        } else {
+            format!("{} times seed {}", group.runs.len(), group.runs[0].config.training.seed)
+        };
+        group.name = if alone || said.is_empty() { all } else { said.join(", ") };
+    }
+    // What differs in the epochs alone, say, must not be called the same.
+    for place in 1..groups.len() {
+        if groups[..place].iter().any(|other| other.name == groups[place].name) {
+            let first = groups[place].runs[0].name.clone();
+            groups[place].name += &format!(" ({first}, …)");
+        }
+    }
+    groups
+}
+
+fn named(setting: &Setting) -> String {
+    match setting.name {
+        "learning_rate" => format!("lr {}", setting.text()),
+        "batch_size" => format!("batch {}", setting.text()),
+        // A flag is named where it is on.
+        "exact" => (if setting.value == true { "exact" } else { "not exact" }).to_string(),
+        "activation" | "init" | "head" | "optimizer" | "data" | "device" | "precision" => setting.text(),
+        _ => format!("{} {}", setting.label(), setting.text()),
+    }
+}
+
+/// The order in which people count: `s2` before `s10`.
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    loop {
+        let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (x, y) = (digits(left), digits(right));
+        if x > 0 && y > 0 {
+            let (number, other) = (left[..x].trim_start_matches('0'), right[..y].trim_start_matches('0'));
+            let order = number.len().cmp(&other.len()).then_with(|| number.cmp(other));
+            if order != Ordering::Equal {
+                return order;
+            }
+            (left, right) = (&left[x..], &right[y..]);
+            continue;
+        }
+        match (left.chars().next(), right.chars().next()) {
+            (Some(c), Some(d)) if c == d => (left, right) = (&left[c.len_utf8()..], &right[d.len_utf8()..]),
+            (c, d) => return c.cmp(&d).then_with(|| a.cmp(b)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_sorted_as_people_count() {
+        let mut names = ["s10", "s2", "s1", "b", "s02", "s1b", "a10-9", "a9-10", "", "s", "10", "9", "ä2", "ä10"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["", "9", "10", "a9-10", "a10-9", "b", "s", "s1", "s1b", "s02", "s2", "s10", "ä2", "ä10"]);
+        let long = "9".repeat(1000);
+        assert_eq!(natural(&format!("{long}1"), &format!("{long}2")), Ordering::Less);
+    }
+
+    #[test]
+    fn spreads_are_those_of_samples() {
+        let spread = Spread::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
+        assert_eq!((spread.mean, spread.deviation), (5.0, Some((32.0f64 / 7.0).sqrt())));
+        assert_eq!(Spread::of(&[3.0]), Some(Spread { mean: 3.0, deviation: None }));
+        assert_eq!(Spread::of(&[]), None);
+    }
+}

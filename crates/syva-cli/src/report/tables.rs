@@ -1,0 +1,220 @@
+//! The tables of a report: a row a run, or a row a group of seeds.
+
+use syva::text::number;
+
+use super::groups::{Group, Spread};
+use super::{Run, escape, isolated};
+use crate::output::shown;
+
+/// What stands in a table, and the number by which it is sorted.
+struct Cell {
+    html: String,
+    sort: Option<f64>,
+}
+
+impl Cell {
+    fn text(text: &str) -> Self {
+        Self { html: escape(&shown(text)), sort: text.parse().ok() }
+    }
+
+    fn number(value: f64, html: String) -> Self {
+        Self { html, sort: Some(value) }
+    }
+}
+
+fn loss(value: f64) -> Cell {
+    Cell::number(value, number(value))
+}
+
+fn percent(share: Option<f64>) -> Cell {
+    share.map_or_else(|| Cell::text("–"), |share| Cell::number(share, format!("{:.2} %", 100.0 * share)))
+}
+
+/// The names of the settings in which runs differ, in the order of the list. What only follows from another is left out.
+pub fn differing(runs: &[Run]) -> Vec<&'static str> {
+    let differs = |name: &str| runs.iter().any(|run| run.setting(name) != runs[0].setting(name));
+    let follows = |name: &str| match name {
+        "network" => differs("hidden") && !differs("data"),
+        "data_sha256" => differs("data"),
+        _ => false,
+    };
+    let names = runs[0].settings.iter().map(|setting| setting.name);
+    names.filter(|name| differs(name) && !follows(name)).collect()
+}
+
+/// The settings that all runs share, in a line.
+fn shared(runs: &[Run]) -> String {
+    let same = |name: &str| runs.iter().all(|run| run.setting(name) == runs[0].setting(name));
+    let mut parts = Vec::new();
+    for setting in runs[0].settings.iter().filter(|setting| same(setting.name)) {
+        // The network's widths say those of its layers, and digests stand with each run.
+        let said = setting.name == "hidden" && same("network") || setting.name == "data_sha256";
+        if !said {
+            parts.push(format!("{} <b>{}</b>", escape(&setting.label()), escape(&shown(&setting.text()))));
+        }
+    }
+    format!("<p class='note shared'>The same in all: {}</p>\n", parts.join(" · "))
+}
+
+/// A table that a click on a column's head sorts.
+struct Table {
+    heads: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    fn html(&self) -> String {
+        let mut html = String::from("<div class=wide><table class=sorts>\n<thead><tr>");
+        for head in &self.heads {
+            html += &format!("<th>{head}</th>");
+        }
+        html += "</tr></thead>\n<tbody>\n";
+        for row in &self.rows {
+            html += "<tr>";
+            for cell in row {
+                let sort = cell.sort.map_or(String::new(), |value| format!(" data-v={value:e}"));
+                html += &format!("<td{sort}>{}</td>", cell.html);
+            }
+            html += "</tr>\n";
+        }
+        html + "</tbody></table></div>\n"
+    }
+}
+
+/// A column of the runs' table: its head, and what stands in it.
+type Column = (String, Box<dyn Fn(&Run) -> Cell>);
+
+/// What came of runs, and what it took.
+fn results(runs: &[Run]) -> Vec<Column> {
+    let classes = runs.iter().any(|run| run.of_model.val_acc.is_some());
+    let mut columns: Vec<Column> = Vec::new();
+    let mut add = |head: &str, cell: fn(&Run) -> Cell| columns.push((head.to_string(), Box::new(cell)));
+    if classes {
+        add("val accuracy", |run| {
+            let Cell { html, sort } = percent(run.of_model.val_acc);
+            Cell { html: format!("<b>{html}</b>"), sort }
+        });
+    }
+    add("val loss", |run| loss(run.of_model.val_loss));
+    add("of epoch", |run| Cell::text(&run.of_model.epoch.to_string()));
+    add("epochs", |run| {
+        let (done, wanted) = (run.last().epoch, run.config.training.epochs);
+        Cell::number(done as f64, format!("{done} of {wanted}"))
+    });
+    add("lowest val loss", |run| loss(run.overfitting.best_val_loss));
+    add("at epoch", |run| Cell::text(&run.overfitting.best_epoch.to_string()));
+    add("at the end:<br>train loss", |run| loss(run.last().train_loss));
+    add("<br>val loss", |run| loss(run.last().val_loss));
+    if classes {
+        add("<br>train accuracy", |run| percent(run.last().train_acc));
+        add("<br>val accuracy", |run| percent(run.last().val_acc));
+    }
+    add("training", |run| {
+        let seconds: f64 = run.epochs.iter().map(|epoch| epoch.train_seconds).sum();
+        Cell::number(seconds, format!("{seconds:.1} s"))
+    });
+    add("an epoch", |run| {
+        let seconds = run.epochs.iter().map(|epoch| epoch.train_seconds).sum::<f64>() / run.epochs.len() as f64;
+        Cell::number(seconds, format!("{seconds:.3} s"))
+    });
+    add("SHA-256 of the weights", |run| Cell { html: format!("<code>{}</code>", run.digest), sort: None });
+    columns
+}
+
+/// A row a run: in what it differs from the others, what came of it, what it took.
+pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> String {
+    let results = results(runs);
+    if let [run] = runs {
+        // One row would be a long one.
+        let mut html = String::from("<div class=wide><table>\n");
+        for (head, cell) in &results {
+            let head = head.replace("<br>", " ");
+            let head = if head.starts_with(' ') { format!("at the end:{head}") } else { head };
+            html += &format!("<tr><td>{head}</td><td>{}</td></tr>\n", cell(run).html);
+        }
+        return html + "</table></div>\n";
+    }
+    let setting = |name: &'static str| -> Column {
+        let head = runs[0].setting(name).map_or_else(|| name.to_string(), |setting| escape(&setting.label()));
+        let cell =
+            move |run: &Run| run.setting(name).map_or_else(|| Cell::text(""), |setting| Cell::text(&setting.text()));
+        (head, Box::new(cell))
+    };
+    // How many epochs were wanted stands beside how many there are.
+    let settings = differing.iter().filter(|&&name| name != "epochs").map(|&name| setting(name));
+    let columns: Vec<Column> = settings.chain(results).collect();
+    let heads = ["run".to_string()].into_iter().chain(columns.iter().map(|(head, _)| head.clone())).collect();
+    let row = |(place, run): (usize, &Run)| {
+        let mark = if best == Some(place) { "<br><span class=best>best of these</span>" } else { "" };
+        let name = Cell::number(place as f64, isolated(&run.name) + mark);
+        [name].into_iter().chain(columns.iter().map(|(_, cell)| cell(run))).collect()
+    };
+    let rows = runs.iter().enumerate().map(row).collect();
+    Table { heads, rows }.html() + &shared(runs)
+}
+
+/// A row a group of seeds: in what it differs from the others, and what its seeds come to.
+pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
+    let classes = groups.iter().any(|group| group.runs[0].of_model.val_acc.is_some());
+    let names: Vec<&'static str> = differing.iter().copied().filter(|&name| name != "seed").collect();
+    let mut heads = vec![String::new()];
+    heads.extend(names.iter().filter_map(|name| Some(escape(&groups[0].runs[0].setting(name)?.label()))));
+    heads.push("seeds".into());
+    if classes {
+        heads.extend(["val accuracy", "lowest … highest"].map(String::from));
+    }
+    heads.extend(["val loss", "at the end:<br>train loss"].map(String::from));
+    if classes {
+        heads.push("<br>train accuracy".into());
+    }
+    heads.push("an epoch".into());
+    let row = |(place, group): (usize, &Group<'_>)| {
+        let run = group.runs[0];
+        let mut row = vec![Cell::number(place as f64, isolated(&group.name))];
+        row.extend(names.iter().filter_map(|name| Some(Cell::text(&run.setting(name)?.text()))));
+        row.push(Cell::text(&group.seeds().len().to_string()));
+        let shares = |spread: Option<Spread>| {
+            spread.map_or_else(
+                || Cell::text("–"),
+                |spread| {
+                    let deviation =
+                        spread.deviation.map_or(String::new(), |deviation| format!(" ± {:.2}", 100.0 * deviation));
+                    Cell::number(spread.mean, format!("{:.2}{deviation} %", 100.0 * spread.mean))
+                },
+            )
+        };
+        let losses = |spread: Option<Spread>| {
+            spread.map_or_else(
+                || Cell::text("–"),
+                |spread| {
+                    let deviation =
+                        spread.deviation.map_or(String::new(), |deviation| format!(" ± {}", number(deviation)));
+                    Cell::number(spread.mean, number(spread.mean) + &deviation)
+                },
+            )
+        };
+        if classes {
+            row.push(shares(group.spread(|run| run.of_model.val_acc)));
+            let all = group.seeds().into_iter().filter_map(|run| run.of_model.val_acc);
+            let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), acc| (l.min(acc), h.max(acc)));
+            row.push(if group.seeds().len() < 2 {
+                Cell::text("")
+            } else if low <= high {
+                Cell::number(high, format!("{:.2} … {:.2} %", 100.0 * low, 100.0 * high))
+            } else {
+                Cell::text("–")
+            });
+        }
+        row.push(losses(group.spread(|run| Some(run.of_model.val_loss))));
+        row.push(losses(group.spread(|run| Some(run.last().train_loss))));
+        if classes {
+            row.push(shares(group.spread(|run| run.last().train_acc)));
+        }
+        let seconds =
+            |run: &Run| run.epochs.iter().map(|epoch| epoch.train_seconds).sum::<f64>() / run.epochs.len() as f64;
+        let each = group.spread(|run| Some(seconds(run))).map_or(0.0, |spread| spread.mean);
+        row.push(Cell::number(each, format!("{each:.3} s")));
+        row
+    };
+    Table { heads, rows: groups.iter().enumerate().map(row).collect() }.html()
+}
