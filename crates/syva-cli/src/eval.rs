@@ -62,7 +62,13 @@ fn model_path(path: &Path) -> Result<PathBuf> {
 }
 
 /// The data that a model is for: what is named, or else what its run was trained on.
-pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, talk: Talk) -> Result<Task> {
+pub fn task_for(
+    model: &Path,
+    data: Option<Source>,
+    data_dir: Option<&Path>,
+    threads: Option<usize>,
+    talk: Talk,
+) -> Result<Task> {
     let (mut source, mut dir) = (Source::Auto, None);
     if model.is_dir() {
         let config = read_config(model)?;
@@ -70,13 +76,13 @@ pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, tal
         dir = config.data.dir;
     }
     let dir = data_dir.map(Path::to_path_buf).or(if data.is_none() { dir } else { None });
-    data::open(data.unwrap_or(source), dir.as_deref(), talk)
+    data::open(data.unwrap_or(source), dir.as_deref(), threads, talk)
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let Reached { file: path, model, .. } = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
-    let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
+    let task = task_for(&args.model, args.data, args.data_dir.as_deref(), args.on.threads, talk)?;
     let (engine, device) = args.on.engine()?;
     let mut session = engine.open(&device, &model.spec)?;
     let split = Split::from(args.split);

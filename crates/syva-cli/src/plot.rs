@@ -148,7 +148,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
         let title = format!("{name}: weights of {} of {} units of the first layer", tiles.len(), weight.rows());
         return Ok(syva_plot::tiles(&title, &tiles, [height, width], 10, Tone::Signed, theme));
     }
-    let task = eval::task_for(run, None, args.data_dir.as_deref(), Talk::Notices)?;
+    let task = eval::task_for(run, None, args.data_dir.as_deref(), None, Talk::Notices)?;
     let data = &task.validation;
     let (engine, device) = syva::engine("auto", EngineOptions::default())?;
     let mut session = engine.open(&device, &model.spec)?;

@@ -71,7 +71,7 @@ fn read(path: &Path, data_dir: Option<&Path>) -> Result<Run> {
 }
 
 fn judge(path: &Path, name: &str, model: &Model, data_dir: Option<&Path>) -> Result<Judged> {
-    let task = eval::task_for(path, None, data_dir, Talk::Notices)?;
+    let task = eval::task_for(path, None, data_dir, None, Talk::Notices)?;
     let (engine, device) = syva::engine("auto", EngineOptions::default())?;
     let mut session = engine.open(&device, &model.spec)?;
     session.load(syva::data::Split::Validation, &task.validation)?;

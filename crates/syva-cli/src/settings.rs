@@ -1,6 +1,8 @@
 //! The settings of a training: from flags, from a TOML file of the same names, from the defaults; flags win.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -71,6 +73,9 @@ pub struct Settings {
     pub out: Option<PathBuf>,
 }
 
+/// Bytes of a file of settings: far more than anyone writes.
+const MAX_BYTES: u64 = 1 << 20;
+
 impl Settings {
     /// These settings, and for what they leave open those of a TOML file.
     pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
@@ -100,7 +105,14 @@ impl Settings {
 
     /// The settings of a TOML file.
     fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let mut text = String::new();
+        // A pipe may come from `<(…)`, and a device has no end: only what is read tells how much there is.
+        let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+        read.map_err(Error::io("read", path))?;
+        if text.len() as u64 > MAX_BYTES {
+            let problem = format!("more than the {MAX_BYTES} bytes that settings can have");
+            return Err(Error::file(path, "its size", problem, "is it the right file?"));
+        }
         let file: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let remedy = if text.contains("[training]") {

@@ -63,7 +63,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let options = EngineOptions { threads: settings.threads, exact, precision };
     let (engine, device) = syva::engine(device_name, options)?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
-    let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
+    let task = data::open(source, settings.data_dir.as_deref(), settings.threads, args.report.into())?;
     let spec = settings.network(&task)?;
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
@@ -100,7 +100,8 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
     config.keep = args.keep.unwrap_or(config.keep);
     let dir = data::absolute(args.data_dir.clone())?.or(config.data.dir.clone());
-    let task = data::open(data::source_of(&args.run, &config.data)?, dir.as_deref(), args.report.into())?;
+    let source = data::source_of(&args.run, &config.data)?;
+    let task = data::open(source, dir.as_deref(), args.threads, args.report.into())?;
     let digest = task.digest();
     if digest != config.data.digest {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);

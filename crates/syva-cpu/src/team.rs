@@ -113,7 +113,7 @@ impl Team {
             let worker = thread::Builder::new().name(format!("syva-{}", me + 1)).spawn(move || serve(&state, me));
             team.workers.push(worker.map_err(|error| {
                 let problem = format!("the system refused thread {} of {threads} ({error})", me + 2);
-                Error::setting("threads", problem, "ask for fewer")
+                Error::Resource { resource: "threads".into(), problem, remedy: "ask for fewer (--threads)".into() }
             })?);
         }
         Ok(team)

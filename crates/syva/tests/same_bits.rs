@@ -59,7 +59,7 @@ fn few_digits() -> Result<Task> {
 }
 
 fn check(task: &Task, epochs: u64, isa: Isa, threads: usize, pinned: &str) -> Result<(), Failed> {
-    let engine = CpuEngine::new()?.with_isa(isa)?.with_threads(threads)?;
+    let engine = CpuEngine::new()?.with_isa(isa)?.oversubscribed(threads)?;
     let spec = task.network(&[256, 128], Sigmoid);
     let training = Training { epochs, ..Training::default() };
     let mut trainer = Trainer::new(&engine, &"cpu".parse()?, &spec, task, training)?;

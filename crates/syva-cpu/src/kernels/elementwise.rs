@@ -1,8 +1,8 @@
 //! Passes over values one by one, and the transpose of a block.
 
-use syva_core::Activation;
-use syva_core::arithmetic::Real;
+use syva_core::arithmetic::{Real, SoftmaxRow};
 use syva_core::reference::{activate, derive};
+use syva_core::{Activation, Head};
 
 use crate::buffer::WIDTH;
 use crate::vector::Vector;
@@ -26,6 +26,15 @@ pub(super) fn derive_all(activation: Activation, h: &[f32], gradient: &mut [f32]
         Activation::Relu => pairs.for_each(|(g, &h)| *g = derive(Activation::Relu, h, *g)),
         Activation::Sigmoid => pairs.for_each(|(g, &h)| *g = derive(Activation::Sigmoid, h, *g)),
         Activation::Tanh => pairs.for_each(|(g, &h)| *g = derive(Activation::Tanh, h, *g)),
+    }
+}
+
+/// What `syva_core::reference::read_outputs` does, without an allocation.
+#[inline(always)]
+pub(super) fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
+    if head == Head::LogSoftmax {
+        let row = SoftmaxRow::new(outputs, &mut space[..outputs.len()]);
+        outputs.iter_mut().for_each(|z| *z = row.log_probability(*z));
     }
 }
 
