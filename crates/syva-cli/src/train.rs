@@ -21,7 +21,11 @@ static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// The first Ctrl-C asks the trainer to stop after the step at hand; the second ends the process at once.
 pub fn catch_interrupts() {
-    // Without a handler Ctrl-C still ends the process, and a run resumes from its last checkpoint.
+    // Without a handler Ctrl-C still ends the process, and a run resumes from its last checkpoint. But ctrlc takes the
+    // signals before it starts the thread that hears them: where the system has no thread left, nobody would.
+    if std::thread::Builder::new().spawn(|| ()).is_err() {
+        return;
+    }
     let _ = ctrlc::set_handler(|| {
         if INTERRUPTS.fetch_add(1, Ordering::SeqCst) > 0 {
             tui::give_back();

@@ -32,8 +32,8 @@ const KEPT: usize = 1 << 18;
 /// A trained network that answers: immutable, `Send` and `Sync`. Keep one, in an `Arc` where threads share it; no call
 /// waits for another.
 ///
-/// The bits are those of every exact device. A sample takes as long as its weights take to come from the cache: a third
-/// of a microsecond for a network of 4-16-16-3, some microseconds for one of 784-256-128-10.
+/// The bits are those of every exact device. A sample takes as long as its weights take to come from the cache: less than
+/// a microsecond for a network of 4-16-16-3, some microseconds for one of 784-256-128-10.
 ///
 /// ```
 /// use syva_core::{Activation::Relu, Matrix, Mlp, Model, State};
@@ -123,7 +123,8 @@ impl Predictor {
     }
 
     /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises: values,
-    /// logits, or log-probabilities, as the head has them. Inputs that are not finite are refused.
+    /// logits, or log-probabilities, as the head has them ([`Predictor::classify`] makes probabilities of them). Inputs
+    /// that are not finite are refused.
     pub fn predict(&self, inputs: &Matrix) -> Result<Matrix> {
         let mut outputs = Matrix::zeros(inputs.rows(), self.spec.outputs());
         check_prediction(&self.spec, inputs, &outputs)?;
