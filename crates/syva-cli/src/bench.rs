@@ -80,7 +80,8 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         let problem = format!("no device here computes in {}", args.precision);
         return Err(Error::setting("precision", problem, "leave it out (`syva devices` lists what there is)"));
     }
-    let task = data::open(source, settings.data_dir.as_deref(), if args.json { Talk::Notices } else { Talk::All })?;
+    let talk = if args.json { Talk::Notices } else { Talk::All };
+    let task = data::open(source, settings.data_dir.as_deref(), args.threads, talk)?;
     let spec = settings.network(&task)?;
     let timings: Vec<Timing> = (chosen.iter())
         .map(|(engine, info)| measure(engine.as_ref(), info, &spec, &task, training, args))

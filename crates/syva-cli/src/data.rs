@@ -16,18 +16,18 @@ use crate::output;
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Info(source) => {
-            let task = open(source.data, source.data_dir.as_deref(), Talk::All)?;
+            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
             output::print(&info(&task));
             Ok(())
         }
         DataCommand::Grid { source, out, split, rows } => {
-            let task = open(source.data, source.data_dir.as_deref(), Talk::All)?;
+            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
             grid(task.split(Split::from(*split)), &task.shape, *rows, out)?;
             output::line(format_args!("wrote {}", out.display()));
             Ok(())
         }
         DataCommand::Export { source, out } => {
-            let task = open(source.data, source.data_dir.as_deref(), Talk::All)?;
+            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
             export(&task, out)
         }
         DataCommand::Download { out } => {
@@ -65,15 +65,26 @@ impl From<ReportArgs> for Talk {
     }
 }
 
-/// Opens a source, telling on standard error what happens meanwhile.
-pub fn open(source: Source, dir: Option<&Path>, talk: Talk) -> Result<Task> {
-    syva::data::source::open(source, dir, &mut listen(talk))
+/// Opens a source on so many threads, telling on standard error what happens meanwhile.
+pub fn open(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Talk) -> Result<Task> {
+    let cores = syva::threads::cores();
+    if let Some(threads) = threads.filter(|&threads| threads > cores && talk != Talk::Nothing) {
+        let cores = output::count(cores as u64, "core");
+        output::note(format_args!("syva: {threads} threads are more than there is work for on {cores}; as many work"));
+    }
+    syva::data::source::open_on(threads.unwrap_or(cores).min(cores), source, dir, &mut listen(talk))
 }
 
 /// Opens the data of a run: from `dir` if that is given, else from where its configuration has it.
-pub fn open_of_run(run: &Path, config: &DataConfig, dir: Option<&Path>, talk: Talk) -> Result<Task> {
+pub fn open_of_run(
+    run: &Path,
+    config: &DataConfig,
+    dir: Option<&Path>,
+    threads: Option<usize>,
+    talk: Talk,
+) -> Result<Task> {
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
-    open(source_of(run, config)?, dir.as_deref(), talk)
+    open(source_of(run, config)?, dir.as_deref(), threads, talk)
 }
 
 /// The folder that a run's configuration names, or where that has gone, another that has the data: it is known by its

@@ -82,14 +82,20 @@ fn model_path(path: &Path) -> Result<PathBuf> {
 }
 
 /// The data that a model is for: what is named, or else what its run was trained on.
-pub fn task_for(model: &Path, data: Option<Source>, data_dir: Option<&Path>, talk: Talk) -> Result<Task> {
+pub fn task_for(
+    model: &Path,
+    data: Option<Source>,
+    data_dir: Option<&Path>,
+    threads: Option<usize>,
+    talk: Talk,
+) -> Result<Task> {
     match data {
         None if model.is_dir() => {
             let config = read_config(model)?.data;
-            let task = data::open_of_run(model, &config, data_dir, talk)?;
+            let task = data::open_of_run(model, &config, data_dir, threads, talk)?;
             check_data(&task, &config.digest).map(|()| task)
         }
-        _ => data::open(data.unwrap_or(Source::Auto), data_dir, talk),
+        _ => data::open(data.unwrap_or(Source::Auto), data_dir, threads, talk),
     }
 }
 
@@ -113,7 +119,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         other => other,
     };
     args.data.unwrap_or(Source::Auto).check(&model.spec).map_err(named)?;
-    let task = task_for(&args.model, args.data, args.data_dir.as_deref(), talk)?;
+    let task = task_for(&args.model, args.data, args.data_dir.as_deref(), args.on.threads, talk)?;
     let (engine, device) = args.on.engine()?;
     let mut session = engine.open(&device, &model.spec)?;
     let split = Split::from(args.split);

@@ -138,7 +138,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
         };
         return Ok(weights(&name, &model, [height, width], args.count.unwrap_or(50), theme));
     }
-    let task = eval::task_for(run, None, args.data_dir.as_deref(), Talk::Notices)?;
+    let task = eval::task_for(run, None, args.data_dir.as_deref(), None, Talk::Notices)?;
     let data = &task.validation;
     let (engine, device) = syva::engine("auto", EngineOptions::default())?;
     let mut session = engine.open(&device, &model.spec)?;

@@ -172,7 +172,7 @@ impl Judge {
         if let Some((_, task)) = self.tasks.iter().find(|(known, _)| *known == key) {
             return Ok(Rc::clone(task));
         }
-        let task = Rc::new(eval::task_for(path, None, self.data_dir.as_deref(), Talk::Notices)?);
+        let task = Rc::new(eval::task_for(path, None, self.data_dir.as_deref(), None, Talk::Notices)?);
         self.tasks.push((key, Rc::clone(&task)));
         Ok(task)
     }

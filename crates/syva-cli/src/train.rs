@@ -33,7 +33,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let options = EngineOptions { threads: settings.threads, exact, precision };
     let (engine, device) = syva::engine(device_name, options)?;
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
-    let task = data::open(source, settings.data_dir.as_deref(), args.report.into())?;
+    let task = data::open(source, settings.data_dir.as_deref(), settings.threads, args.report.into())?;
     let spec = match &like {
         // As it is, also where flags could not tell it.
         Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
@@ -83,7 +83,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     let before = config.clone();
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
     config.keep = args.keep.unwrap_or(config.keep);
-    let task = data::open_of_run(&args.run, &config.data, args.data_dir.as_deref(), args.report.into())?;
+    let task = data::open_of_run(&args.run, &config.data, args.data_dir.as_deref(), args.threads, args.report.into())?;
     let digest = task.digest();
     if digest != config.data.digest {
         let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);

@@ -199,7 +199,45 @@ fn summaries_of_absurd_sizes_are_numbers_or_errors() {
 fn a_network_beyond_the_memory_is_refused() {
     let place = Place::new();
     let ran = place.sh("ulimit -v 4000000; \"$SYVA\" train --data digits --hidden 20000,20000 --epochs 1 --out run");
-    // A matter of the machine, not of the usage.
-    ran.fails(1, &["hidden: 415920010 parameters in batches of 128 need", "use fewer or narrower layers"]);
+    ran.fails(1, &["memory: 415920010 parameters in batches of 128 need 7.7 GiB", "use fewer or narrower layers"]);
     assert!(place.names("").is_empty());
+}
+
+/// Nor where it refuses it early, or late: from what the program itself takes up to what a training needs.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_for_the_data_is_refused() {
+    let place = Place::new();
+    for kilobytes in [60_000, 70_000, 80_000, 90_000, 100_000, 110_000] {
+        let train = "\"$SYVA\" train --data digits --hidden 8 --epochs 1 --quiet --out run";
+        let ran = place.sh(&format!("ulimit -v {kilobytes}; {train}"));
+        if place.names("").is_empty() {
+            ran.fails(1, &["memory: ", "need", "more than can be had here"]);
+        } else {
+            assert!(kilobytes > 80_000, "at {kilobytes} kB");
+            ran.succeeds();
+            break;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_without_an_end_is_no_settings() {
+    let place = Place::new();
+    place.run("train --config /dev/zero --out run").fails(2, &["/dev/zero (its size): no settings are that long"]);
+    // A pipe is read to its end, wherever that is.
+    place.sh("(echo 'lr = -1'; sleep 0.1; echo) | \"$SYVA\" train --config /dev/stdin --out run").fails(2, &["(lr): "]);
+    assert!(place.names("").is_empty());
+}
+
+#[test]
+fn more_threads_than_cores_are_told_of() {
+    let place = Place::new();
+    let train = "train --data digits --hidden none --epochs 1 --batch-size 8192 --threads 1000";
+    let ran = place.run(&format!("{train} --out told")).succeeds();
+    assert!(ran.stderr.contains("1000 threads are more than"), "{}", ran.stderr);
+    let ran = place.run(&format!("{train} --quiet --out quiet")).succeeds();
+    assert_eq!(ran.stderr, "");
+    assert_eq!(place.read("told/metrics.jsonl").lines().count(), 1);
 }

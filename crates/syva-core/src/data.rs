@@ -14,8 +14,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::builder::Mlp;
+use crate::random::{Random, Stream};
 use crate::spec::{Activation, Head, Normalization, Spec};
-use crate::state::hex;
+use crate::state::{check_finite, hex};
 use crate::{Error, Result};
 
 /// Which part of the data.
@@ -115,11 +116,8 @@ impl Dataset {
         if u32::try_from(samples).is_err() {
             return refuse(format!("{samples} samples are more than 2^32"), "split the data");
         }
-        if let Inputs::F32(values) = &inputs
-            && let Some(i) = values.iter().position(|value| !value.is_finite())
-        {
-            let problem = format!("sample {}, feature {}: {} is not finite", i / features, i % features, values[i]);
-            return refuse(problem, "remove or fill in such values");
+        if let Inputs::F32(values) = &inputs {
+            check_finite(values, features)?;
         }
         match &targets {
             Targets::Classes { labels, classes } => {
@@ -167,6 +165,77 @@ impl Dataset {
     #[must_use]
     pub fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    /// Divides the data into what a network learns from and what it is judged by: `share` of the samples, drawn at
+    /// random, become the second part. Each class gives as near to its share of them as whole samples can be (as
+    /// `sklearn.model_selection.train_test_split` does with `stratify`); both parts keep the order of the samples. The
+    /// same data, share and seed give the same parts.
+    ///
+    /// ```
+    /// use syva_core::data::{Dataset, Inputs, Targets};
+    /// let inputs = Inputs::F32((0..10).map(|i| i as f32).collect::<Vec<_>>().into());
+    /// let labels = vec![0, 0, 0, 0, 0, 1, 1, 1, 1, 1].into();
+    /// let data = Dataset::new(inputs, 1, Targets::Classes { labels, classes: 2 })?;
+    /// let (train, validation) = data.split(0.4, 1)?;
+    /// assert_eq!((train.samples(), validation.samples()), (6, 4)); // three and two of each class
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    pub fn split(&self, share: f64, seed: u32) -> Result<(Self, Self)> {
+        let samples = self.samples();
+        let count = |samples: usize| (share * samples as f64).round() as usize;
+        if !(share > 0.0 && share < 1.0) || count(samples) == 0 || count(samples) == samples {
+            let problem = format!("a share of {share} of {samples} samples leaves a part empty");
+            return Err(Error::setting("split", problem, "give a share between 0 and 1, such as 0.2"));
+        }
+        let mut groups: Vec<Vec<usize>> = match &self.targets {
+            Targets::Classes { labels, classes } => {
+                let mut groups = vec![Vec::new(); *classes];
+                labels.iter().enumerate().for_each(|(sample, &label)| groups[label as usize].push(sample));
+                groups
+            }
+            Targets::Values { .. } => vec![(0..samples).collect()],
+        };
+        let mut is_second = vec![false; samples];
+        let (mut before, mut drawn) = (0, 0);
+        for (class, group) in groups.iter_mut().enumerate() {
+            before += group.len();
+            // So that roundings do not add up.
+            let wanted = count(before) - drawn;
+            let mut random = Random::new(seed, Stream::Split, class as u64);
+            // The first steps of a Fisher-Yates shuffle.
+            for place in 0..wanted.min(group.len()) {
+                let other = place + random.below((group.len() - place) as u64) as usize;
+                group.swap(place, other);
+                is_second[group[place]] = true;
+            }
+            drawn += wanted;
+        }
+        let part = |second: bool| {
+            let part: Vec<usize> = (0..samples).filter(|&sample| is_second[sample] == second).collect();
+            self.select(&part)
+        };
+        Ok((part(false)?, part(true)?))
+    }
+
+    /// Some of the samples, in this order.
+    fn select(&self, samples: &[usize]) -> Result<Self> {
+        fn rows<T: Copy>(values: &[T], columns: usize, samples: &[usize]) -> Vec<T> {
+            samples.iter().flat_map(|sample| &values[sample * columns..(sample + 1) * columns]).copied().collect()
+        }
+        let inputs = match &self.inputs {
+            Inputs::U8(values) => Inputs::U8(rows(values, self.features, samples).into()),
+            Inputs::F32(values) => Inputs::F32(rows(values, self.features, samples).into()),
+        };
+        let targets = match &self.targets {
+            Targets::Classes { labels, classes } => {
+                Targets::Classes { labels: rows(labels, 1, samples).into(), classes: *classes }
+            }
+            Targets::Values { values, outputs } => {
+                Targets::Values { values: rows(values, *outputs, samples).into(), outputs: *outputs }
+            }
+        };
+        Self::new(inputs, self.features, targets)
     }
 
     /// Checks that a network can be trained on, or judged by, this data. Engines call it in `load`.
@@ -291,10 +360,72 @@ impl Task {
         if let Some(digest) = &self.known_digest {
             return digest.clone();
         }
-        #[cfg(feature = "threads")]
-        let (train, validation) = rayon::join(|| self.train.digest(), || self.validation.digest());
-        #[cfg(not(feature = "threads"))]
-        let (train, validation) = (self.train.digest(), self.validation.digest());
-        hex(&Sha256::digest(format!("{train}{validation}")))
+        hex(&Sha256::digest(format!("{}{}", self.train.digest(), self.validation.digest())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Samples whose one input is their number.
+    fn numbered(labels: Vec<u32>, classes: usize) -> Dataset {
+        let inputs = Inputs::F32((0..labels.len()).map(|i| i as f32).collect::<Vec<_>>().into());
+        Dataset::new(inputs, 1, Targets::Classes { labels: labels.into(), classes }).unwrap()
+    }
+
+    #[test]
+    fn a_split_is_of_all_samples_and_fair_to_each_class() {
+        for seed in 0..50 {
+            let mut random = Random::new(seed, Stream::Augmentation, 0);
+            let (samples, classes) = (20 + random.below(300) as usize, 1 + random.below(12) as usize);
+            let share = 0.1 + 0.8 * f64::from(random.unit());
+            let labels: Vec<u32> = (0..samples).map(|_| random.below(classes as u64) as u32).collect();
+            let data = numbered(labels.clone(), classes);
+            let (first, second) = data.split(share, seed).unwrap();
+            let numbers =
+                |data: &Dataset| (0..data.samples()).map(|i| data.inputs().get(i) as usize).collect::<Vec<_>>();
+            let (first, second) = (numbers(&first), numbers(&second));
+            assert!(first.is_sorted() && second.is_sorted(), "seed {seed}");
+            let mut all = [first, second.clone()].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..samples).collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!(second.len(), (share * samples as f64).round() as usize, "seed {seed}");
+            for class in 0..classes as u32 {
+                let of_class = |sample: &&usize| labels[**sample] == class;
+                let (there, all) = (second.iter().filter(of_class).count(), all.iter().filter(of_class).count());
+                let wanted = share * all as f64;
+                assert!(
+                    (there as f64 - wanted).abs() <= 1.0,
+                    "seed {seed}: {there} of {all} of class {class} at {share}"
+                );
+            }
+            let (_, again) = data.split(share, seed).unwrap();
+            assert_eq!(numbers(&again), second, "seed {seed}");
+        }
+        let data = numbered(vec![0; 100], 1);
+        let second = |seed| data.split(0.5, seed).unwrap().1.digest();
+        assert_ne!(second(1), second(2));
+    }
+
+    #[test]
+    fn targets_and_bytes_go_with_their_samples() {
+        let values = (0..20).map(|i| i as f32).collect();
+        let inputs = Inputs::U8((0..30).collect::<Vec<u8>>().into());
+        let data = Dataset::new(inputs, 3, Targets::Values { values, outputs: 2 }).unwrap();
+        let (_, part) = data.split(0.3, 7).unwrap();
+        let Targets::Values { values, outputs: 2 } = part.targets() else { panic!("values of two") };
+        for sample in 0..part.samples() {
+            let number = part.inputs().get(3 * sample) / 3.0;
+            assert_eq!(values[2 * sample..][..2], [2.0 * number, 2.0 * number + 1.0]);
+        }
+    }
+
+    #[test]
+    fn a_share_that_leaves_a_part_empty_is_refused() {
+        let data = numbered(vec![0, 1, 0, 1], 2);
+        for share in [0.0, 1.0, -0.5, 2.0, f64::NAN, 0.01, 0.99] {
+            assert!(data.split(share, 1).is_err(), "{share}");
+        }
     }
 }

@@ -113,7 +113,9 @@ pub trait Session: Send {
     }
 
     /// Runs the network over raw inputs `[samples, features]` (pixels as 0 … 255: the network normalises) and leaves
-    /// the head's outputs in `outputs` `[samples, outputs]`: values, logits, or log-probabilities.
+    /// the head's outputs in `outputs` `[samples, outputs]`: values, logits, or log-probabilities. Inputs that are not
+    /// finite are refused. [`probabilities`](crate::probabilities) makes probabilities of a classifier's outputs, and
+    /// [`ClassNames::answer`](crate::ClassNames::answer) names the classes too.
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()>;
 }
 

@@ -47,6 +47,6 @@ pub use model::Model;
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
-pub use state::{Matrix, Parameters, State};
+pub use state::{Matrix, Parameters, State, check_finite};
 pub use summary::Summary;
 pub use trainer::{Epoch, Trainer, Training};

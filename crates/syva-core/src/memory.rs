@@ -14,6 +14,10 @@ use crate::{Error, Result};
 /// What all else takes meanwhile: threads' stacks, files being written, the terminal.
 const HEADROOM: u64 = 16 << 20;
 
+/// What is not worth the tenth of a millisecond that it takes to look through the system's files.
+#[cfg(feature = "files")]
+const SMALL: u64 = 1 << 20;
+
 /// Asks for memory and gives it back. `what` needs so many bytes at its peak, as in "60000 samples"; the error says how
 /// many there are, and offers the remedy.
 pub fn ask(bytes: u64, what: &str, remedy: &str) -> Result<()> {
@@ -27,7 +31,9 @@ pub fn ask(bytes: u64, what: &str, remedy: &str) -> Result<()> {
         return refuse("");
     }
     #[cfg(feature = "files")]
-    if let Some(room) = room(Path::new("/")).filter(|room| room.bytes < wanted) {
+    if bytes >= SMALL
+        && let Some(room) = room(Path::new("/")).filter(|room| room.bytes < wanted)
+    {
         return refuse(&format!(" ({} has {} left)", room.whose, readable(room.bytes.saturating_sub(HEADROOM))));
     }
     Ok(())

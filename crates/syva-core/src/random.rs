@@ -20,6 +20,8 @@ pub enum Stream {
     Augmentation = 4,
     /// The drawn digits; the substream is the sample's index.
     Digits = 5,
+    /// Which samples of a data set become its second part; the substream is the class.
+    Split = 6,
 }
 
 /// Philox4x32-10: four random words for a counter under a key.

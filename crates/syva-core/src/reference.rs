@@ -11,7 +11,7 @@ use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
 use crate::spec::{Activation, Head, Spec};
-use crate::state::{Matrix, Parameters, State};
+use crate::state::{Matrix, Parameters, State, check_finite};
 use crate::{Error, Result};
 
 /// A network's weights in `T`, and the steps of its training one by one.
@@ -441,7 +441,7 @@ impl Session for ReferenceSession {
     }
 }
 
-/// Checks the shapes of a prediction's inputs and outputs. For engines.
+/// Checks a prediction's inputs, which must be finite, and the shapes of inputs and outputs. For engines.
 pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Result<()> {
     if inputs.columns() != spec.input.features {
         let problem = format!("{} values a sample for a network of {}", inputs.columns(), spec.input.features);
@@ -451,7 +451,7 @@ pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Resul
         let (found, wanted) = ((outputs.rows(), outputs.columns()), (inputs.rows(), spec.outputs()));
         return Err(Error::mismatch(format!("an output matrix of {found:?}, not {wanted:?}"), "make it that size"));
     }
-    Ok(())
+    check_finite(inputs.values(), inputs.columns())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Real;
+use crate::data::Dataset;
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -82,6 +83,37 @@ impl Normalization {
     #[must_use]
     pub fn pixels(mean: f64, std: f64) -> Self {
         Self::Uniform { scale: (1.0 / (255.0 * std)) as f32, shift: (-mean / std) as f32 }
+    }
+
+    /// Fitted to data, as a rule the training data: each feature less its mean, divided by its standard deviation (as
+    /// `sklearn.preprocessing.StandardScaler` does). All is computed in f64 and rounded once. A feature that is the same
+    /// in all samples tells nothing apart, and becomes 0.
+    ///
+    /// ```
+    /// use syva_core::{Normalization, data::{Dataset, Inputs, Targets}};
+    /// let inputs = Inputs::F32(vec![1.0, 7.0, 3.0, 7.0].into()); // two samples of two features
+    /// let data = Dataset::new(inputs, 2, Targets::Classes { labels: vec![0, 1].into(), classes: 2 })?;
+    /// let normalization = Normalization::fit(&data);
+    /// assert_eq!([normalization.apply(0, 1.0), normalization.apply(0, 3.0)], [-1.0, 1.0]);
+    /// assert_eq!(normalization.apply(1, 7.0), 0.0);
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fit(data: &Dataset) -> Self {
+        let (samples, features) = (data.samples(), data.features());
+        let of_feature = |k: usize| {
+            let values = || (0..samples).map(|b| f64::from(data.inputs().get(b * features + k)));
+            let mean = values().sum::<f64>() / samples as f64;
+            let variance = values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / samples as f64;
+            let std = variance.sqrt();
+            let (scale, shift) = ((1.0 / std) as f32, (-mean / std) as f32);
+            // Where all values are equal their mean may be rounded, and so differ from them.
+            let is_constant = values().all(|x| x == f64::from(data.inputs().get(k)));
+            // A spread below 10⁻³⁸ is none that f32 can divide by.
+            if is_constant || !scale.is_finite() || !shift.is_finite() { (0.0, 0.0) } else { (scale, shift) }
+        };
+        let (scale, shift) = (0..features).map(of_feature).unzip();
+        Self::PerFeature { scale, shift }
     }
 
     /// Scale and shift of a feature.

@@ -72,6 +72,24 @@ impl Matrix {
     }
 }
 
+/// Checks that inputs `[samples, columns]` are finite numbers. A network could not tell those that are not from others:
+/// ReLU, say, makes 0 of NaN, and a sure answer of nothing.
+///
+/// ```
+/// let error = syva_core::check_finite(&[1.0, 2.0, 3.0, f32::NAN], 2).unwrap_err();
+/// assert_eq!(error.to_string(), "sample 1, feature 1 (both counted from 0): NaN is not finite; remove or fill in such values");
+/// ```
+pub fn check_finite(values: &[f32], columns: usize) -> Result<()> {
+    // All at once first: a loop without a way out becomes SIMD code.
+    if values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+        return Ok(());
+    }
+    let place = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
+    let (sample, feature) = (place / columns.max(1), place % columns.max(1));
+    let problem = format!("sample {sample}, feature {feature} (both counted from 0): {} is not finite", values[place]);
+    Err(Error::mismatch(problem, "remove or fill in such values"))
+}
+
 /// Weights and bias of one linear layer, in PyTorch's layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {

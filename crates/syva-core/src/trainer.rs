@@ -19,7 +19,7 @@ use crate::random::permutation;
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
 use crate::text::number;
-use crate::{Error, Model, Result};
+use crate::{Error, Model, Result, memory};
 
 /// How to train. The defaults are the chapter's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -590,8 +590,7 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
     Ok(())
 }
 
-/// Asks for the memory that a training needs, all at once, and gives it back: an error now, where the system says no,
-/// instead of a process that ends in the middle. (A system that promises more than it has says yes.)
+/// Asks for the memory that a training needs at its peak: an error now instead of a process that ends in the middle.
 fn reserve(spec: &Spec, batch: usize) -> Result<()> {
     // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file.
     const COPIES: u64 = 5;
@@ -601,13 +600,8 @@ fn reserve(spec: &Spec, batch: usize) -> Result<()> {
         spec.layers.iter().fold(spec.input.features as u64, |sum, layer| sum.saturating_add(layer.units as u64));
     let work = values.saturating_mul(batch as u64).saturating_mul(2);
     let bytes = parameters.saturating_mul(COPIES).saturating_add(work).saturating_mul(4);
-    let mut memory = Vec::<u8>::new();
-    if usize::try_from(bytes).is_ok_and(|bytes| memory.try_reserve_exact(bytes).is_ok()) {
-        return Ok(());
-    }
-    let gib = bytes as f64 / f64::from(1 << 30);
-    let problem = format!("{parameters} parameters in batches of {batch} need {gib:.1} GiB, more than can be had here");
-    Err(Error::resource("hidden", problem, "use fewer or narrower layers, or a smaller batch"))
+    let what = format!("{parameters} parameters in batches of {batch}");
+    memory::ask(bytes, &what, "use fewer or narrower layers, or a smaller batch")
 }
 
 /// The number of steps of the next span, given how long this one took.

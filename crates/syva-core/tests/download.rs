@@ -66,7 +66,7 @@ impl Fake {
             assert!(&fs::read(dir.join(format!("{name}.gz"))).unwrap() == packed, "{name} differs");
         }
         assert_eq!(fs::read_dir(dir).unwrap().count(), 5, "something is left over");
-        let loaded = self.source().load(dir).unwrap();
+        let loaded = self.source().load(2, dir).unwrap();
         assert!(loaded.train.pixels == self.plain[0][16..]);
         assert!(loaded.train.labels == self.plain[1][8..]);
         assert!(loaded.test.pixels == self.plain[2][16..]);
@@ -505,7 +505,7 @@ fn loading_names_the_first_bad_file() {
     fake.download(dir.path(), &[&server.url]).unwrap();
     let load = |name: &str, content: &[u8]| {
         fs::write(dir.path().join(format!("{name}.gz")), content).unwrap();
-        fake.source().load(dir.path()).unwrap_err().to_string()
+        fake.source().load(1, dir.path()).unwrap_err().to_string()
     };
     let mut labels = fake.plain[3].clone();
     labels[8 + 1] = 10;
@@ -518,6 +518,6 @@ fn loading_names_the_first_bad_file() {
     let message = load(NAMES[1], &fake.plain[3]);
     assert!(message.contains("3 labels where 1100 labels belong"), "{message}");
     fs::remove_file(dir.path().join(format!("{FIRST}.gz"))).unwrap();
-    let message = fake.source().load(dir.path()).unwrap_err().to_string();
+    let message = fake.source().load(1, dir.path()).unwrap_err().to_string();
     assert!(message.contains("missing: train-images-idx3-ubyte"), "{message}");
 }

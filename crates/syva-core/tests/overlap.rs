@@ -1,8 +1,8 @@
 //! An engine that begins the next epoch before anybody has heard of the last must not be told from one that does not:
 //! the same events, states and errors, wherever the training stops.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task};
@@ -17,12 +17,12 @@ use syva_core::{
 
 /// The reference, but a span that follows a judgement is taken before `judged` hears of it, and taken back if need be.
 struct Ahead {
-    begun: Rc<Cell<usize>>,
+    begun: Arc<AtomicUsize>,
 }
 
 struct AheadSession {
     inner: Box<dyn Session>,
-    begun: Rc<Cell<usize>>,
+    begun: Arc<AtomicUsize>,
 }
 
 impl Engine for Ahead {
@@ -68,7 +68,7 @@ impl Session for AheadSession {
     ) -> Result<Option<Report>> {
         let (evaluation, before) = (self.evaluate(split)?, self.state()?);
         let report = self.train(span);
-        self.begun.set(self.begun.get() + 1);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let flow = judged(evaluation, &mut || Ok(before.clone()));
         if matches!(flow, Ok(Flow::Continue)) {
             return report.map(Some);
@@ -145,7 +145,7 @@ fn train(engine: &dyn Engine, inspect: u64, stop: Option<u64>, from: Option<(Sta
 }
 
 fn ahead() -> Ahead {
-    Ahead { begun: Rc::new(Cell::new(0)) }
+    Ahead { begun: Arc::new(AtomicUsize::new(0)) }
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn what_is_told_is_the_same_wherever_the_training_stops() {
             // After the last epoch no other follows; an inspection wants the state as it is.
             let watched = |epoch: u64| epoch == EPOCHS || inspect > 0 && (epoch == 1 || epoch.is_multiple_of(inspect));
             let turns = (1..=stop.unwrap_or(EPOCHS)).filter(|&epoch| !watched(epoch)).count();
-            assert_eq!(engine.begun.get(), turns);
+            assert_eq!(engine.begun.load(Ordering::Relaxed), turns);
 
             // What was told up to the stop, and after it, is what a training tells that is not stopped.
             let Some(Told::Checkpoint(state, progress, _)) = told.last() else { panic!("no checkpoint at the end") };
@@ -232,7 +232,7 @@ fn a_validation_loss_that_is_not_finite_ends_the_training_after_its_epoch() {
     let task = Task::new("squares beyond f32", values(0.5), values(1e30));
     let engine = ahead();
     let found = fails(&engine, &task, &|_| Ok(Flow::Continue));
-    assert_eq!(engine.begun.get(), 1);
+    assert_eq!(engine.begun.load(Ordering::Relaxed), 1);
     assert_eq!(found, fails(&Reference, &task, &|_| Ok(Flow::Continue)));
     assert!(found.0.contains("epoch 1") && !found.1.iter().any(|told| matches!(told, Told::Epoch(_))), "{}", found.0);
     assert_eq!(found.2.step, 12);

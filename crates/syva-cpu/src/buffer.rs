@@ -59,17 +59,6 @@ impl Panels {
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * HALF) }
     }
 
-    /// The value at a row and column.
-    pub(crate) fn get(&self, row: usize, column: usize) -> f32 {
-        self.as_slice()[self.at(column / WIDTH) + row * WIDTH + column % WIDTH]
-    }
-
-    /// Replaces the value at a row and column.
-    pub(crate) fn set(&mut self, row: usize, column: usize, value: f32) {
-        let at = self.at(column / WIDTH) + row * WIDTH + column % WIDTH;
-        self.as_mut_slice()[at] = value;
-    }
-
     /// Copies the start of a row, across the panels.
     pub(crate) fn copy_row(&self, row: usize, to: &mut [f32]) {
         for (panel, to) in to.chunks_mut(WIDTH).enumerate() {

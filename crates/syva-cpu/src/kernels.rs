@@ -22,11 +22,12 @@
 mod dense;
 mod elementwise;
 mod gather;
+mod row;
 mod sparse;
 
 use std::hint::black_box;
 
-use syva_core::Activation;
+use syva_core::{Activation, Head};
 
 use crate::buffer::{HALF, Shared, WIDTH};
 use crate::isa::Isa;
@@ -37,6 +38,7 @@ use crate::vector::{Portable, Vector};
 
 pub use dense::Product;
 pub use gather::{Block, Scaling};
+pub(crate) use row::{Row, RowProduct};
 pub use sparse::{Init, Place, SparseProduct};
 
 /// The epilogue of a product.
@@ -139,11 +141,13 @@ fn each<V: Vector, const ROWS: usize, const ACROSS: usize>(
 pub struct Kernels {
     product: unsafe fn(&Product<'_>),
     sparse_product: unsafe fn(&SparseProduct<'_>),
+    row_product: unsafe fn(&mut RowProduct<'_>),
     list: unsafe fn(Source<'_>, &Block<'_>, ListBy, &mut Lists),
     transpose: unsafe fn(&[f32], &mut [f32]),
     activate: unsafe fn(Activation, &mut [f32]),
     derive: unsafe fn(Activation, &[f32], &mut [f32]),
     judge: unsafe fn(&mut LossRows<'_>),
+    read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
     multiply_add: unsafe fn(u64) -> u64,
 }
@@ -182,6 +186,13 @@ impl Kernels {
         unsafe { (self.sparse_product)(product) }
     }
 
+    /// Computes the sums.
+    pub(crate) fn row_product(&self, product: &mut RowProduct<'_>) {
+        product.check();
+        // SAFETY: `new` found the instruction set; `check` found the bounds.
+        unsafe { (self.row_product)(product) }
+    }
+
     /// Lists the non-zeros of a block of scaled inputs, at most [`COLUMNS`](crate::sparse::COLUMNS) of each row.
     pub fn list(&self, inputs: Source<'_>, block: &Block<'_>, by: ListBy, lists: &mut Lists) {
         block.check(inputs.len());
@@ -212,6 +223,13 @@ impl Kernels {
     pub(crate) fn judge(&self, rows: &mut LossRows<'_>) {
         // SAFETY: `new` found the instruction set.
         unsafe { (self.judge)(rows) }
+    }
+
+    /// The head's reading of a sample's outputs, in place; `space` is for as many values.
+    pub(crate) fn read(&self, head: Head, outputs: &mut [f32], space: &mut [f32]) {
+        assert!(space.len() >= outputs.len(), "there is room");
+        // SAFETY: `new` found the instruction set.
+        unsafe { (self.read)(head, outputs, space) }
     }
 
     /// Multiplies and adds on registers alone, `rounds` times as often as is worth a loop; how often in all. What the
@@ -260,7 +278,7 @@ macro_rules! compile {
             use super::*;
 
             pub(super) const KERNELS: Kernels = Kernels {
-                product, sparse_product, list, transpose, activate, derive, judge, scale,
+                product, sparse_product, row_product, list, transpose, activate, derive, judge, read, scale,
                 multiply_add,
             };
 
@@ -273,6 +291,11 @@ macro_rules! compile {
             unsafe fn sparse_product(product: &SparseProduct<'_>) {
                 // SAFETY: as above.
                 unsafe { sparse::sparse_product::<$vector>(product) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn row_product(product: &mut RowProduct<'_>) {
+                // SAFETY: as above.
+                unsafe { row::row_product::<$vector>(product) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn list(inputs: Source<'_>, block: &Block<'_>, by: ListBy, lists: &mut Lists) {
@@ -302,6 +325,10 @@ macro_rules! compile {
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {
                 judge_rows::<<$vector as Vector>::Value>(rows);
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
+                elementwise::read(head, outputs, space);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn multiply_add(rounds: u64) -> u64 {

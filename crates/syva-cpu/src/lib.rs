@@ -1,5 +1,7 @@
 //! Syvä's CPU engine: the arithmetic contract, tiled, vectorised, and shared out among threads.
 //!
+//! Who has a trained network and wants its answers takes a [`Predictor`]; who trains takes the engine.
+//!
 //! From the outside in: [`CpuEngine`] opens a `Session` (`session.rs`), whose `train` runs steps (`step.rs`); a step
 //! is a few phases, each shared out as tiles to the thread [`team`]; a tile is computed by one [`kernels`] call, in
 //! the widest instruction set of the processor ([`isa`]). Each output has one owner and one chain of fused
@@ -12,6 +14,7 @@ pub mod isa;
 pub mod kernels;
 mod loss;
 pub mod memory;
+mod predictor;
 mod prefetch;
 mod profile;
 mod scratch;
@@ -25,12 +28,14 @@ mod vector;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, threads};
 
 use crate::isa::Isa;
 use crate::kernels::Kernels;
 use crate::sparse::InputKernel;
 use crate::team::Team;
+
+pub use predictor::Predictor;
 
 /// The engine `cpu`.
 ///
@@ -57,12 +62,18 @@ impl CpuEngine {
     /// The widest instruction set of this processor (or the one that `SYVA_ISA` forces), one thread a core, dense or
     /// sparse inputs by their density (or as `SYVA_KERNEL` forces).
     pub fn new() -> Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { isa: Isa::detect()?, threads, inputs: InputKernel::detect()? })
+        Ok(Self { isa: Isa::detect()?, threads: threads::cores(), inputs: InputKernel::detect()? })
     }
 
-    /// As many threads as asked; the results do not depend on it.
+    /// As many threads as asked, but no more than there are cores for ([`threads::cores`]): they would only wait for each
+    /// other. The results do not depend on it.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
+        Ok(Self { threads: self.oversubscribed(threads)?.threads.min(threads::cores()), ..self })
+    }
+
+    /// As many threads as asked, however few cores there are, for tests of what threads do to each other: slow.
+    #[doc(hidden)]
+    pub fn oversubscribed(self, threads: usize) -> Result<Self> {
         if threads == 0 || threads > 1024 {
             let problem = format!("{threads} threads cannot work");
             return Err(Error::setting("threads", problem, "give 1 to 1024, at best the number of cores"));

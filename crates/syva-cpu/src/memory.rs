@@ -47,10 +47,11 @@ impl Weights {
         self.start_is_stale = true;
         self.version += 1;
         for (l, parameters) in state.layers.iter().enumerate() {
+            let to = &mut self.transposed[l];
             for j in 0..parameters.weight.rows() {
-                for (k, &w) in parameters.weight.row(j).iter().enumerate() {
-                    self.transposed[l].set(k, j, w);
-                }
+                let from = to.at(j / WIDTH) + j % WIDTH;
+                let places = to.as_mut_slice()[from..].iter_mut().step_by(WIDTH);
+                places.zip(parameters.weight.row(j)).for_each(|(to, &w)| *to = w);
             }
             self.bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
         }
@@ -60,10 +61,10 @@ impl Weights {
         let layers = (0..self.transposed.len())
             .map(|l| {
                 let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
+                let from = &self.transposed[l];
                 for j in 0..weight.rows() {
-                    for (k, w) in weight.row_mut(j).iter_mut().enumerate() {
-                        *w = self.transposed[l].get(k, j);
-                    }
+                    let places = from.as_slice()[from.at(j / WIDTH) + j % WIDTH..].iter().step_by(WIDTH);
+                    weight.row_mut(j).iter_mut().zip(places).for_each(|(w, &from)| *w = from);
                 }
                 Parameters { weight, bias: self.bias[l].as_slice()[..spec.layers[l].units].to_vec() }
             })

@@ -27,19 +27,22 @@ pub(crate) struct Scratch {
     pub(crate) plain: Plain,
 }
 
-/// One for each thread of a team.
-pub(crate) fn of_each(threads: usize, spec: &Spec) -> Vec<Mutex<Scratch>> {
-    let new = |_| {
-        Mutex::new(Scratch {
+impl Scratch {
+    pub(crate) fn new(spec: &Spec) -> Self {
+        Self {
             inputs: Space::default(),
             lists: Lists::default(),
             sums: Space::default(),
             outputs: Space::default(),
             bias_gradients: BiasGradients { of: None, values: [0.0; SLICE * WIDTH] },
             plain: Plain::new(spec),
-        })
-    };
-    (0..threads).map(new).collect()
+        }
+    }
+}
+
+/// One for each thread of a team.
+pub(crate) fn of_each(threads: usize, spec: &Spec) -> Vec<Mutex<Scratch>> {
+    (0..threads).map(|_| Mutex::new(Scratch::new(spec))).collect()
 }
 
 /// That of a thread. Nobody else asks for it, so it is never waited for; a panic in an earlier task has left nothing
@@ -58,6 +61,11 @@ impl Default for Space {
 }
 
 impl Space {
+    /// How many values there is room for.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_slice().len()
+    }
+
     /// So many values, whatever they are.
     pub(crate) fn of(&mut self, len: usize) -> &mut [f32] {
         if self.0.as_slice().len() < len {

@@ -94,20 +94,7 @@ impl Runner {
         self.renew_start(weights);
         let Self { spec, kernels, team, stopwatch, scratch, .. } = self;
         let rows = batch.samples.len();
-        let Workspace { height, h, d, losses, guesses, .. } = work;
-        let pass = Pass {
-            spec,
-            kernels,
-            stopwatch,
-            weights,
-            batch,
-            goal,
-            height: *height,
-            h: h.iter_mut().map(Panels::shared).collect(),
-            d: d.iter_mut().map(Panels::shared).collect(),
-            losses: Shared::new(losses),
-            guesses: Shared::new(guesses),
-        };
+        let pass = Pass::new((spec, kernels, stopwatch), weights, work, batch, goal);
         let layers = spec.layers.len();
 
         let tiles = Tiles::new(rows, spec.layers[0].units, SLICE * WIDTH, team.threads());
@@ -300,6 +287,49 @@ struct Pass<'a> {
     d: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
     guesses: Shared<'a, u32>,
+}
+
+/// What a batch comes to, in the workspace's last layer; on the caller's thread alone.
+pub(crate) fn predict(
+    network: (&Spec, &Kernels, &Stopwatch),
+    weights: &Weights,
+    work: &mut Workspace,
+    batch: Batch<'_>,
+    scratch: &mut Scratch,
+) {
+    let (spec, rows) = (network.0, batch.samples.len());
+    let pass = Pass::new(network, weights, work, batch, Goal::Predict);
+    for rows in (0..rows.div_ceil(TILE)).map(|tile| part(tile, TILE, rows)) {
+        (0..panels(spec, 0).div_ceil(SLICE)).for_each(|slice| pass.first_tile(rows.clone(), slice, scratch));
+        for l in 1..spec.layers.len() {
+            (0..panels(spec, l)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
+        }
+    }
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        (spec, kernels, stopwatch): (&'a Spec, &'a Kernels, &'a Stopwatch),
+        weights: &'a Weights,
+        work: &'a mut Workspace,
+        batch: Batch<'a>,
+        goal: Goal<'a>,
+    ) -> Self {
+        let Workspace { height, h, d, losses, guesses, .. } = work;
+        Self {
+            spec,
+            kernels,
+            stopwatch,
+            weights,
+            batch,
+            goal,
+            height: *height,
+            h: h.iter_mut().map(Panels::shared).collect(),
+            d: d.iter_mut().map(Panels::shared).collect(),
+            losses: Shared::new(losses),
+            guesses: Shared::new(guesses),
+        }
+    }
 }
 
 impl Pass<'_> {

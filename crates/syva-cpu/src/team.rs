@@ -113,7 +113,7 @@ impl Team {
             let worker = thread::Builder::new().name(format!("syva-{}", me + 1)).spawn(move || serve(&state, me));
             team.workers.push(worker.map_err(|error| {
                 let problem = format!("the system refused thread {} of {threads} ({error})", me + 2);
-                Error::resource("threads", problem, "ask for fewer")
+                Error::resource("threads", problem, "ask for fewer (--threads)")
             })?);
         }
         Ok(team)

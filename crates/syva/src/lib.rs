@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub use syva_core::*;
-pub use syva_cpu::CpuEngine;
+pub use syva_cpu::{CpuEngine, Predictor};
 #[cfg(feature = "cuda")]
 pub use syva_cuda::CudaEngine;
 #[cfg(feature = "gpu")]
@@ -21,16 +21,17 @@ pub mod prelude {
     pub use syva_core::data::source::Source;
     pub use syva_core::data::{Dataset, Inputs, Split, Targets, Task};
     pub use syva_core::{
-        Activation, Engine, Epoch, Error, Head, Init, Matrix, Mlp, Model, Result, Sequential, Session, Spec, State,
-        Summary, Trainer, Training,
+        Activation, Answer, Engine, Epoch, Error, Head, Init, Matrix, Mlp, Model, Normalization, Result, Sequential,
+        Session, Spec, State, Summary, Trainer, Training,
     };
-    pub use syva_cpu::CpuEngine;
+    pub use syva_cpu::{CpuEngine, Predictor};
 }
 
 /// What the engines of a build are told; the default leaves it to them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineOptions {
-    /// Threads of the engines that run on the CPU; one a core if none. The results do not depend on it.
+    /// Threads of the engines that run on the CPU, of which no more work than there are cores for
+    /// ([`threads::cores`](syva_core::threads::cores)); one a core if none. The results do not depend on it.
     pub threads: Option<usize>,
     /// Whether devices whose own arithmetic is not exact are made so, at a fraction of their speed.
     pub exact: bool,
@@ -117,8 +118,11 @@ fn other_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Runs a model over raw inputs `[samples, features]`, row by row, on this machine's best device; returns what
-/// the head makes of them, `[samples, outputs]`. To predict often, open a session once and keep it.
+/// Runs a model over raw inputs `[samples, features]` on this machine's processor; returns what the head makes of them,
+/// `[samples, outputs]`: values, logits, or log-probabilities. Inputs that are not finite are refused.
+///
+/// A [`Predictor`], made for one call. To predict often, keep one; it also has probabilities and names of classes
+/// ([`Predictor::classify`]). What other devices can do has [`Session::predict`].
 ///
 /// ```
 /// use syva::prelude::*;
@@ -126,13 +130,10 @@ fn other_name(name: &str) -> Option<&'static str> {
 /// let model = Model { state: State::initial(&spec, 1)?, spec };
 /// let outputs = syva::predict(&model, &Matrix::new(2, 2, vec![0.0, 1.0, 2.0, 3.0])?)?;
 /// assert_eq!((outputs.rows(), outputs.columns()), (2, 1));
+/// let error = syva::predict(&model, &Matrix::new(1, 2, vec![0.0, f32::NAN])?).unwrap_err();
+/// assert!(error.to_string().starts_with("sample 0, feature 1 (both counted from 0): NaN is not finite"));
 /// # Ok::<(), Error>(())
 /// ```
 pub fn predict(model: &Model, inputs: &Matrix) -> Result<Matrix> {
-    let (engine, device) = engine("auto", EngineOptions::default())?;
-    let mut session = engine.open(&device, &model.spec)?;
-    session.set_state(&model.state)?;
-    let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());
-    session.predict(inputs, &mut outputs)?;
-    Ok(outputs)
+    Predictor::new(model)?.predict(inputs)
 }

@@ -55,11 +55,11 @@ fn few_digits() -> Result<Task> {
         Dataset::new(Inputs::U8(pixels.into()), 784, Targets::Classes { labels, classes: 10 })
     };
     let task = Task::new("few digits", part(0, 2000)?, part(60_000, 500)?);
-    Ok(Task { shape: vec![28, 28], normalization: syva::Normalization::pixels(0.1307, 0.3081), ..task })
+    Ok(Task { shape: vec![28, 28], normalization: Normalization::pixels(0.1307, 0.3081), ..task })
 }
 
 fn check(task: &Task, epochs: u64, isa: Isa, threads: usize, pinned: &str) -> Result<(), Failed> {
-    let engine = CpuEngine::new()?.with_isa(isa)?.with_threads(threads)?;
+    let engine = CpuEngine::new()?.with_isa(isa)?.oversubscribed(threads)?;
     let spec = task.network(&[256, 128], Sigmoid);
     let training = Training { epochs, ..Training::default() };
     let mut trainer = Trainer::new(&engine, &"cpu".parse()?, &spec, task, training)?;

@@ -50,7 +50,7 @@ fn the_engines_agree_on_a_whole_training_and_it_learns() {
         assert!(last.val_acc.unwrap() > 0.95, "{last}");
         courses.push(course(&epochs, trainer.model().unwrap().state.digest()));
         for threads in 1..=3 {
-            let engine = CpuEngine::new().unwrap().with_threads(threads).unwrap();
+            let engine = CpuEngine::new().unwrap().oversubscribed(threads).unwrap();
             let mut epochs = Vec::new();
             let mut trainer = Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING).unwrap();
             trainer.fit(|epoch| epochs.push(epoch.clone())).unwrap();

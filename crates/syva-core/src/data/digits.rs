@@ -14,6 +14,7 @@ mod hand;
 mod ink;
 
 use crate::random::{Random, Stream};
+use crate::{Result, memory, threads};
 
 /// The seed of the data set `digits`.
 pub const SEED: u32 = 1;
@@ -43,23 +44,30 @@ const BATCH: usize = 64;
 /// ```
 #[must_use]
 pub fn draw(seed: u32, first: u64, count: usize) -> (Vec<u8>, Vec<u8>) {
-    let mut pixels = vec![0; count * PIXELS];
-    let mut labels = vec![0; count];
-    let batch = |(batch, (pixels, labels)): (usize, (&mut [u8], &mut [u8]))| {
+    let (mut pixels, mut labels) = (vec![0; count * PIXELS], vec![0; count]);
+    draw_into(threads::cores(), seed, first, &mut pixels, &mut labels);
+    (pixels, labels)
+}
+
+/// Like [`draw`], on at most so many threads, and with an error where there is not enough memory.
+pub fn draw_on(threads: usize, seed: u32, first: u64, count: usize) -> Result<(Vec<u8>, Vec<u8>)> {
+    let bytes = count as u64 * (PIXELS as u64 + 1);
+    memory::ask(bytes, &format!("{count} drawn digits"), "end other programs, or raise the limit")?;
+    let (mut pixels, mut labels) = (vec![0; count * PIXELS], vec![0; count]);
+    draw_into(threads, seed, first, &mut pixels, &mut labels);
+    Ok((pixels, labels))
+}
+
+/// Draws as many samples as there are labels; pixels must be 0 before.
+fn draw_into(threads: usize, seed: u32, first: u64, pixels: &mut [u8], labels: &mut [u8]) {
+    let batches = pixels.chunks_mut(BATCH * PIXELS).zip(labels.chunks_mut(BATCH)).enumerate();
+    threads::share(threads.min(batches.len()), batches, |(batch, (pixels, labels))| {
         let mut path = Vec::new();
         for (i, (pixels, label)) in pixels.chunks_exact_mut(PIXELS).zip(labels).enumerate() {
             let index = first.wrapping_add((batch * BATCH + i) as u64);
             *label = sample(seed, index, &mut path, pixels);
         }
-    };
-    #[cfg(feature = "threads")]
-    {
-        use rayon::prelude::*;
-        pixels.par_chunks_mut(BATCH * PIXELS).zip(labels.par_chunks_mut(BATCH)).enumerate().for_each(batch);
-    }
-    #[cfg(not(feature = "threads"))]
-    pixels.chunks_mut(BATCH * PIXELS).zip(labels.chunks_mut(BATCH)).enumerate().for_each(batch);
-    (pixels, labels)
+    });
 }
 
 /// Draws one sample into `pixels` (`[SIDE, SIDE]`, all 0 before) and returns its label. `path` is scratch space.
@@ -96,6 +104,7 @@ mod tests {
             assert_eq!(alone, pixels[index * PIXELS..(index + 1) * PIXELS], "sample {index}");
             assert_eq!(label[0], labels[index], "sample {index}");
         }
+        assert_eq!(draw_on(1, SEED, 0, 2 * BATCH + 10).unwrap(), (pixels.clone(), labels), "one thread");
         assert_ne!(draw(SEED + 1, 0, 10).0, pixels[..10 * PIXELS]);
         assert_ne!(pixels[..PIXELS], pixels[PIXELS..2 * PIXELS]);
     }

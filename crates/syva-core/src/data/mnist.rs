@@ -5,14 +5,13 @@
 
 use super::idx::{self, Kind};
 use crate::state::hex;
-use crate::{Error, Result};
+use crate::{Error, Result, memory, threads};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
-#[cfg(feature = "threads")]
-use rayon::join;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "network")]
 mod download;
@@ -83,7 +82,7 @@ pub fn cache_dir() -> Option<PathBuf> {
 /// The files are decoded in parallel (feature `threads`): about 0.1 s with two cores.
 ///
 /// # Errors
-/// [`Error::Setting`] if a file is missing, [`Error::Io`] if one cannot be read, [`Error::File`] if one is not the IDX
+/// [`Error::Resource`] if there is not enough memory, [`Error::Setting`] if a file is missing, [`Error::Io`] if one cannot be read, [`Error::File`] if one is not the IDX
 /// file it should be, has other dimensions, a label above 9, or not the published SHA-256.
 ///
 /// ```no_run
@@ -93,7 +92,12 @@ pub fn cache_dir() -> Option<PathBuf> {
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 pub fn load(dir: &Path) -> Result<Mnist> {
-    Source::MNIST.load(dir)
+    load_on(threads::cores(), dir)
+}
+
+/// Like [`load`], on at most so many threads (there is work for two).
+pub fn load_on(threads: usize, dir: &Path) -> Result<Mnist> {
+    Source::MNIST.load(threads, dir)
 }
 
 /// A digest that names MNIST to the bit: SHA-256 over the published digests of its files, in their order.
@@ -171,18 +175,23 @@ impl Source<'static> {
 }
 
 impl Source<'_> {
-    /// See [`load`].
+    /// See [`load_on`].
     #[doc(hidden)]
-    pub fn load(&self, dir: &Path) -> Result<Mnist> {
+    pub fn load(&self, threads: usize, dir: &Path) -> Result<Mnist> {
+        let bytes = self.files.iter().map(|file| file.shape.iter().product::<usize>() as u64).sum();
+        memory::ask(bytes, "MNIST's images", "end other programs, or raise the limit")?;
         let read = |file: &FileSpec| match file.locate(dir) {
             Some(path) => file.read(&path),
             None => Err(incomplete(dir.display().to_string(), dir, &[file.name])),
         };
-        // Two tasks balance: the training images take four fifths of the time. Of two bad files the first is always the
-        // one that is named.
-        let [train_images, train_labels, test_images, test_labels] = &self.files;
-        let (first, rest) = join(|| read(train_images), || [read(train_labels), read(test_images), read(test_labels)]);
-        let [second, third, fourth] = rest;
+        // In their order, the training images first: these take four fifths of the time.
+        let contents = self.files.map(|_| Mutex::new(Ok(Vec::new())));
+        threads::share(threads.min(2), self.files.iter().zip(&contents), |(file, content)| {
+            *content.lock().unwrap_or_else(PoisonError::into_inner) = read(file);
+        });
+        let [first, second, third, fourth] =
+            contents.map(|content| content.into_inner().unwrap_or_else(PoisonError::into_inner));
+        // Of two bad files the first is always the one that is named.
         Ok(Mnist { train: Part { pixels: first?, labels: second? }, test: Part { pixels: third?, labels: fourth? } })
     }
 
@@ -190,12 +199,6 @@ impl Source<'_> {
     fn missing(&self, dir: &Path) -> Vec<&str> {
         self.files.iter().filter(|file| file.locate(dir).is_none()).map(|file| file.name).collect()
     }
-}
-
-/// What `rayon::join` does, on one thread.
-#[cfg(not(feature = "threads"))]
-fn join<A, B>(first: impl FnOnce() -> A, second: impl FnOnce() -> B) -> (A, B) {
-    (first(), second())
 }
 
 impl FileSpec<'_> {

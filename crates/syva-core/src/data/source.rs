@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::data::{Dataset, Inputs, Targets, Task, digits, mnist};
 use crate::spec::{Normalization, Spec, names};
-use crate::{Error, Result};
+use crate::{Error, Result, threads};
 
 /// The mean and standard deviation of MNIST's training pixels (as shares of 255), which the chapter normalises with.
 /// `digits` is drawn to have much the same, and is normalised alike so that networks can be tried on both.
@@ -64,18 +64,28 @@ pub enum Notice<'a> {
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 pub fn open(source: Source, dir: Option<&Path>, listener: &mut dyn FnMut(&Notice<'_>)) -> Result<Task> {
+    open_on(threads::cores(), source, dir, listener)
+}
+
+/// Like [`open`], on at most so many threads; the data does not depend on it.
+pub fn open_on(
+    threads: usize,
+    source: Source,
+    dir: Option<&Path>,
+    listener: &mut dyn FnMut(&Notice<'_>),
+) -> Result<Task> {
     match source {
         Source::Digits if dir.is_some() => {
             Err(Error::setting("data-dir", "digits are drawn, not read", "leave it out, or use --data mnist"))
         }
-        Source::Digits => open_digits(),
-        Source::Mnist => open_mnist(&locate(dir, listener)?),
-        Source::Auto if is_named(dir) => open_mnist(&mnist::find(dir)?),
+        Source::Digits => open_digits(threads),
+        Source::Mnist => open_mnist(threads, &locate(dir, listener)?),
+        Source::Auto if is_named(dir) => open_mnist(threads, &mnist::find(dir)?),
         Source::Auto => match locate(None, listener) {
-            Ok(found) => open_mnist(&found),
+            Ok(found) => open_mnist(threads, &found),
             Err(error) => {
                 listener(&Notice::Fallback(&error));
-                open_digits()
+                open_digits(threads)
             }
         },
     }
@@ -117,14 +127,16 @@ fn task(name: &str, train: (Vec<u8>, Vec<u8>), test: (Vec<u8>, Vec<u8>)) -> Resu
     })
 }
 
-fn open_mnist(dir: &Path) -> Result<Task> {
-    let mnist::Mnist { train, test } = mnist::load(dir)?;
+fn open_mnist(threads: usize, dir: &Path) -> Result<Task> {
+    let mnist::Mnist { train, test } = mnist::load_on(threads, dir)?;
     let task = task("mnist", (train.pixels, train.labels), (test.pixels, test.labels))?;
     Ok(Task { known_digest: Some(mnist::digest()), ..task })
 }
 
-fn open_digits() -> Result<Task> {
-    let train = digits::draw(digits::SEED, 0, digits::TRAIN);
-    let test = digits::draw(digits::SEED, digits::TRAIN as u64, digits::TEST);
-    task("digits", train, test)
+fn open_digits(threads: usize) -> Result<Task> {
+    // Both at once, so that too little memory is said before the first is drawn.
+    let (mut pixels, mut labels) = digits::draw_on(threads, digits::SEED, 0, digits::TRAIN + digits::TEST)?;
+    let test = (pixels.split_off(digits::TRAIN * 784), labels.split_off(digits::TRAIN));
+    pixels.shrink_to_fit();
+    task("digits", (pixels, labels), test)
 }

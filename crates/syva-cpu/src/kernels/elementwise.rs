@@ -1,8 +1,8 @@
 //! Passes over values one by one, and the transpose of a block.
 
-use syva_core::Activation;
-use syva_core::arithmetic::Real;
+use syva_core::arithmetic::{Real, SoftmaxRow};
 use syva_core::reference::{activate, derive};
+use syva_core::{Activation, Head};
 
 use crate::buffer::WIDTH;
 use crate::vector::Vector;
@@ -28,6 +28,15 @@ pub(super) fn derive_all<T: Real + From<f32> + Into<f32>>(activation: Activation
         Activation::Relu => pairs.for_each(|pair| each(pair, Activation::Relu)),
         Activation::Sigmoid => pairs.for_each(|pair| each(pair, Activation::Sigmoid)),
         Activation::Tanh => pairs.for_each(|pair| each(pair, Activation::Tanh)),
+    }
+}
+
+/// What `syva_core::reference::read_outputs` does, without an allocation.
+#[inline(always)]
+pub(super) fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
+    if head == Head::LogSoftmax {
+        let row = SoftmaxRow::new(outputs, &mut space[..outputs.len()]);
+        outputs.iter_mut().for_each(|z| *z = row.log_probability(*z));
     }
 }
 

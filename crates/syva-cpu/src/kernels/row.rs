@@ -1,0 +1,109 @@
+//! The product of one sample with a layer's weights: the sums of many units stay in registers while the sample is walked.
+//!
+//! One sample has no other to share a weight with, so what counts is to read the weights at the speed of the cache they
+//! lie in: eight chains at once, which is as many as hide the time that a multiply-add takes.
+
+use crate::buffer::{HALF, WIDTH};
+use crate::sparse::Lists;
+use crate::vector::Vector;
+
+/// `c[j] = init[j] + Σ x[p] · b[p, j]` over p in ascending order.
+pub(crate) struct RowProduct<'a> {
+    /// The sample.
+    pub(crate) x: Row<'a>,
+    /// `b[p, j]` is at `j / 32 · b_panel + 32 · p + j % 32`.
+    pub(crate) b: &'a [f32],
+    /// See `b`.
+    pub(crate) b_panel: usize,
+    /// What the sums start at; where they are now if none.
+    pub(crate) init: Option<&'a [f32]>,
+    /// The sums, a multiple of 16 of them.
+    pub(crate) c: &'a mut [f32],
+    /// Whether negative zeros become positive (rule 5).
+    pub(crate) positive_zero: bool,
+}
+
+/// One sample, as a factor.
+#[derive(Clone, Copy)]
+pub(crate) enum Row<'a> {
+    /// The first row of these lists.
+    Listed(&'a Lists),
+    /// All of it.
+    Dense(&'a [f32]),
+}
+
+impl RowProduct<'_> {
+    /// Panics unless every access is inside the slices. Kernels rely on it.
+    pub(super) fn check(&self) {
+        let columns = self.c.len();
+        assert!(columns.is_multiple_of(HALF) && columns > 0, "columns are padded");
+        let depth = match self.x {
+            Row::Listed(lists) => {
+                assert!(lists.rows() > 0, "a row is listed");
+                lists.bound()
+            }
+            Row::Dense(x) => x.len(),
+        };
+        if let Some(last) = depth.checked_sub(1) {
+            let end = (columns - 1) / WIDTH * self.b_panel + last * WIDTH + WIDTH.min(columns);
+            assert!(end <= self.b.len(), "b is large enough");
+        }
+        assert!(self.init.is_none_or(|init| init.len() >= columns), "one init a column");
+    }
+}
+
+/// # Safety
+/// The processor has V's instruction set and this is compiled for it; `product.check()` holds.
+#[inline(always)]
+pub(super) unsafe fn row_product<V: Vector>(product: &mut RowProduct<'_>) {
+    let columns = product.c.len();
+    let mut j = 0;
+    while j < columns {
+        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves, so one that is longer
+        // than a panel starts at a panel's start, and no other crosses from panel to panel.
+        unsafe {
+            match (columns - j) / V::LANES {
+                8.. => (strip::<V, 8>(product, j), j += 8 * V::LANES).0,
+                4..=7 => (strip::<V, 4>(product, j), j += 4 * V::LANES).0,
+                2..=3 => (strip::<V, 2>(product, j), j += 2 * V::LANES).0,
+                _ => (strip::<V, 1>(product, j), j += V::LANES).0,
+            }
+        }
+    }
+}
+
+/// `ALONG` vectors of columns from `j` on.
+///
+/// # Safety
+/// As for [`row_product`], and the columns are inside the block.
+#[inline(always)]
+unsafe fn strip<V: Vector, const ALONG: usize>(product: &mut RowProduct<'_>, j: usize) {
+    // Of vector n, from the first one on.
+    let panel = product.b_panel;
+    let offset = |n: usize| n * V::LANES / WIDTH * panel + n * V::LANES % WIDTH;
+    // SAFETY: (whole body) `check` has found b long enough for every row that is listed or there, c and init for all
+    // columns.
+    unsafe {
+        let b = product.b.as_ptr().add(j / WIDTH * panel + j % WIDTH);
+        let c = product.c.as_mut_ptr().add(j);
+        let from = product.init.map_or(c.cast_const(), |init| init.as_ptr().add(j));
+        let mut sums: [V; ALONG] = std::array::from_fn(|n| V::load(from.add(n * V::LANES)));
+        let mut add = |x: f32, p: usize| {
+            let (x, b) = (V::splat(x), b.add(p * WIDTH));
+            for n in 0..ALONG {
+                sums[n] = x.fma(V::load(b.add(offset(n))), sums[n]);
+            }
+        };
+        match product.x {
+            Row::Dense(x) => x.iter().enumerate().for_each(|(p, &x)| add(x, p)),
+            Row::Listed(lists) => {
+                let ([values, _], rows) = lists.pair(0);
+                values.iter().zip(rows).for_each(|(&x, &p)| add(x, p as usize));
+            }
+        }
+        for (n, sum) in sums.into_iter().enumerate() {
+            let sum = if product.positive_zero { sum.add(V::splat(0.0)) } else { sum };
+            sum.store(c.add(n * V::LANES));
+        }
+    }
+}

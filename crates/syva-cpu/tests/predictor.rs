@@ -1,0 +1,212 @@
+//! Predictors against the reference, bit by bit: random networks of every kind, any number of samples, threads, and each
+//! instruction set of this processor.
+
+use std::sync::Arc;
+
+use syva_core::random::{Random, Stream};
+use syva_core::reference::Reference;
+use syva_core::{Activation, Engine, Head, Init, Matrix, Mlp, Model, Normalization, Parameters, Session, Spec, State};
+use syva_cpu::Predictor;
+use syva_cpu::isa::Isa;
+
+/// What the definition makes of it.
+fn reference(model: &Model, inputs: &Matrix) -> Matrix {
+    let mut session = Reference.open(&"reference".parse().unwrap(), &model.spec).unwrap();
+    session.set_state(&model.state).unwrap();
+    let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());
+    session.predict(inputs, &mut outputs).unwrap();
+    outputs
+}
+
+fn same(what: &str, wanted: &[f32], found: &[f32]) {
+    let differs = wanted.iter().zip(found).position(|(a, b)| a.to_bits() != b.to_bits());
+    assert_eq!(wanted.len(), found.len(), "{what}");
+    assert_eq!(differs, None, "{what}: {:?}", differs.map(|i| (wanted[i], found[i])));
+}
+
+fn drawn(random: &mut Random, below: u64) -> usize {
+    random.below(below) as usize
+}
+
+/// Any widths, activations, heads and normalisations; sometimes weights that make sums vanish or negative zeros.
+fn any_model(random: &mut Random, seed: u32) -> Model {
+    let widest = [3, 20, 70, 300][drawn(random, 4)];
+    let features = [1, 2, 4, 31, 33, 513, 784, 1100][drawn(random, 8)].min(1 + widest * 8);
+    let hidden: Vec<usize> = (0..drawn(random, 4)).map(|_| 1 + drawn(random, widest as u64)).collect();
+    let activation = Activation::NAMES[drawn(random, 4)].1;
+    let mlp = Mlp::new(features).hidden(&hidden, activation);
+    let most = [2, 10, 60][drawn(random, 3)];
+    let classes = 2 + drawn(random, most);
+    let mut spec = match drawn(random, 4) {
+        0 => mlp.values(classes - 1),
+        1 => mlp.binary(),
+        2 => mlp.classes(classes),
+        _ => Spec { head: Head::LogSoftmax, ..mlp.classes(classes) },
+    };
+    // Mixed activations.
+    let hidden = spec.layers.len() - 1;
+    for layer in &mut spec.layers[..hidden] {
+        if random.below(3) == 0 {
+            layer.activation = Activation::NAMES[drawn(random, 4)].1;
+        }
+    }
+    let mut each = |low, high| (0..features).map(|_| random.uniform(low, high)).collect::<Vec<f32>>();
+    spec.input.normalization = match seed % 4 {
+        0 => Normalization::None,
+        1 => Normalization::pixels(0.1307, 0.3081),
+        2 => Normalization::PerFeature { scale: each(-2.0, 2.0), shift: each(-1.0, 1.0) },
+        _ => Normalization::PerFeature { scale: vec![0.0; features], shift: vec![-0.0; features] },
+    };
+    spec.init = Init::HeUniform;
+    let mut state = State::initial(&spec, seed).unwrap();
+    for Parameters { weight, bias } in &mut state.layers {
+        bias.iter_mut().for_each(|bias| *bias = if random.below(2) == 0 { -0.0 } else { random.uniform(-0.5, 0.5) });
+        if random.below(4) == 0 {
+            weight.values_mut().iter_mut().for_each(|w| *w = if random.below(2) == 0 { -0.0 } else { *w });
+        }
+    }
+    Model { spec, state }
+}
+
+fn any_inputs(random: &mut Random, rows: usize, features: usize) -> Matrix {
+    let zeros = [0, 50, 90][drawn(random, 3)];
+    let value = |random: &mut Random| match random.below(100) {
+        n if n < zeros => [0.0, -0.0][(n % 2) as usize],
+        n if n % 17 == 0 => 1e-40,
+        _ => random.uniform(-3.0, 255.0),
+    };
+    Matrix::new(rows, features, (0..rows * features).map(|_| value(random)).collect()).unwrap()
+}
+
+fn isas() -> Vec<Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.available().is_ok()).collect()
+}
+
+#[test]
+fn any_network_predicts_to_the_reference_s_bits() {
+    for seed in 0..160 {
+        let mut random = Random::new(seed, Stream::Augmentation, 1);
+        let model = any_model(&mut random, seed);
+        let predictor = Predictor::new(&model).unwrap();
+        assert_eq!(predictor.model(), model, "seed {seed}");
+        let rows = [0, 1, 2, 3, 15, 16, 17, 67, 300][drawn(&mut random, 9)];
+        let inputs = any_inputs(&mut random, rows, model.spec.input.features);
+        let wanted = reference(&model, &inputs);
+        let what = format!("seed {seed}: {rows} samples for {:?}", model.spec.widths());
+        same(&what, wanted.values(), predictor.predict(&inputs).unwrap().values());
+        for isa in isas() {
+            let predictor = Predictor::new(&model).unwrap().with_isa(isa).unwrap();
+            // Poisoned, so that what is not written shows.
+            let mut outputs = vec![f32::NAN; wanted.values().len()];
+            predictor.predict_into(inputs.values(), &mut outputs).unwrap();
+            same(&format!("{what}, {isa}"), wanted.values(), &outputs);
+        }
+    }
+}
+
+/// A thousand samples in blocks of several threads, each sample as if it were alone.
+#[test]
+fn many_samples_are_as_one_and_one() {
+    let mut random = Random::new(3, Stream::Augmentation, 2);
+    let spec = Mlp::new(784).hidden(&[64, 33], Activation::Sigmoid).classes(10);
+    let model = Model { state: State::initial(&spec, 1).unwrap(), spec };
+    let inputs = any_inputs(&mut random, 1000, 784);
+    let predictor = Predictor::new(&model).unwrap();
+    let wanted: Vec<f32> = (0..1000)
+        .flat_map(|row| {
+            let mut outputs = [0.0; 10];
+            predictor.predict_into(inputs.row(row), &mut outputs).unwrap();
+            outputs
+        })
+        .collect();
+    for threads in [1, 2, 3, 8] {
+        let predictor = Predictor::new(&model).unwrap().with_threads(threads);
+        same(&format!("{threads} threads"), &wanted, predictor.predict(&inputs).unwrap().values());
+    }
+}
+
+/// Threads that ask two networks of different widths in turns, as the workers of a server do.
+#[test]
+fn threads_share_a_predictor() {
+    let models: Vec<Model> = (0..2)
+        .map(|i| {
+            let spec = Mlp::new(4).hidden(&[[16, 70], [5, 200]][i], Activation::Tanh).classes(3);
+            Model { state: State::initial(&spec, i as u32).unwrap(), spec }
+        })
+        .collect();
+    let predictors: Vec<Arc<Predictor>> = models.iter().map(|model| Arc::new(Predictor::new(model).unwrap())).collect();
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let (models, predictors) = (models.clone(), predictors.clone());
+            std::thread::spawn(move || {
+                let mut random = Random::new(thread, Stream::Augmentation, 3);
+                for call in 0..200 {
+                    let which = call % 2;
+                    let rows = 1 + drawn(&mut random, 20);
+                    let inputs = any_inputs(&mut random, rows, 4);
+                    let found = predictors[which].predict(&inputs).unwrap();
+                    let what = format!("thread {thread}, call {call}");
+                    same(&what, reference(&models[which], &inputs).values(), found.values());
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// `Send` and `Sync` are promises; a session moves between threads, too.
+#[test]
+fn what_servers_hold_can_be_held() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Predictor>();
+    shared::<Box<dyn Engine>>();
+    sent::<Box<dyn Session>>();
+    sent::<syva_core::Trainer>();
+}
+
+#[test]
+fn inputs_that_are_no_numbers_are_refused() {
+    let spec = Mlp::new(3).hidden(&[4], Activation::Relu).classes(2);
+    let model = Model { state: State::initial(&spec, 1).unwrap(), spec };
+    let predictor = Predictor::new(&model).unwrap();
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for at in 0..60 {
+            let mut values = vec![1.0; 60];
+            values[at] = bad;
+            let place = format!("sample {}, feature {} (both counted from 0): {bad} is not finite", at / 3, at % 3);
+            let inputs = Matrix::new(20, 3, values).unwrap();
+            for error in [
+                predictor.predict(&inputs).unwrap_err(),
+                predictor.classify(&inputs).unwrap_err(),
+                predictor.predict_into(inputs.values(), &mut [0.0; 40]).unwrap_err(),
+            ] {
+                assert!(error.to_string().starts_with(&place), "{error}");
+            }
+        }
+    }
+    // And what does not fit.
+    assert!(predictor.predict(&Matrix::zeros(1, 4)).is_err());
+    for (inputs, outputs) in [(3, 1), (3, 3), (4, 2), (0, 2)] {
+        assert!(predictor.predict_into(&vec![0.0; inputs], &mut vec![0.0; outputs]).is_err(), "{inputs}, {outputs}");
+    }
+    predictor.predict_into(&[], &mut []).unwrap();
+}
+
+#[test]
+fn models_that_cannot_answer_are_refused() {
+    let spec = Mlp::new(3).hidden(&[4], Activation::Relu).classes(2);
+    let model = Model { state: State::initial(&spec, 1).unwrap(), spec };
+    let refused = |edit: &dyn Fn(&mut Model)| {
+        let mut model = model.clone();
+        edit(&mut model);
+        Predictor::new(&model).err().expect("is refused").to_string()
+    };
+    let scales = |scale| Normalization::PerFeature { scale: vec![1.0, scale, 1.0], shift: vec![0.0; 3] };
+    for bad in [f32::NAN, f32::INFINITY] {
+        assert!(refused(&|model| model.spec.input.normalization = scales(bad)).contains("feature 1 is not finite"));
+        assert!(refused(&|model| model.state.layers[1].bias[1] = bad).contains("a weight of the model is not finite"));
+    }
+    assert!(refused(&|model| model.spec.input.features = 4).contains("layer 1 has"));
+    assert!(Predictor::new(&model).unwrap().with_names(["one"]).is_err());
+}
