@@ -9,9 +9,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::arithmetic::Real;
 use crate::data::{Dataset, Targets};
 use crate::engine::Evaluation;
 use crate::metrics::Confusion;
+use crate::reference::activate;
 use crate::spec::{Activation, Init, Spec};
 use crate::text::number;
 use crate::{Model, Training};
@@ -82,7 +84,7 @@ impl Activity {
             let mut h: Vec<f32> = raw.map(|(k, x)| spec.input.normalization.apply(k, x)).collect();
             for (l, layer) in hidden.iter().enumerate() {
                 let (weight, bias) = (&model.state.layers[l].weight, &model.state.layers[l].bias);
-                h = (0..layer.units).map(|j| answer(layer.activation, bias[j] + dot(weight.row(j), &h))).collect();
+                h = (0..layer.units).map(|j| activate(layer.activation, bias[j] + dot(weight.row(j), &h))).collect();
                 for (free, &h) in free[l].iter_mut().zip(&h) {
                     *free |= moves(layer.activation, h);
                 }
@@ -95,15 +97,6 @@ impl Activity {
             stuck: stuck(free),
         });
         Some(Self { layers: layers.collect(), samples })
-    }
-}
-
-fn answer(activation: Activation, z: f32) -> f32 {
-    match activation {
-        Activation::Identity => z,
-        Activation::Relu => z.max(0.0),
-        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
-        Activation::Tanh => z.tanh(),
     }
 }
 
@@ -224,8 +217,11 @@ impl Diagnosis {
         let accuracy = confusion.accuracy();
         // Three standard deviations of a guess.
         let luck = 3.0 * (most * (1.0 - most) / total as f64).sqrt();
-        let entropy =
-            supports.iter().filter(|&&support| support > 0).map(|&support| -share(support) * share(support).ln()).sum();
+        let entropy = supports
+            .iter()
+            .filter(|&&support| support > 0)
+            .map(|&support| -share(support) * Real::log(share(support)))
+            .sum();
         let poor = accuracy < most + 0.25 * (1.0 - most);
         if findings.is_empty() && (accuracy <= most + luck && most < LOPSIDED || poor && loss >= NEAR * entropy) {
             findings.push(Finding::Chance {
@@ -297,7 +293,7 @@ fn variance(values: &[f32], outputs: usize) -> f64 {
     let column = |j: usize| values.iter().skip(j).step_by(outputs).map(|&value| f64::from(value));
     let one = |j: usize| {
         let mean = column(j).sum::<f64>() / rows as f64;
-        column(j).map(|value| (value - mean).powi(2)).sum::<f64>() / rows as f64
+        column(j).map(|value| (value - mean) * (value - mean)).sum::<f64>() / rows as f64
     };
     (0..outputs).map(one).sum::<f64>() / outputs as f64
 }

@@ -37,8 +37,9 @@ pub fn fma_each<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; 
 #[inline(always)]
 fn rounds_twice(sum: f64) -> bool {
     const DROPPED: u32 = (1 << 29) - 1;
+    const HALF: u32 = 1 << 28;
     const SMALLEST_NORMAL: u32 = (1023 - 126) << 20;
-    let halfway = sum.to_bits() as u32 & DROPPED == (DROPPED + 1) / 2;
+    let halfway = sum.to_bits() as u32 & DROPPED == HALF;
     // The upper word of 0, which is exact, is 0; that of 2⁻²⁹⁸, the smallest product, is not.
     let upper = (sum.to_bits() >> 32) as u32 & (u32::MAX >> 1);
     halfway | (upper.wrapping_sub(1) < SMALLEST_NORMAL - 1)
@@ -111,6 +112,9 @@ fn exact_product(a: f64, b: f64) -> (f64, f64) {
 #[cold]
 #[inline(never)]
 fn fma64_in_integers(a: f64, b: f64, c: f64) -> f64 {
+    // Bit 124 is the highest of the addend and of the largest products.
+    const PRODUCT: i32 = 19;
+    const ADDEND: i32 = 72;
     if !(a.is_finite() && b.is_finite()) || a == 0.0 || b == 0.0 {
         return a * b + c;
     }
@@ -121,9 +125,6 @@ fn fma64_in_integers(a: f64, b: f64, c: f64) -> f64 {
         // Not `a · b + c`, where a product that is rounded to 0 would lose its sign.
         return a * b;
     }
-    // Bit 124 is the highest of the addend and of the largest products.
-    const PRODUCT: i32 = 19;
-    const ADDEND: i32 = 72;
     let ((ma, ea), (mb, eb), (mc, ec)) = (parts(a), parts(b), parts(c));
     let product = (u128::from(ma) * u128::from(mb)) << PRODUCT;
     let addend = u128::from(mc) << ADDEND;

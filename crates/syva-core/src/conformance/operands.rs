@@ -44,7 +44,7 @@ fn same_sums(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> std::resul
 
     let [x, w, bias, wanted] = ROUNDED_ONCE.map(f32::from_bits);
     let found = ours.of(&[[x, w, bias]; TRIPLES]).map_err(fail)?;
-    same_bits(&format!("{x:e} · {w:e} + {bias:e}"), &[wanted; TRIPLES * TRIPLES], found.values())?;
+    same_bits(&format!("{x:e} · {w:e} + {bias:e}"), &vec![wanted; TRIPLES * TRIPLES], found.values())?;
 
     for (kind, nasty) in Nasty::ALL.into_iter().enumerate() {
         for round in 0..ROUNDS {

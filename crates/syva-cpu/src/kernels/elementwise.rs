@@ -36,7 +36,9 @@ pub(super) fn derive_all<T: Real + From<f32> + Into<f32>>(activation: Activation
 pub(super) fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
     if head == Head::LogSoftmax {
         let row = SoftmaxRow::new(outputs, &mut space[..outputs.len()]);
-        outputs.iter_mut().for_each(|z| *z = row.log_probability(*z));
+        for z in outputs.iter_mut() {
+            *z = row.log_probability(*z);
+        }
     }
 }
 

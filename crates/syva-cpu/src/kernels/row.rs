@@ -90,8 +90,8 @@ unsafe fn strip<V: Vector, const ALONG: usize>(product: &mut RowProduct<'_>, j: 
         let mut sums: [V; ALONG] = std::array::from_fn(|n| V::load(from.add(n * V::LANES)));
         let mut add = |x: f32, p: usize| {
             let (x, b) = (V::splat(x), b.add(p * WIDTH));
-            for n in 0..ALONG {
-                sums[n] = x.fma(V::load(b.add(offset(n))), sums[n]);
+            for (n, sum) in sums.iter_mut().enumerate() {
+                *sum = x.fma(V::load(b.add(offset(n))), *sum);
             }
         };
         match product.x {
