@@ -497,6 +497,40 @@ mod tests {
         }
     }
 
+    /// The same at random, over the files of a real run: its model, its last checkpoint and its best model.
+    /// `SYVA_RUN=runs/mnist-001 cargo test --release -p syva-core -- --ignored --nocapture random_bit_flips`
+    #[test]
+    #[ignore = "needs a run (SYVA_RUN), and takes a minute"]
+    fn random_bit_flips_of_a_run_are_refused_or_without_effect() {
+        const FLIPS: u32 = 10_000;
+        let run = std::path::PathBuf::from(std::env::var_os("SYVA_RUN").expect("SYVA_RUN names a run"));
+        let seed = std::env::var("SYVA_FLIP_SEED").map_or_else(|_| std::process::id(), |seed| seed.parse().unwrap());
+        println!("SYVA_FLIP_SEED={seed}");
+        let mut random = crate::random::Random::new(seed, crate::random::Stream::Augmentation, 0);
+        for name in ["model.safetensors", "checkpoint/last.safetensors", "checkpoint/best.safetensors"] {
+            let good = std::fs::read(run.join(name)).unwrap();
+            let whole = decode(&good, Path::new(name)).unwrap();
+            assert!(whole.sealed);
+            let n = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+            let (mut refused, mut harmless) = (0, 0);
+            for flip in 0..FLIPS {
+                // A tenth of them in the header, which is short.
+                let bytes = if flip % 10 == 0 { 8 + n } else { good.len() };
+                let bit = random.below(8 * bytes as u64) as usize;
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                match decode(&bad, Path::new(name)) {
+                    Err(_) => refused += 1,
+                    Ok(stored) => {
+                        assert_eq!((&stored.model, &stored.checkpoint), (&whole.model, &whole.checkpoint), "bit {bit}");
+                        harmless += 1;
+                    }
+                }
+            }
+            println!("{name}, {} bytes: {FLIPS} flips, {refused} refused, {harmless} without effect", good.len());
+        }
+    }
+
     #[test]
     fn what_is_no_model_is_named_for_what_it_is() {
         for (bytes, says) in [
