@@ -1,14 +1,15 @@
-//! How to spend a budget: networks of different shapes for the same number of neurons, or of parameters.
+//! Networks of different shapes for the same budget: the same number of neurons, or of parameters.
 //!
-//! The two are not the same. Neurons grow with depth times width, parameters (and so memory and time) with depth times
-//! width squared: a thousand neurons in two layers of 500 cost far more memory than in five layers of 200.
+//! The two budgets differ. Neurons grow with depth times width, but parameters (and with them memory and time) grow
+//! with depth times width squared. A thousand neurons in two layers of 500 cost far more memory than in five layers of
+//! 200.
 
 use crate::{Error, Result};
 
-/// More hidden layers than anyone will train; a bound, so that a slip of the finger does not fill the memory.
+/// More hidden layers than anyone will train. The limit keeps a typing error from filling the memory.
 const MAX_DEPTH: usize = 10_000;
 
-/// What is limited.
+/// The limit of a network's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
     /// Hidden units in all.
@@ -17,7 +18,7 @@ pub enum Budget {
     Parameters(usize),
 }
 
-/// Hidden widths: `depth` layers of equal width, as wide as the budget allows.
+/// The widths of `depth` hidden layers, all equal and as wide as the budget allows.
 ///
 /// ```
 /// use syva_core::budget::{uniform, Budget};
@@ -30,7 +31,8 @@ pub fn uniform(features: usize, outputs: usize, depth: usize, budget: Budget) ->
     widest(features, outputs, depth, budget, |unit| vec![unit; depth])
 }
 
-/// Hidden widths: `depth` layers that narrow in equal steps, D_k in proportion K, K − 1, … 1, as wide as the budget allows.
+/// The widths of `depth` hidden layers that narrow in equal steps, as wide as the budget allows. The widths D_k are in
+/// proportion K, K − 1, … 1.
 ///
 /// ```
 /// use syva_core::budget::{funnel, Budget};
@@ -72,7 +74,7 @@ fn widest(
         return Err(Error::setting("depth", problem, "ask for fewer"));
     }
     if cost(1) > limit as u128 {
-        let problem = format!("{limit} {what} do not reach for {depth} layers of even the narrowest shape");
+        let problem = format!("{limit} {what} are too few for {depth} layers, even in the narrowest shape");
         return Err(Error::setting("budget", problem, format!("allow at least {}", cost(1))));
     }
     // The cost grows with `unit` and is at least `unit`, so the answer lies in [1, limit].

@@ -1,9 +1,9 @@
-//! Two ways to write a network: [`Mlp`], the short one, and [`Sequential`], the layer list.
+//! Two ways to describe a network: [`Mlp`], the short one, and [`Sequential`], a list of layers.
 
 use crate::spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
 use crate::{Error, Result};
 
-/// The short way: input width, hidden layers, then what the output is.
+/// The short way: the input's width, the hidden layers, then the kind of output.
 ///
 /// ```
 /// use syva_core::{Activation::{Relu, Sigmoid}, Mlp};
@@ -19,7 +19,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A network that reads `features` values a sample.
+    /// A network that reads `features` values per sample.
     #[must_use]
     pub fn new(features: usize) -> Self {
         Self { input: Input { features, shape: Vec::new(), normalization: Normalization::None }, layers: Vec::new() }
@@ -33,33 +33,33 @@ impl Mlp {
         mlp
     }
 
-    /// How the first layer normalises its inputs.
+    /// Sets how the first layer normalises its inputs.
     #[must_use]
     pub fn normalized(mut self, normalization: Normalization) -> Self {
         self.input.normalization = normalization;
         self
     }
 
-    /// Adds hidden layers of these widths D_k, all with one activation. May be called again for others.
+    /// Adds hidden layers of these widths D_k, all with the same activation. Call it again to add others.
     #[must_use]
     pub fn hidden(mut self, widths: &[usize], activation: Activation) -> Self {
         self.layers.extend(widths.iter().map(|&units| Layer { units, activation }));
         self
     }
 
-    /// Ends in one logit for each of `classes`; cross-entropy.
+    /// Ends the network in one logit per class, trained with cross-entropy.
     #[must_use]
     pub fn classes(self, classes: usize) -> Spec {
         self.end(classes, Head::Logits)
     }
 
-    /// Ends in one logit for the question "is it class 1?"; binary cross-entropy.
+    /// Ends the network in one logit for the question "is it class 1?", trained with binary cross-entropy.
     #[must_use]
     pub fn binary(self) -> Spec {
         self.end(1, Head::Binary)
     }
 
-    /// Ends in `outputs` real values; mean squared error.
+    /// Ends the network in `outputs` real values, trained with mean squared error.
     #[must_use]
     pub fn values(self, outputs: usize) -> Spec {
         self.end(outputs, Head::Regression)
@@ -71,7 +71,7 @@ impl Mlp {
     }
 }
 
-/// The layer list, as `torch.nn.Sequential` has it.
+/// A list of layers, as in `torch.nn.Sequential`.
 ///
 /// ```
 /// use syva_core::{Head, Loss, Mlp, Activation, Sequential};
@@ -114,7 +114,7 @@ impl Sequential {
         Self::default()
     }
 
-    /// `Normalize`: must come before the first linear layer.
+    /// Normalises the inputs. Must come before the first linear layer.
     #[must_use]
     pub fn normalize(mut self, normalization: Normalization) -> Self {
         self.note(!self.linear.is_empty(), "normalize after a linear layer");
@@ -122,7 +122,8 @@ impl Sequential {
         self
     }
 
-    /// `Flatten`: reads an image (or any array) of this shape as a row of features. Must come first.
+    /// `Flatten`: reads an image (or any array) of this shape as a row of features. Must come before the first linear
+    /// layer.
     #[must_use]
     pub fn flatten(mut self, shape: &[usize]) -> Self {
         self.note(!self.linear.is_empty(), "flatten after a linear layer");
@@ -138,7 +139,7 @@ impl Sequential {
         self
     }
 
-    /// The activation after the last linear layer.
+    /// Sets the activation after the last linear layer.
     #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.note(self.log_softmax, "activation after log_softmax");
@@ -157,7 +158,7 @@ impl Sequential {
         self
     }
 
-    /// Ends the list; the layers must fit each other and the loss.
+    /// Ends the list. The layers must fit each other and the loss.
     pub fn loss(self, loss: Loss) -> Result<Spec> {
         if let Some(what) = self.misplaced {
             return Err(Error::setting("layers", what, "reorder the layer list"));

@@ -1,8 +1,8 @@
-//! The boundary between the trainer and whatever computes: coarse, so that an engine is free to fuse.
+//! The boundary between the trainer and the engines. It is coarse, so that an engine is free to fuse operations.
 //!
-//! An [`Engine`] opens a [`Session`] for a network; the session holds the data and the state on its device and trains
-//! a [`Span`] of steps per call. A call per operation would forbid the fusion that speed lives on and drown a GPU in
-//! launches. A span of one step is where an engine is compared with the reference, bit by bit.
+//! An [`Engine`] opens a [`Session`] for a network. The session holds the data and the state on its device, and trains
+//! a [`Span`] of steps per call. A call per operation would rule out the fusion that makes an engine fast, and would
+//! drown a GPU in launches. Engines are compared with the reference, bit by bit, by spans of one step.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,57 +15,60 @@ use crate::spec::{Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Result};
 
-/// Something that can train and run networks on its devices. Threads may share one.
+/// Trains and runs networks on its devices. Threads may share an engine.
 pub trait Engine: Send + Sync {
-    /// What its devices are called: the `engine` of their [`DeviceId`].
+    /// The engine's name, which is the `engine` of its devices' [`DeviceId`]s.
     fn name(&self) -> &'static str;
 
     /// The devices this engine can use on this machine.
     fn devices(&self) -> Vec<DeviceInfo>;
 
-    /// Why there are none, where that could be mended: no driver, an old one, no card.
+    /// Why there are no devices, if the user can change that: no driver, an old driver, no card.
     fn absence(&self) -> Option<String> {
         None
     }
 
-    /// A session for one network on one of them. An engine that cannot run the network says so here, with
-    /// [`Error::Unsupported`], never later. The state is undefined until [`Session::set_state`].
+    /// Opens a session for one network on one device. An engine that cannot run the network refuses it here, with
+    /// [`Error::Unsupported`], and never later. The state is undefined until [`Session::set_state`].
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>>;
 
-    /// The most single-precision floating-point operations a second that the device was seen to do just now, by fused
-    /// multiply-adds (two operations each) on registers alone; what a program's speed is a share of. Takes some tenths
-    /// of a second. `None` where the engine cannot tell.
+    /// The device's peak speed in single-precision floating-point operations per second, measured now. A program's
+    /// speed can be stated as a share of it. The measurement runs fused multiply-adds (two operations each) on
+    /// registers alone, and takes some tenths of a second. `None` if the engine cannot measure it.
     fn peak(&self, _device: &DeviceId) -> Option<f64> {
         None
     }
 }
 
-/// A network on a device: its data, its state, and what can be done with them. One thread at a time works with it, each
-/// time another if you like: put it into a `Mutex`, or hand it on.
+/// A network on a device, with its data and its state. Only one thread at a time can use a session, but it may move
+/// between threads: put it into a `Mutex`, or hand it on.
 pub trait Session: Send {
-    /// Puts a data set on the device, where it stays.
+    /// Copies a data set to the device, where it stays.
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()>;
 
-    /// Replaces weights, biases and step count.
+    /// Replaces the weights, the biases and the step count.
     fn set_state(&mut self, state: &State) -> Result<()>;
 
-    /// The present weights, biases and step count. Waits for the device.
+    /// The current weights, biases and step count. Waits for the device.
     fn state(&mut self) -> Result<State>;
 
-    /// Takes the steps of `span` on the training data, one synchronisation in all. Stops before the update of the
-    /// first step whose loss is not finite; the report names it.
+    /// Takes the steps of `span` on the training data, with as few synchronisations as the device allows. Stops before
+    /// the update of the first step whose loss is not finite, and names that step in the report.
     fn train(&mut self, span: &Span<'_>) -> Result<Report>;
 
-    /// [`Session::train`] with a stopwatch on each part of the steps. Slower by a few per cent; the bits are the same.
+    /// [`Session::train`], but measures the time of each part of the steps. It is slower by a few per cent, and the
+    /// bits are the same.
     fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
         Ok((self.train(span)?, Breakdown::default()))
     }
 
-    /// The gradient of the mean loss over some training samples, by the weights and biases of each layer; the state
-    /// stays as it is. To look at, not to train with: values are right to 2⁻²³ of themselves and 2⁻⁴³ of their weight.
+    /// The gradient of the mean loss over some training samples, by the weights and biases of each layer. The state
+    /// stays as it is. The gradient is meant for inspection, not for training: the error of a value is up to 2⁻²³ of
+    /// the value plus 2⁻⁴³ of its weight.
     ///
-    /// No engine need keep gradients for this: it is what one step takes away from the weights, a step so large (2²⁰)
-    /// that the weights themselves hardly count in the difference.
+    /// Engines need not store gradients for this. The default takes one step with a learning rate so large (2²⁰) that
+    /// the rounding of the weights hardly matters, divides the change of the weights by the rate, and restores the
+    /// state.
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
         const LEARNING_RATE: f32 = 1_048_576.0;
         let before = self.state()?;
@@ -91,18 +94,18 @@ pub trait Session: Send {
         Ok(gradient)
     }
 
-    /// Runs the network over a whole data set without changing anything.
+    /// Runs the network over a whole data set, and changes nothing.
     fn evaluate(&mut self, split: Split) -> Result<Evaluation>;
 
-    /// Judges a data set with the weights as they are, tells `judged`, then trains `span`: [`Session::evaluate`] and
-    /// [`Session::train`] in one, with the same results to the bit. `judged` can fetch the state that was judged. Where
-    /// it says [`Flow::Stop`] or fails, the span is not taken: the state stays the one that was judged, and `None` or
-    /// the error comes back.
+    /// Evaluates a data set, reports the result to `judged`, then trains `span`. This is [`Session::evaluate`] and
+    /// [`Session::train`] in one call, with the same results to the bit. `judged` can fetch the state that was
+    /// evaluated. If it returns [`Flow::Stop`] or an error, the span is not trained: the state remains the one that was
+    /// evaluated, and the call returns `None` or the error.
     ///
-    /// One call, so that a device need not stand idle between epochs: what `judged` does (logs, files, the next order)
-    /// can take as long as an epoch does on a GPU. An engine may begin the span at once, on a device that works beside
-    /// the host, and take it back where it turns out not to be wanted; `judged` cannot tell. The default, one thing after
-    /// the other, is right where host and device are the same processor.
+    /// It is one call so that a device need not be idle between epochs: on a GPU, the work of `judged` (logs, files,
+    /// the next order) can take as long as an epoch. An engine whose device works beside the host may begin the span at
+    /// once, and undo it if it turns out not to be wanted; `judged` cannot see the difference. The default does one
+    /// thing after the other, which is right if host and device are the same processor.
     fn evaluate_then_train(
         &mut self,
         split: Split,
@@ -119,11 +122,12 @@ pub trait Session: Send {
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()>;
 }
 
-/// What hears of an evaluation before a span is trained ([`Session::evaluate_then_train`]): it is handed a way to fetch
-/// the state that was judged, and says whether to go on.
+/// The callback of [`Session::evaluate_then_train`]. It receives the evaluation and a way to fetch the state that was
+/// evaluated, and returns whether to go on.
 pub type Judged<'a> = dyn FnMut(Evaluation, &mut dyn FnMut() -> Result<State>) -> Result<Flow> + 'a;
 
-/// [`Session::evaluate_then_train`] by its definition. For engines that can do better, but not now.
+/// [`Session::evaluate_then_train`] by its definition: one thing after the other. Engines use it when they cannot do
+/// better at the moment.
 pub fn one_after_the_other<S: Session + ?Sized>(
     session: &mut S,
     split: Split,
@@ -140,18 +144,18 @@ pub fn one_after_the_other<S: Session + ?Sized>(
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Yes.
+    /// Go on.
     Continue,
-    /// No: stop here.
+    /// Stop here.
     Stop,
 }
 
-/// Which device: `cpu`, `reference`, `cuda:0`, …
+/// The name of a device: `cpu`, `reference`, `cuda:0`, …
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceId {
     /// The engine's name.
     pub engine: String,
-    /// Which of its devices, from 0.
+    /// The number of the device among the engine's, from 0.
     pub index: usize,
 }
 
@@ -172,21 +176,21 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// A device as people want to see it listed.
+/// A device's entry in a list for people.
 #[derive(Clone, Debug)]
 pub struct DeviceInfo {
     /// Its name for `--device`.
     pub id: DeviceId,
-    /// What it is: the processor's or card's own name.
+    /// The processor's or card's own name.
     pub name: String,
-    /// How it will be used: instruction set, threads.
+    /// How the device will be used: instruction set, threads.
     pub detail: String,
     /// Whether its results are bit-equal to the reference.
     pub exact: bool,
 }
 
-/// What an engine may round the factors of its products to before it multiplies them, where it is asked to. Sums, weights
-/// and activations are f32 always.
+/// The precision to which an engine may round the factors of its products before it multiplies them, if it is asked to.
+/// Sums, weights and activations are always f32.
 ///
 /// ```
 /// use syva_core::Precision;
@@ -198,19 +202,19 @@ pub struct DeviceInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// To nothing: the arithmetic contract.
+    /// Factors are not rounded. This is the arithmetic contract.
     #[default]
     F32,
-    /// To TensorFloat-32, f32 with a mantissa of 10 bits.
+    /// TensorFloat-32: f32 with a mantissa of 10 bits.
     Tf32,
-    /// To bfloat16, f32 with a mantissa of 7 bits.
+    /// bfloat16: f32 with a mantissa of 7 bits.
     Bf16,
 }
 
 names!(Precision, "precision", F32 = "f32", Tf32 = "tf32", Bf16 = "bf16");
 
 impl Precision {
-    /// Bits of the mantissa that are stored.
+    /// Stored bits of the mantissa.
     #[must_use]
     pub fn mantissa_bits(self) -> i32 {
         match self {
@@ -220,7 +224,7 @@ impl Precision {
         }
     }
 
-    /// By how much rounding to nearest changes a number at most, relative to it.
+    /// The greatest relative change of a number when it is rounded to nearest.
     #[must_use]
     pub fn roundoff(self) -> f64 {
         0.5 / f64::from(1 << self.mantissa_bits())
@@ -230,13 +234,13 @@ impl Precision {
 /// A run of training steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
-    /// The number of the first step since the initial weights, from 0. Equal to the state's step.
+    /// The number of the first step, counted from 0 at the initial weights. It must equal the state's step.
     pub first_step: u64,
     /// Indices of training samples, batch after batch.
     pub order: &'a [u32],
-    /// Samples a batch; the last batch of the span takes what is left.
+    /// Samples per batch. The last batch of the span may be smaller.
     pub batch_size: usize,
-    /// One learning rate a step.
+    /// One learning rate per step.
     pub learning_rate: &'a [f32],
 }
 
@@ -247,19 +251,19 @@ impl<'a> Span<'a> {
         self.order.len().div_ceil(self.batch_size)
     }
 
-    /// The batches: sample indices and learning rate of each step.
+    /// The batches: the sample indices and the learning rate of each step.
     pub fn batches(&self) -> impl Iterator<Item = (&'a [u32], f32)> {
         self.order.chunks(self.batch_size).zip(self.learning_rate.iter().copied())
     }
 
-    /// Checks the span against the data and the state it will be run on. Engines call it first.
+    /// Checks that the span fits the data and the state. Engines call it first.
     pub fn check(&self, samples: usize, step: u64) -> Result<()> {
         if self.batch_size == 0 {
             return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
         }
         if self.learning_rate.len() != self.steps() {
             let problem = format!("{} learning rates for {} steps", self.learning_rate.len(), self.steps());
-            return Err(Error::mismatch(problem, "give one a step"));
+            return Err(Error::mismatch(problem, "give one per step"));
         }
         if self.first_step != step {
             let problem = format!("a span from step {} on a state at step {step}", self.first_step);
@@ -272,38 +276,38 @@ impl<'a> Span<'a> {
     }
 }
 
-/// What a span of training did.
+/// The results of a span of training.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Mean loss over the batch of each step taken, before its update; summed in f64.
+    /// The mean loss over the batch of each step taken, before its update. Summed in f64.
     pub losses: Vec<f64>,
-    /// Samples whose class was predicted rightly, a step (empty for regression).
+    /// The number of correctly predicted samples in each step (empty for regression).
     pub hits: Vec<u32>,
-    /// Truth against prediction over all steps (of size 0 for regression).
+    /// The confusion matrix over all steps (of size 0 for regression).
     pub confusion: Confusion,
-    /// The step of the span, from 0, whose loss was not finite; it and all later steps were not taken.
+    /// The first step of the span, from 0, whose loss was not finite. That step and all later ones were not taken.
     pub first_non_finite: Option<usize>,
 }
 
 /// Where the time of a span of training went.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Breakdown {
-    /// Parts of the steps in the order in which a step comes to them: name, and seconds summed over all threads. Empty
-    /// where the engine does not tell.
+    /// The parts of a step, in the order in which they run: name, and seconds summed over all threads. Empty if the
+    /// engine does not measure them.
     pub parts: Vec<(String, f64)>,
-    /// Threads that worked on them.
+    /// The number of threads.
     pub threads: usize,
-    /// Seconds from the span's start to its end. What the threads' seconds exceed the parts' is waiting.
+    /// Seconds from the span's start to its end. This times the threads, less the seconds of the parts, is waiting.
     pub seconds: f64,
-    /// Multiply-adds that the products took: fewer than the network has where zeros were passed over.
+    /// Multiply-adds that the products took. There are fewer than in a dense network if zeros were passed over.
     pub multiply_adds: u64,
 }
 
-/// What a network makes of a data set.
+/// The loss and the predictions of a network on a data set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// Mean loss over the samples; summed in f64 in the order of the samples.
+    /// The mean loss over the samples, summed in f64 in the order of the samples.
     pub loss: f64,
-    /// Truth against prediction (of size 0 for regression).
+    /// The confusion matrix (of size 0 for regression).
     pub confusion: Confusion,
 }

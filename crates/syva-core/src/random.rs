@@ -1,30 +1,30 @@
-//! Randomness that depends on nothing but its position: Philox4x32-10.
+//! Random numbers that depend on nothing but their position: Philox4x32-10.
 //!
 //! A counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11) maps a key and a
-//! 128-bit counter to four 32-bit words. The key is (seed, stream); the counter is (position, substream). Any thread or
-//! device can therefore draw the n-th number without drawing those before it, and always draws the same one.
+//! 128-bit counter to four 32-bit words. The key is (seed, stream), and the counter is (position, substream). So any
+//! thread or device can draw the n-th number without drawing those before it, and always draws the same one.
 
 use crate::arithmetic::Real;
 
-/// What a number is for. Streams never share numbers.
+/// The purpose of a number. Streams never share numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stream {
-    /// Initial weights; the substream is the layer's index.
+    /// Initial weights. The substream is the layer's index.
     Init = 1,
-    /// Order of the samples; the substream is the epoch, counted from 0.
+    /// The order of the samples. The substream is the epoch, counted from 0.
     Shuffle = 2,
-    /// Dropout masks; the substream is the step.
+    /// Dropout masks. The substream is the step.
     Dropout = 3,
-    /// Random changes to inputs; the substream is the epoch.
+    /// Random changes to inputs. The substream is the epoch.
     Augmentation = 4,
-    /// The drawn digits; the substream is the sample's index.
+    /// The drawn digits. The substream is the sample's index.
     Digits = 5,
     /// Which samples of a data set become its second part; the substream is the class.
     Split = 6,
 }
 
-/// Philox4x32-10: four random words for a counter under a key.
+/// Philox4x32-10: four random words from a counter and a key.
 ///
 /// ```
 /// // From the Random123 distribution's known-answer file.
@@ -45,7 +45,7 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     [c0, c1, c2, c3]
 }
 
-/// A sequence of random numbers: one (seed, stream, substream), read from its start.
+/// The sequence of random numbers of one (seed, stream, substream), read from its start.
 ///
 /// ```
 /// use syva_core::random::{Random, Stream};
@@ -70,7 +70,8 @@ impl Random {
         Self { key: [seed, stream as u32], substream, block: 0, words: [0; 4], used: 4 }
     }
 
-    /// The next 32 random bits: word `n % 4` of the block with counter `[n / 4, substream]`, both as two words, low first.
+    /// The next 32 random bits: word `n % 4` of the block whose counter is `[n / 4, substream]`. Each of the two
+    /// numbers is two words, the low one first.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
             let (block, sub) = (self.block, self.substream);
@@ -93,7 +94,7 @@ impl Random {
         self.unit().fma(high - low, low)
     }
 
-    /// Uniform in 0..n: the upper half of the 128-bit product of n with 64 random bits (first word high).
+    /// Uniform in 0..n: the upper half of the 128-bit product of n and 64 random bits (the first word is the high one).
     /// The bias is below n · 2⁻⁶⁴.
     pub fn below(&mut self, n: u64) -> u64 {
         let bits = u64::from(self.next_u32()) << 32 | u64::from(self.next_u32());
@@ -101,8 +102,8 @@ impl Random {
     }
 }
 
-/// The order in which an epoch visits `samples` samples: a Fisher-Yates shuffle of 0..samples from the back,
-/// swapping element `i` with one of `0..=i`.
+/// The order in which an epoch visits `samples` samples: a Fisher-Yates shuffle of 0..samples. It runs from the back,
+/// and swaps element `i` with one of `0..=i`.
 ///
 /// ```
 /// let mut order = syva_core::random::permutation(1, 0, 5);
@@ -137,7 +138,7 @@ mod tests {
     fn permutation_differs_between_epochs_and_seeds_and_is_fair() {
         assert_ne!(permutation(1, 0, 100), permutation(1, 1, 100));
         assert_ne!(permutation(1, 0, 100), permutation(2, 0, 100));
-        // Each of the 3! orders should come 1/6 of the time; 6000 draws have a standard deviation of 29.
+        // Each of the 3! orders should come up 1/6 of the time. Over 6000 draws, the standard deviation is 29.
         let mut counts = std::collections::HashMap::new();
         for epoch in 0..6000 {
             *counts.entry(permutation(7, epoch, 3)).or_insert(0u32) += 1;

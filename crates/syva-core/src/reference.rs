@@ -1,9 +1,10 @@
 //! The reference engine: the arithmetic contract as a program. Scalar, one thread, written to be read.
 //!
 //! [`Network`] is generic over f32 and f64. In f32 it **is** the definition of every bit that any exact engine
-//! computes; in f64 it is checked against central differences, which checks the mathematics. Symbols: `x` inputs,
-//! `s = scale·x`, `w[j,k]` weights, `z` pre-activations, `h` activations, `d` the gradient of the loss by `z`,
-//! `g` by `w`; `b` runs over the batch, `j` over a layer's units, `k` over its inputs.
+//! computes. In f64 its gradients are compared with central differences, which checks the mathematics.
+//!
+//! Symbols: `x` are inputs, `s = scale·x`, `w[j,k]` weights, `z` pre-activations, `h` activations, `d` is the gradient
+//! of the loss by `z`, and `g` that by `w`. `b` runs over the batch, `j` over a layer's units, `k` over its inputs.
 #![allow(clippy::needless_range_loop, reason = "indices are the contract's own language")]
 
 use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
@@ -14,7 +15,7 @@ use crate::spec::{Activation, Head, Spec};
 use crate::state::{Matrix, Parameters, State, check_finite};
 use crate::{Error, Result};
 
-/// A network's weights in `T`, and the steps of its training one by one.
+/// A network's weights in `T`, and the parts of a training step as methods.
 ///
 /// ```
 /// use syva_core::{Activation::Relu, Mlp, State, reference::Network};
@@ -28,15 +29,16 @@ use crate::{Error, Result};
 pub struct Network<T> {
     spec: Spec,
     step: u64,
-    /// `weight[l]` is `[units, fan_in]` of layer l.
+    /// `weight[l]` are the weights `[units, fan_in]` of layer l.
     weight: Vec<Vec<T>>,
     bias: Vec<Vec<T>>,
-    /// Normalisation of each feature.
+    /// The scale of each feature.
     scale: Vec<T>,
+    /// The shift of each feature.
     shift: Vec<T>,
 }
 
-/// What the loss makes of a batch.
+/// The losses of a batch, their gradient, and the predictions.
 #[derive(Clone, Debug)]
 pub struct Judgement<T> {
     /// The loss of each sample.
@@ -78,12 +80,13 @@ impl<T: Real> Network<T> {
         State { step: self.step, layers }
     }
 
-    /// The weights `[units, fan_in]` and biases of a layer, to be looked at or nudged.
+    /// The weights `[units, fan_in]` and biases of a layer, to be read or changed.
     pub fn layer_mut(&mut self, l: usize) -> (&mut [T], &mut [T]) {
         (&mut self.weight[l], &mut self.bias[l])
     }
 
-    /// Activations of every layer for raw inputs `[batch, features]`; the last entry is the output z (rules 2 and 5).
+    /// The activations of every layer for raw inputs `[batch, features]` (rules 2 and 5). The last entry is the output
+    /// z.
     #[must_use]
     pub fn forward(&self, x: &[T]) -> Vec<Vec<T>> {
         let mut h: Vec<Vec<T>> = Vec::new();
@@ -94,7 +97,7 @@ impl<T: Real> Network<T> {
         h
     }
 
-    /// Rule 5: the first layer normalises as it goes, and passes over inputs that are 0.
+    /// Rule 5: the first layer normalises its inputs, and passes over those that are 0.
     fn first_layer(&self, x: &[T]) -> Vec<T> {
         let (features, units) = (self.spec.input.features, self.spec.layers[0].units);
         let mut z = Vec::with_capacity(x.len() / features * units);
@@ -110,7 +113,7 @@ impl<T: Real> Network<T> {
                         sum = (x[k] * self.scale[k]).fma(w[k], sum);
                     }
                 }
-                // Passing over a zero can only change the sign of a zero sum; + 0 makes that sign positive.
+                // Passing over a zero can only change the sign of a zero sum, and + 0 makes that sign positive.
                 z.push(sum + T::ZERO);
             }
         }
@@ -134,7 +137,8 @@ impl<T: Real> Network<T> {
         z
     }
 
-    /// Loss, its gradient by z, and predictions, for outputs z and the targets of these samples (rules 6 to 8).
+    /// The losses, their gradient by z, and the predictions, from outputs z and the targets of these samples (rules 6
+    /// and 7).
     #[must_use]
     pub fn judge(&self, z: &[T], targets: &Targets, samples: &[u32]) -> Judgement<T> {
         let outputs = self.spec.outputs();
@@ -180,7 +184,8 @@ impl<T: Real> Network<T> {
         judged
     }
 
-    /// Rule 3 (and 5 for the first layer): gradients of a layer's weights and biases, from its `d` and its inputs.
+    /// Rule 3 (and rule 5 for the first layer): the gradients of a layer's weights and biases, from its `d` and its
+    /// inputs.
     #[must_use]
     pub fn weight_gradient(&self, l: usize, d: &[T], x: &[T]) -> (Vec<T>, Vec<T>) {
         let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
@@ -210,7 +215,7 @@ impl<T: Real> Network<T> {
         (gw, gb)
     }
 
-    /// Rule 4: the gradient by the z of the layer before l, whose activations are `h`.
+    /// Rule 4: the gradient by the z of the layer below layer l. `h` are the activations of the layer below.
     #[must_use]
     pub fn input_gradient(&self, l: usize, d: &[T], h: &[T]) -> Vec<T> {
         let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
@@ -227,7 +232,7 @@ impl<T: Real> Network<T> {
         dx
     }
 
-    /// SGD, `w = fma(−lr, g, w)`, on one layer.
+    /// Rule 8: SGD, `w = fma(−lr, g, w)`, on one layer.
     pub fn update(&mut self, l: usize, (gw, gb): &(Vec<T>, Vec<T>), learning_rate: T) {
         let descend = |w: &mut [T], g: &[T]| {
             for (w, &g) in w.iter_mut().zip(g) {
@@ -238,8 +243,8 @@ impl<T: Real> Network<T> {
         descend(&mut self.bias[l], gb);
     }
 
-    /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates.
-    /// With a loss that is not finite, nothing is updated.
+    /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates. If
+    /// the loss is not finite, nothing is updated.
     pub fn train_step(&mut self, x: &[T], targets: &Targets, samples: &[u32], learning_rate: T) -> Judgement<T> {
         let h = self.forward(x);
         let last = h.len() - 1;
@@ -263,7 +268,7 @@ impl<T: Real> Network<T> {
     }
 }
 
-/// The mean of the losses of a batch: summed in f64 in the order of the samples (rule 7).
+/// The mean of the losses of a batch, summed in f64 in the order of the samples (rule 7).
 #[must_use]
 pub fn mean<T: Real>(losses: &[T]) -> f64 {
     losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
@@ -297,7 +302,8 @@ pub fn derive<T: Real>(activation: Activation, h: T, gradient: T) -> T {
     }
 }
 
-/// The head's reading of outputs z, in place: log-probabilities where the head is log-softmax, else z itself.
+/// Turns the outputs z into what the network returns, in place: log-probabilities if the head is log-softmax, otherwise
+/// z itself.
 pub fn read_outputs<T: Real>(head: Head, z: &mut [T]) {
     if head == Head::LogSoftmax {
         let mut e = vec![T::ZERO; z.len()];
@@ -308,7 +314,7 @@ pub fn read_outputs<T: Real>(head: Head, z: &mut [T]) {
     }
 }
 
-/// The engine `reference`: [`Network<f32>`] behind the engine boundary. Slow, and right by definition.
+/// The engine `reference`: [`Network<f32>`] behind the interface of an engine. It is slow, and right by definition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
@@ -341,7 +347,7 @@ pub struct ReferenceSession {
 }
 
 impl ReferenceSession {
-    /// A session for this network.
+    /// Opens a session for this network.
     pub fn new(spec: &Spec) -> Result<Self> {
         spec.validate()?;
         Ok(Self { spec: spec.clone(), network: None, train: None, validation: None })
@@ -352,18 +358,18 @@ impl ReferenceSession {
     }
 }
 
-/// The data of a split, in an engine's own form, or the error that says it was never loaded. For engines.
+/// The data of a split, in an engine's own form. An error if it was never loaded. For engines.
 pub fn loaded<T>(data: Option<&T>) -> Result<&T> {
     data.ok_or_else(|| Error::mismatch("the session has no such data", "call load first"))
 }
 
-/// Raw inputs `[samples, features]` of these samples.
+/// The raw inputs `[samples, features]` of these samples.
 fn gather(data: &Dataset, samples: &[u32]) -> Vec<f32> {
     let row = |&sample: &u32| sample as usize * data.features()..(sample as usize + 1) * data.features();
     samples.iter().flat_map(row).map(|index| data.inputs().get(index)).collect()
 }
 
-/// The samples of a batch with what was predicted for them.
+/// The samples of a batch, each with its predicted class.
 fn predictions<'a>(samples: &'a [u32], guesses: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
     samples.iter().map(|&sample| sample as usize).zip(guesses.iter().copied())
 }
@@ -444,7 +450,7 @@ impl Session for ReferenceSession {
 /// Checks a prediction's inputs, which must be finite, and the shapes of inputs and outputs. For engines.
 pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Result<()> {
     if inputs.columns() != spec.input.features {
-        let problem = format!("{} values a sample for a network of {}", inputs.columns(), spec.input.features);
+        let problem = format!("{} values per sample for a network of {}", inputs.columns(), spec.input.features);
         return Err(Error::mismatch(problem, "give rows of as many values as the network reads"));
     }
     if (outputs.rows(), outputs.columns()) != (inputs.rows(), spec.outputs()) {
@@ -460,7 +466,7 @@ mod tests {
     use crate::random::{Random, Stream};
     use crate::{Mlp, Normalization};
 
-    /// Every derivative of the mean loss, by central differences in f64, against backpropagation.
+    /// Compares every derivative of the mean loss, by central differences in f64, with backpropagation's.
     fn check_gradients(spec: &Spec, seed: u32) {
         let state = State::initial(spec, seed).unwrap();
         let mut network = Network::<f64>::new(spec, &state);
@@ -483,7 +489,7 @@ mod tests {
             let h = network.forward(&x);
             mean(&network.judge(&h[h.len() - 1], &targets, &samples).losses)
         };
-        // Backpropagation's gradients, read off a step of learning rate −1: w' = w + g.
+        // Backpropagation's gradients, read from a step with learning rate −1: w' = w + g.
         let mut stepped = network.clone();
         stepped.train_step(&x, &targets, &samples, -1.0);
         let epsilon = 1e-5;

@@ -1,4 +1,4 @@
-//! A network in figures: shapes, parameters, bytes, work.
+//! The figures of a network: shapes, parameters, bytes, operations.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::memory::readable;
 use crate::spec::{Activation, Spec};
 
-/// What a network is made of and costs, layer by layer. Its `Display` is the table that `syva summary` prints.
+/// The layers of a network and their cost. `Display` writes the table that `syva summary` prints.
 ///
 /// ```
 /// use syva_core::{Activation::Sigmoid, Mlp, Summary};
@@ -18,7 +18,7 @@ use crate::spec::{Activation, Spec};
 /// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Samples a step.
+    /// Samples per step.
     pub batch_size: usize,
     /// The linear layers.
     pub layers: Vec<LayerSummary>,
@@ -28,11 +28,11 @@ pub struct Summary {
     pub neurons: usize,
     /// Bytes of weights and biases (f32).
     pub weight_bytes: usize,
-    /// Bytes of the normalised inputs and of all activations of a batch (f32).
+    /// Bytes of the normalised inputs and all activations of a batch (f32).
     pub activation_bytes: usize,
     /// Bytes of the optimiser's state (0 for SGD).
     pub optimizer_bytes: usize,
-    /// Floating-point operations of a training step; a fused multiply-add counts as two.
+    /// Floating-point operations per training step. A fused multiply-add counts as two.
     pub flop_per_step: u64,
 }
 
@@ -53,14 +53,14 @@ pub struct LayerSummary {
     pub weight_bytes: usize,
     /// Bytes of the activations of a batch (f32).
     pub activation_bytes: usize,
-    /// Floating-point operations of its share of a training step: forward, weight gradient with update, and input
-    /// gradient (none for the first layer), dense.
+    /// Floating-point operations of this layer per training step, if all products are dense: forward, weight gradient
+    /// with update, and input gradient (which the first layer does not have).
     pub flop_per_step: u64,
 }
 
 impl Summary {
-    /// The figures of a network trained with batches of `batch_size`. A figure that does not fit its type stays at
-    /// the type's largest value.
+    /// The figures of a network that is trained with batches of `batch_size`. A figure that is too large for its type
+    /// is the type's largest value.
     #[must_use]
     pub fn new(spec: &Spec, batch_size: usize) -> Self {
         let layers: Vec<LayerSummary> = (0..spec.layers.len())

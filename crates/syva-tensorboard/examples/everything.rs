@@ -1,5 +1,6 @@
-//! Writes a log with something of every kind into the folder named: `cargo run -p syva-tensorboard --example everything
-//! -- runs/everything`, then `tensorboard --logdir runs`. `cargo xtask verify` compares what TensorBoard makes of it.
+//! Writes a log that contains something of every kind to the given folder. Run it with `cargo run -p syva-tensorboard
+//! --example everything -- runs/everything`, then `tensorboard --logdir runs`. `cargo xtask verify` checks what TensorBoard
+//! reads from it.
 
 use syva_tensorboard::{
     Chart, Domain, Experiment, HParam, Image, Metric, Node, PrCurve, Result, Status, Value, Writer,
@@ -42,7 +43,7 @@ fn main() -> Result<()> {
             ],
         )?;
         writer.scalars("group/two", step, &[("train", third), ("val", -third)])?;
-        // Not a number is a number to TensorBoard.
+        // TensorBoard accepts values that are not finite.
         writer.scalar("scalar/strange", step, if step == 7 { f64::NAN } else { f64::INFINITY })?;
     }
     for step in [0, 5] {

@@ -14,17 +14,17 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A record is not what its checksums say.
-    #[error("{} (byte {offset}): {problem}; what stands before it can be used", path.display())]
+    /// A record does not match its checksums, or holds no event.
+    #[error("{} (byte {offset}): {problem}; everything before it can be used", path.display())]
     Corrupt {
         /// The event file.
         path: PathBuf,
-        /// Where the record begins.
+        /// The offset at which the record begins, in bytes.
         offset: u64,
         /// What is wrong with it.
         problem: String,
     },
-    /// A value that TensorBoard could not show.
+    /// TensorBoard could not show this value.
     #[error("{tag}: {problem}")]
     Value {
         /// The value's tag.

@@ -2,7 +2,7 @@ use crate::proto::attr_value::{ListValue, Value as Attribute};
 use crate::proto::{AttrValue, DataType, GraphDef, NodeDef, VersionDef};
 use crate::summary::shape;
 
-/// A node of a graph. Slashes in its name make groups: `fc1/weight` stands inside `fc1`.
+/// A node of a graph. Slashes in its name make groups: `fc1/weight` is shown inside `fc1`.
 ///
 /// ```
 /// use syva_tensorboard::{Node, Writer};
@@ -19,7 +19,7 @@ use crate::summary::shape;
 pub struct Node(NodeDef);
 
 impl Node {
-    /// A node that does `op`.
+    /// A node that performs the operation `op`.
     #[must_use]
     pub fn new(name: &str, op: &str) -> Self {
         Self(NodeDef { name: name.into(), op: op.into(), ..NodeDef::default() })
@@ -32,7 +32,7 @@ impl Node {
         self
     }
 
-    /// What comes out of it: 32-bit floats of this shape; stands on its arrows.
+    /// Sets the shape of the node's output, which is shown on its arrows. The output is 32-bit floats.
     #[must_use]
     pub fn shape(mut self, dims: &[usize]) -> Self {
         let list = ListValue { shape: vec![shape(dims)], ..ListValue::default() };
@@ -41,7 +41,7 @@ impl Node {
         self
     }
 
-    /// Says something about it.
+    /// Adds an attribute to the node: a name and a text.
     #[must_use]
     pub fn note(mut self, name: &str, text: &str) -> Self {
         self.attribute(name, Attribute::S(text.into()));
@@ -54,7 +54,7 @@ impl Node {
 }
 
 pub(crate) fn graph(nodes: &[Node]) -> GraphDef {
-    // The version of TensorFlow's graphs that TensorBoard's reader was made for; any other gets a warning.
+    // The version of TensorFlow's graphs that TensorBoard's reader was made for. Any other version causes a warning.
     let versions = VersionDef { producer: 22, min_consumer: 0 };
     GraphDef { node: nodes.iter().map(|node| node.0.clone()).collect(), versions: Some(versions) }
 }

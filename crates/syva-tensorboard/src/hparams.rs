@@ -1,4 +1,4 @@
-//! Hyperparameters: what TensorBoard compares runs by.
+//! Hyperparameters and metrics, by which TensorBoard compares runs.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ use crate::summary::tensor;
 pub enum HParamValue {
     /// A number.
     Number(f64),
-    /// A word.
+    /// A text.
     Text(String),
-    /// Yes or no.
+    /// True or false.
     Bool(bool),
 }
 
@@ -55,12 +55,12 @@ impl From<HParamValue> for prost_types::Value {
     }
 }
 
-/// The values that a hyperparameter may take: TensorBoard makes its filters from it.
+/// The values that a hyperparameter may take. TensorBoard makes its filters from them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Domain {
-    /// Any of these.
+    /// Any of these values.
     Discrete(Vec<HParamValue>),
-    /// Numbers between two, both included.
+    /// The numbers between two bounds, which are included.
     Interval(f64, f64),
 }
 
@@ -69,7 +69,7 @@ pub enum Domain {
 pub struct HParam {
     /// Its name.
     pub name: String,
-    /// What it may be.
+    /// Its possible values, if they are known.
     pub domain: Option<Domain>,
     /// What it means.
     pub description: String,
@@ -80,13 +80,13 @@ pub struct HParam {
 pub struct Metric {
     /// The scalar's tag.
     pub tag: String,
-    /// How its column is headed; the tag if empty.
+    /// The heading of its column. If it is empty, the heading is the tag.
     pub display_name: String,
-    /// Whether it judges training data (rather than validation data), where it does either.
+    /// Whether it is measured on training data (true) or on validation data (false). `None` for neither.
     pub training: Option<bool>,
 }
 
-/// Which hyperparameters and metrics runs are compared by.
+/// The hyperparameters and metrics by which runs are compared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Experiment {
     /// The hyperparameters.
@@ -150,7 +150,7 @@ pub(crate) fn session_end(status: Status, now: f64) -> Value {
     value("session_end_info", Data::SessionEndInfo(SessionEndInfo { status: status.into(), end_time_secs: now }))
 }
 
-/// All is in the metadata; the tensor is there since a value must have one.
+/// The content is in the metadata. The tensor is empty, but a value must have one.
 fn value(name: &str, data: Data) -> Value {
     let content = HParamsPluginData { version: 0, data: Some(data) }.encode_to_vec();
     let nothing = tensor(DataType::DtFloat, &[0], Vec::new());

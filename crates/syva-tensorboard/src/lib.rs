@@ -10,8 +10,8 @@ pub mod record;
 mod summary;
 mod writer;
 
-/// TensorBoard's own messages, generated from `proto/*.proto` by `cargo xtask proto`: for what the rest of this crate
-/// does not reach.
+/// TensorBoard's own messages, generated from `proto/*.proto` by `cargo xtask proto`. Use them for what the rest of
+/// this crate does not cover.
 #[allow(missing_docs, clippy::pedantic)]
 pub mod proto {
     #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! Logs: the scalars of all event files below a folder, read as far as they have been written.
+//! Logs: the scalars of all event files below a folder, as far as they have been written.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,8 +25,8 @@ pub struct Point {
 /// The event files of one folder: what TensorBoard calls a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
-    /// The points under each tag, steps ascending. A step that comes again replaces what was at and after it, as in
-    /// TensorBoard: the run was resumed there.
+    /// The points under each tag, by ascending step. If a step is logged again, the run was resumed there. As in
+    /// TensorBoard, the new point replaces all points at and after its step.
     pub scalars: BTreeMap<String, Vec<Point>>,
 }
 
@@ -58,20 +58,20 @@ struct Followed {
     reader: Option<EventReader>,
 }
 
-/// How deep folders are looked into, so that a link to a folder above does not lead on for ever.
+/// The greatest depth of folders that are searched, so that a link to a folder above does not cause an endless search.
 const MAX_DEPTH: usize = 16;
 
 impl Log {
-    /// A log of the event files in and below `folder`; nothing is read before [`Log::refresh`].
+    /// A log of the event files in and below `folder`. Nothing is read until [`Log::refresh`].
     pub fn new(folder: impl AsRef<Path>) -> Self {
         Self { folder: folder.as_ref().to_path_buf(), files: BTreeMap::new(), runs: BTreeMap::new() }
     }
 
-    /// Reads on: new files, and what the known ones have grown by. Returns the damage that it met; of a damaged file
-    /// what stands before the damage counts.
+    /// Reads new files, and new events in known files. Returns the damage that it found. The events before the damage
+    /// in a file are used.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder itself cannot be read.
+    /// [`Error::Io`] if the folder itself cannot be read.
     pub fn refresh(&mut self) -> Result<Vec<Error>> {
         let mut found = Vec::new();
         collect(&self.folder, MAX_DEPTH, &mut found)?;
@@ -96,7 +96,7 @@ impl Log {
                     Ok(Some(event)) => run.add(event),
                     Ok(None) => break,
                     Err(error) => {
-                        // Nothing tells where the next record begins.
+                        // There is no way to know where the next record begins.
                         followed.reader = None;
                         problems.push(error);
                     }
@@ -106,7 +106,7 @@ impl Log {
         Ok(problems)
     }
 
-    /// The runs by their folders' names, relative to the log's; the log's own folder is "".
+    /// The runs by the names of their folders, relative to the log's. The log's own folder is "".
     #[must_use]
     pub fn runs(&self) -> &BTreeMap<String, Run> {
         &self.runs
@@ -125,10 +125,10 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> 
         let path = entry.map_err(Error::io("read folder", folder))?.path();
         if path.is_dir() {
             if depth > 0 {
-                // What cannot be looked into belongs to somebody else.
+                // A folder that cannot be read is not ours, so it is skipped.
                 let _ = collect(&path, depth - 1, found);
             }
-        // Not what only looks like one: a pipe of this name would be waited for.
+        // Only regular files: opening a pipe of such a name would block.
         } else if is_event_file(&path) && path.is_file() {
             found.push(path);
         }
@@ -169,7 +169,7 @@ fn purge(points: &mut Vec<Point>, step: i64) {
     }
 }
 
-/// The number that a tensor without dimensions (or of one value) holds.
+/// The number in a tensor that has no dimensions, or only one value.
 fn number(tensor: &TensorProto) -> Option<f64> {
     let dims = tensor.tensor_shape.as_ref().map_or(&[][..], |shape| &shape.dim);
     if dims.iter().any(|dim| dim.size != 1) {

@@ -3,12 +3,12 @@ use prost::Message;
 use crate::proto::{DataType, PrCurvePluginData, TensorProto};
 use crate::summary::tensor;
 
-/// Precision and recall of a yes-or-no guess at thresholds from 0 to 1.
+/// Precision and recall of a binary prediction, at thresholds from 0 to 1.
 ///
 /// ```
 /// use syva_tensorboard::PrCurve;
 /// let curve = PrCurve::new([(0.9, true), (0.8, false), (0.3, true)], 11);
-/// assert_eq!(curve.precision()[5], 0.5); // at 0.5 two are called, one of them rightly
+/// assert_eq!(curve.precision()[5], 0.5); // at 0.5 there are two positive predictions, one of them right
 /// assert_eq!(curve.recall()[5], 0.5);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -20,18 +20,19 @@ pub struct PrCurve {
 }
 
 impl PrCurve {
-    /// From pairs of a probability (0 … 1) and the truth; a guess counts as yes where the probability is at least the
-    /// threshold. Thresholds are `i / (thresholds - 1)`, at least two; TensorBoard's own number is 201.
+    /// Makes a curve from pairs of a probability (0 … 1) and the truth. A prediction is positive if its probability is
+    /// at least the threshold. The thresholds are `i / (thresholds - 1)`, and there are at least two. TensorBoard
+    /// itself uses 201.
     #[must_use]
     pub fn new(guesses: impl IntoIterator<Item = (f64, bool)>, thresholds: usize) -> Self {
         let thresholds = thresholds.max(2);
         let (mut yes, mut no) = (vec![0.0; thresholds], vec![0.0; thresholds]);
         for (probability, truth) in guesses {
-            // The last threshold that it reaches.
+            // The highest threshold that the probability reaches.
             let reached = (probability.clamp(0.0, 1.0) * (thresholds - 1) as f64) as usize;
             if truth { yes[reached] += 1.0 } else { no[reached] += 1.0 }
         }
-        // What reaches a threshold reaches all below.
+        // A probability that reaches a threshold reaches all lower ones, too.
         for counts in [&mut yes, &mut no] {
             for i in (0..thresholds - 1).rev() {
                 counts[i] += counts[i + 1];
@@ -40,14 +41,15 @@ impl PrCurve {
         Self { positives: yes[0], negatives: no[0], true_positives: yes, false_positives: no }
     }
 
-    /// Share of the yes-guesses that are right, at each threshold; where there is none, 0, as TensorBoard has it.
+    /// The share of the positive predictions that are right, at each threshold. It is 0 if there are none, as in
+    /// TensorBoard.
     #[must_use]
     pub fn precision(&self) -> Vec<f64> {
         let pairs = self.true_positives.iter().zip(&self.false_positives);
         pairs.map(|(tp, fp)| if tp + fp == 0.0 { 0.0 } else { tp / (tp + fp) }).collect()
     }
 
-    /// Share of the true ones that are found, at each threshold.
+    /// The share of the positives that are found, at each threshold.
     #[must_use]
     pub fn recall(&self) -> Vec<f64> {
         let share = |tp: &f64| if self.positives == 0.0 { 0.0 } else { tp / self.positives };

@@ -1,4 +1,4 @@
-//! Records: how an event file frames its events, so that a reader tells a whole one from a torn one.
+//! Records: the frames of an event file's events, by which a reader tells a whole event from a torn one.
 //!
 //! ```text
 //! 8 bytes   length n of the event, little-endian
@@ -7,8 +7,8 @@
 //! 4 bytes   masked CRC-32C of these n bytes
 //! ```
 //!
-//! Masked: rotated right by 15 bits, then 0xa282ead8 added, since checksums of data that holds checksums are weak
-//! (TFRecord; the constants are those of TensorFlow's `record_writer`).
+//! A masked checksum is rotated right by 15 bits, and 0xa282ead8 is added to it, because checksums of data that
+//! contains checksums are weak. (The format is TFRecord; the constants are those of TensorFlow's `record_writer`.)
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -22,13 +22,13 @@ use crate::{Error, Result};
 const HEADER: usize = 12;
 const FOOTER: usize = 4;
 
-/// What an event may take at most: a length beyond it is damage, whatever its checksum says.
+/// The greatest length of an event in bytes. A greater length is damage, even if its checksum is right.
 const MAX_LENGTH: u64 = 1 << 30;
 
-/// The checksum of a record's parts.
+/// The masked checksum of a part of a record.
 ///
 /// ```
-/// // CRC-32C of "123456789" is e3069283 (RFC 3720 names the polynomial, its check value is Rocksoft's).
+/// // CRC-32C of "123456789" is e3069283. (RFC 3720 names the polynomial; the check value is Rocksoft's.)
 /// let crc: u32 = 0xe306_9283;
 /// let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
 /// assert_eq!(syva_tensorboard::record::masked_crc(b"123456789"), masked);
@@ -44,12 +44,12 @@ pub fn append(event: &Event, to: &mut Vec<u8>) {
     to.extend(length);
     to.extend(masked_crc(&length).to_le_bytes());
     let begin = to.len();
-    // A Vec grows as it must, so there is always room.
+    // This cannot fail, because a Vec always makes room.
     let _ = event.encode(to);
     to.extend(masked_crc(&to[begin..]).to_le_bytes());
 }
 
-/// Whether a file of this name holds events: TensorBoard goes by `tfevents` in the name.
+/// Whether a file of this name holds events. Like TensorBoard, this looks for `tfevents` in the name.
 #[must_use]
 pub fn is_event_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().contains("tfevents"))
@@ -73,10 +73,10 @@ pub fn is_event_file(path: &Path) -> bool {
 pub struct EventReader {
     path: PathBuf,
     file: File,
-    /// Where the bytes in the buffer begin.
+    /// The buffer's offset in the file.
     offset: u64,
     buffer: Vec<u8>,
-    /// How much of the buffer has been given out.
+    /// Bytes of the buffer that belong to events already returned.
     used: usize,
 }
 
@@ -88,11 +88,12 @@ impl EventReader {
         Ok(Self { path, file, offset: 0, buffer: Vec::new(), used: 0 })
     }
 
-    /// The next whole event; none if there is none yet: ask again when the file has grown. An incomplete record at the
-    /// end, which a writer at work or a killed one leaves, is no event and no error.
+    /// The next whole event, or `None` if there is none yet. In that case, call again when the file has grown. An
+    /// incomplete record at the end is neither an event nor an error: it is left by a writer that is still at work, or
+    /// that was killed.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] at a record whose checksums are wrong; it is the same again until the file is mended.
+    /// [`Error::Corrupt`] at a record whose checksums are wrong. Further calls return the same error.
     pub fn next_event(&mut self) -> Result<Option<Event>> {
         if !self.fill(HEADER)? {
             return Ok(None);
@@ -120,7 +121,7 @@ impl EventReader {
         Ok(Some(event))
     }
 
-    /// Makes `wanted` bytes ready from the buffer's used end; false where the file has fewer.
+    /// Reads until the buffer has `wanted` unused bytes. Returns false if the file has fewer.
     fn fill(&mut self, wanted: usize) -> Result<bool> {
         if self.buffer.len() - self.used >= wanted {
             return Ok(true);
@@ -130,7 +131,7 @@ impl EventReader {
         self.used = 0;
         let have = self.offset + self.buffer.len() as u64;
         self.file.seek(SeekFrom::Start(have)).map_err(Error::io("read", &self.path))?;
-        // In large pieces, but never more memory than the file has bytes.
+        // Read large pieces, but never take more memory than the file has bytes.
         let missing = (wanted - self.buffer.len()).max(1 << 18) as u64;
         let read = Read::by_ref(&mut self.file).take(missing).read_to_end(&mut self.buffer);
         read.map_err(Error::io("read", &self.path))?;

@@ -1,4 +1,4 @@
-//! Values: what stands under a tag, each in the form that a part of TensorBoard ("plugin") shows.
+//! Values under tags, each in the form that one part of TensorBoard (a "plugin") shows.
 
 use crate::proto::summary::value::Value as Content;
 use crate::proto::summary_metadata::PluginData;
@@ -11,14 +11,14 @@ use crate::{Error, PrCurve, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value(pub(crate) summary::Value);
 
-/// Buckets of a histogram, TensorFlow's default.
+/// Buckets of a histogram. This is TensorFlow's default.
 const BUCKETS: usize = 30;
 
 impl Value {
-    /// A number, kept as f32 as TensorBoard does.
+    /// A number, stored as f32 as in TensorBoard.
     #[must_use]
     pub fn scalar(tag: &str, value: f64) -> Self {
-        // Without metadata, as PyTorch writes it: TensorBoard takes it for a scalar, and so does every older reader.
+        // Without metadata, as PyTorch writes it. TensorBoard takes this for a scalar, and so do all older readers.
         Self(summary::Value { tag: tag.into(), metadata: None, value: Some(Content::SimpleValue(value as f32)) })
     }
 
@@ -36,7 +36,7 @@ impl Value {
         Ok(Self::tensor(tag, "images", Vec::new(), DataClass::BlobSequence, tensor))
     }
 
-    /// How numbers are distributed, over 30 buckets of equal width; those that are not finite are passed over.
+    /// The distribution of numbers, in 30 buckets of equal width. Numbers that are not finite are left out.
     #[must_use]
     pub fn histogram(tag: &str, values: &[f32]) -> Self {
         let rows = buckets(values);
@@ -45,7 +45,7 @@ impl Value {
         Self::tensor(tag, "histograms", Vec::new(), DataClass::Tensor, tensor)
     }
 
-    /// Precision against recall.
+    /// A precision-recall curve.
     #[must_use]
     pub fn pr_curve(tag: &str, curve: &PrCurve) -> Self {
         let (content, tensor) = curve.encode();
@@ -61,11 +61,11 @@ impl Value {
         Self(summary::Value { tag: tag.into(), metadata: Some(metadata), value: Some(Content::Tensor(tensor)) })
     }
 
-    /// Heads the value in TensorBoard's pages, and describes it in Markdown.
+    /// Sets the value's heading in TensorBoard's pages, and its description in Markdown.
     #[must_use]
     pub fn described(mut self, name: &str, description: &str) -> Self {
         let metadata = self.0.metadata.get_or_insert_with(|| SummaryMetadata {
-            // Metadata must say what a value is, or TensorBoard shows nothing.
+            // TensorBoard shows nothing unless metadata says what the value is.
             plugin_data: Some(PluginData { plugin_name: "scalars".into(), content: Vec::new() }),
             data_class: DataClass::Scalar.into(),
             ..SummaryMetadata::default()
@@ -98,7 +98,7 @@ pub(crate) fn strings(string_val: Vec<Vec<u8>>) -> TensorProto {
     TensorProto { string_val, ..tensor }
 }
 
-/// Left edge, right edge and count of each bucket; all three 0 where there is no number.
+/// Left edge, right edge and count of each bucket. All three are 0 if there are no numbers.
 fn buckets(values: &[f32]) -> Vec<[f64; 3]> {
     let finite = || values.iter().filter(|value| value.is_finite()).map(|&value| f64::from(value));
     let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -106,7 +106,7 @@ fn buckets(values: &[f32]) -> Vec<[f64; 3]> {
         return vec![[0.0; 3]; BUCKETS];
     }
     if low == high {
-        // One value: a bucket around it, as TensorBoard's own writer does.
+        // For a single value, one bucket around it, as in TensorBoard's own writer.
         let mut rows = vec![[low + 0.5, low + 0.5, 0.0]; BUCKETS];
         rows[0] = [low - 0.5, low + 0.5, finite().count() as f64];
         return rows;

@@ -1,4 +1,4 @@
-//! The writer: a folder, its event file, and one more file for each series of a grouped scalar.
+//! The writer of a run: a folder, its event file, and one more file for each series of a grouped scalar.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -21,10 +21,11 @@ use crate::{
 
 /// Writes a run's events.
 ///
-/// Events are gathered and written when the [`flush time`](Writer::flush_every) is over (asked whenever something is
-/// logged), on [`flush`](Writer::flush), and when the writer is dropped. A kill can tear the last record only, which its
-/// checksum tells; a write that fails (a full disk) is taken back to the last whole record, and what could not be
-/// written is tried again later.
+/// Events are buffered. They are written by [`flush`](Writer::flush), when the writer is dropped, and when something is
+/// logged after the [`flush time`](Writer::flush_every) has passed.
+///
+/// A kill can tear only the last record, and a reader sees that by its checksum. If a write fails, for example because
+/// the disk is full, the file is cut back to its last whole record, and the events are written again later.
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
@@ -34,7 +35,7 @@ pub struct Writer {
     purge_series: Option<i64>,
 }
 
-/// A chart of a layout: which lines it shows.
+/// A chart of a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chart {
     /// All scalars whose tags match one of these regular expressions.
@@ -48,21 +49,22 @@ pub enum Chart {
     Band {
         /// The chart's title.
         title: String,
-        /// The tags of the line, of the lower and of the upper edge.
+        /// The tags of the line, the lower edge and the upper edge.
         tags: [String; 3],
     },
 }
 
 impl Writer {
-    /// Begins an event file in `folder`, which is made if need be; files that are there stay and count on.
+    /// Begins an event file in `folder`, which is created if it does not exist. Event files that are there remain part
+    /// of the run.
     pub fn create(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
         let main = EventFile::create(&folder, None)?;
         Ok(Self { folder, main, series: BTreeMap::new(), flush_every: Duration::from_secs(2), purge_series: None })
     }
 
-    /// Like [`Writer::create`], but for a run that goes on: what was logged at `step` or later (and at `series_step` or
-    /// later by [`Writer::scalars`], whose steps are often epochs) no longer counts.
+    /// Like [`Writer::create`], but for a resumed run. Everything that was logged at `step` or later no longer counts.
+    /// For [`Writer::scalars`], whose steps are often epochs, this holds from `series_step` on.
     pub fn resume(folder: impl AsRef<Path>, step: u64, series_step: u64) -> Result<Self> {
         let mut writer = Self::create(folder)?;
         writer.main.append(&session_start(step as i64));
@@ -70,7 +72,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The longest that something logged waits to be written while more is logged (2 s unless set).
+    /// Sets the flush time: events wait no longer than this while more is logged. The default is 2 s.
     #[must_use]
     pub fn flush_every(mut self, time: Duration) -> Self {
         self.flush_every = time;
@@ -88,15 +90,16 @@ impl Writer {
         self.log(step, [Value::scalar(tag, value)])
     }
 
-    /// Logs numbers of several series under one tag, which TensorBoard draws in one chart. As PyTorch's `add_scalars`
-    /// does, each series becomes a run of its own in a folder below: `Loss/train_vs_val` with the series `train` goes to
+    /// Logs numbers of several series under one tag. TensorBoard draws them in one chart. As in PyTorch's
+    /// `add_scalars`, each series becomes a run of its own in a folder below: the series `train` of `Loss/train_vs_val`
+    /// goes to
     /// `Loss_train_vs_val_train`.
     pub fn scalars(&mut self, tag: &str, step: u64, series: &[(&str, f64)]) -> Result<()> {
         let mut done = Ok(());
         for (name, value) in series {
             let run = format!("{}_{name}", tag.replace('/', "_"));
             if !self.series.contains_key(&run) {
-                // One that cannot be begun must not keep back the others.
+                // A series whose file cannot be created must not hold up the others.
                 match EventFile::create(&self.folder.join(&run), self.purge_series) {
                     Ok(file) => drop(self.series.insert(run.clone(), file)),
                     Err(error) => done = done.and(Err(error)),
@@ -119,12 +122,12 @@ impl Writer {
         self.log(step, [Value::image(tag, image)?])
     }
 
-    /// Logs how numbers are distributed.
+    /// Logs the distribution of numbers as a histogram.
     pub fn histogram(&mut self, tag: &str, step: u64, values: &[f32]) -> Result<()> {
         self.log(step, [Value::histogram(tag, values)])
     }
 
-    /// Logs precision against recall.
+    /// Logs a precision-recall curve.
     pub fn pr_curve(&mut self, tag: &str, step: u64, curve: &PrCurve) -> Result<()> {
         self.log(step, [Value::pr_curve(tag, curve)])
     }
@@ -135,21 +138,21 @@ impl Writer {
         self.flush_if_due()
     }
 
-    /// Says which hyperparameters and metrics runs are compared by. TensorBoard takes it from any run of a folder.
+    /// Logs by which hyperparameters and metrics runs are compared. TensorBoard takes this from any run of a folder.
     pub fn experiment(&mut self, experiment: &Experiment) -> Result<()> {
         self.log(0, [experiment.value(now())])
     }
 
-    /// Says that a training with these hyperparameters begins; those of one `group` count as repetitions of one
-    /// another.
+    /// Logs that a training with these hyperparameters begins. Trainings with the same `group` count as repetitions of
+    /// each other.
     pub fn session_start(&mut self, hparams: &[(&str, HParamValue)], group: &str) -> Result<()> {
         self.log(0, [hparams::session_start(hparams, group, now())])
     }
 
-    /// Like [`Writer::experiment`] and [`Writer::session_start`], for a run that may be resumed with other
-    /// hyperparameters: TensorBoard keeps the first that it finds in a folder, so these are in a file of their own, which
-    /// comes first and takes the place of the one before. A TensorBoard that has read that one shows the new values when
-    /// it is started again.
+    /// Like [`Writer::experiment`] and [`Writer::session_start`], but for a run that may be resumed with other
+    /// hyperparameters. TensorBoard keeps the first hyperparameters that it finds in a folder. So this method writes them
+    /// to a file of their own, whose name comes first, and which replaces the one from before. A TensorBoard that has read
+    /// the old file shows the new values after a restart.
     ///
     /// ```
     /// use syva_tensorboard::{Experiment, Writer};
@@ -163,7 +166,7 @@ impl Writer {
         record::append(&event(0, What::FileVersion("brain.Event:2".into())), &mut bytes);
         record::append(&summary(0, [experiment.value(now())]), &mut bytes);
         record::append(&summary(0, [hparams::session_start(hparams, group, now())]), &mut bytes);
-        // No event file until it is whole.
+        // Written under another name first, so that an event file is always whole.
         let (scratch, path) = (self.folder.join(".session.syva"), self.folder.join(SESSION));
         let written = fs::write(&scratch, bytes).and_then(|()| fs::rename(&scratch, &path));
         if written.is_err() {
@@ -172,12 +175,12 @@ impl Writer {
         written.map_err(Error::io("write", path))
     }
 
-    /// Says how the training ended.
+    /// Logs how the training ended.
     pub fn session_end(&mut self, status: Status) -> Result<()> {
         self.log(0, [hparams::session_end(status, now())])
     }
 
-    /// Arranges scalars in charts, category by category: TensorBoard's page "custom scalars".
+    /// Arranges scalars in charts, grouped by category, on TensorBoard's page "custom scalars".
     pub fn layout(&mut self, categories: &[(&str, Vec<Chart>)]) -> Result<()> {
         let content = |chart: &Chart| match chart {
             Chart::Lines { title, tags } => {
@@ -201,7 +204,7 @@ impl Writer {
         self.log(0, [Value::tensor(tag, "custom_scalars", Vec::new(), DataClass::Tensor, tensor)])
     }
 
-    /// Logs values of one step.
+    /// Logs several values of one step.
     pub fn log(&mut self, step: u64, values: impl IntoIterator<Item = Value>) -> Result<()> {
         self.main.append(&summary(step, values));
         self.flush_if_due()
@@ -211,11 +214,11 @@ impl Writer {
         if self.main.last_flush.elapsed() >= self.flush_every { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what has been logged. It is then in the operating system's hands: a kill of the process loses nothing.
+    /// Writes what has been logged to the operating system. After that, a kill of the process loses nothing.
     pub fn flush(&mut self) -> Result<()> {
         let mut done = self.main.flush();
         for file in self.series.values_mut() {
-            // One that fails must not keep back the others.
+            // A file that fails must not hold up the others.
             done = done.and(file.flush());
         }
         done
@@ -224,35 +227,35 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Who wants to know whether it works calls `flush`.
+        // Errors are ignored here. To see them, call `flush`.
         let _ = self.flush();
     }
 }
 
-/// A file and what has not been written to it yet.
+/// An event file, and the events that are not written to it yet.
 #[derive(Debug)]
 struct EventFile {
     path: PathBuf,
     file: File,
-    /// The file's length: whole records.
+    /// The length of the file's whole records in bytes.
     length: u64,
     pending: Vec<u8>,
     last_flush: Instant,
 }
 
-/// The file of [`Writer::session`]: by its name, the first in its folder.
+/// The file of [`Writer::session`]. Its name makes it the first in its folder.
 const SESSION: &str = "events.out.tfevents.0000000000.000000.session.syva";
 
-/// What is kept at most for a disk that is full.
+/// The most bytes that are kept for a later try while writes fail.
 const MAX_PENDING: usize = 1 << 24;
 
 impl EventFile {
-    /// A new file in the folder, its first record in it already.
+    /// Creates a file in the folder, and writes its first record.
     fn create(folder: &Path, purge: Option<i64>) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
         let seconds = now() as u64;
         for number in 0.. {
-            // TensorBoard goes by "tfevents" and takes the files of a folder in the order of their names.
+            // TensorBoard looks for "tfevents" in names, and reads the files of a folder in the order of their names.
             let name = format!("events.out.tfevents.{seconds:010}.{:06}.{}.syva", number, std::process::id());
             let path = folder.join(name);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -265,7 +268,7 @@ impl EventFile {
                         file.append(&session_start(step));
                     }
                     if let Err(error) = file.flush() {
-                        // Tried again for each value, it would leave an empty file each time.
+                        // The next value tries again, and would leave another empty file each time.
                         let _ = fs::remove_file(&file.path);
                         return Err(error);
                     }
@@ -284,7 +287,7 @@ impl EventFile {
         self.last_flush = Instant::now();
         let written = self.file.write_all(&self.pending);
         if let Err(error) = written {
-            // Half a record would hide all that follows it.
+            // Half a record would hide all records after it.
             let back = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
             if back.is_err() || self.pending.len() > MAX_PENDING {
                 self.pending.clear();

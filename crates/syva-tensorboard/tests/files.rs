@@ -1,4 +1,4 @@
-//! Event files on disk: what a kill, damage and a full disk leave of them.
+//! Event files on disk after a kill, after damage, and on a full disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn zeros_after_a_power_cut_are_damage_and_the_rest_counts() {
     assert_eq!(problems.len(), 1);
     assert!(problems[0].to_string().contains("checksum of a record's length"), "{}", problems[0]);
     assert_eq!(log.runs()[""].scalars["loss"].len(), 5);
-    // Once told, once is enough.
+    // The damage is reported only once.
     assert!(log.refresh().unwrap().is_empty());
 }
 
@@ -141,7 +141,7 @@ fn what_is_no_event_file_is_no_event_file() {
     assert!(Log::new(folder.path().join("missing")).refresh().is_err());
 }
 
-/// A disk that is full: a file system of 64 KiB, which only root may make.
+/// Fills a disk: a file system of 64 KiB, which only root can mount.
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root, to mount a small file system; cargo test -p syva-tensorboard -- --ignored"]

@@ -5,7 +5,7 @@ pub struct Event {
     /// Seconds since 1970.
     #[prost(double, tag = "1")]
     pub wall_time: f64,
-    /// The training step (or epoch) that it tells of.
+    /// The training step (or epoch) of the event.
     #[prost(int64, tag = "2")]
     pub step: i64,
     #[prost(oneof = "event::What", tags = "3, 4, 5, 7")]
