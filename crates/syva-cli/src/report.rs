@@ -213,7 +213,7 @@ fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Re
     };
     let settings = hyperparameters::of(&config);
     let digest = model.state.digest();
-    let detail = detail::detail(name, &settings, &digest, &overfitting, judged.as_ref(), palette);
+    let detail = detail::detail(name, &settings, &digest, judged.as_ref(), palette);
     let network = detail::network(&model, palette);
     Ok(Run { name: name.to_string(), settings, config, overfitting, of_model, digest, detail, network, epochs })
 }
@@ -251,14 +251,16 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
                  of the seeds.</p>\n";
         body += &tables::groups(&groups, &differing);
     }
-    body += "<h2>Runs</h2>\n";
+    body += if runs.len() > 1 { "<h2>Runs</h2>\n" } else { "<h2>Results</h2>\n" };
     body += &tables::runs(runs, &differing, best);
     for (place, run) in runs.iter().enumerate() {
         // Of a few runs the best is laid open.
         let open = if runs.len() == 1 || runs.len() <= 6 && best == Some(place) { " open" } else { "" };
         let mark = if best == Some(place) { " <span class=best>best of these</span>" } else { "" };
         let heading = format!("<h2>{} in detail</h2>{mark}", isolated(&run.name));
-        body += &opens(&heading, open, &run.detail);
+        let verdict = format!("<p>{}</p>\n", detail::verdict(&run.overfitting));
+        let verdict = if runs.len() > MOST_SENTENCES { verdict.as_str() } else { "" };
+        body += &opens(&heading, open, &[verdict, &run.detail].concat());
     }
     body += &networks(runs);
     let series: Vec<_> = groups.iter().enumerate().map(|(place, group)| series(place, groups.len(), group)).collect();

@@ -313,14 +313,14 @@ fn a_report_puts_runs_together_that_differ_only_in_seed() {
 #[test]
 fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
     let place = Place::new();
-    place.train("--epochs 1 --no-tensorboard --quiet --out r1").succeeds();
+    place.train("--epochs 1 --no-tensorboard --quiet --out a-run-with-a-name-1").succeeds();
     for copy in 2..=12 {
         for file in ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoint/last.safetensors"] {
-            let bytes = std::fs::read(place.path(format!("r1/{file}"))).unwrap();
-            place.write(&format!("r{copy}/{file}"), bytes);
+            let bytes = std::fs::read(place.path(format!("a-run-with-a-name-1/{file}"))).unwrap();
+            place.write(&format!("a-run-with-a-name-{copy}/{file}"), bytes);
         }
     }
-    let runs: String = (1..=12).map(|run| format!("r{run} ")).collect();
+    let runs: String = (1..=12).map(|run| format!("a-run-with-a-name-{run} ")).collect();
     let ran = place.run(&format!("report {runs} --out r.html")).succeeds();
     assert!(ran.stderr.contains("syva: 10 of 12 runs read"), "{}", ran.stderr);
     let page = place.read("r.html");

@@ -1,4 +1,4 @@
-//! What a report shows of a run when it is opened: verdict, scores, pictures, settings.
+//! What a report shows of a run when it is opened: scores, pictures, settings.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -23,11 +23,10 @@ pub fn detail(
     name: &str,
     settings: &[Setting],
     digest: &str,
-    overfitting: &Overfitting,
     judged: Option<&Judged>,
     palette: &mut Palette,
 ) -> String {
-    let mut html = format!("<p>{}</p>\n", verdict(overfitting));
+    let mut html = String::new();
     if let Some(Judged { predictions, evaluation, task }) = judged {
         if let Some(evaluation) = evaluation {
             html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
