@@ -380,3 +380,17 @@ fn huge_numbers_are_short_in_pictures_and_lines() {
     let wild = place.train("--epochs 1 --lr 1e30 --no-tensorboard --out wild");
     assert!(!wild.stdout.contains("0000000"), "{}", wild.stdout);
 }
+
+/// A run that learned nothing is told so, and not that it is at its best.
+#[test]
+fn a_report_says_of_a_run_that_it_learned_nothing() {
+    let place = Place::new();
+    place.train("--epochs 1 --no-tensorboard --quiet --out good").succeeds();
+    place.train("--epochs 1 --lr 1e-9 --init zeros --no-tensorboard --quiet --out nothing").succeeds();
+    place.run("report good nothing --out r.html").succeeds();
+    let page = place.read("r.html");
+    assert!(page.contains("<bdi>nothing</bdi><br><span class=nothing>learned nothing</span>"), "{page}");
+    assert_eq!(page.matches("class=nothing>").count(), 1);
+    assert!(page.contains("<p><bdi>nothing</bdi>: nothing learned so far: "), "{page}");
+    assert!(page.contains("<p><bdi>good</bdi>: val loss is at its lowest"), "{page}");
+}

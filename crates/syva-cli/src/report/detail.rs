@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::data::Dataset;
 use syva::text::number;
-use syva::{Model, Overfitting, Predictions, Scores};
+use syva::{Model, Predictions, Scores};
 
 use super::themed::Palette;
 use super::{Judged, escape};
@@ -53,11 +53,6 @@ pub fn detail(
         html += &format!("<tr><td>{label}</td><td>{text}</td></tr>\n");
     }
     html + &format!("<tr><td>SHA-256 of the weights</td><td><code>{digest}</code></td></tr>\n</table></div>\n")
-}
-
-/// What the curves say, for HTML.
-pub fn verdict(overfitting: &Overfitting) -> String {
-    escape(&overfitting.to_string()).replace('\n', "; ")
 }
 
 /// The diagram of a network. With its weights each run's would be another, and a hundred runs a page of them.
