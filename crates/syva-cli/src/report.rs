@@ -16,7 +16,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::{Split, Task};
 use syva::files::{stay_inside, write_atomically};
 use syva::run::{Reached, RunConfig, read_run};
-use syva::{DeviceId, Engine, EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions, Result};
+use syva::{
+    Activity, DeviceId, Diagnosis, Engine, EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions,
+    Result,
+};
 
 use self::groups::{Group, Spread, group, natural};
 use self::themed::Palette;
@@ -42,6 +45,8 @@ struct Run {
     settings: Vec<Setting>,
     epochs: Vec<Epoch>,
     overfitting: Overfitting,
+    /// Whether it learned nothing, and what to try.
+    diagnosis: Diagnosis,
     /// The epoch whose weights the model holds.
     of_model: Epoch,
     /// The weights' SHA-256.
@@ -56,6 +61,15 @@ impl Run {
         self.settings.iter().find(|setting| setting.name == name)
     }
 
+    /// What there is to say of it, for HTML: of a run that learned nothing that, else what its curves say.
+    fn verdict(&self) -> String {
+        let mut text = self.diagnosis.to_string();
+        if !self.diagnosis.learned_nothing() {
+            text = format!("{}\n{text}", self.overfitting);
+        }
+        escape(text.trim_end()).replace('\n', "; ")
+    }
+
     fn last(&self) -> &Epoch {
         // A run without an epoch is none of the report's.
         &self.epochs[self.epochs.len() - 1]
@@ -67,6 +81,25 @@ struct Judged {
     predictions: Option<Predictions>,
     evaluation: Option<Evaluation>,
     task: Rc<Task>,
+}
+
+impl Judged {
+    /// Whether the model learned anything. Its units are looked at only if not: that takes as long as all else.
+    fn diagnosis(&self, model: &Model, config: &RunConfig) -> Diagnosis {
+        let data = &self.task.validation;
+        let look = |activity: Option<&Activity>| {
+            let training = Some(&config.training);
+            match (&self.predictions, &self.evaluation) {
+                (Some(found), _) => {
+                    Diagnosis::new(&found.confusion(), found.log_loss(), activity, &model.spec, training)
+                }
+                (None, Some(evaluation)) => Diagnosis::of(data, evaluation, activity, &model.spec, training),
+                (None, None) => Diagnosis::default(),
+            }
+        };
+        let first = look(None);
+        if first.learned_nothing() { look(Activity::of(model, data).as_ref()) } else { first }
+    }
 }
 
 pub fn report(args: &ReportFileArgs) -> Result<()> {
@@ -211,11 +244,23 @@ fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Re
             None
         }
     };
+    let diagnosis = judged.as_ref().map_or_else(Diagnosis::default, |judged| judged.diagnosis(&model, &config));
     let settings = hyperparameters::of(&config);
     let digest = model.state.digest();
-    let detail = detail::detail(name, &settings, &digest, &overfitting, judged.as_ref(), palette);
+    let detail = detail::detail(name, &settings, &digest, judged.as_ref(), palette);
     let network = detail::network(&model, palette);
-    Ok(Run { name: name.to_string(), settings, config, overfitting, of_model, digest, detail, network, epochs })
+    Ok(Run {
+        name: name.to_string(),
+        settings,
+        config,
+        overfitting,
+        diagnosis,
+        of_model,
+        digest,
+        detail,
+        network,
+        epochs,
+    })
 }
 
 fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> String {
@@ -230,7 +275,7 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
     if runs.len() <= MOST_SENTENCES {
         for run in runs {
             let lead = if runs.len() > 1 { format!("{}: ", isolated(&run.name)) } else { String::new() };
-            body += &format!("<p>{lead}{}</p>\n", detail::verdict(&run.overfitting));
+            body += &format!("<p>{lead}{}</p>\n", run.verdict());
         }
     }
     body += "<p class='note narrow'>Wide tables and pictures scroll sideways.</p>\n";
@@ -251,14 +296,16 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
                  of the seeds.</p>\n";
         body += &tables::groups(&groups, &differing);
     }
-    body += "<h2>Runs</h2>\n";
+    body += if runs.len() > 1 { "<h2>Runs</h2>\n" } else { "<h2>Results</h2>\n" };
     body += &tables::runs(runs, &differing, best);
     for (place, run) in runs.iter().enumerate() {
         // Of a few runs the best is laid open.
         let open = if runs.len() == 1 || runs.len() <= 6 && best == Some(place) { " open" } else { "" };
         let mark = if best == Some(place) { " <span class=best>best of these</span>" } else { "" };
         let heading = format!("<h2>{} in detail</h2>{mark}", isolated(&run.name));
-        body += &opens(&heading, open, &run.detail);
+        let verdict = format!("<p>{}</p>\n", run.verdict());
+        let verdict = if runs.len() > MOST_SENTENCES { verdict.as_str() } else { "" };
+        body += &opens(&heading, open, &[verdict, &run.detail].concat());
     }
     body += &networks(runs);
     let series: Vec<_> = groups.iter().enumerate().map(|(place, group)| series(place, groups.len(), group)).collect();

@@ -313,14 +313,14 @@ fn a_report_puts_runs_together_that_differ_only_in_seed() {
 #[test]
 fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
     let place = Place::new();
-    place.train("--epochs 1 --no-tensorboard --quiet --out r1").succeeds();
+    place.train("--epochs 1 --no-tensorboard --quiet --out a-run-with-a-name-1").succeeds();
     for copy in 2..=12 {
         for file in ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoint/last.safetensors"] {
-            let bytes = std::fs::read(place.path(format!("r1/{file}"))).unwrap();
-            place.write(&format!("r{copy}/{file}"), bytes);
+            let bytes = std::fs::read(place.path(format!("a-run-with-a-name-1/{file}"))).unwrap();
+            place.write(&format!("a-run-with-a-name-{copy}/{file}"), bytes);
         }
     }
-    let runs: String = (1..=12).map(|run| format!("r{run} ")).collect();
+    let runs: String = (1..=12).map(|run| format!("a-run-with-a-name-{run} ")).collect();
     let ran = place.run(&format!("report {runs} --out r.html")).succeeds();
     assert!(ran.stderr.contains("syva: 10 of 12 runs read"), "{}", ran.stderr);
     let page = place.read("r.html");
@@ -379,4 +379,18 @@ fn huge_numbers_are_short_in_pictures_and_lines() {
     assert!(longest.unwrap() < 14 && svg.contains("e31<"), "{svg}");
     let wild = place.train("--epochs 1 --lr 1e30 --no-tensorboard --out wild");
     assert!(!wild.stdout.contains("0000000"), "{}", wild.stdout);
+}
+
+/// A run that learned nothing is told so, and not that it is at its best.
+#[test]
+fn a_report_says_of_a_run_that_it_learned_nothing() {
+    let place = Place::new();
+    place.train("--epochs 1 --no-tensorboard --quiet --out good").succeeds();
+    place.train("--epochs 1 --lr 1e-9 --init zeros --no-tensorboard --quiet --out nothing").succeeds();
+    place.run("report good nothing --out r.html").succeeds();
+    let page = place.read("r.html");
+    assert!(page.contains("<bdi>nothing</bdi><br><span class=nothing>learned nothing</span>"), "{page}");
+    assert_eq!(page.matches("class=nothing>").count(), 1);
+    assert!(page.contains("<p><bdi>nothing</bdi>: nothing learned so far: "), "{page}");
+    assert!(page.contains("<p><bdi>good</bdi>: val loss is at its lowest"), "{page}");
 }

@@ -1,10 +1,10 @@
-//! What a report shows of a run when it is opened: verdict, scores, pictures, settings.
+//! What a report shows of a run when it is opened: scores, pictures, settings.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::data::Dataset;
 use syva::text::number;
-use syva::{Model, Overfitting, Predictions, Scores};
+use syva::{Model, Predictions, Scores};
 
 use super::themed::Palette;
 use super::{Judged, escape};
@@ -23,11 +23,10 @@ pub fn detail(
     name: &str,
     settings: &[Setting],
     digest: &str,
-    overfitting: &Overfitting,
     judged: Option<&Judged>,
     palette: &mut Palette,
 ) -> String {
-    let mut html = format!("<p>{}</p>\n", verdict(overfitting));
+    let mut html = String::new();
     if let Some(Judged { predictions, evaluation, task }) = judged {
         if let Some(evaluation) = evaluation {
             html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
@@ -54,11 +53,6 @@ pub fn detail(
         html += &format!("<tr><td>{label}</td><td>{text}</td></tr>\n");
     }
     html + &format!("<tr><td>SHA-256 of the weights</td><td><code>{digest}</code></td></tr>\n</table></div>\n")
-}
-
-/// What the curves say, for HTML.
-pub fn verdict(overfitting: &Overfitting) -> String {
-    escape(&overfitting.to_string()).replace('\n', "; ")
 }
 
 /// The diagram of a network. With its weights each run's would be another, and a hundred runs a page of them.

@@ -146,7 +146,9 @@ pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> St
     let heads = ["run".to_string()].into_iter().chain(columns.iter().map(|(head, _)| head.clone())).collect();
     let row = |(place, run): (usize, &Run)| {
         let mark = if best == Some(place) { "<br><span class=best>best of these</span>" } else { "" };
-        let name = Cell::number(place as f64, isolated(&run.name) + mark);
+        let nothing =
+            if run.diagnosis.learned_nothing() { "<br><span class=nothing>learned nothing</span>" } else { "" };
+        let name = Cell::number(place as f64, isolated(&run.name) + mark + nothing);
         [name].into_iter().chain(columns.iter().map(|(_, cell)| cell(run))).collect()
     };
     let rows = runs.iter().enumerate().map(row).collect();
