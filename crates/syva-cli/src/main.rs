@@ -8,6 +8,7 @@ mod data;
 mod devices;
 mod eval;
 mod output;
+mod picture;
 mod pictures;
 mod plot;
 mod predict;
