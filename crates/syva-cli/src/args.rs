@@ -266,7 +266,7 @@ pub struct PredictArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// PNG, JPEG or BMP images, or IDX files of images (gzipped or not)
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Take images as they are (scaled to the network's size), instead of looking for the digit in them

@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod hyperparameters;
 mod output;
+mod picture;
 mod pictures;
 mod plot;
 mod predict;

@@ -4,19 +4,20 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use image::{DynamicImage, ImageDecoder, ImageError};
-use syva::data::framing::{self, Framed};
-use syva::data::idx::read_images;
+use syva::data::framing::{self, Framed, is_framed};
+use syva::data::idx::{Images, parse_images, read_images};
 use syva::run::Reached;
 use syva::{Error, Matrix, Result, first_largest, probabilities};
 
 use crate::args::PredictArgs;
+use crate::picture::{Picture, decode, is_standard_input, read_bytes};
 use crate::{eval, output};
 
 /// A grey image `[height, width]` of the network's size, and where it comes from.
 struct Image {
     name: String,
-    pixels: Vec<u8>,
+    /// Its pixels; none where nothing is to be seen.
+    seen: Option<Vec<u8>>,
     /// Why it may not be what it seems.
     doubts: Vec<String>,
 }
@@ -41,16 +42,25 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
                 continue;
             }
         };
-        let values = images.iter().flat_map(|image| image.pixels.iter().map(|&v| f32::from(v))).collect();
-        let mut outputs = Matrix::zeros(images.len(), model.spec.outputs());
-        session.predict(&Matrix::new(images.len(), height * width, values)?, &mut outputs)?;
-        for (row, image) in images.iter().enumerate() {
+        let seen: Vec<(&Image, &[u8])> =
+            images.iter().filter_map(|image| Some((image, image.seen.as_deref()?))).collect();
+        for Image { name, .. } in images.iter().filter(|image| image.seen.is_none()) {
+            output::note(format_args!("syva: {name}: there is nothing to be seen in it: it is of one grey"));
+            code = ExitCode::from(1);
+        }
+        if seen.is_empty() {
+            continue;
+        }
+        let values = seen.iter().flat_map(|(_, pixels)| pixels.iter().map(|&v| f32::from(v))).collect();
+        let mut outputs = Matrix::zeros(seen.len(), model.spec.outputs());
+        session.predict(&Matrix::new(seen.len(), height * width, values)?, &mut outputs)?;
+        for (row, &(image, pixels)) in seen.iter().enumerate() {
             for doubt in &image.doubts {
                 let hint = if args.show { "" } else { " (--show shows what the network sees)" };
                 output::note(format_args!("syva: {}: {doubt}{hint}", image.name));
             }
             if args.show {
-                show(&image.pixels, width);
+                show(pixels, width);
             }
             let outputs = outputs.row(row);
             if outputs.iter().any(|value| !value.is_finite()) {
@@ -91,105 +101,81 @@ fn classes_line(json: bool, Image { name, doubts, .. }: &Image, probabilities: &
     output::line(format_args!("{name}: {}  (then {})", percent(class), others.join(", ")));
 }
 
+/// What a file holds.
+enum Content {
+    /// An IDX file's images, which are framed already.
+    Idx(Images),
+    Picture(Picture),
+}
+
 /// The images of a file, in the network's size.
 fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
-    let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the image", problem, remedy));
-    let metadata = path.metadata().map_err(Error::io("read", path))?;
-    if metadata.is_dir() {
-        return refuse("it is a folder", "name the images in it");
-    }
-    if !metadata.is_file() {
-        return refuse("it is no regular file", "write the image to a file first");
-    }
-    let mut begin = [0; 3];
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let length = file.take(3).read(&mut begin).map_err(Error::io("read", path))?;
-    let name = path.display().to_string();
-    // IDX, gzipped or not; its images are framed already.
-    if length == 3 && (begin == [0, 0, 8] || begin[..2] == [0x1f, 0x8b]) {
-        let images = read_images(path)?;
-        if [images.rows, images.columns] != size {
-            let problem =
-                format!("images of {} × {}, the network reads {} × {}", images.rows, images.columns, size[0], size[1]);
-            return Err(Error::file(path, "header", problem, "use images of the network's size"));
+    let name = if is_standard_input(path) { "standard input".to_string() } else { path.display().to_string() };
+    match content(path, size)? {
+        Content::Idx(images) => idx_images(path, &name, &images, size),
+        Content::Picture(picture) => {
+            let framed = framed(&picture, size, as_is).map_err(|error| match error {
+                Error::Mismatch { problem, remedy } => Error::file(path, "the image", problem, remedy),
+                other => other,
+            })?;
+            let doubts = picture.doubts.into_iter().chain(framed.doubts).collect();
+            Ok(vec![Image { name, seen: Some(framed.pixels), doubts }])
         }
-        let one = |(i, pixels): (usize, &[u8])| Image {
-            name: format!("{name}#{i}"),
-            pixels: pixels.to_vec(),
-            doubts: Vec::new(),
-        };
-        return Ok(images.pixels.chunks(size[0] * size[1]).enumerate().map(one).collect());
     }
-    let picture = decode(path)?;
-    // What is transparent shows the page that it lies on: white.
-    let gray: Vec<u8> = picture
-        .to_luma_alpha8()
-        .pixels()
-        .map(|pixel| {
-            let [luma, alpha] = pixel.0.map(u32::from);
-            ((luma * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-        })
-        .collect();
-    let found = [picture.height() as usize, picture.width() as usize];
-    let dark_edge = found == size && gray[..size[1]].iter().chain(&gray[gray.len() - size[1]..]).all(|&v| v < 64);
-    let framed = if found == size && (as_is || dark_edge) {
-        // An image out of MNIST, or of its like.
-        Framed { pixels: gray, doubts: Vec::new() }
-    } else if as_is {
-        Framed { pixels: framing::scale(&gray, found, size)?, doubts: Vec::new() }
-    } else {
-        framing::frame(&gray, found, size).map_err(|error| match error {
-            Error::Mismatch { problem, remedy } => Error::file(path, "the image", problem, remedy),
-            other => other,
-        })?
+}
+
+/// IDX files, of whatever elements, and gzip, in which they come.
+fn is_idx(begin: &[u8]) -> bool {
+    matches!(begin, [0, 0, 0x08..=0x0e, ..] | [0x1f, 0x8b, ..])
+}
+
+fn content(path: &Path, size: [usize; 2]) -> Result<Content> {
+    // An IDX file may be larger than any picture, so that it is read by itself; what comes through a pipe comes once.
+    if path.metadata().is_ok_and(|metadata| metadata.is_file()) && !is_standard_input(path) {
+        let mut begin = [0; 3];
+        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let length = file.take(3).read(&mut begin).map_err(Error::io("read", path))?;
+        if is_idx(&begin[..length]) {
+            return Ok(Content::Idx(read_images(path)?));
+        }
+    }
+    let bytes = read_bytes(path)?;
+    if is_idx(&bytes) {
+        return Ok(Content::Idx(parse_images(path, bytes)?));
+    }
+    Ok(Content::Picture(decode(path, &bytes, size)?))
+}
+
+fn idx_images(path: &Path, name: &str, images: &Images, size: [usize; 2]) -> Result<Vec<Image>> {
+    if [images.rows, images.columns] != size {
+        let problem =
+            format!("images of {} × {}, the network reads {} × {}", images.rows, images.columns, size[0], size[1]);
+        return Err(Error::file(path, "header", problem, "use images of the network's size"));
+    }
+    let one = |(i, pixels): (usize, &[u8])| Image {
+        name: format!("{name}#{i}"),
+        seen: (!is_blank(pixels)).then(|| pixels.to_vec()),
+        doubts: Vec::new(),
     };
-    Ok(vec![Image { name, pixels: framed.pixels, doubts: framed.doubts }])
+    Ok(images.pixels.chunks(size[0] * size[1]).enumerate().map(one).collect())
 }
 
-/// Pixels of a picture at most: more than cameras have, less than fill the memory.
-const MAX_PIXELS: u64 = 120_000_000;
-/// A side that is enough to find a digit; what is larger is made smaller first.
-const ENOUGH: u32 = 2000;
-
-/// Decodes a picture, upright as its camera was held.
-fn decode(path: &Path) -> Result<DynamicImage> {
-    let remedy = "give a PNG, JPEG or BMP image, or an IDX file";
-    let refuse = |error: ImageError| Error::file(path, "the image", error.to_string(), remedy);
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    if is_cut_jpeg(&bytes) {
-        return Err(Error::file(path, "the image", "it is cut off before its end", "copy it again"));
-    }
-    let reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
-    let mut decoder = reader.map_err(Error::io("read", path))?.into_decoder().map_err(refuse)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        let problem = format!("{width} x {height} pixels are more than {MAX_PIXELS}");
-        return Err(Error::file(path, "the image", problem, "make it smaller"));
-    }
-    let orientation = decoder.orientation().map_err(refuse)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
-    if width.max(height) > ENOUGH {
-        picture = picture.thumbnail(ENOUGH, ENOUGH);
-    }
-    picture.apply_orientation(orientation);
-    Ok(picture)
+/// Whether all pixels are of one grey, in which nothing can be seen.
+fn is_blank(pixels: &[u8]) -> bool {
+    pixels.iter().all(|&value| value == pixels[0])
 }
 
-/// Whether these are the bytes of a JPEG without its end, of which the decoder would make a picture all the same.
-fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    const SCAN: u8 = 0xda;
-    let mut at = 2;
-    if !bytes.starts_with(&[0xff, 0xd8]) {
-        return false;
+fn framed(picture: &Picture, size: [usize; 2], as_is: bool) -> Result<Framed> {
+    let Picture { pixels, size: found, .. } = picture;
+    if !as_is && !(*found == size && is_framed(pixels, size)) {
+        return framing::frame(pixels, *found, size);
     }
-    // Segments: ff, a marker, a length that counts itself. A picture within one of them has an end of its own.
-    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-        if marker == SCAN {
-            return !bytes.get(at..).unwrap_or_default().windows(2).any(|pair| pair == [0xff, 0xd9]);
-        }
+    if is_blank(pixels) {
+        return Err(Error::mismatch("there is nothing to be seen in it: it is of one grey", "give another picture"));
     }
-    true
+    // An image out of MNIST, or of its like.
+    let pixels = if *found == size { pixels.clone() } else { framing::scale(pixels, *found, size)? };
+    Ok(Framed { pixels, doubts: Vec::new() })
 }
 
 /// Prints an image with five shades, two characters a pixel, since characters are twice as high as wide.

@@ -68,6 +68,151 @@ fn several_digits_and_crossed_lines_are_doubted() {
     assert_eq!(doubts, [0, 1, 1]);
 }
 
+/// Grey paper, boards, rims: what was read backwards or not at all.
+#[test]
+fn the_digit_is_found_on_any_paper() {
+    let place = Place::new();
+    place.run("train --data digits --hidden 32 --epochs 3 --lr 0.3 --out run").succeeds();
+    let ink = |x, y| one(x, y) == 30;
+    place.write("dim.bmp", bmp(150, 160, |x, y| if ink(x, y) { 20 } else { 127 }));
+    place.write("board.bmp", bmp(150, 160, |x, y| if ink(x, y) { 240 } else { 135 }));
+    place.write("rim.bmp", bmp(150, 160, |x, y| if x == 0 || y == 0 || x == 149 || y == 159 { 40 } else { one(x, y) }));
+    place.write("table.bmp", bmp(150, 160, |x, y| if x < 16 || y > 143 { 60 } else { one(x, y) }));
+    place.write(
+        "line.bmp",
+        bmp(150, 160, |x, y| if (144..147).contains(&y) && (20..130).contains(&x) { 40 } else { one(x, y) }),
+    );
+    place.write("small.bmp", bmp(28, 28, |x, y| if (13..15).contains(&x) && (5..23).contains(&y) { 5 } else { 60 }));
+    let ran = place.run("predict run dim.bmp board.bmp rim.bmp table.bmp line.bmp small.bmp --json").succeeds();
+    let classes: Vec<_> = ran.json().iter().map(|line| line["class"].as_u64()).collect();
+    assert_eq!(classes, [Some(1); 6]);
+    assert!(ran.stderr.contains("table.bmp: 1") && ran.stderr.contains("comes in from the edge"), "{}", ran.stderr);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+}
+
+/// On every path: framed, as it is, out of an IDX file.
+#[test]
+fn where_nothing_is_to_be_seen_nothing_is_read() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("black.bmp", bmp(28, 28, |_, _| 0));
+    place.write("gray.bmp", bmp(28, 28, |_, _| 50));
+    place.write("white.bmp", bmp(300, 300, |_, _| 255));
+    place.write("one.bmp", bmp(150, 160, one));
+    let ran = place.run("predict run black.bmp gray.bmp white.bmp");
+    assert_eq!(ran.stdout, "");
+    ran.fails(
+        1,
+        &["black.bmp (the image): there is no ink", "gray.bmp (the image): there is no ink", "white.bmp (the"],
+    );
+    place.run("predict run --as-is white.bmp").fails(1, &["white.bmp (the image): there is nothing to be seen"]);
+    place.run("predict run --as-is one.bmp").succeeds();
+    let mut idx = [&[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 28, 0, 0, 0, 28][..], &[0; 784 * 2], &[9; 784]].concat();
+    idx[16 + 784 + 400..16 + 784 + 410].fill(255);
+    place.write("three-idx3", idx);
+    let ran = place.run("predict run three-idx3");
+    assert!(ran.stdout.starts_with("three-idx3#1: ") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
+    ran.fails(1, &["three-idx3#0: there is nothing to be seen", "three-idx3#2: there is nothing to be seen"]);
+}
+
+/// A picture in each format, made by the crate that reads them; of those with several pictures the first, and a word.
+#[test]
+fn formats_are_read_by_their_content() {
+    use image::{DynamicImage, Frame, GrayImage, ImageFormat, Luma, Rgba, RgbaImage, codecs::gif::GifEncoder};
+    let place = Place::new();
+    place.run("train --data digits --hidden 32 --epochs 3 --lr 0.3 --out run").succeeds();
+    let gray = GrayImage::from_fn(150, 160, |x, y| Luma([one(x as usize, y as usize)]));
+    let formats =
+        [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Pnm, ImageFormat::Bmp];
+    let mut names = String::new();
+    for (i, format) in formats.into_iter().enumerate() {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let picture = DynamicImage::from(gray.clone());
+        let picture = if format == ImageFormat::Pnm { picture } else { picture.to_rgba8().into() };
+        picture.write_to(&mut bytes, format).unwrap();
+        place.write(&format!("{i}.picture"), bytes.into_inner());
+        names += &format!(" {i}.picture");
+    }
+    // White, yellow and black strokes on nothing; on a canvas what was never drawn on is black.
+    for (i, colour) in [[255, 255, 255], [255, 235, 60], [0, 0, 0]].into_iter().enumerate() {
+        let [r, g, b] = colour;
+        let pixel = |x, y| if one(x as usize, y as usize) == 30 { Rgba([r, g, b, 255]) } else { Rgba([0; 4]) };
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        RgbaImage::from_fn(150, 160, pixel).write_to(&mut bytes, ImageFormat::Png).unwrap();
+        place.write(&format!("clear{i}.png"), bytes.into_inner());
+        names += &format!(" clear{i}.png");
+    }
+    let ran = place.run(&format!("predict run{names} --json")).succeeds();
+    assert_eq!(ran.json().iter().map(|line| line["class"].as_u64()).collect::<Vec<_>>(), [Some(1); 9]);
+    assert_eq!(ran.stderr, "");
+
+    let mut bytes = Vec::new();
+    let frame = || Frame::new(DynamicImage::from(gray.clone()).to_rgba8());
+    GifEncoder::new(&mut bytes).encode_frames([frame(), frame()]).unwrap();
+    place.write("moving.gif", bytes);
+    let ran = place.run("predict run moving.gif").succeeds();
+    assert!(ran.stderr.contains("it is animated, of which only the first picture was read"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_else_a_file_is_gets_its_name() {
+    let place = Place::new();
+    place.finished("run");
+    let files: [(&str, &[u8], &str); 8] = [
+        (
+            "photo.heic",
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "it is a HEIC picture (as telephones take); save it as JPEG",
+        ),
+        ("photo.avif", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "an AVIF picture; save it as PNG"),
+        ("scan.pdf", b"%PDF-1.7\n%\xe2\xe3", "a PDF document; save it"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; save it"),
+        ("x.npy", b"\x93NUMPY\x01\0v\0{'descr': '|u1'", "a NumPy array; give a PNG"),
+        ("f32-idx3", b"\0\0\x0d\x03\0\0\0\x01\0\0\0\x1c\0\0\0\x1c", "an IDX file of f32 elements with 3 dimensions"),
+        ("noise.bin", &[7, 200, 3, 250], "no picture that is known here"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0", "it begins as a PNG picture does, but cannot be read"),
+    ];
+    for (name, content, says) in files {
+        place.write(name, content);
+        place.run(&format!("predict run {name}")).fails(1, &[name, says]);
+    }
+    place.run("predict run run/model.safetensors").fails(1, &["a safetensors file; the model comes first"]);
+}
+
+/// Dimensions that promise the moon cost neither memory nor time.
+#[test]
+fn bombs_are_refused() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("bomb.pgm", "P5 100000 100000 255\n");
+    let mut gif = b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff".to_vec();
+    gif.extend(b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x4c\x01\0;");
+    place.write("bomb.gif", gif);
+    let mut bomb = bmp(1, 1, |_, _| 0);
+    bomb[18..26].copy_from_slice(&[0, 0, 1, 0, 0, 0, 1, 0]);
+    place.write("bomb.bmp", bomb);
+    for name in ["bomb.pgm", "bomb.gif", "bomb.bmp"] {
+        place.run(&format!("predict run {name}")).fails(1, &[name, "are more than"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn standard_input_and_pipes_are_read() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("one.bmp", bmp(150, 160, one));
+    place.run("data export --data digits --out data").succeeds();
+    let ran = place.sh("$SYVA predict run - <one.bmp && cat one.bmp | $SYVA predict run /dev/stdin").succeeds();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == lines[1] && lines[0].starts_with("standard input: "), "{}", ran.stdout);
+    let ran = place.sh("$SYVA predict run - <data/t10k-images-idx3-ubyte | tail -1").succeeds();
+    assert!(ran.stdout.starts_with("standard input#9999: "), "{}", ran.stdout);
+    place.sh("mkfifo pipe; cat one.bmp >pipe & $SYVA predict run pipe").succeeds();
+    place.sh("$SYVA predict run - </dev/null").fails(1, &["it is empty"]);
+    place.sh("$SYVA predict run /dev/zero").fails(1, &["neither a file nor a pipe"]);
+}
+
 #[test]
 fn what_is_no_image_is_told_and_the_rest_is_read() {
     let place = Place::new();

@@ -68,6 +68,16 @@ pub fn read_images(path: impl AsRef<Path>) -> Result<Images> {
     Ok(Images { count, rows, columns, pixels })
 }
 
+/// Reads images from the content of an IDX file that is in memory; `name` is what errors call it.
+///
+/// # Errors
+/// [`Error::File`] as for [`read_images`].
+pub fn parse_images(name: &Path, content: Vec<u8>) -> Result<Images> {
+    let input = Input::of(name, content);
+    let ([count, rows, columns], pixels) = read_all(input, Kind::Images, None, &mut |_| ())?;
+    Ok(Images { count, rows, columns, pixels })
+}
+
 /// Reads an IDX file of labels, one byte a sample, compressed with gzip or not.
 ///
 /// # Errors
@@ -176,7 +186,16 @@ pub(super) fn read(
     expected: Option<[usize; 3]>,
     observe: &mut dyn FnMut(&[u8]),
 ) -> Result<([usize; 3], Vec<u8>)> {
-    let mut input = Input::open(path)?;
+    read_all(Input::open(path)?, kind, expected, observe)
+}
+
+fn read_all(
+    mut input: Input,
+    kind: Kind,
+    expected: Option<[usize; 3]>,
+    observe: &mut dyn FnMut(&[u8]),
+) -> Result<([usize; 3], Vec<u8>)> {
+    let path = input.path;
     let header = read_header(&mut input, kind)?;
     let dimensions = parse_dimensions(path, kind, &header)?;
     if let Some(expected) = expected.filter(|&e| e != dimensions) {
@@ -327,6 +346,19 @@ impl<'a> Input<'a> {
             plain_bytes: (!gzip && metadata.is_file()).then_some(metadata.len()),
             offset: 0,
         })
+    }
+
+    /// What is in memory, called `path`.
+    fn of(path: &'a Path, content: Vec<u8>) -> Self {
+        let (stored_bytes, gzip) = (content.len() as u64, content.starts_with(&GZIP_MAGIC));
+        let reader = io::Cursor::new(content);
+        Self {
+            path,
+            reader: if gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) },
+            stored_bytes,
+            plain_bytes: (!gzip).then_some(stored_bytes),
+            offset: 0,
+        }
     }
 
     /// Appends the next `limit` bytes of content; fewer only at its end.
