@@ -289,7 +289,9 @@ impl RunFolder {
             self.best = Some(digest);
             return Ok(Some(model));
         }
-        if model.state.step > state.step && model.state.step <= config.training.epochs.saturating_mul(steps_per_epoch) {
+        // Also where all steps of that epoch are taken and it is only not yet judged.
+        let of_epoch = model.state.step.checked_div(steps_per_epoch).unwrap_or(0);
+        if of_epoch > progress.epoch && of_epoch <= config.training.epochs {
             return Ok(None);
         }
         refuse("the best model", format!("its weights, {digest:.12}…, are not those after epoch {epoch}, the best"))
@@ -398,6 +400,66 @@ fn remove_scratch(path: &Path) {
         for entry in entries.filter(|entry| is_scratch(&entry.file_name())) {
             // One that stays does no harm.
             let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, Mlp};
+
+    fn config(network: Spec) -> RunConfig {
+        RunConfig {
+            syva: "0".into(),
+            device: "cpu".into(),
+            exact: false,
+            precision: Precision::F32,
+            keep: Keep::Best,
+            training: Training { epochs: 3, ..Training::default() },
+            data: DataConfig { source: "digits".into(), dir: None, digest: "00".into() },
+            network,
+        }
+    }
+
+    /// Epochs of ten steps; the process was killed after a new best was saved and before the checkpoint that tells of it.
+    #[test]
+    fn a_best_that_is_ahead_of_its_checkpoint_will_come_again_and_any_other_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let network = Mlp::new(2).hidden(&[3], Activation::Tanh).classes(2);
+        let mut config = config(network.clone());
+        let mut folder = RunFolder::create(&place.path().join("run"), false, &config).unwrap();
+        let state = |seed, step| State { step, ..State::initial(&network, seed).unwrap() };
+        let first = state(1, 10);
+        let best_weights = Some(first.digest());
+        let at = |step_in_epoch| Progress {
+            epoch: 1,
+            step_in_epoch,
+            confusion: crate::Confusion::new(2),
+            best: Some((1, 0.5)),
+            best_weights: best_weights.clone(),
+            ..Progress::default()
+        };
+        let save = |best: &State| {
+            let bytes = model::encode(&network, best, None).unwrap();
+            fs::write(place.path().join("run").join(BEST), bytes).unwrap();
+        };
+        // In the middle of the second epoch, and at its last step, before it is judged.
+        for step_in_epoch in [4, 10] {
+            let (last, progress) = (state(2, 10 + step_in_epoch as u64), at(step_in_epoch));
+            save(&first);
+            let best = folder.load_best(&config, &last, &progress).unwrap();
+            assert_eq!(best.map(|best| best.state), Some(first.clone()));
+            save(&state(3, 20));
+            assert_eq!(folder.load_best(&config, &last, &progress).unwrap(), None, "step {step_in_epoch}");
+            save(&state(3, 10));
+            let error = folder.load_best(&config, &last, &progress).unwrap_err().to_string();
+            assert!(error.contains("are not those after epoch 1, the best"), "{error}");
+            // An epoch that the run will not come to.
+            config.training.epochs = 1;
+            save(&state(3, 20));
+            assert!(folder.load_best(&config, &last, &progress).is_err());
+            config.training.epochs = 3;
         }
     }
 }
