@@ -268,7 +268,7 @@ real! { f32, u32, i32, mantissa: 23, bias: 127,
 
     #[inline(always)]
     fn fma(self, factor: f32, addend: f32) -> f32 {
-        fma_each([self], [factor], [addend])[0]
+        fma::fma32(self, factor, addend)
     }
 }
 

@@ -9,19 +9,43 @@ compile_error!("Syvä needs SSE2 on 32-bit x86: without it, f32 and f64 are comp
 
 /// Whether all code of this program is compiled for a processor with fused multiply-add, so that `mul_add` is that
 /// instruction.
-const IN_HARDWARE: bool = cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
+const COMPILED_FOR: bool = cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
+
+/// Whether `mul_add` is the processor's instruction, or calls a function that is known to use it: on Linux with glibc, where
+/// both candidates, compiler-builtins' and glibc's, ask the processor.
+#[inline(always)]
+fn in_hardware() -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    return COMPILED_FOR || is_x86_feature_detected!("fma");
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")))]
+    return COMPILED_FOR;
+}
 
 #[cfg(test)]
 mod tests;
 
-/// `a · b + c` of `N` triples.
+/// `a · b + c`.
+#[inline(always)]
+#[allow(clippy::disallowed_methods, reason = "where it is known to be right")]
+pub(crate) fn fma32(a: f32, b: f32, c: f32) -> f32 {
+    if in_hardware() { a.mul_add(b, c) } else { fma_each([a], [b], [c])[0] }
+}
+
+/// `a · b + c`.
+#[inline(always)]
+#[allow(clippy::disallowed_methods, reason = "where it is known to be right")]
+pub(crate) fn fma64(a: f64, b: f64, c: f64) -> f64 {
+    if in_hardware() { a.mul_add(b, c) } else { fma64_in_software(a, b, c) }
+}
+
+/// `a · b + c` of `N` triples, without a call for each.
 ///
 /// The product of two `f32` is exact in `f64`, so the sum there is rounded once to 53 bits, then to 24. To round twice is
 /// wrong only where the first rounding ends just halfway between two `f32`, and where these are further apart than 24
 /// bits, below the normal numbers. One test of all triples finds both.
 #[inline(always)]
 pub fn fma_each<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
-    if IN_HARDWARE {
+    if COMPILED_FOR {
         #[allow(clippy::disallowed_methods, reason = "it is the instruction here")]
         return std::array::from_fn(|i| a[i].mul_add(b[i], c[i]));
     }
@@ -75,11 +99,7 @@ fn each_to_odd<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N
 
 /// `a · b + c` in `f64`: the exact sum of three numbers, the last two of which are added before they are added to the
 /// first. Where the rounding of that might matter, or an exponent is far out, in integers.
-pub(crate) fn fma64(a: f64, b: f64, c: f64) -> f64 {
-    if IN_HARDWARE {
-        #[allow(clippy::disallowed_methods, reason = "it is the instruction here")]
-        return a.mul_add(b, c);
-    }
+fn fma64_in_software(a: f64, b: f64, c: f64) -> f64 {
     let (product, error) = exact_product(a, b);
     let sum = product + c;
     let rest = sum - product;

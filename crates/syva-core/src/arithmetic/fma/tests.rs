@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{fma_each, fma64_in_integers};
+use super::{fma_each, fma64_in_integers, fma64_in_software};
 use crate::arithmetic::Real;
 use crate::conformance::triples::{Format, Nasty};
 use crate::random::{Random, Stream};
@@ -89,24 +89,27 @@ fn same<T: Format>(wanted: T, found: T) -> bool {
     wanted.bits() == found.bits() || nan(wanted) && nan(found)
 }
 
-/// Holds triples of all kinds against the exact sums. Of each kind: how many a sum that is rounded twice has wrong.
-fn compare<T: Format>(seed: u32, triples: u32, twice: fn(T, T, T) -> T) -> [u32; 8] {
+type Fma<T> = fn(T, T, T) -> T;
+
+/// Holds each of our ways against the exact sums of triples of all kinds. Of each kind: how many a sum that is rounded
+/// twice has wrong.
+fn compare<T: Format>(seed: u32, triples: u32, ours: &[(&str, Fma<T>)], twice: Fma<T>) -> [u32; 8] {
     println!("seed {seed}, {triples} triples");
     let mut random = Random::new(seed, Stream::Augmentation, 0);
     let mut wrong = [0; 8];
     for i in 0..triples as usize {
         let nasty = Nasty::ALL[i % 8];
         let [a, b, c] = nasty.triple::<T>(&mut random);
-        let (wanted, found) = (exact(a, b, c), a.fma(b, c));
-        assert!(
-            same(wanted, found),
-            "{nasty:?}, seed {seed}: {a:?} ({:#x}) · {b:?} ({:#x}) + {c:?} ({:#x}) is {wanted:?} ({:#x}), not {found:?} ({:#x})",
-            a.bits(),
-            b.bits(),
-            c.bits(),
-            wanted.bits(),
-            found.bits()
-        );
+        let wanted = exact(a, b, c);
+        for (way, ours) in ours {
+            let found = ours(a, b, c);
+            let bits = [a, b, c, wanted, found].map(Format::bits);
+            let sum = format_args!("{a:?} · {b:?} + {c:?}");
+            assert!(
+                same(wanted, found),
+                "{way}, {nasty:?}, seed {seed}: {sum} is {wanted:?}, not {found:?}: {bits:#x?}"
+            );
+        }
         wrong[i % 8] += u32::from(!same(wanted, twice(a, b, c)));
     }
     println!("rounded twice, {wrong:?} are wrong");
@@ -114,17 +117,18 @@ fn compare<T: Format>(seed: u32, triples: u32, twice: fn(T, T, T) -> T) -> [u32;
 }
 
 fn compare_both(seed: u32, triples: u32) {
-    let mut random = Random::new(seed, Stream::Augmentation, 1);
-    for i in 0..triples as usize {
-        // What is left to integers is mostly of the other kinds.
-        let [a, b, c] = Nasty::ALL[i % 8].triple::<f64>(&mut random);
-        let (wanted, found) = (exact(a, b, c), fma64_in_integers(a, b, c));
-        assert!(same(wanted, found), "seed {seed}: {a:e} · {b:e} + {c:e} is {wanted:e}, not {found:e} in integers");
-    }
-    let wrong = compare::<f32>(seed, triples, |a, b, c| (f64::from(a) * f64::from(b) + f64::from(c)) as f32);
+    let each: Fma<f32> = |a, b, c| fma_each([a, 1.0], [b, 1.0], [c, 1.0])[0];
+    let ours = [("fma", Real::fma as Fma<f32>), ("without a call", each)];
+    let wrong = compare(seed, triples, &ours, |a, b, c| (f64::from(a) * f64::from(b) + f64::from(c)) as f32);
     // The triples are of use only where a simpler way fails.
     assert!(wrong[Nasty::Subnormal as usize] > 0 && wrong[Nasty::Halfway as usize] > triples / 100, "{wrong:?}");
-    let wrong = compare::<f64>(seed, triples, |a, b, c| a * b + c);
+    let ours = [
+        ("fma", Real::fma as Fma<f64>),
+        ("in software", fma64_in_software),
+        // What is left to integers is little.
+        ("in integers", fma64_in_integers),
+    ];
+    let wrong = compare(seed, triples, &ours, |a, b, c| a * b + c);
     let each = |nasty: Nasty| wrong[nasty as usize] > triples / 1000;
     assert!([Nasty::Trained, Nasty::Subnormal, Nasty::Cancelling, Nasty::Halfway].into_iter().all(each), "{wrong:?}");
 }
@@ -144,8 +148,7 @@ fn ten_million_fused_multiply_adds_are_rounded_once() {
 #[test]
 fn a_subnormal_sum_is_rounded_once() {
     let [x, w, bias] = [0x9a80_0010, 0x197f_ffe0, 0x003c_37fb].map(f32::from_bits);
-    assert_eq!(Real::fma(x, w, bias).to_bits(), 0x003c_37fb);
-    assert_eq!(exact(x, w, bias).to_bits(), 0x003c_37fb);
-    let [found] = fma_each([x], [w], [bias]);
-    assert_eq!(found.to_bits(), 0x003c_37fb);
+    for sum in [Real::fma(x, w, bias), exact(x, w, bias), fma_each([x], [w], [bias])[0]] {
+        assert_eq!(sum.to_bits(), 0x003c_37fb);
+    }
 }
