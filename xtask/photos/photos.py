@@ -1,13 +1,22 @@
-"""Draws photos of MNIST's digits, as people take them: `photos.py MNIST OUT [--skip N]`.
+"""Draws photos of MNIST's digits, as people take them, and asks programs to read them. Needs numpy and Pillow.
 
-1,200 pictures of 40 kinds, 30 of each: three test images of every digit (the first three, or those behind the first N),
+    photos.py MNIST OUT [--skip N] [--model RUN --syva PROGRAM...]
+
+MNIST is the folder with its files. 1,500 pictures of 50 kinds, 30 of each: three test images of every digit (the first three, or those behind the first N),
 enlarged bicubically to 300 x 300 in the middle of 400 x 400, grey = paper + (ink - paper) * v. What a kind adds stands in
 its function below. OUT/photos.tsv lists file, kind and digit. The same numbers come out on every machine; JPEG, WebP
 and so on are as the installed Pillow writes them.
+
+With --model, each program reads all of them (`predict --json`), and a table says for each kind how many were right,
+doubted (with a warning, right or wrong), wrong without a doubt, and refused. Of two programs, the first is the older:
+what it read and the second does not is listed, and the exit code is 1 if there is any.
 """
 
 import argparse
 import gzip
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -133,9 +142,11 @@ def in_cell(image, n, random):
 
 def underlined(image, n, random):
     """A line below that touches nothing, level or a little slanted."""
-    slant = [0, 0, 6, -8][n % 4]
-    line = (60, 330 - slant, 340, 330 + slant)
-    return grey(lined(write(strokes(image)), [line], 3 + n % 4, 40)), "png", {}
+    v = strokes(image)
+    slant, wide = [0, 0, 6, -8][n % 4], 3 + n % 4
+    middle = max(330, np.flatnonzero(v.max(axis=1) > 0.02)[-1] + 6 + abs(slant) + wide)
+    line = (60, int(middle) - slant, 340, int(middle) + slant)
+    return grey(lined(write(v), [line], wide, 40)), "png", {}
 
 
 def squared(value):
@@ -262,14 +273,6 @@ def pale(image, n, random):
     return camera(strokes(image), 215, 165, random), "jpg", {"quality": 85}
 
 
-def oblong(image, n, random):
-    """Much paper on two sides."""
-    page = np.full((SIDE, 900), 235.0)
-    left = [0, 250, 500][n % 3]
-    page[:, left : left + SIDE] = write(strokes(image), 235, 50)
-    return grey(page if n % 2 else page.T[:, ::-1].T.T if False else page), "png", {}
-
-
 KINDS = {
     "scan": plain(245, 30),
     "paper 128": plain(128, 20),
@@ -324,23 +327,65 @@ KINDS = {
 }
 
 
+def read(program, model, folder, rows):
+    """What a program makes of each picture: file -> (class, doubted)."""
+    command = [program.resolve(), "predict", model.resolve(), "--json", *(name for name, _, _ in rows)]
+    said = subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+    lines = map(json.loads, said.splitlines())
+    return {line["image"]: (line["class"], bool(line["doubts"])) for line in lines}
+
+
+def table(columns, rows):
+    heads = ("right", "doubted", "silently wrong", "refused")
+    print("| kind |" + "".join(f" {head} |" for _ in columns for head in heads))
+    print("|---|" + "---|" * len(heads) * len(columns))
+    for kind in dict.fromkeys(kind for _, kind, _ in rows):
+        mine = [(name, digit) for name, other, digit in rows if other == kind]
+        cells = []
+        for got in columns:
+            found = [(*got[name], digit) for name, digit in mine if name in got]
+            right = sum(guess == digit for guess, _, digit in found)
+            doubted = sum(doubt for _, doubt, _ in found)
+            silent = sum(guess != digit and not doubt for guess, doubt, digit in found)
+            cells += [right, doubted, silent, len(mine) - len(found)]
+        print(f"| {kind} |" + "".join(f" {cell} |" for cell in cells))
+    for got in columns:
+        print(sum(name in got and got[name][0] == digit for name, _, digit in rows), "of", len(rows))
+
+
+def lost(columns, rows):
+    """What the first read and the last does not."""
+    before, after = columns[0], columns[-1]
+    is_right = lambda got, name, digit: name in got and got[name][0] == digit
+    gone = [row for row in rows if is_right(before, row[0], row[2]) and not is_right(after, row[0], row[2])]
+    for name, kind, digit in gone:
+        print(f"lost: {name} ({kind}): {after.get(name, 'refused')}")
+    return len(gone)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--skip", type=int, default=0, help="images of each digit that are passed over")
+    parser.add_argument("--model", type=Path, help="a model file or a run's folder")
+    parser.add_argument("--syva", type=Path, nargs="+", default=[], help="the program, or an older one and it")
     args = parser.parse_args()
     images, labels = idx(args.mnist, "t10k-images-idx3-ubyte"), idx(args.mnist, "t10k-labels-idx1-ubyte")
     chosen = [i for digit in range(10) for i in np.flatnonzero(labels == digit)[args.skip : args.skip + 3]]
     args.out.mkdir(parents=True, exist_ok=True)
-    lines = []
+    rows = []
     for k, (kind, draw) in enumerate(KINDS.items()):
         for n, i in enumerate(chosen):
             picture, ending, how = draw(images[i], n, np.random.RandomState(1000 * k + n))
             name = f"{k:02}-{n:02}-{labels[i]}.{ending}"
             picture.save(args.out / name, **how)
-            lines.append(f"{name}\t{kind}\t{labels[i]}\n")
-    (args.out / "photos.tsv").write_text("".join(lines))
+            rows.append((name, kind, int(labels[i])))
+    (args.out / "photos.tsv").write_text("".join(f"{name}\t{kind}\t{digit}\n" for name, kind, digit in rows))
+    if args.model and args.syva:
+        columns = [read(program, args.model, args.out, rows) for program in args.syva]
+        table(columns, rows)
+        sys.exit(1 if len(columns) > 1 and lost(columns, rows) else 0)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ const CONTRAST: f32 = 25.5;
 /// and shadows that are paler than the digit which hangs together with them.
 const SHARES: [f32; 4] = [0.15, 0.3, 0.45, 0.6];
 
+/// How strong ink must be to count for the digit's size, which is that of strokes with sharp edges.
+const SHARP: f64 = 0.35;
+
 /// An image that was framed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Framed {
@@ -101,7 +104,8 @@ fn framed(gray: &[u8], [height, width]: [usize; 2], size: [usize; 2], sheets: bo
     if rectangular && largest.fill() <= 0.6 {
         doubts.push("ink goes along all four sides of what was found: the digit touches a frame".into());
     }
-    Ok(Framed { pixels: placed(&ink.strength(&found), whole, width, size), doubts })
+    let strength = ink.strength(&found);
+    Ok(Framed { pixels: placed(&strength, sharp(&strength, width).unwrap_or(whole), width, size), doubts })
 }
 
 /// The inner part of a sheet, whose edges are not sharp.
@@ -115,6 +119,15 @@ fn within(Piece { pixels, top, bottom, left, right }: Piece) -> Piece {
 fn cut<T: Copy>(values: &[T], width: usize, piece: Piece) -> (Vec<T>, [usize; 2]) {
     let rows = (piece.top..=piece.bottom).flat_map(|y| &values[y * width + piece.left..=y * width + piece.right]);
     (rows.copied().collect(), [piece.height(), piece.width()])
+}
+
+/// The box around the digit without the soft edges of its strokes.
+fn sharp(strength: &[f64], width: usize) -> Option<Piece> {
+    let at = |(i, _): (usize, &f64)| {
+        let (y, x) = (i / width, i % width);
+        Piece { pixels: 1, top: y, bottom: y, left: x, right: x }
+    };
+    strength.iter().enumerate().filter(|(_, strength)| **strength > SHARP).map(at).reduce(Piece::and)
 }
 
 /// Cuts the digit out of a picture of its ink and sets it down.

@@ -221,5 +221,5 @@ pub(super) fn stands_on_line(piece: Piece, is_in: impl Fn(usize, usize) -> bool)
         low += usize::from(6 * (piece.bottom - first) <= piece.height());
         high += usize::from(6 * (last - piece.top) <= piece.height());
     }
-    10 * low.max(high) >= 4 * piece.width()
+    10 * low.max(high) >= 3 * piece.width()
 }
