@@ -9,8 +9,10 @@ use crate::{Error, Result};
 
 /// Files of a run, before its configuration: that goes last, since it is what tells that the folder is a run.
 const FILES: [&str; 3] = ["metrics.jsonl", "model.safetensors", "report.html"];
+/// Whether a name is one that syva gives in some folder of a run.
+type IsOwn = fn(&str) -> bool;
 /// Folders of a run, and what in them is a run's.
-const FOLDERS: [(&str, fn(&str) -> bool); 3] = [
+const FOLDERS: [(&str, IsOwn); 3] = [
     ("checkpoint", |name| matches!(name, "last.safetensors" | "best.safetensors")),
     ("tensorboard", |name| name.starts_with("events.out.tfevents.")),
     ("plots", is_plot),
@@ -35,7 +37,7 @@ pub(crate) fn clear(path: &Path) -> Result<()> {
 }
 
 /// Removes a folder's own files, those of the folders in it, and what is then empty.
-fn clear_folder(folder: &Path, is_own: fn(&str) -> bool) -> Result<()> {
+fn clear_folder(folder: &Path, is_own: IsOwn) -> Result<()> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         // What a link leads to is not the run's.
