@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// Files of a run, before its configuration: that goes last, since it is what tells that the folder is a run.
 const FILES: [&str; 3] = ["metrics.jsonl", "model.safetensors", "report.html"];
-/// Whether a file of this name is the run's.
+/// Whether a name is one that syva gives in some folder of a run.
 type IsOwn = fn(&str) -> bool;
 /// Folders of a run, and what in them is a run's.
 const FOLDERS: [(&str, IsOwn); 3] = [

@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn chance_is_told_with_what_guessing_gets() {
-        for (right, loss) in [(100, 2.31), (120, 2.30), (270, 2.3026)] {
+        for (right, loss) in [(100, 2.31), (120, 2.30), (270, 2.303)] {
             let text = told(&confusion(right), loss, 0).to_string();
             assert!(text.contains("nothing learned so far") && text.contains("(10.00 %, 2.3026)"), "{text}");
             assert!(text.contains("--lr 0.1") && text.contains("--lr 0.001"), "{text}");
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn weights_that_begin_alike_are_named() {
         let spec = spec().init(Init::Zeros);
-        let text = Diagnosis::new(&confusion(100), 2.3026, None, &spec, Some(&Training::default())).to_string();
+        let text = Diagnosis::new(&confusion(100), 2.303, None, &spec, Some(&Training::default())).to_string();
         assert!(text.contains("begin alike stay alike (--init zeros)"), "{text}");
     }
 
