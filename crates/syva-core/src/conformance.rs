@@ -1,11 +1,13 @@
-//! The conformance kit: holds any engine against the reference, bit by bit.
+//! The conformance kit: compares any engine with the reference, bit by bit.
 //!
-//! An engine's tests call [`run`] for each of [`cases`]: awkward widths and batches, every activation, head, kind of
-//! input and normalisation, many outputs, ragged last batches. A case predicts into poisoned memory, trains one step at
-//! a time, then the same steps in one span, then evaluates, goes on from there or stops, predicts again, and compares
-//! every number by its bits. They also call [`operands`], which looks for a multiplication and an addition that round
-//! twice. An engine that is only close is held to [`measure`]. [`mutants`] are engines that are wrong on purpose, each
-//! in one way that is easy to commit; a kit that passes one of them is broken.
+//! An engine's tests call [`run`] for each of [`cases`]. These cover awkward widths and batches, every activation,
+//! head, kind of input and normalisation, many outputs, and smaller last batches. A case predicts into poisoned memory,
+//! trains one step at a time, trains the same steps in one span, evaluates, goes on from there or stops, and predicts
+//! again. It compares every number by its bits.
+//!
+//! The tests also call [`operands`], which finds multiply-adds that are rounded twice. An engine that is only close is
+//! checked by [`measure`]. [`mutants`] are engines that are wrong on purpose, each in one way that is an easy mistake.
+//! A kit that passes one of them is broken.
 
 mod cases;
 mod close;
@@ -31,7 +33,7 @@ pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::
     run_from(engine, device, case, &initial)
 }
 
-/// Runs a case from this state.
+/// Runs a case from a given state.
 fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State) -> std::result::Result<(), String> {
     let fail = |error: Error| format!("{}: {error}", case.name);
     let open = |engine: &dyn Engine| -> Result<Box<dyn Session>> {
@@ -47,7 +49,7 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
     let order = permutation(case.seed, 0, case.train.samples());
     let rates: Vec<f32> = order.chunks(case.batch_size).enumerate().map(|(i, _)| 0.1 / (i as f32 + 1.0)).collect();
 
-    // One step at a time: the state and the report after each.
+    // One step at a time, comparing the state and the report after each.
     for (step, samples) in order.chunks(case.batch_size).enumerate() {
         let span = Span {
             first_step: step as u64,
@@ -62,7 +64,7 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
         same_state(&place, &reference.state().map_err(fail)?, &single.state().map_err(fail)?)?;
     }
 
-    // All steps in one span, on a fresh session; then the same session is used again from another state.
+    // All steps in one span, on a fresh session. Then the same session is used again from another state.
     let mut whole = open(engine).map_err(fail)?;
     let span = Span { first_step: 0, order: &order, batch_size: case.batch_size, learning_rate: &rates };
     for round in 1..=2 {
@@ -81,7 +83,7 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
     same_predictions("at last", case, reference.as_mut(), whole.as_mut())
 }
 
-/// Judges and trains in one call, from one state to the next: when told to stop, when told to go on, and when that fails.
+/// Evaluates and trains in one call, three times in a row: the callback says stop, says continue, and fails.
 fn same_turns(
     case: &Case,
     span: &Span<'_>,
@@ -217,10 +219,10 @@ mod tests {
     #[test]
     fn operands_tell_who_rounds_twice() {
         operands(&Reference, &device()).unwrap();
-        // In f64 the first layer's sum of a row is exact but for its last rounding.
+        // In f64, the first layer's sum of a row is exact except for its last rounding.
         let said = operands(&Mutant(Fault::RoundedTwice), &device()).unwrap_err();
         assert!(said.contains("in the first layer"), "{said}");
-        // The numbers of a training that is only inexact where they are tiny are compared too.
+        // A training on tiny numbers is compared, too.
         assert!(operands(&Mutant(Fault::SwappedOrder), &device()).is_err());
     }
 
@@ -230,13 +232,13 @@ mod tests {
             let of = |engine: &dyn Engine| measure(engine, &device(), case, Precision::F32);
             assert_eq!(of(&Reference).unwrap().ulp, 0.0);
             assert!(of(&Mutant(Fault::NotANumber)).is_err());
-            // Another order of the same sums is what close means.
+            // Another order of the same sums still counts as close.
             assert!(of(&Mutant(Fault::SwappedOrder)).is_ok());
             let alive = case.spec.layers[0].activation != Activation::Relu || case.spec.layers[0].units > 10;
             if alive {
                 assert!(of(&Mutant(Fault::FlippedSign)).is_err(), "{}", case.name);
             }
-            // What is rounded is granted more, but not that.
+            // An engine that rounds factors is allowed more, but not this.
             let rounded = |engine: &dyn Engine| measure(engine, &device(), case, Precision::Bf16);
             assert_eq!(rounded(&Reference).unwrap().share, 0.0);
             assert!(rounded(&Mutant(Fault::NotANumber)).is_err());

@@ -1,5 +1,5 @@
-//! The kernels one by one, at the shapes of the chapter's network (784-256-128-10, batch 128), for each instruction set
-//! that this processor has: `cargo bench -p syva-cpu`. Throughput is in multiply-adds, or in values of passes.
+//! Measures single kernels at the shapes of the chapter's network (784-256-128-10, batch 128), for each instruction set
+//! of this processor: `cargo bench -p syva-cpu`. Throughput is in multiply-adds, or in values for element-wise passes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use syva_core::Activation::Sigmoid;
@@ -21,7 +21,7 @@ fn draw(count: usize) -> Vec<f32> {
     (0..count).map(|_| random.uniform(-1.0, 1.0)).collect()
 }
 
-/// Pixels of which a fifth are not zero, in strokes.
+/// Pixels of which a fifth are not zero, arranged in strokes.
 fn pixels(samples: usize) -> Vec<u8> {
     let mut random = Random::new(2, Stream::Augmentation, 0);
     let mut pixels = vec![0; samples * FEATURES];
@@ -43,7 +43,7 @@ fn each_isa(criterion: &mut Criterion, name: &str, work: usize, run: &mut dyn Fn
     group.finish();
 }
 
-/// A panel of units forward, and of features down, of the first layer.
+/// The first layer's products: forward for a panel of units, and the update for a panel of features.
 fn dense(criterion: &mut Criterion) {
     let (x, weights) = (draw(FEATURES.div_ceil(WIDTH) * WIDTH * BATCH), draw(FEATURES * WIDTH));
     let (d, bias) = (draw(BATCH * WIDTH), draw(WIDTH));
@@ -87,7 +87,7 @@ fn dense(criterion: &mut Criterion) {
     });
 }
 
-/// A piece of features: listed, and with 128 units forward and down.
+/// A piece of features: its lists, and its products with 128 units, forward and in the update.
 fn sparse(criterion: &mut Criterion) {
     let pixels = pixels(BATCH);
     let scale = vec![0.012; PIECE];
@@ -107,7 +107,7 @@ fn sparse(criterion: &mut Criterion) {
     let mut values = vec![0.0; 4 * BATCH * WIDTH];
     let cases = [("forward", &by_sample, BATCH, Finish::Store), ("update", &by_feature, PIECE, DESCEND)];
     for (name, lists, rows, finish) in cases {
-        // What a dense product would have to do.
+        // Counted as the multiply-adds of a dense product.
         each_isa(criterion, &format!("{name} by lists, 128 by 96, 128 units"), BATCH * PIECE * 128, &mut |kernels| {
             let product = SparseProduct {
                 a: lists,

@@ -1,8 +1,8 @@
-//! How long a predictor takes: `cargo bench -p syva-cpu --bench predictor`.
+//! Measures the time of predictions: `cargo bench -p syva-cpu --bench predictor`.
 //!
-//! Each figure is the least of many times: whatever else the machine does only adds to them. With a network's widths, an
-//! instruction set and a number as arguments (`784-256-128-10 avx2 1000`) it predicts one sample so often and prints
-//! nothing, for `valgrind --tool=callgrind` to count.
+//! Each figure is the least of many times, because other work of the machine can only add to a time. With the widths of
+//! a network, an instruction set and a number as arguments (`784-256-128-10 avx2 1000`), it predicts one sample that
+//! many times and prints nothing, so that `valgrind --tool=callgrind` can count instructions.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use syva_core::{Activation::Sigmoid, Matrix, Mlp, Model, State};
 use syva_cpu::Predictor;
 use syva_cpu::isa::Isa;
 
-/// Calls that are timed together, and how often.
+/// The number of rounds. The calls of a round are timed together.
 const ROUNDS: usize = 400;
 
 /// The two networks, with the calls of a round.
@@ -24,13 +24,13 @@ fn model(widths: &[usize]) -> Model {
     Model { state: State::initial(&spec, 1).expect("a network"), spec }
 }
 
-/// Samples of which a share is not zero: one fifth, as pixels of digits are, or all.
+/// Samples with a given share of non-zeros: one fifth, as in pictures of digits, or all.
 fn samples(count: usize, features: usize, share: f32) -> Vec<f32> {
     let mut random = Random::new(1, Stream::Augmentation, 0);
     (0..count * features).map(|_| if random.unit() < share { 1.0 + 254.0 * random.unit() } else { 0.0 }).collect()
 }
 
-/// The least seconds of a call.
+/// The least seconds per call.
 fn least(calls: usize, mut call: impl FnMut()) -> f64 {
     let round = |_| {
         let begin = Instant::now();

@@ -1,27 +1,27 @@
-//! Memory of the engine: matrices in panels of 32 columns, and parts of them shared among threads.
+//! The engine's matrices, stored in panels of 32 columns, and parts of them that threads share.
 
 use std::marker::PhantomData;
 
-/// Columns of a panel: two AVX-512 registers, two cache lines.
+/// Columns per panel: two AVX-512 registers, two cache lines.
 pub const WIDTH: usize = 32;
 
-/// Kernels compute this many columns at a time or twice as many, so they need no masks: columns beyond a matrix's last
-/// are padding that they may compute on, but whose values never reach a real column.
+/// Kernels compute this many columns at a time, or twice as many, so they need no masks. Columns beyond a matrix's last
+/// are padding. Kernels may compute on it, but its values never reach a real column.
 pub const HALF: usize = 16;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([f32; HALF]);
 
-/// A matrix in panels, zero at first.
+/// A matrix in panels, initially zero.
 ///
 /// ```text
 /// panel 0: columns 0 … 31     row 0, row 1, … row rows − 1, 32 values each, contiguous
-/// panel 1: columns 32 … 63    likewise, behind it
+/// panel 1: columns 32 … 63    the same, directly behind panel 0
 /// ```
 ///
-/// However large the matrix, a kernel that goes down a panel reads memory in order: no two rows compete for a place in
-/// the cache, as rows a power of two apart do, and each page is used whole.
+/// A kernel that goes down a panel reads memory in order, however large the matrix is. No two rows compete for a place
+/// in the cache, as they would if they were a power of two apart, and every page is used completely.
 pub(crate) struct Panels {
     lines: Vec<Line>,
     pub(crate) rows: usize,
@@ -39,12 +39,12 @@ impl Panels {
         self.columns.div_ceil(WIDTH)
     }
 
-    /// Where a panel starts; also the number of values in all panels before it.
+    /// The index at which a panel starts, which is the number of values in all panels before it.
     pub(crate) fn at(&self, panel: usize) -> usize {
         panel * WIDTH * self.rows
     }
 
-    /// Columns of a panel that a kernel has to compute: 16 or 32.
+    /// The number of columns of a panel that a kernel has to compute: 16 or 32.
     pub(crate) fn width(&self, panel: usize) -> usize {
         width(self.columns, panel)
     }
@@ -71,12 +71,12 @@ impl Panels {
     }
 }
 
-/// Columns of a panel of a matrix of `columns` that a kernel has to compute: 16 or 32.
+/// The number of columns that a kernel has to compute of a panel, in a matrix of `columns` columns: 16 or 32.
 pub(crate) fn width(columns: usize, panel: usize) -> usize {
     (columns - panel * WIDTH).next_multiple_of(HALF).min(WIDTH)
 }
 
-/// A slice that several threads write to, each in places of its own.
+/// A slice that several threads write to, each at places of its own.
 #[derive(Clone, Copy)]
 pub struct Shared<'a, T> {
     start: *mut T,
@@ -84,9 +84,10 @@ pub struct Shared<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: Shared gives access only through `unsafe` methods whose callers promise that no two threads touch one place.
+// SAFETY: Shared gives access only through `unsafe` methods, whose callers promise that no two threads access the same
+// place.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
-// SAFETY: as above; T itself may go to another thread.
+// SAFETY: as above, and T itself may be sent to another thread.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
@@ -95,40 +96,40 @@ impl<'a, T> Shared<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// Values in the slice.
+    /// The number of values in the slice.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Where the slice starts. Writing there is subject to the promise of [`Shared::part`].
+    /// A pointer to the start of the slice. Writing through it requires the promise of [`Shared::part`].
     pub(crate) fn as_mut_ptr(&self) -> *mut T {
         self.start
     }
 
-    /// The same from `at` on.
+    /// The part of the slice from `at` on.
     pub(crate) fn from(&self, at: usize) -> Self {
         assert!(at <= self.len, "from {at} of {}", self.len);
         Self { start: self.start.wrapping_add(at), len: self.len - at, slice: PhantomData }
     }
 
-    /// What is to be read from `from` on, in places that no thread writes to meanwhile.
+    /// A view of the values from `from` on. It may be read only at places that no thread writes to in the meantime.
     pub(crate) fn view(&self, from: usize) -> View<'a, T> {
         assert!(from <= self.len, "from {from} of {}", self.len);
         View { start: self.start.wrapping_add(from), len: self.len - from, slice: PhantomData }
     }
 
-    /// `len` values from `from`. Panics beyond the end.
+    /// The `len` values from `from` on. Panics if they reach beyond the end.
     ///
     /// # Safety
-    /// No other thread may touch this part, and the caller must hold no other reference into it, while it is borrowed.
+    /// While the part is borrowed, no other thread may access it, and the caller must hold no other reference into it.
     pub(crate) unsafe fn part(&self, from: usize, len: usize) -> &'a mut [T] {
         assert!(from <= self.len && len <= self.len - from, "{len} values from {from} of {}", self.len);
-        // SAFETY: in bounds by the assertion; unaliased by the caller's promise; alive for 'a by the phantom borrow.
+        // SAFETY: in bounds by the assertion, unaliased by the caller's promise, alive for 'a by the phantom borrow.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
 }
 
-/// Values to read, among which other threads may write in places that are not read.
+/// Values to be read. Other threads may write to places among them that are not read.
 #[derive(Clone, Copy)]
 pub struct View<'a, T> {
     start: *const T,
@@ -136,7 +137,7 @@ pub struct View<'a, T> {
     slice: PhantomData<&'a [T]>,
 }
 
-// SAFETY: a View is read only by `unsafe` kernels, whose callers promise that no thread writes what they read.
+// SAFETY: a View is read only by `unsafe` kernels, whose callers promise that no thread writes to what they read.
 unsafe impl<T: Sync> Sync for View<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Send for View<'_, T> {}
@@ -148,12 +149,12 @@ impl<'a, T> From<&'a [T]> for View<'a, T> {
 }
 
 impl<T> View<'_, T> {
-    /// Values in view.
+    /// The number of values.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Where they start.
+    /// A pointer to the first value.
     pub(crate) fn as_ptr(&self) -> *const T {
         self.start
     }

@@ -1,11 +1,12 @@
-//! An `f32` for code that is compiled for FMA.
+//! A variant of `f32` for code that is compiled for FMA.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use syva_core::arithmetic::Real;
 
-/// An `f32` whose fused multiply-add is the processor's instruction, where the code it is inlined into is compiled for
-/// one. An `f32` itself cannot know what it is inlined into, so its own works without. All else is an `f32`'s.
+/// An `f32` whose fused multiply-add is the processor's instruction, if the code that it is inlined into is compiled
+/// for FMA. A plain `f32` cannot know what it is inlined into, so its own fused multiply-add does without the
+/// instruction. In everything else this is an `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 #[repr(transparent)]
 pub(crate) struct Fused(f32);
@@ -45,7 +46,7 @@ macro_rules! operators {
 }
 operators!(Add add, Sub sub, Mul mul, Div div);
 
-/// The same numbers.
+/// The same numbers as `Fused`.
 const fn each<const N: usize>(values: &[f32]) -> [Fused; N] {
     let mut each = [Fused(0.0); N];
     let mut i = 0;

@@ -1,15 +1,15 @@
-//! Which instruction set the kernels are compiled for is decided once, at run time.
+//! The instruction sets that kernels are compiled for. One of them is chosen at run time, once.
 
 use std::fmt;
 use std::str::FromStr;
 
 use syva_core::{Error, Result};
 
-/// An instruction set that the kernels exist in.
+/// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
-    /// What the compiler makes of plain Rust: NEON on aarch64; on `x86_64` SSE2 with a fused multiply-add of a dozen
-    /// operations, slow.
+    /// Plain Rust. On aarch64 the compiler turns it into NEON. On `x86_64` it becomes SSE2, and is slow, because a
+    /// fused multiply-add takes a dozen operations there.
     Scalar,
     /// 8 lanes (`x86_64` since 2013).
     Avx2,
@@ -18,10 +18,10 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All, narrowest first.
+    /// All instruction sets, narrowest first.
     pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
 
-    /// The widest of this processor, or the one named by the environment variable `SYVA_ISA`.
+    /// The widest instruction set of this processor, or the one named by the environment variable `SYVA_ISA`.
     pub fn detect() -> Result<Self> {
         match std::env::var("SYVA_ISA") {
             Ok(name) => name.parse::<Self>()?.available(),
@@ -29,7 +29,7 @@ impl Isa {
         }
     }
 
-    /// Itself, if this processor has it.
+    /// The instruction set itself, if this processor has it.
     pub fn available(self) -> Result<Self> {
         #[cfg(target_arch = "x86_64")]
         let has = match self {
@@ -73,7 +73,7 @@ impl fmt::Display for Isa {
     }
 }
 
-/// The processor's own name, as far as it tells.
+/// The processor's own name, or its architecture if it does not report one.
 #[must_use]
 pub fn processor_name() -> String {
     #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,6 @@
-//! The kernels: matrix products with the epilogues of a training step, and the element-wise passes.
+//! The kernels: matrix products with the epilogues of a training step, and element-wise passes.
 //!
-//! All three dense products of a step are one shape of loop on a panel of up to 32 columns,
+//! All three dense products of a step are the same loop, on a panel of up to 32 columns:
 //!
 //! ```text
 //! for each tile of ROWS × (ACROSS · LANES) outputs, its accumulators in registers:
@@ -14,10 +14,10 @@
 //! input gradient    a = d  [batch, units]     b = W  [units, fan_in]   init = 0      finish = store
 //! ```
 //!
-//! where `a` is read one value at a time, by strides (a transpose costs nothing), and `b` a vector at a time. Where
-//! most of `a` is zero, as the first layer's inputs often are, a [`SparseProduct`] computes each row of outputs from a
-//! list of what is not. The bodies are written once, generic over the trait `Vector`, and compiled for each instruction
-//! set; [`Kernels`] holds the pointers to one of them.
+//! `a` is read one value at a time, by strides, so a transpose costs nothing. `b` is read a vector at a time. If most of
+//! `a` is zero, as is often so for the first layer's inputs, a [`SparseProduct`] computes each row of outputs from a list
+//! of non-zeros. The bodies are written once, generic over the trait `Vector`, and compiled for each instruction set.
+//! [`Kernels`] holds the pointers to the kernels of one instruction set.
 
 mod dense;
 mod elementwise;
@@ -48,23 +48,23 @@ pub enum Finish<'a> {
     Store,
     /// `c = sum + 0`: a negative zero becomes positive (rule 5).
     StorePositiveZero,
-    /// `c = fma(−learning_rate, sum, c)`: SGD on weights in place.
+    /// `c = fma(−learning_rate, sum, c)`: SGD on weights, in place.
     Descend {
         /// The learning rate.
         learning_rate: f32,
-        /// For the first layer.
+        /// What the first layer's shift adds. `None` for other layers.
         fold: Option<Fold<'a>>,
     },
 }
 
-/// What the shift of the first layer's inputs adds (rule 5).
+/// What the shift of the first layer's inputs adds (rule 5): the gradient is `fma(shift, bias_gradient, sum) + 0`.
 #[derive(Clone, Copy)]
 pub struct Fold<'a> {
-    /// Of each row,
+    /// The shift of each row.
     pub shift: &'a [f32],
-    /// and of each column, with which the gradient is `fma(shift, bias_gradient, sum) + 0`.
+    /// The bias gradient of each column.
     pub bias_gradient: &'a [f32],
-    /// What the sums of the next step start at, column by column: `fma(shift, c, start)`, row after row.
+    /// The next step's initial sums of each column, which become `fma(shift, c, start)`, row after row.
     pub start: Option<Shared<'a, f32>>,
 }
 
@@ -77,7 +77,7 @@ impl Finish<'_> {
     }
 }
 
-/// The epilogue for rows of sums from row `i` and column `j` on, whose outputs are at `to(row, vector)`. The match stands
+/// The epilogue for rows of sums from row `i` and column `j` on, whose outputs are at `to(row, vector)`. The match is
 /// outside the loops, so that sums stay in registers.
 ///
 /// # Safety
@@ -89,7 +89,7 @@ unsafe fn finish<V: Vector, const ROWS: usize, const ACROSS: usize>(
     (i, j): (usize, usize),
     to: impl Fn(usize, usize) -> *mut f32,
 ) {
-    // SAFETY: row i and columns from j on are inside the block, so inside `fold` and c by `check`.
+    // SAFETY: row i and the columns from j on are inside the block, so by `check` they are inside `fold` and c.
     unsafe {
         match *finish {
             Finish::Store => each(sums, |sum, r, n| sum.store(to(r, n))),
@@ -123,7 +123,7 @@ unsafe fn finish<V: Vector, const ROWS: usize, const ACROSS: usize>(
     }
 }
 
-/// Does something with each sum, its row and its vector.
+/// Calls `work` with each sum, its row and its vector.
 #[inline(always)]
 fn each<V: Vector, const ROWS: usize, const ACROSS: usize>(
     sums: [[V; ACROSS]; ROWS],
@@ -167,8 +167,8 @@ impl Kernels {
     /// Computes the outputs.
     ///
     /// # Safety
-    /// No other thread may touch these outputs in `c`, nor write what is read of `a`, meanwhile, and the outputs may
-    /// overlap none of the other slices.
+    /// During the call, no other thread may access these outputs in `c`, or write to what is read of `a`. The outputs
+    /// must not overlap any of the other slices.
     pub unsafe fn product(&self, product: &Product<'_>) {
         product.check();
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
@@ -178,8 +178,8 @@ impl Kernels {
     /// Computes the outputs.
     ///
     /// # Safety
-    /// No other thread may touch these outputs in `c`, nor the sums that they start at, meanwhile, and they may overlap
-    /// none of the other slices.
+    /// During the call, no other thread may access these outputs in `c`, or their initial sums. The outputs must not
+    /// overlap any of the other slices.
     pub unsafe fn sparse_product(&self, product: &SparseProduct<'_>) {
         product.check();
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
@@ -193,10 +193,11 @@ impl Kernels {
         unsafe { (self.row_product)(product) }
     }
 
-    /// Lists the non-zeros of a block of scaled inputs, at most [`COLUMNS`](crate::sparse::COLUMNS) of each row.
+    /// Lists the non-zeros of a block of scaled inputs. The listed matrix has at most
+    /// [`COLUMNS`](crate::sparse::COLUMNS) columns.
     pub fn list(&self, inputs: Source<'_>, block: &Block<'_>, by: ListBy, lists: &mut Lists) {
         block.check(inputs.len());
-        // SAFETY: `new` found the instruction set; `check` found the bounds; the lists make room for themselves.
+        // SAFETY: `new` found the instruction set; `check` found the bounds; the lists make their own room.
         unsafe { (self.list)(inputs, block, by, lists) }
     }
 
@@ -225,15 +226,15 @@ impl Kernels {
         unsafe { (self.judge)(rows) }
     }
 
-    /// The head's reading of a sample's outputs, in place; `space` is for as many values.
+    /// Turns a sample's outputs into what the network returns, in place. `space` must have room for as many values.
     pub(crate) fn read(&self, head: Head, outputs: &mut [f32], space: &mut [f32]) {
         assert!(space.len() >= outputs.len(), "there is room");
         // SAFETY: `new` found the instruction set.
         unsafe { (self.read)(head, outputs, space) }
     }
 
-    /// Multiplies and adds on registers alone, `rounds` times as often as is worth a loop; how often in all. What the
-    /// processor can do.
+    /// Runs `rounds` rounds of multiply-adds on registers alone, to measure the processor's peak. Returns the number of
+    /// multiply-adds.
     pub(crate) fn multiply_add(&self, rounds: u64) -> u64 {
         // SAFETY: `new` found the instruction set.
         unsafe { (self.multiply_add)(rounds) }
@@ -247,7 +248,8 @@ impl Kernels {
     }
 }
 
-/// Twelve chains, more than any processor needs to keep its multipliers busy, and fewer than any has registers.
+/// Runs twelve chains of multiply-adds. That is more than any processor needs to keep its multipliers busy, and fewer
+/// than the registers of any processor.
 ///
 /// # Safety
 /// The processor has V's instruction set and this is compiled for it.

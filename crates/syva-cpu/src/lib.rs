@@ -1,11 +1,11 @@
-//! Syvä's CPU engine: the arithmetic contract, tiled, vectorised, and shared out among threads.
+//! Syvä's CPU engine: the arithmetic contract, tiled, vectorised, and divided among threads.
 //!
-//! Who has a trained network and wants its answers takes a [`Predictor`]; who trains takes the engine.
+//! Use a [`Predictor`] to get answers from a trained network, and the engine to train one.
 //!
-//! From the outside in: [`CpuEngine`] opens a `Session` (`session.rs`), whose `train` runs steps (`step.rs`); a step
-//! is a few phases, each shared out as tiles to the thread [`team`]; a tile is computed by one [`kernels`] call, in
-//! the widest instruction set of the processor ([`isa`]). Each output has one owner and one chain of fused
-//! multiply-adds in the contract's order, so neither the tiles nor the threads nor the width of the vectors change a bit.
+//! From the outside in: [`CpuEngine`] opens a `Session` (`session.rs`), whose `train` runs steps (`step.rs`). A step
+//! has a few regions, and each of them is divided into tiles for the [`team`] of threads. One call of the [`kernels`]
+//! computes a tile, in the widest instruction set of the processor ([`isa`]). Each output has one owner and one chain
+//! of fused multiply-adds in the contract's order, so neither tiles nor threads nor the width of vectors change a bit.
 
 pub mod buffer;
 #[cfg(target_arch = "x86_64")]
@@ -59,19 +59,19 @@ pub struct CpuEngine {
 }
 
 impl CpuEngine {
-    /// The widest instruction set of this processor (or the one that `SYVA_ISA` forces), one thread a core, dense or
-    /// sparse inputs by their density (or as `SYVA_KERNEL` forces).
+    /// An engine with the widest instruction set of this processor (or the one that `SYVA_ISA` forces), one thread per
+    /// core, and dense or sparse inputs depending on their density (or as `SYVA_KERNEL` forces).
     pub fn new() -> Result<Self> {
         Ok(Self { isa: Isa::detect()?, threads: threads::cores(), inputs: InputKernel::detect()? })
     }
 
-    /// As many threads as asked, but no more than there are cores for ([`threads::cores`]): they would only wait for each
-    /// other. The results do not depend on it.
+    /// Sets the number of threads, but to no more than there are cores ([`threads::cores`]), because more threads would
+    /// only wait for each other. The results do not depend on it.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
         Ok(Self { threads: self.oversubscribed(threads)?.threads.min(threads::cores()), ..self })
     }
 
-    /// As many threads as asked, however few cores there are, for tests of what threads do to each other: slow.
+    /// Sets the number of threads, even to more than there are cores. For tests of how threads affect each other; slow.
     #[doc(hidden)]
     pub fn oversubscribed(self, threads: usize) -> Result<Self> {
         if threads == 0 || threads > 1024 {
@@ -81,18 +81,18 @@ impl CpuEngine {
         Ok(Self { threads, ..self })
     }
 
-    /// A narrower instruction set, for tests; the results do not depend on it.
+    /// Sets a narrower instruction set, for tests. The results do not depend on it.
     pub fn with_isa(self, isa: Isa) -> Result<Self> {
         Ok(Self { isa: isa.available()?, ..self })
     }
 
-    /// Another way of reading inputs, for tests; the results do not depend on it.
+    /// Sets how inputs are read, for tests. The results do not depend on it.
     #[must_use]
     pub fn with_inputs(self, inputs: InputKernel) -> Self {
         Self { inputs, ..self }
     }
 
-    /// Threads that will work.
+    /// The number of threads that will be used.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
@@ -127,7 +127,7 @@ impl Engine for CpuEngine {
         for _ in 0..10 {
             let done = AtomicU64::new(0);
             let start = Instant::now();
-            // Small tasks, so that all threads end together.
+            // The tasks are small, so that all threads finish together.
             team.run(64 * self.threads, &|_, _| {
                 done.fetch_add(kernels.multiply_add(20_000), Ordering::Relaxed);
             });

@@ -1,27 +1,28 @@
-//! Losses, predictions and the gradient of the batch's mean loss by the outputs (rules 6 and 7), some samples at a time.
+//! Losses, predictions, and the gradient of the batch's mean loss by the outputs (rules 6 and 7), for some samples at a
+//! time.
 
 use syva_core::Head;
 use syva_core::arithmetic::{Real, binary_cross_entropy};
 
 use crate::buffer::HALF;
 
-/// Samples that are judged together; they pass through the caches together too.
+/// Samples whose losses are computed together, and which pass through the caches together.
 pub(crate) const JUDGED: usize = 64;
 
-/// What is to be judged.
+/// The samples whose losses are computed.
 pub(crate) struct LossRows<'a> {
     pub(crate) head: Head,
-    /// Outputs of a sample.
+    /// Outputs per sample.
     pub(crate) outputs: usize,
     /// Samples in the whole batch.
     pub(crate) batch: usize,
-    /// Outputs, `[samples, stride]`, where stride is `outputs` rounded up to 16; d is left in their place.
+    /// The outputs, `[samples, stride]`, where stride is `outputs` rounded up to 16. They are replaced by d.
     pub(crate) z: &'a mut [f32],
-    /// Of each sample.
+    /// The targets of each sample.
     pub(crate) targets: RowTargets<'a>,
-    /// Of each sample, to be filled.
+    /// Receives the loss of each sample.
     pub(crate) losses: &'a mut [f32],
-    /// Of each sample, to be filled; left alone for regression.
+    /// Receives the predicted class of each sample. Not used for regression.
     pub(crate) guesses: &'a mut [u32],
 }
 
@@ -32,7 +33,7 @@ pub(crate) enum RowTargets<'a> {
     Values(&'a [f32]),
 }
 
-/// f32 from one sample's outputs to the next one's.
+/// The distance from one sample's outputs to the next sample's, in values.
 pub(crate) fn stride(outputs: usize) -> usize {
     outputs.next_multiple_of(HALF)
 }
@@ -67,7 +68,7 @@ pub(crate) fn judge_rows<T: Real + From<f32> + Into<f32>>(rows: &mut LossRows<'_
         }
         RowTargets::Labels(labels) => {
             let mean = 1.0 / batch;
-            // What is left to compute of the losses, so that one loop takes all logarithms.
+            // These keep what the losses still need, so that one loop can compute all logarithms.
             let mut sums = [0.0_f32; JUDGED];
             let mut rests = [0.0_f32; JUDGED];
             for (i, z) in rows.z.chunks_exact_mut(stride).enumerate() {
@@ -79,7 +80,7 @@ pub(crate) fn judge_rows<T: Real + From<f32> + Into<f32>>(rows: &mut LossRows<'_
                     }
                 }
                 rests[i] = z[label] - max;
-                // Sixteen at a time, whatever stands in the padding.
+                // Sixteen at a time. The values in the padding do not matter.
                 for chunk in z.as_chunks_mut::<HALF>().0 {
                     for z in chunk {
                         *z = of(*z - max).exp().into();

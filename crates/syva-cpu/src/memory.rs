@@ -1,4 +1,4 @@
-//! The engine's memory: weights as the kernels want them, what a batch passes through, and where its inputs come from.
+//! The engine's memory: weights in the layout of the kernels, the workspace of a batch, and the source of its inputs.
 
 use std::ops::Range;
 
@@ -8,20 +8,21 @@ use syva_core::{Matrix, Parameters, Spec, State};
 use crate::buffer::{HALF, Panels, WIDTH};
 use crate::sparse::InputKernel;
 
-/// The weights as the kernels want them. Only [`Weights::set`] and [`Weights::get`] know the state's layout.
+/// The weights in the layout of the kernels. Only [`Weights::set`] and [`Weights::get`] know the state's layout.
 pub(crate) struct Weights {
     /// Wᵀ of each layer, `[fan_in, units]`, rows rounded up to whole panels.
     pub(crate) transposed: Vec<Panels>,
-    /// `[1, units]` each.
+    /// The biases of each layer, `[1, units]`.
     pub(crate) bias: Vec<Panels>,
-    /// What the sums of the first layer start at, `[1, units]`: the bias plus `Σ_k shift_k·w[j,k]`,
+    /// The first layer's initial sums, `[1, units]`: the bias plus `Σ_k shift_k·w[j,k]`.
     pub(crate) start: Panels,
-    /// unless they were set since.
+    /// Whether the weights were set after `start` was computed.
     pub(crate) start_is_stale: bool,
-    /// Another one after each change.
+    /// A number that changes with each change of the weights.
     pub(crate) version: u64,
-    /// Of each feature.
+    /// The scale of each feature.
     pub(crate) scale: Vec<f32>,
+    /// The shift of each feature.
     pub(crate) shift: Vec<f32>,
     pub(crate) step: u64,
 }
@@ -73,25 +74,25 @@ impl Weights {
     }
 }
 
-/// What a batch passes through, for up to `capacity` samples.
+/// The buffers that a batch of up to `capacity` samples passes through.
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
-    /// Rows that its panels have.
+    /// Rows per panel.
     pub(crate) height: usize,
-    /// Activations of each layer, `[batch, units]`; the last holds the outputs z.
+    /// The activations of each layer, `[batch, units]`. The last entry holds the outputs z.
     pub(crate) h: Vec<Panels>,
-    /// Gradients by z of each layer, likewise; empty where no training is done.
+    /// The gradients by z of each layer, `[batch, units]`. Empty without training.
     pub(crate) d: Vec<Panels>,
-    /// Loss of each sample.
+    /// The loss of each sample.
     pub(crate) losses: Vec<f32>,
-    /// Predicted class of each sample.
+    /// The predicted class of each sample.
     pub(crate) guesses: Vec<u32>,
 }
 
 impl Workspace {
     pub(crate) fn new(spec: &Spec, capacity: usize, training: bool) -> Self {
-        // A tile of rows goes through all panels: were these a power of two apart, its lines would compete for a few
-        // places in the cache.
+        // A tile of rows passes through all panels. If these were a power of two apart, the tile's cache lines would
+        // compete for a few places in the cache.
         let rows = capacity.next_multiple_of(2 * HALF) + HALF;
         let panels = |rows| spec.layers.iter().map(|layer| Panels::new(rows, layer.units)).collect();
         Self {
@@ -104,7 +105,7 @@ impl Workspace {
         }
     }
 
-    /// The samples of the batch with what was predicted for them.
+    /// The samples of the batch, each with its predicted class.
     pub(crate) fn predictions(&self, batch: Batch<'_>) -> impl Iterator<Item = (usize, usize)> {
         (0..batch.samples.len()).map(move |b| (batch.samples.get(b), self.guesses[b] as usize))
     }
@@ -115,10 +116,10 @@ impl Workspace {
     }
 }
 
-/// Samples of a batch from which on they are listed by feature: lists of fewer cost more time than they save.
+/// The smallest batch that is listed by feature. For fewer samples, lists cost more time than they save.
 const LISTED: usize = 4;
 
-/// A data set as the engine keeps it: shared, never copied.
+/// A data set in the engine. It is shared, never copied.
 pub(crate) struct Loaded {
     pub(crate) data: Dataset,
     sparse: bool,
@@ -132,7 +133,7 @@ impl Loaded {
         Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()), listed }
     }
 
-    /// Some of its samples; `next` will be the next ones.
+    /// A batch of some of its samples. `next` are the samples of the batch after it.
     pub(crate) fn batch<'a>(&'a self, samples: Samples<'a>, next: Option<Samples<'a>>) -> Batch<'a> {
         let source = match self.data.inputs() {
             Inputs::U8(x) => Source::Bytes(x),
@@ -143,44 +144,44 @@ impl Loaded {
     }
 }
 
-/// Raw inputs of a batch.
+/// The raw inputs of a batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) samples: Samples<'a>,
-    /// The batch after this one, where there is one.
+    /// The samples of the batch after this one, if there is one.
     pub(crate) next: Option<Samples<'a>>,
-    /// Whether the first layer works on lists of non-zeros: forward,
+    /// Whether the first layer's forward product works on lists of non-zeros.
     pub(crate) by_sample: bool,
-    /// and in its update.
+    /// Whether the first layer's update works on lists of non-zeros.
     pub(crate) by_feature: bool,
 }
 
 /// Raw inputs, `[samples, features]`.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
-    /// Such as pixels.
+    /// Bytes, such as pixels.
     Bytes(&'a [u8]),
-    /// As they are.
+    /// Numbers.
     Floats(&'a [f32]),
 }
 
-/// Which samples.
+/// A selection of samples.
 #[derive(Clone, Copy)]
 pub enum Samples<'a> {
-    /// By their indices.
+    /// The samples with these indices.
     These(&'a [u32]),
-    /// Consecutive ones.
+    /// Consecutive samples.
     From {
-        /// The first one's index.
+        /// The index of the first one.
         first: usize,
-        /// How many.
+        /// Their number.
         count: usize,
     },
 }
 
 impl Source<'_> {
-    /// Values of all samples.
+    /// The number of values of all samples.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Bytes(x) => x.len(),
@@ -198,7 +199,7 @@ impl Samples<'_> {
         }
     }
 
-    /// Which sample is the b-th.
+    /// The index of the b-th sample.
     #[inline(always)]
     pub(crate) fn get(&self, b: usize) -> usize {
         match self {
@@ -207,12 +208,12 @@ impl Samples<'_> {
         }
     }
 
-    /// Those from `at` on.
+    /// The samples from the `at`-th on.
     pub(crate) fn from(&self, at: usize) -> Self {
         self.part(&(at.min(self.len())..self.len()))
     }
 
-    /// Some of them.
+    /// A range of the samples.
     pub(crate) fn part(&self, range: &Range<usize>) -> Self {
         match *self {
             Self::These(samples) => Self::These(&samples[range.clone()]),

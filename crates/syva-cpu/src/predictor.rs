@@ -1,9 +1,9 @@
-//! Predictions without a session: a network that any number of threads ask at once.
+//! Predictions without a session, for any number of threads at once.
 //!
-//! A session is made for training: it holds data, has a team of threads, and works for one caller at a time. To answer
-//! single questions that is much too much. A [`Predictor`] never changes, so it needs no lock, and a sample or a few are
-//! computed where they are asked for, in scratch space of the asking thread, one layer after the other
-//! ([`RowProduct`]). Many samples go through the kernels of a training step, in blocks shared out among threads.
+//! A session is made for training: it holds data, has a team of threads, and works for one caller at a time. That is
+//! far too much for single predictions. A [`Predictor`] never changes, so it needs no lock. One or a few samples are
+//! computed on the calling thread, in scratch memory of that thread, one layer after the other ([`RowProduct`]). Many
+//! samples go through the kernels of a training step, in blocks that are divided among threads.
 
 use std::cell::Cell;
 
@@ -20,20 +20,20 @@ use crate::sparse::{COLUMNS, InputKernel, ListBy, Lists};
 use crate::step::{part, predict};
 use crate::update::start;
 
-/// Samples from which on they go through the network together: a weight that is read is used for several then.
+/// From this many samples on, they pass through the network together, so that a weight that is read serves several.
 const TOGETHER: usize = 16;
-/// Samples of a block at most.
+/// The most samples per block.
 const BLOCK: usize = 256;
-/// Multiply-adds from which on threads are worth their start: about a millisecond.
+/// From this many multiply-adds on, which take about a millisecond, starting threads is worthwhile.
 const SHARED: usize = 1 << 25;
-/// Values of a layer up to which a thread keeps its scratch space for the next call: 1 MiB.
+/// The largest scratch space, in values of a layer, that a thread keeps for the next call: 1 MiB.
 const KEPT: usize = 1 << 18;
 
-/// A trained network that answers: immutable, `Send` and `Sync`. Keep one, in an `Arc` where threads share it; no call
-/// waits for another.
+/// A trained network for predictions. It is immutable, `Send` and `Sync`. Keep one, and share it between threads in an
+/// `Arc`; no call waits for another.
 ///
-/// The bits are those of every exact device. A sample takes as long as its weights take to come from the cache: less than
-/// a microsecond for a network of 4-16-16-3, some microseconds for one of 784-256-128-10.
+/// The bits are those of every exact device. A sample takes the time in which the weights come from the cache: less
+/// than a microsecond for a 4-16-16-3 network, some microseconds for a 784-256-128-10 network.
 ///
 /// ```
 /// use syva_core::{Activation::Relu, Matrix, Mlp, Model, State};
@@ -51,16 +51,16 @@ pub struct Predictor {
     weights: Weights,
     kernels: Kernels,
     inputs: InputKernel,
-    /// Stands still.
+    /// Never started; the kernels of a training step need one.
     stopwatch: Stopwatch,
     threads: usize,
-    /// None for regression.
+    /// `None` for regression.
     names: Option<ClassNames>,
 }
 
 impl Predictor {
-    /// Takes a copy of the model's weights in the order that the kernels read them in. An error where the weights are
-    /// not the network's, or not finite.
+    /// Copies the model's weights into the layout of the kernels. An error if the weights do not fit the network, or
+    /// are not finite.
     pub fn new(model: &Model) -> Result<Self> {
         let (spec, state) = (&model.spec, &model.state);
         spec.validate()?;
@@ -92,20 +92,20 @@ impl Predictor {
         })
     }
 
-    /// The names of the classes, in the order of their labels; `0`, `1`, … unless they are given.
+    /// Sets the names of the classes, in the order of their labels. By default they are `0`, `1`, …
     pub fn with_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Result<Self> {
         self.names = Some(ClassNames::new(&self.spec, names)?);
         Ok(self)
     }
 
-    /// The most threads that a call may use, at least 1; one a core unless set. Only calls with thousands of samples use
-    /// more than the caller's.
+    /// Sets the most threads that a call may use, at least 1. The default is one per core. Only calls with thousands of
+    /// samples use more threads than the caller's.
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// A narrower instruction set, for tests; the results do not depend on it.
+    /// Sets a narrower instruction set, for tests. The results do not depend on it.
     pub fn with_isa(self, isa: Isa) -> Result<Self> {
         Ok(Self { kernels: Kernels::new(isa)?, ..self })
     }
@@ -116,15 +116,15 @@ impl Predictor {
         &self.spec
     }
 
-    /// The model, put together again.
+    /// The model, reassembled from the kernels' layout.
     #[must_use]
     pub fn model(&self) -> Model {
         Model { state: self.weights.get(&self.spec), spec: self.spec.clone() }
     }
 
-    /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises: values,
-    /// logits, or log-probabilities, as the head has them ([`Predictor::classify`] makes probabilities of them). Inputs
-    /// that are not finite are refused.
+    /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises. Depending
+    /// on the head, these are values, logits or log-probabilities. [`Predictor::classify`] returns probabilities.
+    /// Inputs that are not finite are refused.
     pub fn predict(&self, inputs: &Matrix) -> Result<Matrix> {
         let mut outputs = Matrix::zeros(inputs.rows(), self.spec.outputs());
         check_prediction(&self.spec, inputs, &outputs)?;
@@ -132,8 +132,8 @@ impl Predictor {
         Ok(outputs)
     }
 
-    /// [`Predictor::predict`] from and into memory of the caller's, one sample or several, row after row. Allocates
-    /// nothing for fewer than 16 samples, once the thread has made a call.
+    /// Like [`Predictor::predict`], but reads from and writes to memory of the caller. The memory holds one or several
+    /// samples, row after row. For fewer than 16 samples, only the first call of a thread allocates memory.
     pub fn predict_into(&self, inputs: &[f32], outputs: &mut [f32]) -> Result<()> {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
@@ -150,7 +150,7 @@ impl Predictor {
         Ok(())
     }
 
-    /// What a classifier says of each sample: its class by name, with the probabilities of all.
+    /// A classifier's answer for each sample: the name of its class, and the probabilities of all classes.
     pub fn classify(&self, inputs: &Matrix) -> Result<Vec<Answer>> {
         let Some(names) = &self.names else {
             return Err(Error::mismatch("this network gives values, not classes", "use `predict`"));
@@ -165,7 +165,7 @@ impl Predictor {
         (0..outputs.rows()).map(answer).collect()
     }
 
-    /// The outputs for inputs that were checked.
+    /// Computes the outputs for inputs that have been checked.
     fn run(&self, inputs: &[f32], outputs: &mut [f32]) {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
@@ -182,7 +182,7 @@ impl Predictor {
         threads::share(threads.min(blocks.len()), blocks, |(inputs, outputs)| self.block(inputs, outputs));
     }
 
-    /// One sample.
+    /// Computes the outputs of one sample.
     fn row(&self, x: &[f32], outputs: &mut [f32], space: &mut RowSpace) {
         let RowSpace { lists, here, there } = space;
         let (spec, weights, kernels) = (&self.spec, &self.weights, &self.kernels);
@@ -228,7 +228,7 @@ impl Predictor {
         kernels.read(spec.head, outputs, there.of(outputs.len()));
     }
 
-    /// Some samples together.
+    /// Computes the outputs of some samples together.
     fn block(&self, inputs: &[f32], outputs: &mut [f32]) {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
@@ -250,22 +250,23 @@ impl Predictor {
     }
 }
 
-/// What a thread computes a sample in.
+/// The scratch memory in which a thread computes a sample.
 #[derive(Default)]
 struct RowSpace {
-    /// The inputs that are not zero.
+    /// The non-zeros of the inputs.
     lists: Lists,
-    /// Activations of a layer, and of the next.
+    /// The activations of a layer.
     here: Space,
+    /// The activations of the next layer.
     there: Space,
 }
 
-/// Works in the space of this thread.
+/// Runs `work` with the scratch memory of this thread.
 fn with_space(work: impl FnOnce(&mut RowSpace)) {
     thread_local! {
         static SPACE: Cell<Option<Box<RowSpace>>> = const { Cell::new(None) };
     }
-    // A thread that is ending has none any more.
+    // A thread that is ending no longer has one, and gets a new one for this call.
     let mut space = SPACE.try_with(Cell::take).ok().flatten().unwrap_or_default();
     work(&mut space);
     if space.here.len().max(space.there.len()) <= KEPT {

@@ -1,6 +1,6 @@
-//! Asking for cache lines that will soon be wanted. Whatever the address, nothing but caches changes.
+//! Prefetches cache lines that will soon be needed. Any address is allowed, because nothing but caches changes.
 
-/// The line of the byte so far behind `from`, to read.
+/// Prefetches for reading the cache line of the byte at offset `byte` from `from`.
 #[inline(always)]
 pub(crate) fn to_read<T>(from: *const T, byte: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -1,16 +1,16 @@
-//! Where the time of a step goes.
+//! Measures where the time of a step goes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A part of the step whose time is taken, summed over all threads.
+/// A part of the step whose time is measured, summed over all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Inputs scaled or listed.
+    /// Scaling or listing the inputs.
     Gather,
-    /// Of a layer: product and activation.
+    /// The forward product of a layer, and its activation.
     Forward(usize),
-    /// Losses and d of the outputs.
+    /// The losses, and d of the outputs.
     Loss,
     /// The input gradient of a layer.
     Gradient(usize),
@@ -49,7 +49,7 @@ impl Part {
     }
 }
 
-/// A stopwatch for each part; stands still unless asked to run.
+/// A stopwatch for each part. It stands still until it is started.
 pub(crate) struct Stopwatch {
     layers: usize,
     running: bool,
@@ -67,7 +67,7 @@ impl Stopwatch {
         }
     }
 
-    /// Runs a part, on any thread.
+    /// Runs a part of the step, on any thread, and adds its time.
     #[inline]
     pub(crate) fn time<R>(&self, part: Part, run: impl FnOnce() -> R) -> R {
         if !self.running {
@@ -80,7 +80,7 @@ impl Stopwatch {
         result
     }
 
-    /// Counts the multiply-adds of products; asks only while it runs.
+    /// Counts the multiply-adds of products. Calls the closure only while the stopwatch runs.
     #[inline]
     pub(crate) fn count(&self, multiply_adds: impl FnOnce() -> usize) {
         if self.running {
@@ -88,14 +88,14 @@ impl Stopwatch {
         }
     }
 
-    /// Lets it run from zero.
+    /// Starts the stopwatch from zero.
     pub(crate) fn start(&mut self) {
         self.running = true;
         self.nanoseconds.iter_mut().for_each(|nanoseconds| *nanoseconds.get_mut() = 0);
         *self.multiply_adds.get_mut() = 0;
     }
 
-    /// Stops it. The seconds of each part, in the order in which a step comes to them; and the multiply-adds.
+    /// Stops the stopwatch. Returns the seconds of each part, in the order of a step, and the number of multiply-adds.
     pub(crate) fn stop(&mut self) -> (Vec<(String, f64)>, u64) {
         self.running = false;
         let parts = Part::all(self.layers)

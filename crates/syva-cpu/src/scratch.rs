@@ -1,4 +1,5 @@
-//! What one thread works with: space for the inputs of a task, and what it has computed of the weights for itself.
+//! The scratch memory of one thread: space for the inputs of its tasks, and values that it has computed from the
+//! weights.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,16 +11,16 @@ use crate::memory::Weights;
 use crate::sparse::Lists;
 use crate::step::SLICE;
 
-/// Bytes of W that a thread keeps transposed; more would drive the rest out of its core's cache.
+/// Bytes of W that a thread keeps transposed. More would drive other data out of its core's cache.
 const KEPT: usize = 256 << 10;
 
-/// One thread's. Nothing here passes from thread to thread.
+/// The scratch memory of one thread. Nothing here passes from thread to thread.
 pub(crate) struct Scratch {
     /// Scaled inputs, in panels.
     pub(crate) inputs: Space,
-    /// Their non-zeros.
+    /// The non-zeros of the scaled inputs.
     pub(crate) lists: Lists,
-    /// Gradients of weights, summed over some of the samples.
+    /// Weight gradients, summed over some of the samples.
     pub(crate) sums: Space,
     /// Outputs of some samples.
     pub(crate) outputs: Space,
@@ -40,18 +41,18 @@ impl Scratch {
     }
 }
 
-/// One for each thread of a team.
+/// Makes the scratch memory of each thread of a team.
 pub(crate) fn of_each(threads: usize, spec: &Spec) -> Vec<Mutex<Scratch>> {
     (0..threads).map(|_| Mutex::new(Scratch::new(spec))).collect()
 }
 
-/// That of a thread. Nobody else asks for it, so it is never waited for; a panic in an earlier task has left nothing
-/// in it that a later one would take for its own.
+/// Locks the scratch memory of a thread. This never waits, because no other thread asks for it. If an earlier task has
+/// panicked, a later one will not take its leftovers for its own values.
 pub(crate) fn own(scratch: &[Mutex<Scratch>], thread: usize) -> MutexGuard<'_, Scratch> {
     scratch[thread].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Space that grows as needed, from the start of a cache line on.
+/// Memory that grows as needed. It begins at the start of a cache line.
 pub(crate) struct Space(Panels);
 
 impl Default for Space {
@@ -61,12 +62,12 @@ impl Default for Space {
 }
 
 impl Space {
-    /// How many values there is room for.
+    /// The number of values that there is room for.
     pub(crate) fn len(&self) -> usize {
         self.0.as_slice().len()
     }
 
-    /// So many values, whatever they are.
+    /// Room for `len` values. Their content is arbitrary.
     pub(crate) fn of(&mut self, len: usize) -> &mut [f32] {
         if self.0.as_slice().len() < len {
             self.0 = Panels::new(len.div_ceil(WIDTH), WIDTH);
@@ -75,15 +76,15 @@ impl Space {
     }
 }
 
-/// Bias gradients of some units of the first layer, which many tasks need.
+/// The bias gradients of some units of the first layer, which many tasks need.
 pub(crate) struct BiasGradients {
-    /// Of which weights and which slice of units.
+    /// The version of the weights, and the slice of units. `None` if there are no values.
     pub(crate) of: Option<(u64, usize)>,
     pub(crate) values: [f32; SLICE * WIDTH],
 }
 
-/// Panels of W `[units, fan_in]`, transposed from Wᵀ when they are first asked for after an update: of all layers but
-/// the first where they are small, otherwise the last one only.
+/// Panels of W `[units, fan_in]`. They are transposed from Wᵀ when they are first needed after an update. If W is
+/// small, the panels of all layers but the first are kept; otherwise only the one used last.
 pub(crate) struct Plain {
     kept: Vec<(Option<(u64, usize)>, Space)>,
     /// The number of each layer's first panel.
@@ -102,7 +103,7 @@ impl Plain {
         Self { kept: (0..kept).map(|_| (None, Space::default())).collect(), first }
     }
 
-    /// W of a layer but the first, from feature 32·panel on: `[units, 32]`, units rounded up to whole panels.
+    /// W of any layer but the first, from feature 32·panel on: `[units, 32]`, with units rounded up to whole panels.
     pub(crate) fn panel(&mut self, kernels: &Kernels, weights: &Weights, l: usize, panel: usize) -> &[f32] {
         let w = &weights.transposed[l];
         let number = self.first[l] + panel;

@@ -1,4 +1,4 @@
-//! The engine's session: data and weights in memory, spans of steps run one after another.
+//! The engine's session. It holds data and weights in memory, and runs the steps of a span one after the other.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::memory::{Batch, Loaded, Samples, Source, Weights, Workspace};
 use crate::sparse::InputKernel;
 use crate::step::{Goal, Runner};
 
-/// Samples that pass through the network together where nothing is trained.
+/// Samples per batch of an evaluation or a prediction.
 const EVALUATION_BATCH: usize = 512;
 
 pub(crate) struct CpuSession {
@@ -20,9 +20,9 @@ pub(crate) struct CpuSession {
     weights: Option<Weights>,
     train: Option<Loaded>,
     validation: Option<Loaded>,
-    /// For training, as large as the largest batch so far.
+    /// The workspace of training, as large as the largest batch so far.
     work: Option<Workspace>,
-    /// For evaluation and prediction.
+    /// The workspace of evaluation and prediction.
     evaluation: Workspace,
 }
 

@@ -1,10 +1,10 @@
-//! Inputs that are mostly zero: lists of what is not, by sample and by feature.
+//! Lists of the non-zeros of inputs that are mostly zero, by sample and by feature.
 //!
-//! The contract lets the first layer pass over zeros (rule 5): four fifths of MNIST's pixels, in the layer that is four
-//! fifths of the work. Each task lists what it multiplies from the raw inputs, by sample for forward, by feature for the
-//! weight gradient, piece of features by piece and block of samples by block. That costs a tenth of what the lists save;
-//! lists shared by the threads would have to travel from cache to cache, and lists kept for the whole data set would
-//! have to be fetched from memory, which costs no less.
+//! The contract lets the first layer pass over zeros (rule 5). In MNIST these are four fifths of the pixels, in the
+//! layer that does four fifths of the work. Each task lists the inputs that it multiplies from the raw data: by sample
+//! for forward, by feature for the weight gradient, one piece of features and one block of samples at a time. This
+//! costs a tenth of what the lists save. Lists that threads share would have to travel from cache to cache, and lists
+//! of the whole data set would have to be fetched from memory, which costs no less.
 
 use std::str::FromStr;
 
@@ -14,14 +14,14 @@ use syva_core::{Error, Result};
 use crate::buffer::HALF;
 use crate::vector::Vector;
 
-/// How the first layer reads its inputs; the results do not depend on it.
+/// How the first layer reads its inputs. The results do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKernel {
-    /// By lists of non-zeros where few enough inputs are not zero.
+    /// Use lists of non-zeros if there are few enough of them.
     Auto,
-    /// All of them.
+    /// Read all inputs.
     Dense,
-    /// By lists of non-zeros, however many they are.
+    /// Always use lists of non-zeros.
     Sparse,
 }
 
@@ -32,12 +32,12 @@ impl InputKernel {
     }
 }
 
-/// The share of inputs that are not zero, up to which lists are taken.
+/// The largest share of non-zeros for which lists are used.
 const WORTHWHILE: f64 = 0.4;
 
 impl InputKernel {
-    /// Whether lists are to be taken for these samples; left to `Auto`, where so few of their inputs are not zero that
-    /// lists are faster, going by some hundred samples from all over them.
+    /// Whether to use lists for these samples. `Auto` uses them if there are so few non-zeros that lists are faster,
+    /// judged by some hundred samples spread over the data.
     pub(crate) fn lists(self, inputs: &Inputs, features: usize) -> bool {
         let samples = inputs.len() / features;
         let every = samples.div_ceil(500).max(1);
@@ -51,7 +51,7 @@ impl InputKernel {
         self.lists_at(&non_zero, samples.div_ceil(every) * features)
     }
 
-    /// The same for one sample.
+    /// Whether to use lists, judged by one sample.
     pub(crate) fn lists_row(self, row: &[f32]) -> bool {
         self.lists_at(&|| non_zeros(row), row.len())
     }
@@ -81,10 +81,10 @@ impl FromStr for InputKernel {
     }
 }
 
-/// Most columns of a matrix that is listed.
+/// The most columns of a matrix that is listed.
 pub const COLUMNS: usize = 512;
 
-/// 0, 1, 2, …: the numbers of the columns.
+/// The numbers of the columns: 0, 1, 2, …
 const NUMBERS: [u32; COLUMNS + HALF] = {
     let mut numbers = [0; COLUMNS + HALF];
     let mut i = 0;
@@ -95,21 +95,25 @@ const NUMBERS: [u32; COLUMNS + HALF] = {
     numbers
 };
 
-/// The non-zeros of each pair of rows of a matrix: the columns, ascending, where either row is not zero, and the values
-/// of both there.
+/// The non-zeros of each pair of rows of a matrix: the columns where either row is not zero, in ascending order, and
+/// the values of both rows in these columns.
 ///
-/// A product reads what it multiplies with once for both rows: the L2 cache, where that lies, gives half a vector a
-/// cycle, while a processor multiplies one or two. Rows that are alike, as neighbouring pixels are, share most columns.
+/// A product reads its other factor once for both rows. That factor comes from the L2 cache, which delivers half a
+/// vector per cycle, while a processor multiplies one or two. Similar rows, such as those of neighbouring pixels, share
+/// most of their columns.
 #[derive(Default)]
 pub struct Lists {
-    /// Of the first and the second row of each pair.
+    /// The values of the first and the second row of each pair.
     values: [Vec<f32>; 2],
-    /// Each below `bound`: kernels rely on it. Nothing but a [`Writer`] writes here.
+    /// The numbers of the listed columns. Each is below `bound`, and kernels rely on that. Only a [`Writer`] writes
+    /// here.
     columns: Vec<u32>,
+    /// The number of columns of the matrix.
     bound: usize,
     rows: usize,
+    /// The number of listed columns of each pair.
     lens: Vec<u32>,
-    /// Places for each pair: as many as the matrix has columns, and a register more.
+    /// Places per pair: as many as the matrix has columns, and one register more.
     slot: usize,
 }
 
@@ -120,17 +124,17 @@ impl Lists {
         self.rows
     }
 
-    /// Places listed, in all pairs.
+    /// The number of listed columns of all pairs together.
     pub(crate) fn entries(&self) -> usize {
         self.lens.iter().map(|&len| len as usize).sum()
     }
 
-    /// Columns of the matrix.
+    /// The number of columns of the matrix.
     pub(crate) fn bound(&self) -> usize {
         self.bound
     }
 
-    /// Values of both rows, and columns, of the pair of rows 2·pair and 2·pair + 1.
+    /// The list of the rows 2·pair and 2·pair + 1: the values of both rows, and their columns.
     #[inline(always)]
     #[must_use]
     pub fn pair(&self, pair: usize) -> ([&[f32]; 2], &[u32]) {
@@ -139,7 +143,7 @@ impl Lists {
         ([&self.values[0][range.clone()], &self.values[1][range.clone()]], &self.columns[range])
     }
 
-    /// Makes the lists of a matrix of so many rows and columns, at first all zero.
+    /// Empties the lists, and makes room for those of a matrix with this many rows and columns.
     pub(crate) fn clear(&mut self, rows: usize, columns: usize) {
         assert!(columns <= COLUMNS, "at most {COLUMNS} columns are listed");
         let pairs = rows.div_ceil(2);
@@ -152,14 +156,14 @@ impl Lists {
         }
     }
 
-    /// What appends to the lists, until they are looked at again.
+    /// A writer that appends to the lists. It is valid until they are used in any other way.
     pub(crate) fn writer(&mut self) -> Writer {
         let values = self.values.each_mut().map(Vec::as_mut_ptr);
         Writer { values, columns: self.columns.as_mut_ptr(), lens: self.lens.as_mut_ptr(), slot: self.slot }
     }
 }
 
-/// Appends to lists. It holds where they are, so that nothing has to be looked up again after each write.
+/// Appends to lists. It keeps pointers to them, so that nothing has to be looked up again after each write.
 #[derive(Clone, Copy)]
 pub(crate) struct Writer {
     values: [*mut f32; 2],
@@ -169,17 +173,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Appends to a pair, of which `len` places are listed, those of the values in columns from `first` on of which
-    /// either is not zero. How many places are listed then.
+    /// Appends to a pair's list the columns from `first` on in which either of the `values` is not zero. `len` is the
+    /// length of the list before. Returns its length afterwards.
     ///
     /// # Safety
-    /// As for all of V. The lists are borrowed by nobody else and have not changed since `writer`; the pair is one of
-    /// their rows; values at or beyond `bound` are zero, and no column is appended to the pair twice.
+    /// As for all of V. Nobody else borrows the lists, and they have not changed since `writer`. The pair is one of
+    /// their pairs of rows. Values at or beyond `bound` are zero, and no column is appended to the pair twice.
     #[inline(always)]
     pub(crate) unsafe fn append<V: Vector>(self, pair: usize, len: usize, values: [V; 2], first: usize) -> usize {
-        // SAFETY: the pair holds fewer than `bound` values before this, by the caller's promise, so that a register more
-        // is inside its slot; `first` is a column, so NUMBERS holds a register from there on. Numbers pass through the
-        // registers as the bits of f32, which no operation here looks at.
+        // SAFETY: by the caller's promise, the pair holds fewer than `bound` values before this, so that one register
+        // more is inside its slot. `first` is a column, so NUMBERS has a full register from there on. The numbers pass
+        // through the registers as the bits of f32, and no operation here depends on these bits.
         unsafe {
             let lanes = values[0].non_zero() | values[1].non_zero();
             if lanes != 0 {
@@ -204,12 +208,12 @@ impl Writer {
     }
 }
 
-/// What the rows of lists are.
+/// What the rows of the lists are.
 #[derive(Clone, Copy, Debug)]
 pub enum ListBy {
-    /// Samples of the block, its features numbered.
+    /// Rows are the block's samples, columns are its features.
     Sample,
-    /// Features of the block, its samples numbered.
+    /// Rows are the block's features, columns are its samples.
     Feature,
 }
 
@@ -226,7 +230,8 @@ mod tests {
         let value = |row: usize, column: usize| if (row * 7 + column * 5) % 9 < 6 { 0 } else { (row + column) as u8 };
         for isa in Isa::ALL.into_iter().filter_map(|isa| isa.available().ok()) {
             for (rows, columns) in [(1, 1), (5, 3), (16, 96), (33, 50), (128, 90), (127, 17)] {
-                // A block inside a larger matrix: two features before it, three behind, the last sample first.
+                // A block inside a larger matrix, with two features before it and three behind, and the last sample
+                // first.
                 let (features, first) = (columns + 5, 2);
                 let inputs: Vec<u8> = (0..rows * features).map(|i| value(i / features, i % features)).collect();
                 let floats: Vec<f32> = inputs.iter().map(|&x| f32::from(x)).collect();

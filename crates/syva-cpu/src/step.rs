@@ -1,16 +1,16 @@
-//! A training step on the CPU: its regions, each shared out as tasks to the team.
+//! A training step on the CPU: its regions, each divided into tasks for the team.
 //!
 //! ```text
 //! layer 0    h_0 = a(start + s·W_0ᵀ), s = scale·x       tasks: rows of the batch by slices of units, dense or by lists
-//! the rest   h_l = a(bias + h_(l−1)·W_lᵀ), l = 1 …     tasks: rows of the batch, through all layers there and back;
-//!            loss, predictions, d of the outputs         or, where the weights are too large for a core's cache,
-//!            d_(l−1) = (d_l·W_l) ⊙ a', l = last … 1      a region a line, tasks: tiles
+//! the rest   h_l = a(bias + h_(l−1)·W_lᵀ), l = 1 …     tasks: rows of the batch, forward and back through all layers;
+//!            loss, predictions, d of the outputs         if the weights are too large for a core's cache,
+//!            d_(l−1) = (d_l·W_l) ⊙ a', l = last … 1      one region per product instead, tasks: tiles
 //! update     W_lᵀ −= lr·h_(l−1)ᵀ·d_l, bias likewise,    tasks: tiles of all layers
 //!            start = bias + Σ shift·w for the next step
 //! ```
 //!
-//! Each task of layer 0 scales the inputs that it needs for itself, from their raw bytes. Some are scaled twice or more;
-//! but what one core writes and another reads has to travel between their caches, and that takes longer.
+//! Each task of layer 0 scales the inputs that it needs from their raw form. Some inputs are scaled twice or more. But
+//! values that one core writes and another reads have to travel between their caches, and that takes longer.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -30,35 +30,35 @@ use crate::sparse::{COLUMNS, ListBy};
 use crate::team::Team;
 use crate::update::{First, Grid, Update, X, start};
 
-/// Most rows of a dense tile: a panel of weights is read once for so many.
+/// The most rows of a dense tile. A panel of weights is read once for this many rows.
 const TILE: usize = 64;
-/// Panels of units of a task of the first layer: what its inputs are scaled or listed once for.
+/// Panels of units per task of the first layer. The task scales or lists its inputs once for all of them.
 pub(crate) const SLICE: usize = 4;
-/// Weights, bytes of W and Wᵀ, that stay in a core's own cache while rows pass through.
+/// The most bytes of W and Wᵀ that stay in a core's own cache while rows pass through.
 const CACHED: usize = 512 << 10;
 
-/// The network's shape, the kernels and the team: what runs regions on weights and workspaces.
+/// Runs the regions of a step on weights and workspaces. Holds the network's shape, the kernels and the team.
 pub(crate) struct Runner {
     pub(crate) spec: Spec,
     pub(crate) kernels: Kernels,
     pub(crate) team: Team,
     pub(crate) stopwatch: Stopwatch,
-    /// Of each thread.
+    /// The scratch memory of each thread.
     scratch: Vec<Mutex<Scratch>>,
-    /// The tasks of the last update, by layer and number, and how each layer was divided.
+    /// How the last update divided each layer, and its tasks as pairs of layer and number.
     updates: (Vec<Grid>, Vec<(usize, usize)>),
-    /// For each slice of the first layer, tasks of its update that are not done yet.
+    /// For each slice of the first layer, the number of tasks of its update that are not done yet.
     left: Vec<AtomicUsize>,
 }
 
-/// What a pass is to do with the outputs.
+/// What a pass computes.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal<'a> {
-    /// Nothing: they are wanted themselves.
+    /// Only the outputs.
     Predict,
     /// Losses and predictions.
     Judge(&'a Targets),
-    /// These, and the gradients by all z.
+    /// Losses, predictions, and the gradients by all z.
     Train(&'a Targets),
 }
 
@@ -89,7 +89,7 @@ impl Runner {
         })
     }
 
-    /// A batch through the network: outputs, and what else the goal wants.
+    /// Passes a batch through the network, and computes what the goal says.
     pub(crate) fn pass(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
         self.renew_start(weights);
         let Self { spec, kernels, team, stopwatch, scratch, .. } = self;
@@ -144,7 +144,7 @@ impl Runner {
         }
     }
 
-    /// What the sums of the first layer start at, where the weights were set since an update computed it.
+    /// Computes the first layer's initial sums, if the weights were set after the last update computed them.
     fn renew_start(&mut self, weights: &mut Weights) {
         let Self { spec, kernels, team, stopwatch, .. } = self;
         if std::mem::take(&mut weights.start_is_stale) {
@@ -152,7 +152,7 @@ impl Runner {
             team.share(w.count(), weights_of(spec, 0), &|_, panel| {
                 let (at, columns) = (panel * WIDTH, w.width(panel));
                 let bias = &weights.bias[0].as_slice()[at..];
-                // SAFETY: this panel of the sums belongs to this task alone.
+                // SAFETY: only this task uses this panel of the sums.
                 let sums = unsafe { sums.part(at, columns) };
                 stopwatch.time(Part::Forward(0), || {
                     start(kernels, &weights.shift, &w.as_slice()[w.at(panel)..], bias, sums);
@@ -161,7 +161,7 @@ impl Runner {
         }
     }
 
-    /// Takes the step: all weights and biases down their gradients.
+    /// Takes the step: updates all weights and biases by their gradients.
     pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, learning_rate: f32) {
         let Self { spec, kernels, team, stopwatch, scratch, updates, left } = self;
         let rows = batch.samples.len();
@@ -215,18 +215,20 @@ impl Runner {
     }
 }
 
-/// The tasks of a product: some rows by a part of the columns, enough for all threads to end at about the same time.
+/// The tasks of a product. Each is some rows by a part of the columns. There are enough of them for all threads to
+/// finish at about the same time.
 struct Tiles {
     rows: usize,
-    /// Rows of a tile.
+    /// Rows per tile.
     block: usize,
-    /// Parts across, and columns in all.
+    /// The number of parts of the columns.
     across: usize,
+    /// The number of all columns.
     columns: usize,
 }
 
 impl Tiles {
-    /// Of `size` columns each.
+    /// Tiles of `size` columns each.
     fn new(rows: usize, columns: usize, size: usize, threads: usize) -> Self {
         let across = columns.div_ceil(size);
         let block = (rows * across).div_ceil(4 * threads).next_multiple_of(8).min(TILE);
@@ -237,7 +239,8 @@ impl Tiles {
         self.rows.div_ceil(self.block) * self.across
     }
 
-    /// In an order in which the larger factor of the product is read once: the rows, or the weights.
+    /// The rows and the part of the columns of a task. The order of tasks is such that the larger factor of the
+    /// product, be it the rows or the weights, is read once.
     fn get(&self, task: usize) -> (Range<usize>, usize) {
         let blocks = self.rows.div_ceil(self.block);
         let (block, across) = if self.rows > self.columns {
@@ -249,8 +252,8 @@ impl Tiles {
     }
 }
 
-/// The tasks of several kinds, 0..count of each, in one order: so that each thread's share, a part of all, holds the same
-/// part of each kind.
+/// Merges the tasks of several kinds, 0..count of each, into one order. In this order, each thread's share of all tasks
+/// contains the same share of each kind.
 fn merged(counts: &[usize]) -> Vec<(usize, usize)> {
     let mut tasks: Vec<_> = (counts.iter().enumerate())
         .flat_map(|(kind, &count)| (0..count).map(move |task| ((2 * task + 1) as f32 / count as f32, kind, task)))
@@ -259,7 +262,7 @@ fn merged(counts: &[usize]) -> Vec<(usize, usize)> {
     tasks.into_iter().map(|(_, kind, task)| (kind, task)).collect()
 }
 
-/// The n-th part of `0..len` in parts of `size`; the last may be smaller.
+/// The n-th part of `0..len`, cut into parts of `size`. The last part may be smaller.
 pub(crate) fn part(n: usize, size: usize, len: usize) -> Range<usize> {
     n * size..len.min((n + 1) * size)
 }
@@ -268,12 +271,12 @@ fn weights_of(spec: &Spec, l: usize) -> usize {
     spec.fan_in(l) * spec.layers[l].units
 }
 
-/// Panels of units of a layer.
+/// The number of panels of a layer's units.
 fn panels(spec: &Spec, l: usize) -> usize {
     spec.layers[l].units.div_ceil(WIDTH)
 }
 
-/// A batch on its way through the network.
+/// The pass of a batch through the network.
 struct Pass<'a> {
     spec: &'a Spec,
     kernels: &'a Kernels,
@@ -281,7 +284,7 @@ struct Pass<'a> {
     weights: &'a Weights,
     batch: Batch<'a>,
     goal: Goal<'a>,
-    /// Rows that the workspace's panels have.
+    /// Rows per panel of the workspace.
     height: usize,
     h: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
@@ -289,7 +292,7 @@ struct Pass<'a> {
     guesses: Shared<'a, u32>,
 }
 
-/// What a batch comes to, in the workspace's last layer; on the caller's thread alone.
+/// Computes the outputs of a batch, and leaves them in the workspace's last layer. Runs on the calling thread alone.
 pub(crate) fn predict(
     network: (&Spec, &Kernels, &Stopwatch),
     weights: &Weights,
@@ -333,12 +336,12 @@ impl<'a> Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Where a row of a panel starts, in any matrix of the workspace.
+    /// The index at which a row of a panel starts, in any matrix of the workspace.
     fn at(&self, panel: usize, row: usize) -> usize {
         (panel * self.height + row) * WIDTH
     }
 
-    /// Rule 5: some panels of h_0 for some rows.
+    /// Rule 5: computes some panels of h_0 for some rows.
     fn first_tile(&self, rows: Range<usize>, slice: usize, scratch: &mut Scratch) {
         let panels = part(slice, SLICE, panels(self.spec, 0));
         if self.batch.by_sample {
@@ -349,7 +352,7 @@ impl Pass<'_> {
         self.stopwatch.time(Part::Forward(0), || panels.for_each(|panel| self.activate(0, rows.clone(), panel)));
     }
 
-    /// Raw inputs of some rows.
+    /// The raw inputs of some rows.
     fn block(&self, rows: &Range<usize>, features: Range<usize>) -> Block<'_> {
         Block {
             features: self.spec.input.features,
@@ -362,7 +365,8 @@ impl Pass<'_> {
 
     fn first_dense(&self, rows: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
         let features = self.spec.input.features;
-        // An odd number of lines apart: otherwise the panels would compete for the same places in the cache.
+        // The panels are an odd number of cache lines apart. Otherwise they would compete for the same places in the
+        // cache.
         let apart = (rows.len() | 1) * WIDTH;
         let inputs = scratch.inputs.of(features.div_ceil(WIDTH) * apart);
         self.stopwatch.time(Part::Gather, || {
@@ -386,13 +390,13 @@ impl Pass<'_> {
                     c_at: self.at(panel, rows.start),
                     finish: Finish::StorePositiveZero,
                 };
-                // SAFETY: the tile belongs to this task alone.
+                // SAFETY: only this task uses the tile.
                 unsafe { self.kernels.product(&product) };
             }
         });
     }
 
-    /// Piece of features by piece.
+    /// The first layer's product by lists, one piece of features after the other.
     fn first_by_lists(&self, rows: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
         let features = self.spec.input.features;
         let w = &self.weights.transposed[0];
@@ -419,13 +423,13 @@ impl Pass<'_> {
                 c,
                 finish: if columns.end == features { Finish::StorePositiveZero } else { Finish::Store },
             };
-            // SAFETY: the tile belongs to this task alone.
+            // SAFETY: only this task uses the tile.
             self.stopwatch.time(Part::Forward(0), || unsafe { self.kernels.sparse_product(&product) });
             self.stopwatch.count(|| 2 * lists.entries() * units);
         }
     }
 
-    /// Rule 2: one panel of h_l, l > 0, for some rows.
+    /// Rule 2: computes one panel of h_l, l > 0, for some rows.
     fn forward_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
         self.stopwatch.time(Part::Forward(l), || {
             let w = &self.weights.transposed[l];
@@ -443,20 +447,21 @@ impl Pass<'_> {
                 c_at: self.at(panel, rows.start),
                 finish: Finish::Store,
             };
-            // SAFETY: the tile belongs to this task alone, which has computed the rows below itself, or which runs in
-            // a region after they were computed.
+            // SAFETY: only this task uses the tile. It has computed the rows of the layer below itself, or runs in a
+            // region after they were computed.
             unsafe { self.kernels.product(&product) };
             self.activate(l, rows, panel);
         });
     }
 
     fn activate(&self, l: usize, rows: Range<usize>, panel: usize) {
-        // SAFETY: the tile belongs to this task alone; the kernel is done with it.
+        // SAFETY: only this task uses the tile, and the kernel is done with it.
         let h = unsafe { self.h[l].part(self.at(panel, rows.start), rows.len() * WIDTH) };
         self.kernels.activate(self.spec.layers[l].activation, h);
     }
 
-    /// Losses and predictions of some rows, and d of their outputs; nothing where they are only predicted.
+    /// Computes losses and predictions of some rows, and d of their outputs. Does nothing if the goal is only to
+    /// predict.
     fn judge(&self, rows: Range<usize>, space: &mut Space) {
         let Some(targets) = self.goal.targets() else { return };
         self.stopwatch.time(Part::Loss, || {
@@ -467,7 +472,7 @@ impl Pass<'_> {
             let copy = |matrix: Shared<'_, f32>, row: usize, f: &mut dyn FnMut(usize, &mut [f32])| {
                 for panel in 0..outputs.div_ceil(WIDTH) {
                     let width = WIDTH.min(outputs - panel * WIDTH);
-                    // SAFETY: the rows belong to this task alone.
+                    // SAFETY: only this task uses the rows.
                     f(panel * WIDTH, unsafe { matrix.part(self.at(panel, row), width) });
                 }
             };
@@ -488,7 +493,7 @@ impl Pass<'_> {
                         RowTargets::Values(&values)
                     }
                 };
-                // SAFETY: the rows belong to this task alone.
+                // SAFETY: only this task uses the rows.
                 let (losses, guesses) =
                     unsafe { (self.losses.part(rows.start, rows.len()), self.guesses.part(rows.start, rows.len())) };
                 let batch = self.batch.samples.len();
@@ -503,7 +508,7 @@ impl Pass<'_> {
         });
     }
 
-    /// Rule 4: one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(h_(l−1))`.
+    /// Rule 4: computes one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(h_(l−1))`.
     fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize, scratch: &mut Scratch) {
         self.stopwatch.time(Part::Gradient(l), || {
             let at = self.at(panel, rows.start);
@@ -521,8 +526,8 @@ impl Pass<'_> {
                 c_at: at,
                 finish: Finish::Store,
             };
-            // SAFETY: the tile belongs to this task alone, which has computed the rows of d_l itself, or which runs in
-            // a region after they were computed; h is not written to meanwhile.
+            // SAFETY: only this task uses the tile. It has computed the rows of d_l itself, or runs in a region after
+            // they were computed. Nothing writes to h in the meantime.
             let (h, gradient) = unsafe {
                 self.kernels.product(&product);
                 (self.h[l - 1].part(at, rows.len() * WIDTH), self.d[l - 1].part(at, rows.len() * WIDTH))

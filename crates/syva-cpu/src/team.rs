@@ -1,10 +1,12 @@
-//! A team of threads that stays together: a region of work costs microseconds, not a fork.
+//! A team of threads that stays alive between regions of work, so that a region costs microseconds.
 //!
-//! [`Team::run`] gives each thread a share of the task numbers 0..n, the same from one region to the next like it, so
-//! that what a thread has worked on is in its cache when it comes back to it. A thread that is done with its share helps
-//! the others, so that one which the system holds up takes fewer. The caller works too, and once no task is left it shuts the region's gate: it waits for the workers that
-//! came in, never for one that the system held up outside. Between regions workers spin for a while, then park, so
-//! that an idle session costs nothing.
+//! [`Team::run`] gives each thread a share of the task numbers 0..n. The share is the same for each similar region, so
+//! a thread finds the data of its tasks in its cache. A thread that is done with its share helps the others, so a
+//! thread that the system holds up takes fewer tasks.
+//!
+//! The caller works, too. Once no task is left, it shuts the region's gate, and waits for the workers that have come
+//! in. It never waits for a worker that the system holds up outside. Between regions, workers spin for a while, then
+//! park, so that an idle session costs nothing.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,28 +16,29 @@ use std::thread::{self, JoinHandle};
 
 use syva_core::{Error, Result};
 
-/// Turns of spinning before a waiting thread parks (a worker) or yields (the caller): about 20 µs; more would
-/// keep a core from whoever else wants it.
+/// Turns of spinning before a waiting worker parks, or a waiting caller yields. They take about 20 µs. More would keep
+/// the core from other programs.
 const SPINS: u32 = 2_000;
 
-/// Multiply-adds up to which a region is not worth sharing out: about a microsecond.
+/// The largest region, in multiply-adds, that one thread runs alone. It takes about a microsecond, so sharing it is not
+/// worthwhile.
 const ALONE: usize = 1 << 16;
 
-/// A region of work: a closure and its number of tasks.
+/// A region of work: a closure, and the number of its tasks.
 struct Job<'a> {
     work: &'a (dyn Fn(usize, usize) + Sync),
     tasks: usize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// How many tasks of a thread's share have been taken; on a cache line of its own.
+/// The number of tasks that have been taken of a thread's share. It has a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
 struct Taken(AtomicUsize);
 
 impl Job<'_> {
-    /// Takes tasks until none is left: of the share of thread `me`, then of the others'. A panic is kept for the caller;
-    /// the remaining tasks are dropped.
+    /// Runs tasks until none is left, first those of thread `me`'s share, then those of the others. After a panic, the
+    /// remaining tasks are dropped, and the panic is kept for the caller.
     fn work_through(&self, shares: &[Taken], me: usize) {
         let bound = |share: usize| share * self.tasks / shares.len();
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -58,7 +61,7 @@ impl Job<'_> {
     }
 }
 
-/// The gate is one word: the region's number, whether it is open, and how many workers have come in.
+/// The gate is one word: the region's number, whether the gate is open, and how many workers have come in.
 ///
 /// ```text
 /// bits 63 … 17   16     15 … 0
@@ -68,14 +71,14 @@ const OPEN: u64 = 1 << 16;
 const REGION: u64 = 1 << 17;
 
 struct State {
-    /// The region at hand; valid for workers that came in through the gate, until they leave.
+    /// The current region. It is valid for workers that came in through the gate, until they leave.
     job: AtomicPtr<Job<'static>>,
     gate: AtomicU64,
-    /// Workers that have left the region at hand.
+    /// The number of workers that have left the current region.
     left: AtomicU64,
     stop: AtomicBool,
     asleep: Vec<AtomicBool>,
-    /// Of each thread, the caller's first; set to 0 before the gate opens.
+    /// The share of each thread, the caller's first. Set to 0 before the gate opens.
     shares: Vec<Taken>,
 }
 
@@ -95,7 +98,7 @@ pub struct Team {
 }
 
 impl Team {
-    /// A team of `threads`, of which the caller is one. An error if the system refuses a thread.
+    /// Makes a team of `threads` threads, including the caller's. An error if the system refuses a thread.
     pub fn new(threads: usize) -> Result<Self> {
         let count = threads.max(1) - 1;
         let state = Arc::new(State {
@@ -106,7 +109,7 @@ impl Team {
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
             shares: (0..=count).map(|_| Taken::default()).collect(),
         });
-        // Filled one by one, so that those that did start are ended by `drop` when a later one is refused.
+        // Filled one by one. If a thread is refused, `drop` ends those that did start.
         let mut team = Self { state, workers: Vec::new() };
         for me in 0..count {
             let state = Arc::clone(&team.state);
@@ -119,18 +122,19 @@ impl Team {
         Ok(team)
     }
 
-    /// Threads in the team.
+    /// The number of threads in the team, including the caller's.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Whether there is so little to do that the others would come too late, or there are none.
+    /// Whether there are no other threads, or so little work that they would come too late.
     pub(crate) fn alone(&self, multiply_adds: usize) -> bool {
         multiply_adds <= ALONE || self.workers.is_empty()
     }
 
-    /// As [`Team::run`], but by the caller alone where there is so little to do that the others would come too late.
+    /// Like [`Team::run`], but the caller runs all tasks alone if there is so little work that other threads would come
+    /// too late.
     pub(crate) fn share(&mut self, tasks: usize, multiply_adds: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         if self.alone(multiply_adds) {
             (0..tasks).for_each(|task| work(0, task));
@@ -139,18 +143,18 @@ impl Team {
         }
     }
 
-    /// Calls `work` once for each task of 0..tasks, on all threads, with the thread's number and the task's; returns when
-    /// all calls have. Panics if one did.
+    /// Calls `work` once for each task of 0..tasks, on all threads, with the thread's number and the task's number.
+    /// Returns after all calls have returned. Panics if one of them has panicked.
     pub fn run(&mut self, tasks: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         let job = Job { work, tasks, panic: Mutex::new(None) };
         let state = &*self.state;
         state.shares.iter().for_each(|share| share.0.store(0, Ordering::Relaxed));
         if !self.workers.is_empty() && tasks > 1 {
-            // The pointer outlives its type's lifetime only in name: a worker looks at it only between coming in and
-            // leaving, and this function does not return before all that came in have left.
+            // The pointer's type claims a longer lifetime than the job has. But a worker uses it only between coming in
+            // and leaving, and this function does not return before all workers that came in have left.
             state.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
             state.left.store(0, Ordering::Relaxed);
-            // The region before is shut and empty, so no worker changes the word now.
+            // The previous region is shut and empty, so no worker changes the word now.
             let region = (state.gate.load(Ordering::Relaxed) / REGION + 1) * REGION;
             state.gate.store(region | OPEN, Ordering::SeqCst);
             for (asleep, worker) in state.asleep.iter().zip(&self.workers) {
@@ -184,8 +188,9 @@ fn serve(state: &State, me: usize) {
             if spins < SPINS {
                 std::hint::spin_loop();
             } else {
-                // The flag is set before the gate is looked at again, and read after the gate has changed (all
-                // sequentially consistent), so a change is either seen here or followed by an unpark.
+                // The flag is set before the gate is read again, and the caller reads it after it has changed the gate.
+                // All four accesses are sequentially consistent. So a change is either seen here or followed by an
+                // unpark.
                 state.asleep[me].store(true, Ordering::SeqCst);
                 if state.gate.load(Ordering::SeqCst) / REGION == seen {
                     thread::park();
@@ -197,12 +202,12 @@ fn serve(state: &State, me: usize) {
             return;
         }
         let come_in = |gate: u64| (gate & OPEN != 0).then_some(gate + 1);
-        // Also says which region this is: the gate may have gone on since it was looked at.
+        // This also returns the region's number: the gate may have moved on since it was read.
         let entered = state.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, come_in);
         seen = entered.unwrap_or_else(|shut| shut) / REGION;
         if entered.is_ok() {
-            // SAFETY: the job was stored before its gate was opened (released there, acquired by `fetch_update`), and
-            // `run` keeps it alive until every worker that came in has left, which this one does below.
+            // SAFETY: the job was stored before its gate was opened (released there, acquired by `fetch_update`). `run`
+            // keeps it alive until every worker that came in has left, and this one leaves below.
             let job = unsafe { &*state.job.load(Ordering::Relaxed) };
             job.work_through(&state.shares, me + 1);
             state.left.fetch_add(1, Ordering::Release);

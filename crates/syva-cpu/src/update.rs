@@ -1,4 +1,5 @@
-//! The update of a layer: its weight gradient, never stored, and the optimiser's step, a tile of weights at a time.
+//! The update of a layer: the weight gradient, which is never stored, and the optimiser's step, one tile of weights at
+//! a time.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +14,12 @@ use crate::scratch::{BiasGradients, Scratch};
 use crate::sparse::ListBy;
 use crate::step::{SLICE, part};
 
-/// Features of a task of the first layer by lists,
+/// Features per task of the first layer, when it works by lists.
 const PIECE: usize = 3 * WIDTH;
-/// and samples that it lists at a time.
+/// Samples that such a task lists at a time.
 const BLOCK: usize = 128;
 
-/// Rule 3 and SGD for one layer.
+/// The update of one layer: rule 3 and SGD (rule 8).
 pub(crate) struct Update<'a> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) stopwatch: &'a Stopwatch,
@@ -28,7 +29,7 @@ pub(crate) struct Update<'a> {
     pub(crate) grid: Grid,
     pub(crate) x: X<'a>,
     pub(crate) d: &'a Panels,
-    /// Rows of Wᵀ, in memory.
+    /// Rows of Wᵀ in memory.
     pub(crate) height: usize,
     pub(crate) w: Shared<'a, f32>,
     pub(crate) bias: Shared<'a, f32>,
@@ -37,37 +38,37 @@ pub(crate) struct Update<'a> {
 /// The inputs of a layer.
 #[derive(Clone, Copy)]
 pub(crate) enum X<'a> {
-    /// Of the first one: to be scaled (rule 5).
+    /// The raw inputs of the first layer, which are still to be scaled (rule 5).
     Raw(&'a First<'a>),
-    /// Of another.
+    /// The activations below any other layer.
     Hidden(&'a Panels),
 }
 
-/// What only the first layer has.
+/// What only the first layer's update needs.
 pub(crate) struct First<'a> {
     pub(crate) batch: Batch<'a>,
     pub(crate) scale: &'a [f32],
     pub(crate) shift: &'a [f32],
-    /// Of the weights.
+    /// The version of the weights.
     pub(crate) version: u64,
-    /// What its sums start at in the next step,
+    /// The layer's initial sums for the next step. They are computed by the task that finishes a slice last.
     pub(crate) start: Shared<'a, f32>,
-    /// computed by whoever does the last of these tasks of a slice.
+    /// The number of tasks of each slice that are not done yet.
     pub(crate) left: &'a [AtomicUsize],
 }
 
-/// The tasks of a layer: some features' weights to some units.
+/// The tasks of a layer's update. Each task updates the weights from some features to some units.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
     fan_in: usize,
     units: usize,
-    /// Features of a task.
+    /// Features per task.
     features: usize,
 }
 
 impl Grid {
-    /// The fewer samples, the more features, so that no task is too small; of the first layer all features, if so many
-    /// tasks are enough for the threads.
+    /// Divides a layer into tasks. The fewer samples there are, the more features a task has, so that no task is too
+    /// small. In the first layer, a task has all features if that still makes enough tasks for the threads.
     pub(crate) fn new(spec: &Spec, l: usize, batch: &Batch<'_>, threads: usize) -> Self {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
         let dense = WIDTH * (BLOCK / batch.samples.len()).clamp(1, 8);
@@ -79,7 +80,7 @@ impl Grid {
         Self { fan_in, units, features }
     }
 
-    /// Tasks of a slice of units.
+    /// Tasks per slice of units.
     pub(crate) fn down(&self) -> usize {
         self.fan_in.div_ceil(self.features)
     }
@@ -92,21 +93,22 @@ impl Grid {
         self.down() * self.panels().div_ceil(SLICE)
     }
 
-    /// Features, slice of units, and panels of units of a task.
+    /// The features, the slice of units, and the panels of units of a task.
     fn get(&self, task: usize) -> (Range<usize>, usize, Range<usize>) {
         let slice = task / self.down();
         (part(task % self.down(), self.features, self.fan_in), slice, part(slice, SLICE, self.panels()))
     }
 }
 
-/// A range in parts of `size`; the last may be smaller.
+/// Cuts a range into parts of `size`. The last part may be smaller.
 fn parts(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(size).map(move |start| start..end.min(start + size))
 }
 
 impl<'a> Update<'a> {
-    /// Updates some features' weights to some units; with the first features also these units' biases.
+    /// Updates the weights from some features to some units. The task of the first features also updates the units'
+    /// biases.
     pub(crate) fn run(&self, task: usize, scratch: &mut Scratch) {
         let (features, slice, panels) = self.grid.get(task);
         match self.x {
@@ -117,7 +119,7 @@ impl<'a> Update<'a> {
                         self.update_bias(panels.clone());
                     }
                 });
-                // A task of all features comes to them in order, so it can compute what the next sums start at.
+                // A task that has all features works through them in order, so it can compute the next initial sums.
                 let whole = features.len() == self.grid.fan_in;
                 let start = whole.then(|| self.begin(first, &panels));
                 if first.batch.by_feature {
@@ -145,22 +147,22 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// `Σ_b d[b,j]` of a panel of units, which goes to `to`.
+    /// Computes `Σ_b d[b,j]` of a panel of units into `to`.
     fn sum(&self, panel: usize, to: &mut [f32], finish: Finish<'_>) {
         let d = &self.d.as_slice()[self.d.at(panel)..];
         sum(self.kernels, self.rows, None, d, None, &mut to[..self.d.width(panel)], finish);
     }
 
-    /// Biases of some panels down their gradients.
+    /// Updates the biases of some panels by their gradients.
     fn update_bias(&self, panels: Range<usize>) {
         for panel in panels {
-            // SAFETY: the bias of these units belongs to this task alone.
+            // SAFETY: only this task uses the biases of these units.
             let bias = unsafe { self.bias.part(panel * WIDTH, WIDTH) };
             self.sum(panel, bias, Finish::Descend { learning_rate: self.learning_rate, fold: None });
         }
     }
 
-    /// Bias gradients of a slice, unless this thread has them.
+    /// Computes the bias gradients of a slice, unless this thread already has them.
     fn renew_bias_gradients(&self, first: &First<'_>, slice: usize, panels: Range<usize>, kept: &mut BiasGradients) {
         let of = Some((first.version, slice));
         if kept.of != of {
@@ -172,7 +174,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Raw inputs of some samples.
+    /// The raw inputs of some samples.
     fn block<'b>(&self, first: &'b First<'_>, features: &Range<usize>, samples: Range<usize>) -> Block<'b> {
         Block {
             features: self.grid.fan_in,
@@ -183,7 +185,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// The first layer's tile, dense.
+    /// Updates a tile of the first layer by dense products.
     fn run_first(
         &self,
         first: &First<'_>,
@@ -207,7 +209,7 @@ impl<'a> Update<'a> {
         });
     }
 
-    /// A tile of Wᵀ from one panel of inputs, `[batch, 32]`.
+    /// Updates a tile of Wᵀ from one panel of inputs, `[batch, 32]`.
     fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<Fold<'_>>) {
         let product = Product {
             rows: features.len(),
@@ -223,12 +225,12 @@ impl<'a> Update<'a> {
             c_at: (panel * self.height + features.start) * WIDTH,
             finish: Finish::Descend { learning_rate: self.learning_rate, fold },
         };
-        // SAFETY: the tile of Wᵀ belongs to this task alone; x and d are other buffers.
+        // SAFETY: only this task uses the tile of Wᵀ; x and d are other buffers.
         unsafe { self.kernels.product(&product) };
     }
 
-    /// The first layer's tile by lists. Block of samples by block, the sums so far in a scratch, the last one's straight
-    /// into the weights.
+    /// Updates a tile of the first layer by lists, one block of samples after the other. The sums are kept in scratch
+    /// memory. Those of the last block go directly into the weights.
     fn run_by_lists(
         &self,
         first: &First<'_>,
@@ -265,27 +267,27 @@ impl<'a> Update<'a> {
                 c,
                 finish,
             };
-            // SAFETY: the tile of Wᵀ belongs to this task alone, and the sums to this thread; d is another buffer.
+            // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; d is another buffer.
             self.stopwatch.time(self.part, || unsafe { self.kernels.sparse_product(&product) });
             self.stopwatch.count(|| 2 * lists.entries() * columns);
         }
     }
 
-    /// Where what the sums of some panels of the first layer start at is to be computed, holding their biases.
+    /// The place for the next initial sums of some panels of the first layer, filled with their biases.
     fn begin(&self, first: &First<'a>, panels: &Range<usize>) -> Shared<'a, f32> {
         let (at, len) = (panels.start * WIDTH, panels.len() * WIDTH);
-        // SAFETY: the biases of these units and their start belong to this task alone.
+        // SAFETY: only this task uses the biases of these units and their initial sums.
         let (bias, start) = unsafe { (self.bias.part(at, len), first.start.part(at, len)) };
         start.copy_from_slice(bias);
         Shared::new(start)
     }
 
-    /// What the sums of some panels of the first layer start at, once their weights and biases are updated.
+    /// Computes the next initial sums of some panels of the first layer, after their weights and biases are updated.
     fn start(&self, first: &First<'_>, panels: Range<usize>) {
         self.stopwatch.time(Part::Forward(0), || {
             for panel in panels {
                 let (at, columns) = (panel * WIDTH, self.d.width(panel));
-                // SAFETY: all tasks of these panels but this one are done, and no other looks at them before the region
+                // SAFETY: all other tasks of these panels are done, and nothing else uses the panels before the region
                 // ends.
                 let (w, bias, sums) = unsafe {
                     let w = self.w.part(panel * self.height * WIDTH, self.height * WIDTH);
@@ -297,13 +299,13 @@ impl<'a> Update<'a> {
     }
 }
 
-/// `bias + Σ_k shift_k·w[j,k]` of a panel of units.
+/// Computes `bias + Σ_k shift_k·w[j,k]` of a panel of units.
 pub(crate) fn start(kernels: &Kernels, shift: &[f32], w: &[f32], bias: &[f32], sums: &mut [f32]) {
     sum(kernels, shift.len(), Some(shift), w, Some(bias), sums, Finish::Store);
 }
 
-/// Sums down a panel, 16 or 32 of them: `init + Σ_p a_p·b[p,j]`, where init is all zeros and a is all ones if not given:
-/// fma(1, b, sum) is sum + b.
+/// Computes 16 or 32 sums down a panel: `init + Σ_p a_p·b[p,j]`. If they are not given, `init` is all zeros and `a` is
+/// all ones: fma(1, b, sum) is sum + b.
 fn sum(
     kernels: &Kernels,
     depth: usize,

@@ -1,46 +1,47 @@
-//! The vectors that the kernels are written in: one trait, one implementation an instruction set.
+//! The vectors that the kernels are written in: one trait, with one implementation per instruction set.
 
 use syva_core::arithmetic::{Real, fma_each};
 
-/// A register of f32 lanes, and the largest tile whose accumulators fit the register file.
+/// A register of f32 lanes, and the size of the largest tile whose accumulators fit the register file.
 ///
-/// Every method is `unsafe`: the caller must run on a processor that has the instruction set, from code compiled for it.
+/// Every method is `unsafe`: the processor must have the instruction set, and the calling code must be compiled for it.
 pub(crate) trait Vector: Copy {
-    /// f32 values in a register: 4, 8 or 16.
+    /// f32 values per register: 4, 8 or 16.
     const LANES: usize;
     /// Rows of the largest tile: 8 or 6.
     const ROWS: usize;
-    /// Registers across the largest tile: 16 or 32 columns.
+    /// Registers across the largest tile, which make 16 or 32 columns.
     const ACROSS: usize;
-    /// Registers along a pair of rows of a sparse product: 4 or 8.
+    /// Registers along a pair of rows in a sparse product: 4 or 8.
     const ALONG: usize;
-    /// One value, for loops that are left to the compiler: its fused multiply-add is this instruction set's.
+    /// A single value, for loops that the compiler vectorises. Its fused multiply-add is that of the instruction set.
     type Value: Real + From<f32> + Into<f32>;
 
-    /// Reads `LANES` values, any alignment.
+    /// Reads `LANES` values, at any alignment.
     unsafe fn load(from: *const f32) -> Self;
-    /// Writes `LANES` values, any alignment.
+    /// Writes `LANES` values, at any alignment.
     unsafe fn store(self, to: *mut f32);
     /// The same value in every lane.
     unsafe fn splat(value: f32) -> Self;
     /// `self · factor + addend`, fused.
     unsafe fn fma(self, factor: Self, addend: Self) -> Self;
-    /// Reads `LANES` bytes, any alignment.
+    /// Reads `LANES` bytes, at any alignment.
     unsafe fn load_bytes(from: *const u8) -> Self;
     /// `self · other`.
     unsafe fn mul(self, other: Self) -> Self;
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
-    /// A bit for each lane that is not zero.
+    /// A mask with a bit set for each lane that is not zero.
     unsafe fn non_zero(self) -> u32;
-    /// Writes the lanes whose bits are set one after the other; writes `LANES` values in all, any values behind these.
+    /// Writes the lanes whose bits are set, one after the other. It always writes `LANES` values; those behind the
+    /// lanes are arbitrary.
     unsafe fn compress(self, lanes: u32, to: *mut f32);
     /// Writes `LANES` by `LANES` values transposed: `to[j · to_stride + i] = from[i · from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
 
-/// Four lanes of plain Rust, which the compiler turns into NEON on aarch64. Elsewhere a fused multiply-add is made of a
-/// dozen operations.
+/// Four lanes of plain Rust. On aarch64 the compiler turns them into NEON. On processors without a fused multiply-add,
+/// a dozen operations replace it.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
 
@@ -90,7 +91,8 @@ impl Vector for Portable {
     unsafe fn compress(self, lanes: u32, to: *mut f32) {
         let mut filled = 0;
         for i in 0..4 {
-            // SAFETY: filled ≤ i < LANES. What is not kept is written over by the next, or left behind the kept.
+            // SAFETY: filled ≤ i < LANES. A lane that is not kept is overwritten by the next, or left behind the kept
+            // ones.
             unsafe { *to.add(filled) = self.0[i] };
             filled += (lanes >> i & 1) as usize;
         }
@@ -122,11 +124,11 @@ pub(crate) mod x86 {
     use super::Vector;
     use crate::fused::Fused;
 
-    /// AVX2 with FMA: 16 registers hold 6 by 2 accumulators, 2 vectors of b, 1 value of a.
+    /// AVX2 with FMA. Its 16 registers hold 6 by 2 accumulators, 2 vectors of b, and 1 value of a.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(__m256);
 
-    /// For each set of lanes, which lane goes to each place so that those of the set come first.
+    /// For each set of lanes, the lane that goes to each place, so that the lanes of the set come first.
     static COMPRESS: Orders = {
         let mut table = [[0; 8]; 256];
         let mut lanes = 0;
@@ -212,7 +214,7 @@ pub(crate) mod x86 {
                     pairs[2 * i] = _mm256_unpacklo_ps(row(2 * i), row(2 * i + 1));
                     pairs[2 * i + 1] = _mm256_unpackhi_ps(row(2 * i), row(2 * i + 1));
                 }
-                // fours[4h + c]: column c and 4 + c of rows 4h … 4h + 3.
+                // fours[4h + c] holds columns c and 4 + c of rows 4h … 4h + 3.
                 let mut fours = [_mm256_setzero_ps(); 8];
                 for h in 0..2 {
                     let [a, b, c, d] = [pairs[4 * h], pairs[4 * h + 1], pairs[4 * h + 2], pairs[4 * h + 3]];
@@ -231,7 +233,7 @@ pub(crate) mod x86 {
         }
     }
 
-    /// AVX-512: 32 registers hold 8 by 2 accumulators, 2 vectors of b, 1 value of a.
+    /// AVX-512. Its 32 registers hold 8 by 2 accumulators, 2 vectors of b, and 1 value of a.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512(__m512);
 
@@ -284,15 +286,15 @@ pub(crate) mod x86 {
         }
         #[inline(always)]
         unsafe fn compress(self, lanes: u32, to: *mut f32) {
-            // SAFETY: the caller guarantees AVX-512F and LANES writable values. (Compressing in a register and storing
-            // all of it: the compressing store is microcode on Zen 4, some 140 cycles.)
+            // SAFETY: the caller guarantees AVX-512F and LANES writable values. (This compresses in a register and
+            // stores all of it, because the compressing store is microcode on Zen 4 and takes some 140 cycles.)
             unsafe { _mm512_storeu_ps(to, _mm512_maskz_compress_ps(lanes as u16, self.0)) }
         }
         #[inline(always)]
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             // SAFETY: the caller guarantees AVX-512F and LANES rows of LANES values at both places.
             unsafe {
-                // fours[4q + c]: columns c, 4 + c, 8 + c, 12 + c of rows 4q … 4q + 3, one column a quarter register.
+                // fours[4q + c] holds columns c, 4 + c, 8 + c, 12 + c of rows 4q … 4q + 3, one per quarter register.
                 let mut fours = [_mm512_setzero_ps(); 16];
                 for q in 0..4 {
                     let row = |i: usize| _mm512_loadu_ps(from.add((4 * q + i) * from_stride));

@@ -1,7 +1,7 @@
-//! The CPU engine against the reference, bit by bit: every instruction set, 1 to 4 threads.
+//! Compares the CPU engine with the reference, bit by bit, for every instruction set and 1 to 4 threads.
 //!
-//! Has its own main, so that the tests of an instruction set that this processor lacks are marked as ignored, visibly
-//! and counted, instead of passing.
+//! The tests have their own main, so that those of an instruction set that this processor lacks are visibly counted as
+//! ignored instead of passing.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{cases, operands, run};
@@ -32,7 +32,7 @@ fn device() -> DeviceId {
     DeviceId { engine: "cpu".into(), index: 0 }
 }
 
-/// Runs all cases on one thread, and a third of them on each larger team.
+/// Runs all cases on one thread, and a third of them on each larger team of threads.
 fn conforms(isa: Isa, kernel: InputKernel, threads: usize) -> Result<(), Failed> {
     let engine = CpuEngine::new()?.with_isa(isa)?.oversubscribed(threads)?.with_inputs(kernel);
     let (skip, step) = if threads == 1 { (0, 1) } else { (threads - 2, 3) };
@@ -42,7 +42,7 @@ fn conforms(isa: Isa, kernel: InputKernel, threads: usize) -> Result<(), Failed>
     Ok(())
 }
 
-/// With lists of inputs and without.
+/// Tests with lists of inputs, and without.
 fn rounds_once(isa: Isa) -> Result<(), Failed> {
     for kernel in [Dense, Sparse] {
         operands(&CpuEngine::new()?.with_isa(isa)?.with_threads(2)?.with_inputs(kernel), &device())?;
@@ -57,7 +57,7 @@ fn says_so_at_open() -> Result<(), Failed> {
     let refused = engine.open(&other, &spec).err().is_some_and(|error| error.to_string().contains("use cpu"));
     let hollow = syva_core::Mlp::new(2).hidden(&[0], syva_core::Activation::Relu).classes(2);
     let all = refused && engine.with_threads(0).is_err() && engine.open(&device(), &hollow).is_err();
-    // And, later, what no network can tell from numbers.
+    // It also refuses inputs that are not finite, which no network could tell from numbers.
     let mut session = engine.open(&device(), &spec)?;
     session.set_state(&syva_core::State::initial(&spec, 1)?)?;
     let nothing = syva_core::Matrix::new(1, 2, vec![0.0, f32::NAN])?;

@@ -1,8 +1,9 @@
-//! Each kernel of each instruction set against a plain loop, bit by bit, over awkward shapes, between guard words.
+//! Compares each kernel of each instruction set with a plain loop, bit by bit, over awkward shapes, between guard
+//! words.
 //!
-//! Outputs lie in memory filled with a NaN that no computation makes; after the call every word that is not an output
-//! must still hold it. Has its own main, so that tests of an instruction set that this processor lacks are counted as
-//! ignored.
+//! Outputs lie in memory that is filled with a NaN that no computation produces. After the call, every word that is not
+//! an output must still hold it. The tests have their own main, so that those of an instruction set that this processor
+//! lacks are counted as ignored.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::Activation::{Identity, Relu, Sigmoid, Tanh};
@@ -45,17 +46,17 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// A NaN that no computation makes.
+/// A NaN that no computation produces.
 const GUARD: u32 = 0x7fed_cba9;
 
-/// Words before and behind an output.
+/// Guard words before and behind an output.
 const MARGIN: usize = 40;
 
 fn guarded(words: usize) -> Vec<f32> {
     vec![f32::from_bits(GUARD); MARGIN + words + MARGIN]
 }
 
-/// Whether two slices hold the same bits, the guards included.
+/// Checks that two slices hold the same bits, including the guards.
 fn same(place: &str, found: &[f32], wanted: &[f32]) -> Result<(), Failed> {
     match found.iter().zip(wanted).position(|(f, w)| f.to_bits() != w.to_bits()) {
         None if found.len() == wanted.len() => Ok(()),
@@ -68,7 +69,7 @@ fn draw(random: &mut Random, count: usize) -> Vec<f32> {
     (0..count).map(|_| random.uniform(-1.0, 1.0)).collect()
 }
 
-/// What a kernel leaves of `sum` in row i, column j, where `old` stood.
+/// The value that a kernel leaves for `sum` in row i, column j, if `old` was there before.
 fn finished(finish: &Finish<'_>, sum: f32, i: usize, j: usize, old: f32) -> f32 {
     match *finish {
         Finish::Store => sum,
@@ -92,7 +93,7 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
         for depth in [0_usize, 1, 2, 31, 32, 33, 70] {
             for columns in [WIDTH / 2, WIDTH] {
                 let panels = depth.div_ceil(WIDTH);
-                // a by rows, panel after panel; and a transposed, as the weight gradient reads it.
+                // a by rows, panel after panel, and a transposed, as the weight gradient reads it.
                 let layouts = [(WIDTH, 1, rows * WIDTH), (1, WIDTH, WIDTH * WIDTH)];
                 for (a_row, a_depth, a_panel) in layouts {
                     if a_row == 1 && rows > WIDTH {
@@ -196,7 +197,7 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                     let product = SparseProduct { a: &lists, rows, columns, b: &b, b_panel, init, c, finish };
                     // SAFETY: nothing else refers to c while the kernel runs.
                     unsafe { kernels.sparse_product(&product) };
-                    // The sign of a zero sum may differ where zeros were passed over; rule 5 settles it with `+ 0`.
+                    // The sign of a zero sum may differ if zeros were passed over. Rule 5 settles it with `+ 0`.
                     let settle =
                         |values: &[f32]| values.iter().map(|&v| if v == 0.0 { 0.0 } else { v }).collect::<Vec<_>>();
                     same(&format!("{rows:?} by {columns}, depth {depth}"), &settle(&found), &settle(&wanted))?;
@@ -207,7 +208,8 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
     Ok(())
 }
 
-/// What a descent leaves for the next step: one sum a column over the new weights, row after row, dense and by lists.
+/// The initial sums that an update leaves for the next step: one sum per column over the new weights, row after row,
+/// dense and by lists.
 fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
     for rows in [1, 2, 3, 8, 13, 31] {
         for columns in [16_usize, 32] {
@@ -285,7 +287,7 @@ fn lists(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Each pair's list against the values of its two rows.
+/// Compares each pair's list with the values of its two rows.
 fn check_lists(lists: &Lists, rows: usize, columns: usize, value: &dyn Fn(usize, usize) -> f32) -> Result<(), Failed> {
     for pair in 0..rows.div_ceil(2) {
         let both = |j| [0, 1].map(|i| if 2 * pair + i < rows { value(2 * pair + i, j) } else { 0.0 });
@@ -318,7 +320,7 @@ fn scale(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                     wanted[MARGIN + k / WIDTH * panel + i * WIDTH + k % WIDTH] =
                         x(source, sample as usize * features + first + k) * scale[k];
                 }
-                // What stands in the last panel's other columns does not matter.
+                // The values in the last panel's other columns do not matter.
                 for k in width..width.next_multiple_of(WIDTH) {
                     let at = MARGIN + k / WIDTH * panel + i * WIDTH + k % WIDTH;
                     (wanted[at], found[at]) = (0.0, 0.0);

@@ -1,5 +1,5 @@
-//! Predictors against the reference, bit by bit: random networks of every kind, any number of samples, threads, and each
-//! instruction set of this processor.
+//! Compares predictors with the reference, bit by bit: random networks of every kind, any number of samples and
+//! threads, and each instruction set of this processor.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use syva_core::{Activation, Engine, Head, Init, Matrix, Mlp, Model, Normalizatio
 use syva_cpu::Predictor;
 use syva_cpu::isa::Isa;
 
-/// What the definition makes of it.
+/// The outputs by the definition.
 fn reference(model: &Model, inputs: &Matrix) -> Matrix {
     let mut session = Reference.open(&"reference".parse().unwrap(), &model.spec).unwrap();
     session.set_state(&model.state).unwrap();
@@ -28,7 +28,8 @@ fn drawn(random: &mut Random, below: u64) -> usize {
     random.below(below) as usize
 }
 
-/// Any widths, activations, heads and normalisations; sometimes weights that make sums vanish or negative zeros.
+/// A model with random widths, activations, head and normalisation. Its weights sometimes cause sums that vanish, or
+/// negative zeros.
 fn any_model(random: &mut Random, seed: u32) -> Model {
     let widest = [3, 20, 70, 300][drawn(random, 4)];
     let features = [1, 2, 4, 31, 33, 513, 784, 1100][drawn(random, 8)].min(1 + widest * 8);
@@ -96,7 +97,7 @@ fn any_network_predicts_to_the_reference_s_bits() {
         same(&what, wanted.values(), predictor.predict(&inputs).unwrap().values());
         for isa in isas() {
             let predictor = Predictor::new(&model).unwrap().with_isa(isa).unwrap();
-            // Poisoned, so that what is not written shows.
+            // Filled with NaN, so that values that are not written show.
             let mut outputs = vec![f32::NAN; wanted.values().len()];
             predictor.predict_into(inputs.values(), &mut outputs).unwrap();
             same(&format!("{what}, {isa}"), wanted.values(), &outputs);
@@ -104,7 +105,7 @@ fn any_network_predicts_to_the_reference_s_bits() {
     }
 }
 
-/// A thousand samples in blocks of several threads, each sample as if it were alone.
+/// A thousand samples, in blocks of several threads, give the same as each sample alone.
 #[test]
 fn many_samples_are_as_one_and_one() {
     let mut random = Random::new(3, Stream::Augmentation, 2);
@@ -125,7 +126,7 @@ fn many_samples_are_as_one_and_one() {
     }
 }
 
-/// Threads that ask two networks of different widths in turns, as the workers of a server do.
+/// Threads ask two networks of different widths in turns, as the workers of a server do.
 #[test]
 fn threads_share_a_predictor() {
     let models: Vec<Model> = (0..2)
@@ -154,7 +155,7 @@ fn threads_share_a_predictor() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// `Send` and `Sync` are promises; a session moves between threads, too.
+/// A predictor is `Send` and `Sync`, and a session can move between threads.
 #[test]
 fn what_servers_hold_can_be_held() {
     fn shared<T: Send + Sync>() {}
@@ -185,7 +186,7 @@ fn inputs_that_are_no_numbers_are_refused() {
             }
         }
     }
-    // And what does not fit.
+    // Inputs that do not fit are refused.
     assert!(predictor.predict(&Matrix::zeros(1, 4)).is_err());
     for (inputs, outputs) in [(3, 1), (3, 3), (4, 2), (0, 2)] {
         assert!(predictor.predict_into(&vec![0.0; inputs], &mut vec![0.0; outputs]).is_err(), "{inputs}, {outputs}");

@@ -1,5 +1,5 @@
-//! The CUDA engine against the reference, bit by bit, on the cards of this machine; with rounded factors nearly. Ignored,
-//! visibly and counted, where there is none. `SYVA_CUDA` says by which method steps are taken.
+//! Compares the CUDA engine with the reference on the cards of this machine: bit by bit, or nearly if factors are
+//! rounded. Without a card, the tests are visibly counted as ignored. `SYVA_CUDA` chooses the method that runs steps.
 
 use libtest_mimic::{Arguments, Trial};
 use syva_core::conformance::{cases, measure, operands, run};
@@ -17,7 +17,7 @@ fn main() {
             let (mut ran, cases) = (0, cases());
             for case in &cases {
                 match run(&engine, &info.id, case) {
-                    // Where SYVA_CUDA forces a method that is not for every network.
+                    // SYVA_CUDA may force a method that does not work for every network.
                     Err(said) if said.contains("SYVA_CUDA") => {}
                     done => {
                         done?;
@@ -33,7 +33,7 @@ fn main() {
             if 2 * ran > cases.len() { Ok(()) } else { Err(format!("{ran} of {} cases ran", cases.len()).into()) }
         }));
     }
-    // Rounded factors have one method.
+    // With rounded factors there is only one method.
     let forced = std::env::var("SYVA_CUDA").is_ok_and(|method| method != "graph");
     for precision in [Precision::Tf32, Precision::Bf16] {
         let engine = CudaEngine::new().precision(precision);

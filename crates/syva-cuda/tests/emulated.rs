@@ -1,8 +1,8 @@
-//! The CUDA engine without a card: host code as it is, kernels compiled for the CPU from the sources that the PTX is made
-//! of, and a driver's library that runs them (`tests/emulator`).
+//! Tests the CUDA engine without a card. The host code is unchanged. The kernels are compiled for the CPU, from the
+//! same sources as the PTX, and an emulated driver library runs them (`tests/emulator`).
 //!
-//! Each scenario runs in a process of its own, for the driver is loaded once in a process and told by its environment how
-//! to behave. Ignored, visibly and counted, where the emulator cannot be built: it wants Linux on x86-64 and a C++
+//! Each scenario runs in its own process, because a process loads the driver once, and environment variables configure
+//! it. If the emulator cannot be built, the tests are visibly counted as ignored. It needs Linux on x86-64 and a C++
 //! compiler.
 
 use std::path::{Path, PathBuf};
@@ -32,14 +32,14 @@ type Outcome = Result<(), Failed>;
 type Setting = (&'static str, &'static str);
 type Scenario = (&'static str, &'static [Setting], fn() -> Outcome);
 
-/// Cards with many processors get small tiles, those with one large ones.
+/// Cards with many processors get small tiles. Cards with one processor get large tiles.
 const SMALL: Setting = ("EMULATED_PROCESSORS", "1000");
 const LARGE: Setting = ("EMULATED_PROCESSORS", "1");
 const REVERSE: Setting = ("EMULATED_ORDER", "reverse");
 const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
-/// What is tried: a name, the emulated driver's settings, and what must hold.
+/// The scenarios: a name, the emulated driver's settings, and the test.
 const SCENARIOS: [Scenario; 55] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
@@ -108,10 +108,10 @@ const SCENARIOS: [Scenario; 55] = [
 const PERSISTENT: Setting = ("SYVA_CUDA", "persistent");
 const CLUSTER: Setting = ("SYVA_CUDA", "cluster");
 
-/// Bytes of a card that has room for the training in [`trains`], but not for its weights once more.
+/// The memory of a card that has room for the training in [`trains`], but not for a copy of its weights.
 const FULL: &str = "2500000";
 
-/// Names the scenario that a process is to run.
+/// The environment variable that names the scenario of a process.
 const SCENARIO: &str = "SYVA_EMULATED_SCENARIO";
 
 fn main() {
@@ -137,7 +137,7 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// Builds the emulated driver's library; the error says why it cannot be.
+/// Builds the emulated driver's library. The error says why it cannot be built.
 fn build() -> Result<PathBuf, String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("needs Linux on x86-64".into());
@@ -195,8 +195,9 @@ fn card() -> DeviceId {
     DeviceId { engine: "cuda".into(), index: 0 }
 }
 
-/// All cases in the orders of threads that most tell; of the rest, which differ only in their tiles, every third. What
-/// takes a span as one kernel is for networks with hidden layers and few outputs, most of the cases.
+/// Runs all cases for the orders of threads that reveal most. The other settings differ only in their tiles, and run
+/// every third case. The methods that run a span as one kernel are for networks with hidden layers and few outputs,
+/// which are most of the cases.
 fn conforms() -> Outcome {
     let engine = CudaEngine::new();
     let step = if std::env::var_os("EMULATED_ORDER").is_some() { 1 } else { 3 };
@@ -227,7 +228,7 @@ fn rounds_once() -> Outcome {
     Ok(operands(&CudaEngine::new(), &card())?)
 }
 
-/// Real digits, few of them.
+/// A few of the drawn digits.
 fn few_digits(first: u64, count: usize) -> Result<Dataset, Failed> {
     let (pixels, labels) = digits::draw(digits::SEED, first, count);
     let labels = labels.into_iter().map(u32::from).collect();
@@ -246,7 +247,7 @@ fn digits_case(hidden: &[usize], samples: usize, batch_size: usize) -> Result<Ca
     })
 }
 
-/// Recorded steps, steps beyond them, a ragged end; spans that grow, shrink and change their batch.
+/// Recorded steps, steps beyond them, and a smaller last batch, in spans that grow, shrink and change their batch size.
 fn spans() -> Outcome {
     let case = digits_case(&[24, 17], 700, 5)?;
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
@@ -268,7 +269,7 @@ fn spans() -> Outcome {
     Ok(())
 }
 
-/// The digest is that of `crates/syva/tests/same_bits.rs`.
+/// The digest is the one of `crates/syva/tests/same_bits.rs`.
 fn chapter() -> Outcome {
     const FEW_DIGITS: &str = "ebefc5f451a0d8b87c767748a624ac036a59874348c33564062efd278f6ec530";
     let case = digits_case(&[256, 128], 2000, 128)?;
@@ -307,10 +308,11 @@ fn streams() -> Outcome {
     said(refused.err(), "batch of 250 samples does not fit")
 }
 
-/// Spans long enough for one trial, for all the others, and for none; returns the kernels that the last one ran.
+/// Runs spans that are long enough for one trial, for all other trials, and for none. Returns the kernels of the last
+/// span.
 fn spans_with_trials() -> Result<String, Failed> {
     let log = tempfile::NamedTempFile::new()?;
-    // SAFETY: the process has one thread as yet; the driver is loaded below.
+    // SAFETY: the process has only one thread so far, and the driver is loaded below.
     unsafe { std::env::set_var("EMULATED_LOG", log.path()) };
     let case = digits_case(&[24, 17], 840, 2)?;
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
@@ -333,7 +335,7 @@ fn spans_with_trials() -> Result<String, Failed> {
     Ok(std::fs::read_to_string(log.path())?)
 }
 
-/// On the emulated card every launch takes equally long, so one kernel is fastest.
+/// On the emulated card all launches take the same time, so a single kernel is fastest.
 fn methods() -> Outcome {
     let ran = spans_with_trials()?;
     if ran == "persistent\nadvance\n" { Ok(()) } else { Err(format!("not one kernel, but {ran}").into()) }
@@ -349,7 +351,7 @@ fn no_cluster() -> Outcome {
     said(CudaEngine::new().open(&card(), &case.spec).err(), "SYVA_CUDA=cluster with this network on this card")
 }
 
-/// Nothing but times is different, and those are the emulated card's: a microsecond a launch.
+/// A profile differs only in its times, which are those of the emulated card: one microsecond per launch.
 fn profiles() -> Outcome {
     let case = digits_case(&[24, 17], 700, 5)?;
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
@@ -374,7 +376,7 @@ fn no_method() -> Outcome {
     said(CudaEngine::new().open(&card(), &spec).err(), "SYVA_CUDA: no method is called 'fast'; use graph,")
 }
 
-/// Threads that open sessions of one engine, each of which records and replays its own steps.
+/// Several threads open sessions of one engine. Each of them records and replays its own steps.
 fn shared() -> Outcome {
     let engine = CudaEngine::new();
     let train = |engine: &dyn Engine, seed| -> Result<State, Failed> {
@@ -384,7 +386,7 @@ fn shared() -> Outcome {
             let order = permutation(seed, epoch, 32);
             let span = Span { first_step: 32 * epoch, order: &order, batch_size: 1, learning_rate: &[0.05; 32] };
             session.train(&span)?;
-            // What was recorded is forgotten then.
+            // This makes the session forget its recorded graph.
             session.load(Split::Train, &case.train)?;
         }
         Ok(session.state()?)
@@ -400,7 +402,7 @@ fn shared() -> Outcome {
     })
 }
 
-/// A session that does each thing in another thread, which has no card of its own at first, and ends in yet another.
+/// A session runs each call in another thread, which has no context at first, and is dropped in yet another.
 fn handed_on() -> Outcome {
     type Call = fn(&mut dyn Session, u64) -> syva_core::Result<()>;
     let train: Call = |session, step| {
@@ -441,12 +443,12 @@ fn handed_on() -> Outcome {
     }
     same_state("handed on", &theirs.state()?, &ours.state()?)?;
     std::thread::spawn(move || drop(ours)).join().map_err(|_| "a thread panicked")?;
-    // What went wrong while it was dropped would be told of by the next call.
+    // If dropping it had failed, the next call would report that.
     open(&engine, &case)?.train(&Span { first_step: 0, order: &[0], batch_size: 1, learning_rate: &[0.1] })?;
     Ok(())
 }
 
-/// A rate that overshoots: the reference knows at which step.
+/// The learning rate is too large. The reference knows at which step the loss is no longer finite.
 fn halts() -> Outcome {
     for samples in [64, 700] {
         let mut case = digits_case(&[16], samples, 5)?;
@@ -465,7 +467,8 @@ fn halts() -> Outcome {
     Ok(())
 }
 
-/// Trainings that go to their end, that are stopped after an epoch and go on, and whose validation loss is not finite.
+/// Trainings that run to their end, that are stopped after an epoch and resumed, and whose validation loss is not
+/// finite.
 fn trains() -> Outcome {
     let case = digits_case(&[16], 300, 5)?;
     let spec = &case.spec;
@@ -495,11 +498,11 @@ fn trains() -> Outcome {
     Err(format!("{found:?} instead of {wanted:?}").into())
 }
 
-/// Where a training can go on.
+/// The point from which a training can be resumed.
 type Place = Option<(State, Progress)>;
 
-/// What a training tells, less its times, until it is stopped after an epoch; steps one by one, for the clock says where
-/// spans end.
+/// The events of a training without their times, until it is stopped after an epoch. Steps are listed one by one,
+/// because where spans end depends on the clock.
 fn course(
     engine: &dyn Engine,
     spec: &Spec,
@@ -539,8 +542,8 @@ fn same_course(found: &[String], wanted: &[String]) -> Outcome {
     if found.len() == wanted.len() { Ok(()) } else { Err("more or less is told".into()) }
 }
 
-/// The card is lost among steps that follow an evaluation. Whether the evaluation is heard of first shows when they were
-/// begun: all that the card was given by then, it has done.
+/// Loses the card during the steps that follow an evaluation. Returns whether the evaluation was reported first. That
+/// shows when the steps were launched, because a synchronisation makes the card do all the work that it has been given.
 fn heard_before_the_loss() -> Result<bool, Failed> {
     let case = digits_case(&[16], 300, 5)?;
     let mut session = open(&CudaEngine::new(), &case)?;
@@ -552,7 +555,7 @@ fn heard_before_the_loss() -> Result<bool, Failed> {
         Ok(Flow::Continue)
     });
     said(taken.err(), "go on from the last checkpoint")?;
-    // Nothing that is on the card may be taken for weights.
+    // The session must not take what is on the card for weights.
     said(session.state().err(), "no weights")?;
     Ok(heard)
 }
@@ -565,7 +568,7 @@ fn waits() -> Outcome {
     if heard_before_the_loss()? { Ok(()) } else { Err("the steps were launched before".into()) }
 }
 
-/// Whether an error came, and says so.
+/// Checks that there was an error, and that its message contains these words.
 fn said(error: Option<Error>, words: &str) -> Outcome {
     match error.map(|error| error.to_string()) {
         Some(message) if message.contains(words) => Ok(()),
@@ -589,7 +592,7 @@ fn is_lost() -> Outcome {
     let order = permutation(3, 0, 700);
     let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 140] };
     said(session.train(&span).err(), "go on from the last checkpoint")?;
-    // Nothing that is on the card may be taken for weights.
+    // The session must not take what is on the card for weights.
     said(session.state().err(), "no weights")
 }
 

@@ -6,10 +6,10 @@ use crate::random::{Random, Stream};
 use crate::spec::Activation::{Identity, Relu, Sigmoid, Tanh};
 use crate::spec::{Activation, Head, Normalization, Spec};
 
-/// A network, data, and how to train it.
+/// A network, its data, and the settings of its training.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it is, for messages.
+    /// A description, for messages.
     pub name: String,
     /// The network.
     pub spec: Spec,
@@ -17,20 +17,20 @@ pub struct Case {
     pub train: Dataset,
     /// Validation data, of another size.
     pub validation: Dataset,
-    /// Samples a batch.
+    /// Samples per batch.
     pub batch_size: usize,
-    /// Seed of weights and order.
+    /// The seed of weights and order.
     pub seed: u32,
 }
 
 /// Kinds of inputs that the cases cycle through.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// Mostly zero, 0 … 255, with MNIST's normalisation.
+    /// Bytes 0 … 255, mostly zero, with MNIST's normalisation.
     Pixels,
     /// Reals with exact zeros of both signs, not normalised.
     Reals,
-    /// Reals, a scale and shift for each feature.
+    /// Reals, with a scale and a shift for each feature.
     PerFeature,
 }
 
@@ -69,17 +69,17 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Widths, activations of the hidden layers, head, inputs, samples a batch.
+/// Widths, activations of the hidden layers, head, kind of inputs, samples per batch.
 type Shape = (&'static [usize], &'static [Activation], Head, Kind, usize);
 
-/// Batches and weights larger than what engines work on at a time.
+/// Batches and weights that are larger than what engines work on at a time.
 const LARGE: [Shape; 3] = [
     (&[784, 40, 10], &[Sigmoid], Head::Logits, Kind::Pixels, 300),
     (&[600, 5, 3], &[Tanh], Head::Regression, Kind::Reals, 530),
     (&[17, 300, 260, 10], &[Relu, Relu], Head::LogSoftmax, Kind::PerFeature, 70),
 ];
 
-/// What the grid of [`cases`] leaves out.
+/// Cases that the grid of [`cases`] leaves out.
 const OTHERS: [Shape; 13] = [
     // Outputs that fill several panels or tiles, with and without a hidden layer.
     (&[64, 33], &[], Head::Logits, Kind::Pixels, 40),
@@ -87,19 +87,19 @@ const OTHERS: [Shape; 13] = [
     (&[20, 40, 100], &[Tanh], Head::LogSoftmax, Kind::PerFeature, 30),
     (&[50, 17, 300], &[Sigmoid], Head::Logits, Kind::Reals, 9),
     (&[30, 12, 300], &[Relu], Head::Regression, Kind::PerFeature, 33),
-    // One logit, from each kind of inputs, and behind hidden layers.
+    // One logit, from each kind of input, with and without hidden layers.
     (&[5, 1], &[], Head::Binary, Kind::Reals, 3),
     (&[70, 1], &[], Head::Binary, Kind::PerFeature, 128),
     (&[300, 20, 9, 1], &[Sigmoid, Sigmoid], Head::Binary, Kind::Pixels, 96),
     (&[33, 40, 1], &[Relu], Head::Binary, Kind::Reals, 5),
     (&[17, 10, 33, 5, 1], &[Tanh, Relu, Sigmoid], Head::Binary, Kind::PerFeature, 64),
-    // Another activation in each layer.
+    // A different activation in each layer.
     (&[40, 24, 17, 33, 9, 5], &[Tanh, Relu, Sigmoid, Identity], Head::Logits, Kind::Pixels, 50),
     (&[12, 33, 20, 70, 4], &[Relu, Identity, Tanh], Head::Regression, Kind::Reals, 20),
     (&[25, 16, 32, 16, 100], &[Sigmoid, Relu, Tanh], Head::LogSoftmax, Kind::PerFeature, 17),
 ];
 
-/// Builds one case: data for two whole batches and a ragged one, drawn from `seed`.
+/// Builds one case. Its data, drawn from `seed`, makes two whole batches and a smaller one.
 fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_size: usize, seed: u32) -> Case {
     let (features, outputs) = (widths[0], widths[widths.len() - 1]);
     let layers = widths[1..].iter().zip(hidden);
@@ -132,7 +132,7 @@ fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_s
     }
 }
 
-/// The activations of hidden layers: one name where all are the same.
+/// The names of the hidden layers' activations, or one name if all are the same.
 fn names(hidden: &[Activation]) -> String {
     let mut names: Vec<String> = hidden.iter().map(ToString::to_string).collect();
     names.dedup();

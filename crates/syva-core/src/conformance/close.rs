@@ -1,4 +1,4 @@
-//! How near an engine is to the reference that does not claim to be equal to it.
+//! Measures how close an engine is to the reference, if it does not claim to be equal to it.
 
 use super::Case;
 use crate::data::Split;
@@ -9,48 +9,54 @@ use crate::spec::Activation;
 use crate::state::State;
 use crate::{Error, Result};
 
-/// How far an engine that is not exact was from the reference.
+/// The distance of an engine from the reference, if it is not exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Deviation {
-    /// The largest difference of a weight or bias, in last places of the largest number of its matrix or vector: a
-    /// number near 0 is the difference of larger ones, and no nearer to its true value than they.
+    /// The largest difference of a weight or bias, in last places of the largest number in its matrix or vector. (A
+    /// number near 0 is the difference of larger numbers, and has no smaller error than they have.)
     pub ulp: f64,
-    /// The same difference as a share of the most that training changed in that matrix or vector; at most.
+    /// The largest difference of a weight or bias, as a share of the largest change that training made in its matrix or
+    /// vector.
     pub share: f64,
-    /// Steps that were taken.
+    /// The number of steps that were taken.
     pub steps: usize,
 }
 
-/// Differences beyond this, in [`Deviation::ulp`], come from a defect, not from other roundings: 2⁻¹² of the largest.
+/// The largest [`Deviation::ulp`] that rounding can explain: 2⁻¹² of the largest number. More is a defect.
 pub const CLOSE: f64 = 4096.0;
 
-/// The same for an engine that rounds factors to a [`Precision`], in [`Deviation::share`]: eight of its roundings (tf32:
-/// 2⁻⁸, bf16: 2⁻⁵). A rounding changes a gradient by a share of it, and so what training changes, whatever the weights are.
+/// The largest [`Deviation::share`] that rounding can explain, for an engine that rounds factors to a [`Precision`]:
+/// eight times the precision's roundoff (tf32: 2⁻⁸, bf16: 2⁻⁵). Rounding changes a gradient by a share of the gradient,
+/// and so it changes what training does by a share of that, whatever the weights are.
 #[must_use]
 pub fn close_share(precision: Precision) -> f64 {
     8.0 * precision.roundoff()
 }
 
-/// The same for cases that are not [`smooth`]: 2⁻⁵ of the largest.
+/// The bound in place of [`CLOSE`] for cases that are not [`smooth`]: 2⁻⁵ of the largest number.
 const CLOSE_WITH_KINKS: f64 = 524_288.0;
 
-/// With rounded factors: as far as if nothing had been trained.
+/// The bound in place of [`close_share`] for cases that are not [`smooth`]: the distance of a network that is not
+/// trained.
 const CLOSE_SHARE_WITH_KINKS: f64 = 1.0;
 
-/// Whether a case's gradient is continuous. With ReLU it is not: where a sum comes out a last place above or below 0, a
-/// sample counts or does not, and two engines that are both right may part by much more than their roundings.
+/// Whether a case's gradient is continuous. With ReLU it is not: whether a sum comes out just above or just below 0
+/// decides whether a sample contributes to the gradient. So two engines that are both right may differ by much more
+/// than rounding.
 #[must_use]
 pub fn smooth(case: &Case) -> bool {
     case.spec.layers.iter().all(|layer| layer.activation != Activation::Relu)
 }
 
-/// Rounds over a case's training data for [`measure`].
+/// The number of passes over a case's training data in [`measure`].
 const ROUNDS: u64 = 4;
 
-/// Runs a case on a device that only claims to be close, its factors rounded to `precision`, and on the reference: some
-/// dozen steps, then an evaluation. `Err` says what is not even close: a weight, bias or loss that is not finite, or further
-/// away than [`CLOSE`] (where the case is not [`smooth`], 2⁻⁵ of the largest); with a precision other than f32, further
-/// than [`close_share`] (where it is not smooth, as far as if nothing had been trained).
+/// Runs a case on a device that only claims to be close, and on the reference: about a dozen steps, then an evaluation.
+/// The device rounds factors to `precision`.
+///
+/// `Err` names the weight, bias or loss that is not close, either because it is not finite or because it is too far off. In
+/// f32 the bound is [`CLOSE`], or 2⁻⁵ of the largest number if the case is not [`smooth`]. In another precision the
+/// bound is [`close_share`], or, if the case is not smooth, the distance of a network that was not trained.
 pub fn measure(
     engine: &dyn Engine,
     device: &DeviceId,
@@ -107,8 +113,8 @@ pub fn measure(
     Ok(deviation)
 }
 
-/// How far the numbers of a matrix are from those that are wanted, training having begun with `initial`. NaN where there
-/// is one.
+/// The distance of the numbers of a matrix from those that are wanted, after a training that began with `initial`. NaN
+/// if any of the numbers is NaN.
 pub(super) fn apart(wanted: &[f32], found: &[f32], initial: &[f32]) -> Deviation {
     let difference = largest_difference(wanted, found);
     let largest = wanted.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
@@ -117,7 +123,7 @@ pub(super) fn apart(wanted: &[f32], found: &[f32], initial: &[f32]) -> Deviation
     Deviation { ulp: difference / place, share, steps: 0 }
 }
 
-/// The largest difference of two numbers at the same place; NaN where there is one.
+/// The largest difference of two numbers at the same place. NaN if any of the numbers is NaN.
 fn largest_difference(wanted: &[f32], found: &[f32]) -> f64 {
     let pairs = wanted.iter().zip(found).map(|(w, f)| (f64::from(*w) - f64::from(*f)).abs());
     if wanted.len() == found.len() {

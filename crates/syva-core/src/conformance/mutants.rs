@@ -1,4 +1,4 @@
-//! Engines that are wrong on purpose, which the kit must reject.
+//! Engines that are wrong on purpose. The kit must reject them.
 
 use crate::Result;
 use crate::data::{Dataset, Split};
@@ -7,29 +7,29 @@ use crate::reference::{Network, ReferenceSession, mean};
 use crate::spec::Spec;
 use crate::state::{Matrix, State};
 
-/// A way to be wrong.
+/// A fault of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Climbs instead of descending.
+    /// Ascends the gradient instead of descending it.
     FlippedSign,
-    /// Updates a layer's weights before its input gradient is taken from them.
+    /// Updates a layer's weights before its input gradient is computed from them.
     UpdateBeforeInputGradient,
-    /// Leaves one weight NaN.
+    /// Leaves a NaN in one weight.
     NotANumber,
     /// Sums over the batch in descending order.
     SwappedOrder,
     /// Leaves the last prediction unwritten.
     UnwrittenOutput,
-    /// Begins a span before the state was judged, and hands out the state after it.
+    /// Begins a span before the callback has run, and gives the callback the state after the span.
     JudgedTooLate,
-    /// Begins a span before the state was judged, and does not take it back.
+    /// Begins a span before the callback has run, and does not undo it.
     NotTakenBack,
-    /// Multiplies and adds in f64, then rounds to f32: predictions are rounded twice. Only [`operands`](super::operands)
-    /// shows that in a network of one input.
+    /// Multiplies and adds in f64, then rounds to f32, so that predictions are rounded twice. In a network with one
+    /// input, only [`operands`](super::operands) shows that.
     RoundedTwice,
 }
 
-/// One wrong engine for each [`Fault`] that any case may show. The kit must reject each on some case.
+/// One mutant for each [`Fault`] that a case can show. The kit must reject each of them on some case.
 #[must_use]
 pub fn mutants() -> Vec<Mutant> {
     use Fault::{
@@ -139,7 +139,7 @@ impl Session for MutantSession {
 }
 
 impl MutantSession {
-    /// A step in the wrong order: each layer is updated first, its input gradient taken afterwards.
+    /// Takes steps in the wrong order: each layer is updated first, and its input gradient is computed afterwards.
     fn train_updating_early(&mut self, span: &Span<'_>) -> Result<Report> {
         let data = self.train.clone().expect("loaded");
         let before = self.inner.state()?;

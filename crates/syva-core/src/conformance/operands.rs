@@ -1,7 +1,7 @@
-//! Whether an engine's multiplication and addition are rounded once, on the operands where that is hardest.
+//! Checks that an engine rounds multiply-adds once, on the operands for which that is hardest.
 //!
-//! A layer with one input is `fma(x, w[j], bias[j])`, so triples are put into its weights, biases and inputs, and the
-//! outputs are what the engine makes of them.
+//! A layer with one input is `fma(x, w[j], bias[j])`. So triples are put into its inputs, weights and biases, and the
+//! outputs are the engine's results.
 
 use super::triples::Nasty;
 use super::{Case, run_from, same_bits};
@@ -13,19 +13,19 @@ use crate::spec::{Activation, Spec};
 use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Mlp, Result};
 
-/// Triples at a time: each input meets each weight.
+/// The number of triples at a time. Each input is combined with each weight.
 const TRIPLES: usize = 128;
 
-/// Times that [`TRIPLES`] of each kind are drawn.
+/// How many times [`TRIPLES`] triples of each kind are drawn.
 const ROUNDS: u32 = 2;
 
-/// x, w, bias, and what `x · w + bias` is: a subnormal number that some processors' and libraries' `fmaf` rounds twice
-/// (issue 1262 of compiler-builtins).
+/// x, w, bias, and the right value of `x · w + bias`: a subnormal number that the `fmaf` of some processors and
+/// libraries rounds twice (issue 1262 of compiler-builtins).
 const ROUNDED_ONCE: [u32; 4] = [0x9a80_0010, 0x197f_ffe0, 0x003c_37fb, 0x003c_37fb];
 
-/// Runs multiplications and additions that are hard to round through an engine that claims to be exact, in its first
-/// layer, in another, and in steps of a training whose numbers are as small as numbers get. `Err` names the first number
-/// that differs from the reference's. Sums that are not finite are not compared.
+/// Runs multiply-adds that are hard to round through an engine that claims to be exact: in its first layer, in another
+/// layer, and in training steps on the smallest numbers that there are. `Err` names the first number that differs from
+/// the reference's. Sums that are not finite are not compared.
 pub fn operands(engine: &dyn Engine, device: &DeviceId) -> std::result::Result<(), String> {
     for hidden in [false, true] {
         let layer = if hidden { "another" } else { "the first" };
@@ -36,7 +36,7 @@ pub fn operands(engine: &dyn Engine, device: &DeviceId) -> std::result::Result<(
     run_from(engine, device, &case, &initial)
 }
 
-/// Compares what comes of triples with what is right, or with what the reference makes of them.
+/// Compares an engine's results for triples with the right ones, or with the reference's.
 fn same_sums(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> std::result::Result<(), String> {
     let fail = |error: Error| error.to_string();
     let mut ours = Sums::open(engine, device, hidden).map_err(fail)?;
@@ -50,7 +50,7 @@ fn same_sums(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> std::resul
         for round in 0..ROUNDS {
             let seed = round * 8 + kind as u32;
             let mut random = Random::new(seed, Stream::Augmentation, 0);
-            // An engine is owed finite numbers.
+            // The contract covers finite numbers only.
             let finite = |value: f32| if value.is_finite() { value } else { 1.0 };
             let triples = [(); TRIPLES].map(|()| nasty.triple::<f32>(&mut random).map(finite));
             let (wanted, found) = (theirs.of(&triples).map_err(fail)?, ours.of(&triples).map_err(fail)?);
@@ -73,7 +73,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// In the first layer; or in the second, if `hidden`.
+    /// Opens a session whose sums are those of the first layer, or those of the second if `hidden`.
     fn open(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> Result<Self> {
         let mlp = if hidden { Mlp::new(1).hidden(&[1], Activation::Identity) } else { Mlp::new(1) };
         let spec = mlp.values(TRIPLES);
@@ -102,7 +102,7 @@ impl Sums {
 fn tiny() -> Result<(Case, State)> {
     let spec: Spec = Mlp::new(13).hidden(&[35], Activation::Identity).hidden(&[6], Activation::Tanh).values(34);
     let mut initial = State::initial(&spec, 77)?;
-    // 2⁻⁶⁵ by 2⁻⁶⁵ in the first layer; then factors of about 1, so that the sums stay where they are.
+    // The first layer multiplies 2⁻⁶⁵ by 2⁻⁶⁵. Later factors are about 1, so that the sums stay that small.
     let small = f32::from_bits((127 - 65) << 23);
     for parameters in &mut initial.layers {
         parameters.bias.iter_mut().for_each(|bias| *bias *= small * small);

@@ -1,14 +1,13 @@
-//! Factors and addends on which a multiplication and an addition that round twice, or not as IEEE 754 has it, give
-//! other bits.
+//! Factors and addends for which a multiply-add gives other bits if it rounds twice, or not as IEEE 754 requires.
 
 use crate::arithmetic::Real;
 use crate::random::Random;
 
-/// A type of numbers and its bits.
+/// A floating-point type and its bits.
 pub(crate) trait Format: Real {
-    /// Bits behind the leading one.
+    /// The number of bits behind the leading one.
     const FRACTION: u32;
-    /// What is added to an exponent.
+    /// The bias of the exponent.
     const BIAS: i32;
     /// The number with these bits.
     fn of(bits: u64) -> Self;
@@ -38,24 +37,24 @@ impl Format for f64 {
     }
 }
 
-/// What is nasty about a triple (a, b, c) of which `a · b + c` is wanted.
+/// What makes a triple (a, b, c) difficult for `a · b + c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nasty {
-    /// Nothing: any bits.
+    /// Nothing: random bits.
     Any,
-    /// Nothing: numbers as training has them.
+    /// Nothing: numbers of the size that training has.
     Trained,
-    /// The product is about an odd number of halves of the smallest number, the sum subnormal or not far from it.
+    /// The product is about an odd number of halves of the smallest number, and the sum is subnormal or nearly so.
     Subnormal,
-    /// The sum cancels the product's leading digits, or all.
+    /// The sum cancels some or all of the product's leading digits.
     Cancelling,
-    /// The sum is half way between two numbers but for a last digit very far behind.
+    /// The sum is halfway between two numbers, except for a last digit very far behind.
     Halfway,
     /// The sum is about the largest number.
     Overflowing,
     /// Zeros of both signs, the smallest and the largest numbers, ones.
     Edges,
-    /// Likewise, with infinities and NaN.
+    /// The same, and also infinities and NaN.
     NotFinite,
 }
 
@@ -111,7 +110,7 @@ impl Draw<'_> {
         if self.below(2) == 0 { value } else { -value }
     }
 
-    /// Of either sign, its magnitude from 2^exponent to twice that.
+    /// A number of either sign, whose magnitude is between 2^exponent and twice that.
     fn scaled<T: Format>(&mut self, exponent: i32) -> T {
         let fraction = self.word() & ((1 << T::FRACTION) - 1);
         let value = T::of(power::<T>(exponent).bits() | fraction);
@@ -124,7 +123,7 @@ impl Draw<'_> {
     }
 
     fn subnormal<T: Format>(&mut self) -> [T; 3] {
-        // Halves of the smallest number.
+        // An odd number of halves of the smallest number.
         let kept = 1 + self.below(u64::from(T::FRACTION) + 1) as u32;
         let halves = T::from_f64(((self.word() >> (64 - kept)) | 1) as f64);
         let exponent = -T::BIAS - T::FRACTION as i32;
@@ -165,7 +164,7 @@ impl Draw<'_> {
     }
 }
 
-/// 2^exponent, where that is a normal number.
+/// 2^exponent, which must be a normal number.
 fn power<T: Format>(exponent: i32) -> T {
     T::of(((exponent + T::BIAS) as u64) << T::FRACTION)
 }

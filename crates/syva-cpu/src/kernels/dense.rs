@@ -1,17 +1,17 @@
-//! The dense product: a tile of outputs stays in registers while its sums run.
+//! The dense product. A tile of outputs stays in registers while its sums run.
 
 use crate::buffer::{HALF, Shared, View, WIDTH};
 use crate::kernels::{Finish, finish};
 use crate::vector::Vector;
 
-/// Rows of one panel of a matrix product; see the header of `kernels.rs`.
+/// The product for some rows of one panel. See the header of `kernels.rs`.
 #[derive(Clone, Copy)]
 pub struct Product<'a> {
-    /// Outputs down.
+    /// Rows of outputs.
     pub rows: usize,
-    /// Outputs across: 16 or 32.
+    /// Columns of outputs: 16 or 32.
     pub columns: usize,
-    /// Terms of each sum.
+    /// Terms per sum.
     pub depth: usize,
     /// `a[i, p]` is at `p / 32 · a_panel + p % 32 · a_depth + i · a_row`.
     pub a: View<'a, f32>,
@@ -23,7 +23,7 @@ pub struct Product<'a> {
     pub a_panel: usize,
     /// `b[p, j]` is at `32 · p + j`.
     pub b: &'a [f32],
-    /// What each column's sums start at; zeros if none.
+    /// The initial sum of each column. `None` for zeros.
     pub init: Option<&'a [f32]>,
     /// `c[i, j]` is at `c_at + 32 · i + j`.
     pub c: Shared<'a, f32>,
@@ -42,13 +42,13 @@ impl Product<'_> {
         }
         if let Some(last) = self.depth.checked_sub(1) {
             let a = |p: usize| p / WIDTH * self.a_panel + p % WIDTH * self.a_depth + (self.rows - 1) * self.a_row;
-            // The farthest is the last term, or the last of the panel before.
+            // The farthest term is the last one, or the last one of the panel before it.
             let farthest = a(last).max(a((last / WIDTH * WIDTH).saturating_sub(1)));
             assert!(farthest < self.a.len(), "a is large enough");
             assert!(last * WIDTH + self.columns <= self.b.len(), "b is large enough");
         }
         assert!(self.c_at + (self.rows - 1) * WIDTH + self.columns <= self.c.len(), "c is large enough");
-        assert!(self.init.is_none_or(|init| init.len() >= self.columns), "one init a column");
+        assert!(self.init.is_none_or(|init| init.len() >= self.columns), "one init per column");
         self.finish.check(self.rows, self.columns);
     }
 }
@@ -72,7 +72,7 @@ pub(super) unsafe fn product<V: Vector>(product: &Product<'_>) {
     }
 }
 
-/// All rows of `ACROSS` vectors of columns from `j` on.
+/// Computes all rows of `ACROSS` vectors of columns from `j` on.
 ///
 /// # Safety
 /// As for [`product`], and the columns are inside the panel.
@@ -93,13 +93,13 @@ unsafe fn strip<V: Vector, const ACROSS: usize>(product: &Product<'_>, j: usize)
     }
 }
 
-/// `ROWS` rows from `i`, `ACROSS` vectors from column `j`.
+/// Computes a tile: `ROWS` rows from `i` on, `ACROSS` vectors from column `j` on.
 ///
 /// # Safety
 /// As for [`product`], and the tile is inside the panel.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize>(product: &Product<'_>, i: usize, j: usize) {
-    // SAFETY: (whole body) every offset is at most the one that `check` has found inside its slice, since
+    // SAFETY: (whole body) every offset is at most the one that `check` has found inside its slice, because
     // i + ROWS ≤ rows, j + ACROSS · LANES ≤ columns, and depth indices stay below depth.
     unsafe {
         let mut c = [[V::splat(0.0); ACROSS]; ROWS];

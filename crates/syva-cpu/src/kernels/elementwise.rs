@@ -1,4 +1,4 @@
-//! Passes over values one by one, and the transpose of a block.
+//! Element-wise passes, and the transpose of a block.
 
 use syva_core::arithmetic::{Real, SoftmaxRow};
 use syva_core::reference::{activate, derive};
@@ -7,7 +7,7 @@ use syva_core::{Activation, Head};
 use crate::buffer::WIDTH;
 use crate::vector::Vector;
 
-/// The match stands outside the loops, so that each loop is one function and becomes SIMD code.
+/// The match is outside the loops, so that each loop has one function and becomes SIMD code.
 #[inline(always)]
 pub(super) fn activate_all<T: Real + From<f32> + Into<f32>>(activation: Activation, z: &mut [f32]) {
     let each = |z: &mut f32, activation| *z = activate(activation, T::from(*z)).into();
@@ -31,7 +31,7 @@ pub(super) fn derive_all<T: Real + From<f32> + Into<f32>>(activation: Activation
     }
 }
 
-/// What `syva_core::reference::read_outputs` does, without an allocation.
+/// Does the same as `syva_core::reference::read_outputs`, but without an allocation.
 #[inline(always)]
 pub(super) fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
     if head == Head::LogSoftmax {

@@ -1,4 +1,4 @@
-//! Inputs scaled into panels, or listed where they are not zero; meanwhile the next batch's are asked for from memory.
+//! Scales inputs into panels, or lists those that are not zero. At the same time it prefetches the next batch's inputs.
 
 use crate::buffer::{HALF, WIDTH};
 use crate::memory::Samples;
@@ -9,30 +9,30 @@ use crate::vector::Vector;
 /// A block of raw inputs.
 #[derive(Clone, Copy)]
 pub struct Block<'a> {
-    /// Features of a sample.
+    /// Features per sample.
     pub features: usize,
-    /// The block's first feature,
+    /// The block's first feature.
     pub first: usize,
-    /// and the scales of its features.
+    /// The scales of the block's features, as many as the block has.
     pub scale: &'a [f32],
-    /// Which samples.
+    /// The block's samples.
     pub samples: Samples<'a>,
-    /// The samples of the next batch, whose inputs are asked for from memory meanwhile.
+    /// The samples of the next batch, whose inputs are prefetched.
     pub next: Option<Samples<'a>>,
 }
 
-/// A block of inputs to be scaled, into panels.
+/// A block of inputs to be scaled into panels.
 pub struct Scaling<'a> {
-    /// What is scaled.
+    /// The inputs.
     pub block: Block<'a>,
-    /// `s[b, k]` is at `k / 32 · panel + 32 · b + k % 32`; k goes up to whole panels.
+    /// `s[b, k]` is at `k / 32 · panel + 32 · b + k % 32`. k is rounded up to whole panels.
     pub s: &'a mut [f32],
     /// See `s`.
     pub panel: usize,
 }
 
 impl Block<'_> {
-    /// Panics unless the block is inside inputs of so many values. Kernels rely on it.
+    /// Panics unless the block is inside inputs of `len` values. Kernels rely on it.
     pub(super) fn check(&self, len: usize) {
         let last = (0..self.samples.len()).map(|b| self.samples.get(b)).max().unwrap_or(0);
         assert!(last * self.features + self.first + self.scale.len() <= len, "samples of the data");
@@ -40,7 +40,7 @@ impl Block<'_> {
 }
 
 impl Scaling<'_> {
-    /// Panics unless the block is inside inputs of so many values, and there is room. Kernels rely on it.
+    /// Panics unless the block is inside inputs of `len` values and `s` has room for it. Kernels rely on it.
     pub(super) fn check(&self, len: usize) {
         self.block.check(len);
         let panels = self.block.scale.len().div_ceil(WIDTH);
@@ -48,7 +48,7 @@ impl Scaling<'_> {
     }
 }
 
-/// A kind of stored input.
+/// A type of stored inputs.
 pub(super) trait Input: Copy + Into<f32> {
     /// # Safety
     /// As for V, and there are LANES values to read.
@@ -72,19 +72,19 @@ impl Input for f32 {
 }
 
 impl Block<'_> {
-    /// Where the block's part of a sample starts in x.
+    /// The index in x at which the block's part of a sample starts.
     #[inline(always)]
     fn at(&self, sample: usize) -> usize {
         self.samples.get(sample) * self.features + self.first
     }
 
-    /// LANES scaled values of a sample from a column of the block on; zeros beyond its width.
+    /// LANES scaled values of a sample, from a column of the block on. Beyond the block's width they are zeros.
     ///
     /// # Safety
-    /// As for V; `check` holds for x; `at` is a sample's, and the column one of the block's.
+    /// As for V; `check` holds for x; `at` was returned by [`Block::at`], and the column is one of the block's.
     #[inline(always)]
     unsafe fn load<V: Vector, T: Input>(&self, x: &[T], at: usize, column: usize) -> V {
-        // SAFETY: `check` has found the block inside x; the rest is LANES values or longer.
+        // SAFETY: `check` has found the block inside x, and `rest` returns LANES values or more.
         unsafe {
             if column + V::LANES <= self.scale.len() {
                 T::load::<V>(x.as_ptr().add(at + column)).mul(V::load(self.scale.as_ptr().add(column)))
@@ -94,7 +94,7 @@ impl Block<'_> {
         }
     }
 
-    /// Asks for the next batch's part of this block from memory.
+    /// Prefetches the next batch's part of this block.
     #[inline(always)]
     fn prefetch<T>(&self, x: &[T], sample: usize) {
         if let Some(next) = self.next.filter(|next| sample < next.len()) {
@@ -104,7 +104,7 @@ impl Block<'_> {
     }
 }
 
-/// Scaled values, fewer than a register's, and zeros. Seldom wanted, so kept out of the loops.
+/// Scaled values that do not fill a register, and zeros behind them. Rarely needed, so kept out of the loops.
 #[cold]
 #[inline(never)]
 fn rest<T: Input>(x: &[T], scale: &[f32]) -> [f32; HALF] {
@@ -115,7 +115,7 @@ fn rest<T: Input>(x: &[T], scale: &[f32]) -> [f32; HALF] {
     rest
 }
 
-/// Two samples at a time.
+/// Lists the non-zeros by sample, two samples at a time.
 ///
 /// # Safety
 /// The processor has V's instruction set and this is compiled for it; `block.check()` holds.
@@ -141,7 +141,7 @@ pub(super) unsafe fn list_samples<V: Vector, T: Input>(x: &[T], block: &Block<'_
     }
 }
 
-/// In squares of LANES by LANES, transposed.
+/// Lists the non-zeros by feature. It works in squares of LANES by LANES values, which it transposes.
 ///
 /// # Safety
 /// The processor has V's instruction set and this is compiled for it; `block.check()` holds.
@@ -156,8 +156,8 @@ pub(super) unsafe fn list_features<V: Vector, T: Input>(x: &[T], block: &Block<'
         let pairs = V::LANES.min(width - column).div_ceil(2);
         for row in (0..height).step_by(V::LANES) {
             let mut any = 0;
-            // SAFETY: rows and columns are inside the block, for which the lists have been cleared; a square is LANES by
-            // LANES or larger.
+            // SAFETY: rows and columns are inside the block, for which the lists have been cleared; a square is LANES
+            // by LANES or larger.
             unsafe {
                 for i in 0..V::LANES {
                     let inside = row + i < height;
@@ -182,7 +182,7 @@ pub(super) unsafe fn list_features<V: Vector, T: Input>(x: &[T], block: &Block<'
     }
 }
 
-/// Sample by sample.
+/// Scales the inputs, sample by sample.
 ///
 /// # Safety
 /// The processor has V's instruction set and this is compiled for it; `scaling.check()` holds.
@@ -194,7 +194,7 @@ pub(super) unsafe fn scale<V: Vector, T: Input>(x: &[T], scaling: &mut Scaling<'
         let at = block.at(row);
         block.prefetch(x, row);
         for column in (0..block.scale.len()).step_by(V::LANES) {
-            // SAFETY: row and column are inside the block; `check` has found as much room as whole panels need.
+            // SAFETY: row and column are inside the block, and `check` has found room for whole panels.
             unsafe {
                 let s = block.load::<V, T>(x, at, column);
                 s.store(to.add(column / WIDTH * panel + row * WIDTH + column % WIDTH));

@@ -1,7 +1,7 @@
-//! The product of one sample with a layer's weights: the sums of many units stay in registers while the sample is walked.
+//! The product of one sample with a layer's weights. The sums of many units stay in registers while the sample is read.
 //!
-//! One sample has no other to share a weight with, so what counts is to read the weights at the speed of the cache they
-//! lie in: eight chains at once, which is as many as hide the time that a multiply-add takes.
+//! With only one sample, each weight is used once, so the goal is to read the weights at the speed of their cache.
+//! Eight chains run at once, which is enough to hide the latency of a multiply-add.
 
 use crate::buffer::{HALF, WIDTH};
 use crate::sparse::Lists;
@@ -15,9 +15,9 @@ pub(crate) struct RowProduct<'a> {
     pub(crate) b: &'a [f32],
     /// See `b`.
     pub(crate) b_panel: usize,
-    /// What the sums start at; where they are now if none.
+    /// The initial sums. `None` to continue with those in `c`.
     pub(crate) init: Option<&'a [f32]>,
-    /// The sums, a multiple of 16 of them.
+    /// The sums. Their number is a multiple of 16.
     pub(crate) c: &'a mut [f32],
     /// Whether negative zeros become positive (rule 5).
     pub(crate) positive_zero: bool,
@@ -26,9 +26,9 @@ pub(crate) struct RowProduct<'a> {
 /// One sample, as a factor.
 #[derive(Clone, Copy)]
 pub(crate) enum Row<'a> {
-    /// The first row of these lists.
+    /// Its non-zeros: the first row of these lists.
     Listed(&'a Lists),
-    /// All of it.
+    /// All of its values.
     Dense(&'a [f32]),
 }
 
@@ -48,7 +48,7 @@ impl RowProduct<'_> {
             let end = (columns - 1) / WIDTH * self.b_panel + last * WIDTH + WIDTH.min(columns);
             assert!(end <= self.b.len(), "b is large enough");
         }
-        assert!(self.init.is_none_or(|init| init.len() >= columns), "one init a column");
+        assert!(self.init.is_none_or(|init| init.len() >= columns), "one init per column");
     }
 }
 
@@ -59,8 +59,8 @@ pub(super) unsafe fn row_product<V: Vector>(product: &mut RowProduct<'_>) {
     let columns = product.c.len();
     let mut j = 0;
     while j < columns {
-        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves, so one that is longer
-        // than a panel starts at a panel's start, and no other crosses from panel to panel.
+        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves. So a strip that is longer
+        // than a panel starts at the start of a panel, and no other strip crosses from one panel to the next.
         unsafe {
             match (columns - j) / V::LANES {
                 8.. => (strip::<V, 8>(product, j), j += 8 * V::LANES).0,
@@ -72,17 +72,16 @@ pub(super) unsafe fn row_product<V: Vector>(product: &mut RowProduct<'_>) {
     }
 }
 
-/// `ALONG` vectors of columns from `j` on.
+/// Computes `ALONG` vectors of columns from `j` on.
 ///
 /// # Safety
 /// As for [`row_product`], and the columns are inside the block.
 #[inline(always)]
 unsafe fn strip<V: Vector, const ALONG: usize>(product: &mut RowProduct<'_>, j: usize) {
-    // Of vector n, from the first one on.
+    // The offset of vector n from the first one.
     let panel = product.b_panel;
     let offset = |n: usize| n * V::LANES / WIDTH * panel + n * V::LANES % WIDTH;
-    // SAFETY: (whole body) `check` has found b long enough for every row that is listed or there, c and init for all
-    // columns.
+    // SAFETY: (whole body) `check` has found b long enough for every row of x, and c and init for all columns.
     unsafe {
         let b = product.b.as_ptr().add(j / WIDTH * panel + j % WIDTH);
         let c = product.c.as_mut_ptr().add(j);

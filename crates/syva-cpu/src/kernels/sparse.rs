@@ -1,4 +1,4 @@
-//! The product with lists of non-zeros: a pair of rows of outputs stays in registers while its list is walked.
+//! The product with lists of non-zeros. A pair of rows of outputs stays in registers while the pair's list is read.
 
 use crate::buffer::{HALF, Shared, WIDTH};
 use crate::kernels::{Finish, finish};
@@ -11,17 +11,17 @@ use crate::vector::Vector;
 pub struct SparseProduct<'a> {
     /// The non-zeros of each row of `a`.
     pub a: &'a Lists,
-    /// Its first row and the number of rows; the outputs' rows are counted from the first one.
+    /// The first row of `a`, and the number of rows. The rows of `c` are counted from the first one.
     pub rows: (usize, usize),
-    /// Outputs across, a multiple of 16.
+    /// Columns of outputs, a multiple of 16.
     pub columns: usize,
     /// `b[p, j]` is at `j / 32 · b_panel + 32 · p + j % 32`.
     pub b: &'a [f32],
     /// See `b`.
     pub b_panel: usize,
-    /// What the sums start at.
+    /// The initial sums.
     pub init: Init<'a>,
-    /// `c[i, j]`.
+    /// Where `c[i, j]` is.
     pub c: Place<'a>,
     /// What is done with the sums.
     pub finish: Finish<'a>,
@@ -45,14 +45,14 @@ impl Place<'_> {
     }
 }
 
-/// What the sums of a [`SparseProduct`] start at.
+/// The initial sums of a [`SparseProduct`].
 #[derive(Clone, Copy)]
 pub enum Init<'a> {
-    /// 0.
+    /// All sums start at 0.
     Zero,
-    /// A value a column.
+    /// One value per column.
     Row(&'a [f32]),
-    /// A value an output, which may be `c` itself.
+    /// One value per output. It may be `c` itself.
     Sums(Place<'a>),
 }
 
@@ -74,7 +74,7 @@ impl SparseProduct<'_> {
         }
         match self.init {
             Init::Zero => {}
-            Init::Row(init) => assert!(init.len() >= self.columns, "one init a column"),
+            Init::Row(init) => assert!(init.len() >= self.columns, "one init per column"),
             Init::Sums(sums) => sums.check(rows, self.columns),
         }
         self.c.check(rows, self.columns);
@@ -89,8 +89,8 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
     let mut j = 0;
     while j < product.columns {
         let left = ((product.columns - j) / V::LANES).min(V::ALONG);
-        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves, so one that is longer
-        // than a panel starts at a panel's start, and no other crosses from panel to panel.
+        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves. So a strip that is longer
+        // than a panel starts at the start of a panel, and no other strip crosses from one panel to the next.
         unsafe {
             match left {
                 8.. => (sparse_strip::<V, 8>(product, j), j += 8 * V::LANES).0,
@@ -102,13 +102,13 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
     }
 }
 
-/// `ALONG` vectors of columns from `j` on, all rows, two by two.
+/// Computes all rows of `ALONG` vectors of columns from `j` on, two rows at a time.
 ///
 /// # Safety
 /// As for [`sparse_product`], and the columns are inside the block.
 #[inline(always)]
 unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, j: usize) {
-    // Of vector n, from the first one on, in a matrix whose panels are this far apart.
+    // The offset of vector n from the first one, in a matrix whose panels are `panel` values apart.
     let offset = |n: usize, panel: usize| n * V::LANES / WIDTH * panel + n * V::LANES % WIDTH;
     let start = |panel: usize| j / WIDTH * panel + j % WIDTH;
     let (c_panel, b_panel) = (product.c.panel, product.b_panel);

@@ -1,9 +1,10 @@
-//! Random networks, data, cards and calls. After each call the session must have told what the reference's told, and be
-//! where that is, to the bit.
+//! Random networks, data, cards and calls. After each call, the session's results and state must equal the reference's,
+//! to the bit.
 //!
-//! A seed is a round: a network of up to nine layers, data, a card (how many processors, how much memory, which stream
-//! goes ahead), a method of taking steps or none that is forced, and a handful of calls. A few rounds by default; those
-//! from seed [`FIRST`] on, [`ROUNDS`] of them, where the environment says so. The last seed printed is the one that failed.
+//! Each seed is a round: a network of up to nine layers, data, a card (its processors, its memory, the stream that goes
+//! ahead), possibly a forced method of taking steps, and a handful of calls. By default there are a few rounds. The
+//! environment variables [`FIRST`] and [`ROUNDS`] set the first seed and the number of rounds. If a round fails, its
+//! seed is the last one printed.
 
 use libtest_mimic::Failed;
 use syva_core::data::{Dataset, Inputs, Split, Targets};
@@ -18,9 +19,9 @@ use syva_cuda::CudaEngine;
 
 use super::{Outcome, card};
 
-/// Names the first seed.
+/// The environment variable with the first seed.
 const FIRST: &str = "SYVA_EMULATED_SEED";
-/// Names how many seeds are tried.
+/// The environment variable with the number of rounds.
 const ROUNDS: &str = "SYVA_EMULATED_ROUNDS";
 
 pub fn calls() -> Outcome {
@@ -40,12 +41,12 @@ impl Dice {
         self.0.below(n as u64) as usize
     }
 
-    /// One in `n` times.
+    /// True one time in `n`.
     fn rarely(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    /// From 1 to `most`, small numbers as often as large ones.
+    /// A number from 1 to `most`. Small numbers are as frequent as large ones.
     fn size(&mut self, most: usize) -> usize {
         let most = [8, 40, most][self.below(3)].min(most);
         1 + self.below(most)
@@ -64,9 +65,9 @@ struct Round {
     dice: Dice,
     spec: Spec,
     bytes: bool,
-    /// Samples a step, as a rule.
+    /// The usual batch size.
     batch: usize,
-    /// Of the training data.
+    /// Samples of the training data.
     samples: usize,
     /// Whether the card is so small that it may refuse.
     scarce: bool,
@@ -80,7 +81,7 @@ impl Round {
         let spec = network(&mut dice);
         let bytes = dice.rarely(2);
         let batch = [1, 1 + dice.below(8), 1 + dice.below(60), 1 + dice.below(300)][dice.below(4)];
-        // As many as take no long time.
+        // As many as can be trained in a short time.
         let affordable = (2_000_000 / spec.parameters()).clamp(5, 300);
         let samples = 1 + dice.below(affordable);
         let scarce = dice.rarely(6);
@@ -123,7 +124,7 @@ impl Round {
 
     fn play(mut self) -> Outcome {
         match self.calls() {
-            // A small card may refuse, if it says why.
+            // A small card may refuse if it gives the reason.
             Err(failed)
                 if self.scarce
                     && failed
@@ -174,7 +175,7 @@ impl Round {
             if self.ours.state()?.step != wanted.step {
                 return Err("at another step".into());
             }
-            // From numbers that are none nothing can be learned.
+            // Nothing can be learned from numbers that are not finite.
             if wanted.layers.iter().any(|layer| !layer.weight.values().iter().chain(&layer.bias).all(|w| w.abs() < 1e9))
             {
                 self.set_state()?;
@@ -202,8 +203,8 @@ impl Round {
         Ok(())
     }
 
-    /// Order, batch, and learning rates of a span. As many steps as the last as a rule; sometimes more than can be recorded
-    /// at once, or one.
+    /// The order, batch size and learning rates of a span. It usually has as many steps as the last one. Sometimes it
+    /// has one step, or more than can be recorded at once.
     fn span(&mut self) -> (Vec<u32>, usize, Vec<f32>) {
         let dice = &mut self.dice;
         let batch = if dice.rarely(6) { 1 + dice.below(2 * self.samples) } else { self.batch };
@@ -319,7 +320,7 @@ fn data(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Dat
     Ok(Dataset::new(inputs, features, targets)?)
 }
 
-/// Which number is none does not matter.
+/// Checks that two slices have the same bits. All NaNs count as equal.
 fn same(what: &str, wanted: &[f32], found: &[f32]) -> Outcome {
     let differ = |(w, f): (&f32, &f32)| w.to_bits() != f.to_bits() && !(w.is_nan() && f.is_nan());
     match wanted.iter().zip(found).position(differ) {

@@ -1,10 +1,10 @@
-//! The engine with rounded factors against a plain computation of the same: factors rounded as the documentation says,
+//! Compares the engine with rounded factors with a plain computation, which rounds factors as documented and does
 //! everything else in f64 or by the reference.
 //!
-//! Bits cannot be compared. The engine adds in f32, in an order of its own, so that sums differ in their last places; and
-//! where such a sum is rounded as the factor of a next product and lies close to where rounding changes, that factor is off
-//! by a whole rounding. What is left is small beside a wrong index, which mixes values that have nothing to do with each
-//! other.
+//! Bits cannot be compared. The engine adds in f32, in an order of its own, so that sums differ in their last places.
+//! Such a sum may then be rounded as a factor of the next product. If it lies close to a rounding boundary, that factor
+//! differs by a whole rounding step. All this is small beside the effect of a wrong index, which mixes unrelated
+//! values.
 
 use libtest_mimic::Failed;
 use syva_core::conformance::{Case, cases, measure, smooth};
@@ -16,7 +16,7 @@ use syva_cuda::CudaEngine;
 
 use super::{Outcome, card, digits_case, open, said};
 
-/// Names the precision that a scenario is about.
+/// The environment variable with the precision of a scenario.
 pub const PRECISION: &str = "SYVA_EMULATED_PRECISION";
 
 fn precision() -> Result<Precision, Failed> {
@@ -27,7 +27,8 @@ fn engine() -> Result<CudaEngine, Failed> {
     Ok(CudaEngine::new().precision(precision()?))
 }
 
-/// To the nearest number with so many bits of mantissa; ties away from zero for tf32, to even for bf16.
+/// Rounds to the nearest number with the precision's bits of mantissa. Ties go away from zero for tf32, to even for
+/// bf16.
 fn rounded(precision: Precision, value: f32) -> f64 {
     let x = f64::from(value);
     if x == 0.0 || precision == Precision::F32 {
@@ -38,7 +39,7 @@ fn rounded(precision: Precision, value: f32) -> f64 {
     place * if precision == Precision::Tf32 { places.round() } else { places.round_ties_even() }
 }
 
-/// A network whose products have rounded factors, written down plainly.
+/// A plain implementation of a network whose products have rounded factors.
 struct Plain {
     spec: Spec,
     state: State,
@@ -50,7 +51,7 @@ impl Plain {
         Ok(Self { spec: case.spec.clone(), state: State::initial(&case.spec, case.seed)?, precision })
     }
 
-    /// What the factors of a layer's products are rounded to.
+    /// The precision to which the factors of a layer's products are rounded.
     fn of(&self, l: usize) -> Precision {
         let small_head = l > 0 && l + 1 == self.spec.layers.len() && self.spec.layers[l].units <= 32;
         if small_head { Precision::F32 } else { self.precision }
@@ -60,7 +61,7 @@ impl Plain {
         values.iter().map(|&value| rounded(self.of(l), value)).collect()
     }
 
-    /// What a layer multiplies: the first one scaled inputs.
+    /// The scaled inputs, which the first layer multiplies.
     fn scaled(&self, x: &[f32]) -> Vec<f32> {
         let features = self.spec.input.features;
         x.iter().enumerate().map(|(i, x)| x * self.spec.input.normalization.of(i % features).0).collect()
@@ -70,7 +71,7 @@ impl Plain {
         if l == 0 { f64::from(self.spec.input.normalization.of(k).1) } else { 0.0 }
     }
 
-    /// Activations of every layer for raw inputs.
+    /// The activations of every layer for raw inputs.
     fn forward(&self, x: &[f32]) -> Vec<Vec<f32>> {
         let mut below = self.scaled(x);
         let mut h = Vec::new();
@@ -91,7 +92,7 @@ impl Plain {
         h
     }
 
-    /// One step; returns its loss.
+    /// Takes one step. Returns its loss.
     fn step(&mut self, x: &[f32], targets: &Targets, samples: &[u32], learning_rate: f64) -> f64 {
         let h = self.forward(x);
         let last = h.len() - 1;
@@ -119,7 +120,7 @@ impl Plain {
         mean(&judged.losses)
     }
 
-    /// Renews a layer's weights from `d` and its inputs; biases from what is not rounded.
+    /// Updates a layer's weights from `d` and its inputs, and its biases from a `d` that is not rounded.
     fn descend(&mut self, l: usize, d: &[f32], below: &[f32], learning_rate: f64) {
         let (d_of, a) = (self.rounded(l, d), self.rounded(l, below));
         let shifts: Vec<f64> = (0..self.spec.fan_in(l)).map(|k| self.shift(l, k)).collect();
@@ -137,7 +138,7 @@ impl Plain {
     }
 }
 
-/// The larger of two differences, of which NaN is the largest.
+/// The larger of two differences. NaN counts as the largest.
 fn further(a: f64, b: f64) -> f64 {
     if a.is_nan() || b <= a { a } else { b }
 }
@@ -152,7 +153,7 @@ fn apart(wanted: impl IntoIterator<Item = f64>, found: impl IntoIterator<Item = 
     difference / largest
 }
 
-/// What a step changed in a layer: weights, then biases.
+/// The changes of a step in a layer: those of the weights, then those of the biases.
 fn changes(before: &Parameters, after: &Parameters) -> [Vec<f64>; 2] {
     let change = |before: &[f32], after: &[f32]| {
         before.iter().zip(after).map(|(b, a)| f64::from(*a) - f64::from(*b)).collect::<Vec<f64>>()
@@ -165,9 +166,9 @@ fn raw(data: &Dataset, samples: impl Iterator<Item = usize>) -> Vec<f32> {
     samples.flat_map(|sample| sample * features..(sample + 1) * features).map(|i| data.inputs().get(i)).collect()
 }
 
-/// How far a case is from what the plain computation makes of it, outputs and a step, each as a share of the largest of
-/// them. That step is so large that the weights' own last places do not count, and has fewer samples than one before it,
-/// which leaves behind what must not count either: rows beyond the batch, and numbers in the padding.
+/// The distance of a case from the plain computation, for its outputs and for a step, each as a share of its largest
+/// number. The step is so large that the last places of the weights do not matter. It has fewer samples than a step
+/// before it. That one leaves values behind that must not matter either: in rows beyond the batch, and in the padding.
 fn one_step(case: &Case, plain: Precision) -> Result<f64, Failed> {
     const LEARNING_RATES: [f32; 2] = [0.5, 64.0];
     let mut session = open(&engine()?, case)?;
@@ -202,13 +203,14 @@ fn one_step(case: &Case, plain: Precision) -> Result<f64, Failed> {
     Ok(worst)
 }
 
-/// The most that a case may be off: half of a rounding of a factor to bf16.
+/// The largest distance of a case: half of a rounding of a factor to bf16.
 const CLOSE: f64 = 1.0 / 512.0;
 
-/// Half of the cases must be nearer than this, so near that factors which are not rounded, or otherwise, are found out.
+/// Half of the cases must be nearer than this. This is so near that factors which are not rounded, or rounded
+/// differently, are detected.
 const HALF: f64 = 1.0 / 8192.0;
 
-/// Holds one step of each case against the plain computation.
+/// Compares one step of each case with the plain computation.
 fn check(cases: impl IntoIterator<Item = Case>) -> Outcome {
     let (mut all, mut unrounded) = (Vec::new(), Vec::new());
     for case in cases {
@@ -240,7 +242,7 @@ pub fn shapes() -> Outcome {
     check((0..12).map(random_case).collect::<Result<Vec<_>, _>>()?)
 }
 
-/// What `syva devices --check` does.
+/// The check of `syva devices --check`.
 pub fn close() -> Outcome {
     let (engine, mut most) = (engine()?, 0.0_f64);
     for case in cases() {
@@ -253,7 +255,7 @@ pub fn close() -> Outcome {
     Ok(())
 }
 
-/// The chapter's network on 2000 digits, 16 steps: about what f32 comes to.
+/// The chapter's network on 2000 digits: after 16 steps, the result is close to that of f32.
 pub fn trains() -> Outcome {
     let case = digits_case(&[256, 128], 2000, 128)?;
     let train = |engine: &dyn Engine| -> Result<(State, f64), Failed> {
@@ -283,7 +285,7 @@ pub fn trains() -> Outcome {
     Err(format!("a share of {share:.1e}, loss {found_loss} instead of {wanted_loss}").into())
 }
 
-/// Cards that know no tf32 say so, and go on in f32.
+/// Cards without tf32 refuse it, and still work in f32.
 pub fn too_old() -> Outcome {
     let spec = Mlp::new(2).classes(2);
     let rounding = CudaEngine::new().precision(Precision::Tf32);

@@ -1,8 +1,9 @@
-// CUDA's language for an ordinary C++ compiler: enough to run our kernels on a CPU, thread by thread, to the same bits.
+// The parts of CUDA's language that our kernels need, for an ordinary C++ compiler. They run the kernels on a CPU, thread by
+// thread, to the same bits.
 //
-// Each thread of a block is a fiber of its own; a barrier hands over to the next one. So the very sources that become
-// PTX are run, with their index arithmetic, their barriers and their shared memory. What it cannot show: speed, and
-// what the driver's compiler makes of the PTX.
+// Each thread of a block is a fiber, and a barrier switches to the next one. So the same sources that become PTX are run,
+// with their index arithmetic, their barriers and their shared memory. This cannot show speed, or what the driver's compiler
+// does with the PTX.
 #pragma once
 
 #include <cmath>
@@ -35,7 +36,7 @@ extern Dim threadIdx, blockIdx, blockDim, gridDim;
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __cluster_dims__(...)
-// One block runs at a time; where all of them run together, this memory is changed from block to block.
+// One block runs at a time. If all blocks run together, this memory is exchanged when the block changes.
 #ifdef TOGETHER
 #define __shared__ static __attribute__((section("shared_together")))
 #else
@@ -45,9 +46,9 @@ extern Dim threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 enum class Barrier { WARP, BLOCK, CLUSTER, PAUSE };
-/// Hands over to other threads until all of the warp, block or cluster have come to the barrier, or for a while.
+/// Switches to other threads until all threads of the warp, block or cluster have come to the barrier, or for a while.
 void wait(Barrier barrier);
-/// Shared memory of the present block, as much as the launch said.
+/// The dynamic shared memory of the current block, with the size that the launch gave.
 extern void *dynamic_shared;
 /// The same place in the shared memory of another block.
 void *in_block(void *mine, unsigned block);
@@ -85,9 +86,9 @@ inline unsigned atomicMin(unsigned *at, unsigned value) {
 template <class T> T min(T a, T b) { return b < a ? b : a; }
 
 namespace emulator {
-/// Takes a copy of a kernel's arguments, as a launch does, and gives back what one thread then does.
+/// Copies a kernel's arguments, as a launch does, and returns the work of one thread.
 typedef std::function<void()> (*Bind)(void **arguments);
-/// Makes a kernel known by its name.
+/// Registers a kernel by its name.
 void add(const char *name, Bind bind);
 
 template <class T> struct Kernel;

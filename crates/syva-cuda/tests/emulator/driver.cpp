@@ -1,15 +1,23 @@
-// A libcuda.so without a card: the part of the driver's interface that the engine uses, with kernels run by the CPU.
+// A libcuda.so without a card: the part of the driver's interface that the engine uses. The CPU runs the kernels.
 //
-// It is stricter than a card where that finds mistakes. Work is put off until somebody synchronises, stream by stream,
-// so what nobody waited for has not happened. Memory begins as NaN, ends before a page that must not be touched, and is
-// poisoned when freed. The order of threads, warps and blocks is EMULATED_ORDER=forward, reverse or a seed to shuffle by:
-// a barrier that is missing gives other bits in some order. Blocks that meet each other run together, in turns, each with
-// its own shared memory. With EMULATED_AHEAD=1 all other streams have done all they were given when one is synchronised,
-// so what was to be fetched before they changed it is gone. EMULATED_MEMORY (bytes) makes a small card, EMULATED_FAIL
-// (a number) loses the card at that launch, EMULATED_DRIVER a driver of that version, EMULATED_PROCESSORS and
-// EMULATED_CARDS say how many there are, EMULATED_CAPABILITY and EMULATED_CAPABILITY_MINOR of what generation,
-// EMULATED_CLUSTER how large a cluster may be, EMULATED_REFUSE that launches of blocks that meet are refused. EMULATED_LOG
-// names a file for the names of the kernels that are run.
+// It is stricter than a card where that finds mistakes. Work is delayed until its stream is synchronised, so work that
+// nothing waits for has not happened. Memory begins as NaN, ends before a page that must not be touched, and is poisoned
+// when it is freed. Threads, warps and blocks run in an order that can be changed: a missing barrier gives other bits in
+// some order. Blocks that meet run together, in turns, each with its own shared memory.
+//
+// Environment variables set how it behaves:
+//   EMULATED_ORDER       the order of threads, warps and blocks: forward, reverse, or a seed to shuffle them
+//   EMULATED_AHEAD       1: when one stream is synchronised, all others have finished their work. So values that were to be
+//                        fetched before another stream changes them are gone
+//   EMULATED_MEMORY      bytes of memory of a card
+//   EMULATED_FAIL        the number of the launch at which the card is lost
+//   EMULATED_DRIVER      the version of the driver
+//   EMULATED_PROCESSORS  the number of processors of a card
+//   EMULATED_CARDS       the number of cards
+//   EMULATED_CAPABILITY, EMULATED_CAPABILITY_MINOR  the compute capability
+//   EMULATED_CLUSTER     the largest size of a cluster
+//   EMULATED_REFUSE      launches of blocks that meet are refused
+//   EMULATED_LOG         a file to which the names of the kernels that run are written
 #include "card.hpp"
 
 #include <algorithm>
@@ -45,7 +53,7 @@ long setting(const char *name, long otherwise) {
 #error "the emulator switches stacks in x86-64 assembly"
 #endif
 
-// Saves what a called function must keep, and continues on another stack.
+// Saves the registers that a called function must preserve, and continues on another stack.
 extern "C" void emulator_switch(void **save, void *to);
 asm(R"(
 .text
@@ -73,7 +81,7 @@ emulator_switch:
 enum class At { RUNNING, WARP, BLOCK, CLUSTER, PAUSE, END };
 
 struct Fiber {
-    void *stack = nullptr; // where it goes on
+    void *stack = nullptr; // where it continues
     char *memory = nullptr;
     At at = At::END;
 };
@@ -95,7 +103,7 @@ void prepare(Fiber &fiber) {
     if (!fiber.memory) fiber.memory = static_cast<char *>(std::malloc(STACK));
     auto top = reinterpret_cast<uintptr_t>(fiber.memory + STACK) & ~uintptr_t(15);
     void **at = reinterpret_cast<void **>(top);
-    *--at = nullptr; // keeps the stack aligned as after a call
+    *--at = nullptr; // aligns the stack as after a call
     *--at = reinterpret_cast<void *>(&enter);
     for (int i = 0; i < 6; ++i) *--at = nullptr;
     fiber.stack = at;
@@ -120,7 +128,7 @@ std::vector<unsigned> order_of(unsigned n) {
     return order;
 }
 
-/// Runs the lanes of a warp until all wait for others than their warp, or are at their ends. `block` are the block's fibers.
+/// Runs the lanes of a warp until all of them have ended or wait for threads of other warps. `block` are the block's fibers.
 void run_warp(Fiber *block, unsigned first, unsigned count) {
     for (;;) {
         for (unsigned lane : order_of(count)) {
@@ -155,7 +163,7 @@ void release(Fiber *fibers, unsigned threads, At from) {
 
 unsigned long passed = 0; // barriers of blocks
 
-/// Runs a block until it is at its end, or waits for other blocks.
+/// Runs a block until it has ended or waits for other blocks.
 void run_block(Fiber *block, unsigned threads) {
     const unsigned warps = (threads + 31) / 32;
     for (;;) {
@@ -168,7 +176,7 @@ void run_block(Fiber *block, unsigned threads) {
     }
 }
 
-// Where blocks run together, each has its own shared memory, brought to where the kernels have it while it runs.
+// If blocks run together, each has its own shared memory. It is copied to the kernels' place while the block runs.
 extern "C" char __start_shared_together[], __stop_shared_together[];
 
 struct Block {
@@ -196,7 +204,7 @@ void run_together(unsigned blocks, unsigned threads, size_t dynamic) {
         ended = count_at(At::END, fibers.data(), all);
         const unsigned met = count_at(At::CLUSTER, fibers.data(), all);
         if (ended != 0 && met != 0) die("some threads of a cluster have ended, others wait at its barrier");
-        // Whoever pauses does so for others, who come within a few turns.
+        // A block that pauses waits for others, which arrive within a few turns.
         idle = passed == before && met != all ? idle + 1 : 0;
         if (idle > 1000) die("blocks wait for each other for ever");
         if (met == all) release(fibers.data(), all, At::CLUSTER);
@@ -270,7 +278,7 @@ long launches = 0;
 
 size_t capacity() { return size_t(setting("EMULATED_MEMORY", 4l << 30)); }
 
-/// Each thread has a context of its own, none at first; calls that need one fail there, as they do on a card.
+/// Each thread has its own current context, and none at first. Calls that need one fail then, as on a card.
 thread_local void *current;
 
 Stream &at(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
@@ -327,7 +335,7 @@ Result unmap_memory(Address address) {
     return SUCCESS;
 }
 
-/// Whether all of it lies in one allocation.
+/// Whether all of a range lies in one allocation.
 bool valid(Address address, size_t bytes) {
     auto found = allocations.upper_bound(address);
     if (found == allocations.begin()) return false;
@@ -337,7 +345,7 @@ bool valid(Address address, size_t bytes) {
 
 char *pointer(Address address) { return reinterpret_cast<char *>(uintptr_t(address)); }
 
-/// Blocks one after the other, or together.
+/// Runs blocks one after the other, or together.
 void run(std::function<void()> thread, unsigned blocks, unsigned threads, bool meet, size_t dynamic) {
     if (lost) return;
     if (launches++ == setting("EMULATED_FAIL", -1)) {
@@ -459,7 +467,7 @@ API cuEventCreate(void **event, unsigned) {
     *event = new Event;
     return SUCCESS;
 }
-API cuEventDestroy_v2(void *) { return SUCCESS; } // others may still wait for it
+API cuEventDestroy_v2(void *) { return SUCCESS; } // streams may still wait for it
 API cuEventRecord(void *event, void *stream) {
     Guard guard(lock);
     Event *recorded = static_cast<Event *>(event);
@@ -523,7 +531,7 @@ API cuMemFreeHost(void *memory) {
     std::free(memory);
     return SUCCESS;
 }
-// From memory that is not page-locked, a card's driver copies before it returns.
+// If memory is not page-locked, a card's driver copies it before it returns.
 API cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *stream) {
     Guard guard(lock);
     if (!valid(to, bytes)) return INVALID_VALUE;
@@ -557,9 +565,9 @@ API cuModuleUnload(void *module) {
     delete static_cast<std::string *>(module);
     return SUCCESS;
 }
-/// What was set for a function.
+/// The attributes that were set for a function.
 struct Function {
-    int dynamic = 0; // bytes of shared memory beyond what needs no leave
+    int dynamic = 0; // bytes of dynamic shared memory that were allowed
     bool beyond_portable = false;
 };
 static std::map<void *, Function> &functions() {
@@ -572,12 +580,12 @@ static std::string name_of(void *function) {
     }
     return {};
 }
-/// Blocks of a kernel's cluster, 0 where it has none.
+/// Blocks per cluster of a kernel, or 0 if it has none.
 static unsigned cluster_of(void *function) {
     const std::string name = name_of(function), prefix = "cluster_";
     return name.compare(0, prefix.size(), prefix) == 0 ? unsigned(std::stoi(name.substr(prefix.size()))) : 0;
 }
-// A kernel must stand both in the module's PTX and in the emulator.
+// A kernel must be both in the module's PTX and in the emulator.
 API cuModuleGetFunction(void **function, void *module, const char *name) {
     if (!current) return INVALID_CONTEXT;
     const auto found = kernels().find(name);
@@ -648,7 +656,7 @@ API cuStreamBeginCapture_v2(void *stream, int) {
         at(stream).capturing = true;
         at(stream).captured.clear();
     }
-    usleep(1000); // whatever other threads put there now is captured with the rest
+    usleep(1000); // work that other threads put there now would be captured, too
     return SUCCESS;
 }
 API cuStreamEndCapture(void *stream, void **graph) {

@@ -1,6 +1,7 @@
-// Tensor cores on a CPU, in the place of kernels/tensor.cuh's PTX. Written from the PTX ISA's tables alone and in their
-// words, so that it shares no index arithmetic with the kernels: what each lane holds is put where the table of its
-// fragment says, in whole matrices, and each lane then takes from the product what the table of accumulators gives it.
+// Tensor cores on a CPU, in place of the PTX in kernels/tensor.cuh. This is written from the tables of the PTX ISA alone,
+// and in their terms, so that it shares no index arithmetic with the kernels. The values of each lane are put into whole
+// matrices, at the places that the table of the fragment gives. Each lane then takes its part of the product, as the table
+// of accumulators gives it.
 #pragma once
 
 #include <cmath>
@@ -35,12 +36,12 @@ const int K = 8;
 const int K = 16;
 #endif
 
-/// What the lanes of a warp put together.
+/// The matrices that the lanes of a warp put together.
 struct Matrices {
     float a[16][K], b[K][8];
 };
 
-/// Puts the fragments of one lane where they belong.
+/// Puts the fragments of one lane into the matrices.
 inline void scatter(Matrices &to, unsigned laneid, const uint32_t *a, const uint32_t *b) {
     const unsigned groupID = laneid >> 2, threadID_in_group = laneid % 4;
 #if defined(TF32)
@@ -48,14 +49,14 @@ inline void scatter(Matrices &to, unsigned laneid, const uint32_t *a, const uint
     for (int i = 0; i < 4; ++i) {
         const unsigned row = i == 0 || i == 2 ? groupID : groupID + 8;
         const unsigned col = i == 0 || i == 1 ? threadID_in_group : threadID_in_group + 4;
-        to.a[row][col] = of_bits(a[i] & 0xffffe000u); // the lower 13 bits are not looked at
+        to.a[row][col] = of_bits(a[i] & 0xffffe000u); // the lower 13 bits are ignored
     }
     for (int i = 0; i < 2; ++i) {
         const unsigned row = i == 0 ? threadID_in_group : threadID_in_group + 4, col = groupID;
         to.b[row][col] = of_bits(b[i] & 0xffffe000u);
     }
 #elif defined(BF16)
-    // "Matrix Fragments for mma.m16n8k16 with floating point type", .bf16: two elements a register, low to high
+    // "Matrix Fragments for mma.m16n8k16 with floating point type", .bf16: two elements per register, low to high
     const auto element = [](const uint32_t *registers, int i) {
         return of_bits(i % 2 == 0 ? registers[i / 2] << 16 : registers[i / 2] & 0xffff0000u);
     };
@@ -81,7 +82,7 @@ inline uint32_t word_of(float first, float second) {
 }
 #endif
 
-/// Products exact, their sum rounded once: nearer to the truth than a card need be.
+/// Products are exact and their sum is rounded once, which is more accurate than a card has to be.
 inline void mma(float &c0, float &c1, float &c2, float &c3, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     static emulator::Matrices warps[1024 / 32];
     emulator::Matrices &matrices = warps[threadIdx.x / 32];
@@ -96,6 +97,6 @@ inline void mma(float &c0, float &c1, float &c2, float &c3, const uint32_t (&a)[
         for (int k = 0; k < emulator::K; ++k) sum += double(matrices.a[row][k]) * double(matrices.b[k][col]);
         *c[i] = float(sum);
     }
-    // No lane's next fragments before all have taken what they need of these.
+    // No lane may write its next fragments until all lanes have read what they need of these.
     __syncwarp();
 }
