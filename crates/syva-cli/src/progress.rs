@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_usual_terminal_has_room_for_scores_time_and_a_bar() {
-        assert_eq!(status().line(80), "epoch 100/100 ━━━╸─── train 0.4114 88.78 %, val 0.3955 89.10 % | 1:02 < 1:07");
+        assert_eq!(status().line(80), "epoch 100/100 ━━━━╸─── train 0.4114 88.78 %, val 0.3955 89.10 % | 1:02 < 1:07");
         assert!(status().line(120).contains("2593 steps/s"));
         assert!(status().line(40).starts_with("epoch 100/100 ") && status().line(40).ends_with("89.10 %"));
         assert_eq!(status().line(16), "epoch 100/100");

@@ -160,7 +160,7 @@ impl Dashboard {
         let room = usize::from(area.width.saturating_sub(2));
         let hints = [format!(" q {}, ? keys ", self.leaving), format!(" q {} ", self.leaving), " q ".into()];
         let width = |text: &str| Line::from(text).width();
-        let hint = hints.iter().find(|hint| width(hint) + width(&self.title) + 3 <= room);
+        let hint = hints[..2].iter().find(|hint| width(hint) + width(&self.title) + 3 <= room);
         // Where there is no room for all, for the way to leave.
         let hint = hint.or(hints.iter().skip(1).find(|hint| width(hint) + 6 <= room)).unwrap_or(&hints[2]);
         let left = room.saturating_sub(width(hint) + 3);
