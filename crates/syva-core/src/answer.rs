@@ -1,4 +1,4 @@
-//! What a classifier says of a sample, in words that a person can use: classes by name, with their probabilities.
+//! A classifier's answer for a sample, for people: the classes by name, with their probabilities.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use crate::{Error, Result};
 pub struct ClassNames(Arc<[String]>);
 
 impl ClassNames {
-    /// A name for each class of the network, in the order of their labels. An error for regression, which has none.
+    /// Takes a name for each class of the network, in the order of their labels. An error for regression, which has no
+    /// classes.
     pub fn new<N: Into<String>>(spec: &Spec, names: impl IntoIterator<Item = N>) -> Result<Self> {
         let names: Arc<[String]> = names.into_iter().map(Into::into).collect();
         match spec.classes() {
@@ -34,7 +35,7 @@ impl ClassNames {
         }
     }
 
-    /// The classes by their labels: `0`, `1`, …
+    /// Names the classes by their labels: `0`, `1`, …
     pub fn numbers(spec: &Spec) -> Result<Self> {
         Self::new(spec, (0..spec.classes()).map(|class| class.to_string()))
     }
@@ -45,16 +46,16 @@ impl ClassNames {
         &self.0[class]
     }
 
-    /// Number of classes.
+    /// The number of classes.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.0.len()
     }
 
-    /// What a sample's outputs (as [`Session::predict`](crate::Session::predict) leaves them) say of it. An error where
-    /// there are no probabilities, because an output is NaN or infinite.
+    /// The answer for a sample, from its outputs as [`Session::predict`](crate::Session::predict) returns them. An
+    /// error if there are no probabilities because an output is NaN or infinite.
     pub fn answer(&self, spec: &Spec, outputs: &[f32]) -> Result<Answer> {
-        // A class that is out of the question may have a log-probability of −∞, as long as another has not.
+        // The log-probability of an impossible class may be −∞, as long as that of another class is not.
         let impossible = outputs.iter().all(|&z| z == f32::NEG_INFINITY);
         if let Some(j) = outputs.iter().position(|&z| z.is_nan() || z == f32::INFINITY || impossible) {
             let problem = format!("output {j} is {}, which is no answer", outputs[j]);
@@ -64,7 +65,7 @@ impl ClassNames {
     }
 }
 
-/// The probabilities that a classifier gives to the classes for one sample. As text: the likeliest class, `7 (93.1 %)`.
+/// The probabilities of the classes for one sample. `Display` writes the likeliest class: `7 (93.1 %)`.
 ///
 /// ```
 /// use syva_core::{Activation::Relu, ClassNames, Mlp};
@@ -83,7 +84,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The class with the highest probability; the first of several.
+    /// The class with the highest probability. The first one if there are several.
     #[must_use]
     pub fn class(&self) -> usize {
         first_largest(&self.probabilities)
@@ -101,13 +102,13 @@ impl Answer {
         self.probabilities[self.class()]
     }
 
-    /// The probability of each class, in the order of the labels; they add up to 1.
+    /// The probability of each class, in the order of the labels. They add up to 1.
     #[must_use]
     pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
     }
 
-    /// The classes by name with their probabilities, the likeliest first; equal ones in the order of the labels.
+    /// The names and probabilities of the classes, the likeliest first. Equal ones are in the order of the labels.
     pub fn ranked(&self) -> impl Iterator<Item = (&str, f64)> {
         let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
         order.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]));

@@ -91,7 +91,7 @@ fn same_turns(
     session: &mut dyn Session,
 ) -> std::result::Result<(), String> {
     let fail = |error: Error| format!("{}: {error}", case.name);
-    let failure = || Error::mismatch("nobody wants the span", "leave it");
+    let failure = || Error::mismatch("the span is not wanted", "leave it out");
     for (turn, flow) in [Ok(Flow::Stop), Ok(Flow::Continue), Err(())].into_iter().enumerate() {
         let place = format!("{}: turn {turn}", case.name);
         let before = reference.state().map_err(fail)?;
@@ -102,7 +102,7 @@ fn same_turns(
             judged = Some((evaluation, state()?));
             flow.map_err(|()| failure())
         });
-        let (evaluation, state) = judged.ok_or_else(|| format!("{place}: nothing was judged"))?;
+        let (evaluation, state) = judged.ok_or_else(|| format!("{place}: the callback was not called"))?;
         same_evaluation(&place, &wanted, &evaluation)?;
         same_state(&format!("{place}, judged"), &before, &state)?;
         match (flow, found) {

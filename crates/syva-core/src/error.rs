@@ -1,4 +1,4 @@
-//! The one error type of the libraries: each message says what was wrong, where, and what to do about it.
+//! The one error type of the libraries. Each message says what was wrong, where, and what to do about it.
 
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ pub enum Error {
         /// What the user can do.
         remedy: String,
     },
-    /// An engine cannot do what was asked; said before any work begins.
+    /// An engine cannot do what was asked. This is reported before any work begins.
     #[error("{what} is not supported here; {remedy}")]
     Unsupported {
         /// What was asked.
@@ -62,18 +62,18 @@ pub enum Error {
         /// What can be used instead.
         remedy: String,
     },
-    /// The system has not enough of something, or does not give it: memory, threads.
+    /// The system has too little of a resource, or refuses it: memory, threads.
     #[error("{resource}: {problem}; {remedy}")]
     Resource {
-        /// Of what.
+        /// The resource.
         resource: String,
         /// How much was asked for, and for what.
         problem: String,
         /// What the user can do.
         remedy: String,
     },
-    /// A device (a graphics card, say) failed, has no room, or its driver refused. What it computed since the last state
-    /// that was read from it is gone; checkpoints are whole.
+    /// A device, such as a graphics card, failed or ran out of memory, or its driver refused. Everything that it
+    /// computed after its state was last read is lost. Checkpoints are intact.
     #[error("{device}: {problem}; {remedy}")]
     Device {
         /// The device's name, as `--device` takes it.
@@ -93,13 +93,13 @@ pub enum Error {
         /// What the user can do.
         remedy: String,
     },
-    /// Training left the finite numbers.
+    /// A number of the training is no longer finite.
     #[error(
         "{what} is not finite at epoch {epoch}, step {step} (learning rate {learning_rate:?}); \
          try a learning rate of {suggestion:?} or less (--lr), or inputs of smaller scale"
     )]
     NonFinite {
-        /// What left them: "the loss", "a weight".
+        /// What is not finite: "the loss", "a weight".
         what: &'static str,
         /// Epoch, counted from 1.
         epoch: u64,
@@ -107,7 +107,7 @@ pub enum Error {
         step: u64,
         /// The learning rate of that step.
         learning_rate: f32,
-        /// A rate worth trying: a tenth of it, and at most 0.1.
+        /// A learning rate to try: a tenth of that rate, but at most 0.1.
         suggestion: f32,
     },
 }

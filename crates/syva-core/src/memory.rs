@@ -1,8 +1,9 @@
-//! How much memory can be had: asked for before it is used, so that too little is an error and not the end of the process.
+//! How much memory is available. It is checked before memory is used, so that too little memory is an error and does
+//! not kill the process.
 //!
-//! Three things can say no. The system itself, where the address space is limited (`ulimit -v`) or memory is not promised
-//! beyond what there is. The control groups that the process is in, as containers and batch systems have them: they
-//! promise anything and kill whoever takes it. And a machine whose memory is used up, which does the same.
+//! Three limits can be too low. The system itself refuses memory if the address space is limited (`ulimit -v`), or if
+//! it does not overcommit. The control groups of containers and batch systems promise any amount, but kill a process
+//! that uses more than their limit. A machine whose memory is used up does the same.
 
 #[cfg(feature = "files")]
 use std::fs;
@@ -11,15 +12,15 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// What all else takes meanwhile: threads' stacks, files being written, the terminal.
+/// Memory that everything else takes in the meantime: stacks of threads, files being written, the terminal.
 const HEADROOM: u64 = 16 << 20;
 
-/// What is not worth the tenth of a millisecond that it takes to look through the system's files.
+/// For fewer bytes than this, it is not worth a tenth of a millisecond to read the system's files.
 #[cfg(feature = "files")]
 const SMALL: u64 = 1 << 20;
 
-/// Asks for memory and gives it back. `what` needs so many bytes at its peak, as in "60000 samples"; the error says how
-/// many there are, and offers the remedy.
+/// Checks that `bytes` bytes are available, the peak of what `what` needs (as in "60000 samples"). The memory is
+/// allocated for a moment and freed again. The error says how much there is, and offers the remedy.
 pub fn ask(bytes: u64, what: &str, remedy: &str) -> Result<()> {
     let wanted = bytes.saturating_add(HEADROOM);
     let refuse = |why: &str| {
@@ -51,7 +52,7 @@ pub fn readable(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-/// Bytes that can still be had, and who sets that bound.
+/// The bytes that are still available, and what limits them.
 #[cfg(feature = "files")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Room {
@@ -62,14 +63,15 @@ struct Room {
 /// The files of a version of control groups.
 #[cfg(feature = "files")]
 struct Version {
-    /// Where there are several limits, the lowest counts.
+    /// The files with limits. If there are several, the lowest limit counts.
     limits: &'static [&'static str],
     usage: &'static str,
-    /// The entry of `memory.stat` for what the system takes back without harm: file contents not used of late.
+    /// The entry of `memory.stat` for memory that the system can reclaim without harm: file contents that were not used
+    /// recently.
     reclaimable: &'static str,
 }
 
-/// `memory.high` does not kill, but brings whoever exceeds it to a halt.
+/// `memory.high` does not kill a process that exceeds it, but slows it to a halt.
 #[cfg(feature = "files")]
 const VERSION_2: Version =
     Version { limits: &["memory.max", "memory.high"], usage: "memory.current", reclaimable: "inactive_file" };
@@ -77,8 +79,8 @@ const VERSION_2: Version =
 const VERSION_1: Version =
     Version { limits: &["memory.limit_in_bytes"], usage: "memory.usage_in_bytes", reclaimable: "total_inactive_file" };
 
-/// The tightest bound that Linux tells of in its files under `root` (`/`, but for tests); none elsewhere. Swap counts as
-/// memory: it is slow, but nobody is killed for it.
+/// The tightest limit in Linux's files under `root` (`/` except in tests). `None` on other systems. Swap counts as
+/// memory: it is slow, but a process is not killed for using it.
 #[cfg(feature = "files")]
 fn room(root: &Path) -> Option<Room> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
@@ -95,8 +97,8 @@ fn room(root: &Path) -> Option<Room> {
     groups.chain(machine).min()
 }
 
-/// The control group that a line of `/proc/self/cgroup` names, if it bounds memory: its version, where the hierarchy is
-/// mounted, and the group's folder there.
+/// The control group in a line of `/proc/self/cgroup`, if it limits memory: its version, the place where the hierarchy
+/// is mounted, and the group's folder there.
 #[cfg(feature = "files")]
 fn group(line: &str, mounts: &str) -> Option<(&'static Version, PathBuf, PathBuf)> {
     let mut fields = line.splitn(3, ':');
@@ -117,13 +119,13 @@ fn group(line: &str, mounts: &str) -> Option<(&'static Version, PathBuf, PathBuf
         if !is_kind || kind == "cgroup" && !controls {
             return None;
         }
-        // In a container only a part of the hierarchy is there, and the path may be from where the container is.
+        // A container sees only a part of the hierarchy, and the path may be the one outside the container.
         let inside = Path::new(path).strip_prefix(mounted).unwrap_or(Path::new(""));
         Some((version, place.to_path_buf(), place.join(inside)))
     })
 }
 
-/// What a control group leaves, if it sets a limit.
+/// The memory that is left in a control group, if it has a limit.
 #[cfg(feature = "files")]
 fn room_in(version: &Version, root: &Path, folder: &Path, swap: u64) -> Option<Room> {
     let read = |name: &str| fs::read_to_string(root.join(folder.strip_prefix("/").ok()?).join(name)).ok();
@@ -134,7 +136,7 @@ fn room_in(version: &Version, root: &Path, folder: &Path, swap: u64) -> Option<R
         number(lines.find(|(name, _)| *name == version.reclaimable)?.1)
     });
     let bytes = limit.saturating_sub(usage.saturating_sub(reclaimable.unwrap_or(0)));
-    // Version 2 bounds swap group by group; version 1 bounds it seldom.
+    // Version 2 limits swap per group. Version 1 rarely limits it.
     let allowed = |name: &str| number(&read(name)?);
     let swap = allowed("memory.swap.max")
         .map_or(swap, |most| swap.min(most.saturating_sub(allowed("memory.swap.current").unwrap_or(0))));
@@ -142,7 +144,7 @@ fn room_in(version: &Version, root: &Path, folder: &Path, swap: u64) -> Option<R
     Some(Room { bytes: bytes.saturating_add(swap), whose })
 }
 
-/// The number that a text begins with; none for `max`, which is no limit.
+/// The number at the beginning of a text. `None` for `max`, which means that there is no limit.
 #[cfg(feature = "files")]
 fn number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
@@ -152,7 +154,7 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A machine of these files.
+    /// A machine with these files.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (name, content) in files {
@@ -192,12 +194,12 @@ mod tests {
         let inner =
             [("sys/fs/cgroup/batch/job/memory.max", "max\n"), ("sys/fs/cgroup/batch/job/memory.current", "200000\n")];
         assert_eq!(bytes_left(&[&job[..], &outer, &inner].concat()), Some(700_000));
-        // Contents of files are given back, and `memory.high` is a limit too.
+        // File contents can be reclaimed, and `memory.high` is a limit, too.
         let stat = [("sys/fs/cgroup/batch/memory.stat", "anon 250000\ninactive_file 50000\nactive_file 9\n")];
         assert_eq!(bytes_left(&[&job[..], &outer, &inner, &stat].concat()), Some(750_000));
         let high = [("sys/fs/cgroup/batch/job/memory.high", "260000\n")];
         assert_eq!(bytes_left(&[&job[..], &outer, &inner, &stat, &high].concat()), Some(60_000));
-        // A group without a limit leaves all there is.
+        // In a group without a limit, all of the machine's memory is left.
         assert_eq!(bytes_left(&[&job[..], &inner].concat()), Some(8 << 30));
     }
 
@@ -214,7 +216,7 @@ mod tests {
         assert_eq!([swap("max"), swap("0"), swap("5000")], [Some(2_024_000), Some(1_000_000), Some(1_005_000)]);
     }
 
-    /// As a container has it whose control groups are not a name space of their own: its path is the host's.
+    /// In a container without its own cgroup namespace, the path is the host's.
     #[test]
     fn groups_of_version_1_are_found_where_they_are_mounted() {
         let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
@@ -234,7 +236,7 @@ mod tests {
             ]
         };
         assert_eq!(bytes_left(&files("5:cpu:/docker/ab\n4:memory:/docker/ab/step\n0::/\n")), Some(304_572_800));
-        // A limit of all there is, is none that anybody meets; a path from outside is the mounted group itself.
+        // A limit as large as the machine's memory has no effect. A path from outside means the mounted group itself.
         assert_eq!(bytes_left(&files("4:cpuacct,memory:/elsewhere\n0::/\n")), Some(8 << 30));
     }
 

@@ -1,15 +1,15 @@
-//! Counting what a classifier got right.
+//! Counts the correct and wrong predictions of a classifier.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::Targets;
 
-/// How well one class is told from the others.
+/// The scores of one class against all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Scores {
-    /// Share of the guesses of this class that are right.
+    /// The share of the predictions of this class that are right.
     pub precision: f64,
-    /// Share of the samples of this class that were found.
+    /// The share of the samples of this class that were found.
     pub recall: f64,
     /// Harmonic mean of the two.
     pub f1: f64,
@@ -17,7 +17,7 @@ pub struct Scores {
     pub support: u64,
 }
 
-/// How well a classifier does, class by class: `sklearn.metrics.classification_report`.
+/// The scores of a classifier, class by class, as in `sklearn.metrics.classification_report`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassificationReport {
     /// Each class.
@@ -28,7 +28,7 @@ pub struct ClassificationReport {
     pub weighted: Scores,
 }
 
-/// A confusion matrix: how often samples of each class were given to each class.
+/// A confusion matrix: how often samples of each class were predicted as each class.
 ///
 /// ```
 /// use syva_core::Confusion;
@@ -46,7 +46,7 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Empty, for so many classes (0: nothing is counted, as for regression).
+    /// An empty matrix for `classes` classes. With 0 classes, as in regression, nothing is counted.
     #[must_use]
     pub fn new(classes: usize) -> Self {
         Self { classes, counts: vec![0; classes * classes] }
@@ -57,8 +57,8 @@ impl Confusion {
         self.counts[truth * self.classes + guess] += 1;
     }
 
-    /// Counts pairs of a sample's index and the class predicted for it; returns how many were right. For engines.
-    /// Nothing is counted where the targets are values.
+    /// Counts pairs of a sample's index and its predicted class. Returns how many predictions are right. If the targets
+    /// are values, nothing is counted. For engines.
     pub fn tally(&mut self, targets: &Targets, predictions: impl Iterator<Item = (usize, usize)>) -> u32 {
         let Targets::Classes { labels, .. } = targets else { return 0 };
         let mut hits = 0;
@@ -70,7 +70,7 @@ impl Confusion {
         hits
     }
 
-    /// Adds the counts of another matrix of as many classes.
+    /// Adds the counts of another matrix with the same number of classes.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.classes, other.classes, "confusion matrices of different size");
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
@@ -84,32 +84,32 @@ impl Confusion {
         self.classes
     }
 
-    /// Samples of class `truth` that were given to class `guess`.
+    /// The number of samples of class `truth` that were predicted as class `guess`.
     #[must_use]
     pub fn count(&self, truth: usize, guess: usize) -> u64 {
         self.counts[truth * self.classes + guess]
     }
 
-    /// Samples counted.
+    /// The number of samples counted.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Samples on the diagonal.
+    /// The number of samples on the diagonal, whose predictions are right.
     #[must_use]
     pub fn hits(&self) -> u64 {
         (0..self.classes).map(|class| self.count(class, class)).sum()
     }
 
-    /// Share of samples on the diagonal; NaN when empty.
+    /// The share of samples on the diagonal. NaN if nothing was counted.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         self.hits() as f64 / self.total() as f64
     }
 
-    /// Mean over the classes that occur of the share of their samples on the diagonal (recall);
-    /// `sklearn.metrics.balanced_accuracy_score`, torchmetrics' macro accuracy. NaN when empty.
+    /// The mean recall of the classes that occur, which is the share of their samples on the diagonal. This is
+    /// `sklearn.metrics.balanced_accuracy_score` and torchmetrics' macro accuracy. NaN if nothing was counted.
     #[must_use]
     pub fn balanced_accuracy(&self) -> f64 {
         let (mut sum, mut present) = (0.0, 0u32);
@@ -123,7 +123,7 @@ impl Confusion {
         sum / f64::from(present)
     }
 
-    /// Precision, recall and F1 of each class and their averages. Where a share is of nothing, it is 0.
+    /// Precision, recall and F1 of each class, and their averages. A share of nothing is 0.
     ///
     /// ```
     /// use syva_core::Confusion;
@@ -151,7 +151,7 @@ impl Confusion {
                 }
             })
             .collect();
-        // As scikit-learn does, a class that neither occurs nor is guessed is no class of this report's averages.
+        // As in scikit-learn, a class that neither occurs nor is predicted does not count in the averages.
         let present = |class: &usize| {
             let scores = &classes[*class];
             scores.support > 0 || (0..self.classes).any(|truth| self.count(truth, *class) > 0)
@@ -174,7 +174,7 @@ impl Confusion {
         ClassificationReport { macro_average: average(&|_| 1.0), weighted: average(&|s| s.support as f64), classes }
     }
 
-    /// Whether the counts fill `classes` by `classes`: true unless read from a file that lies.
+    /// Whether there are `classes` by `classes` counts. False only for a matrix read from a damaged file.
     pub(crate) fn is_consistent(&self, classes: usize) -> bool {
         self.classes == classes && self.counts.len() == classes * classes
     }

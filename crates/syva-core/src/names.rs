@@ -1,5 +1,5 @@
-//! Names as people write them: `ReLU`, `xavier_uniform` and `XavierUniform` are taken, and for a name that nothing has
-//! the nearest one is offered.
+//! Names as people write them. `ReLU`, `xavier_uniform` and `XavierUniform` are accepted, and for an unknown name the
+//! nearest known one is offered.
 
 use crate::Error;
 
@@ -18,7 +18,7 @@ pub fn find<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
     names.iter().find(|(known, _)| plain(known) == name).map(|&(_, value)| value)
 }
 
-/// The error for a name that is none of `names`; it offers the nearest one and lists them all.
+/// The error for a name that is not one of `names`. It offers the nearest one, and lists all of them.
 ///
 /// ```
 /// let error = syva_core::names::unknown("data", "minst", &["auto", "mnist", "digits"]);
@@ -34,8 +34,7 @@ pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
     Error::setting(what, format!("unknown name '{name}'{offer}"), remedy)
 }
 
-/// The name that is nearest to `name`; none where no name is near: where more than a third of its letters would have to
-/// change.
+/// The name that is nearest to `name`. `None` if more than a third of its letters would have to change.
 #[must_use]
 pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let name = plain(name);
@@ -43,13 +42,13 @@ pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     near.filter(|&(distance, known)| 3 * distance <= known.chars().count()).map(|(_, known)| known)
 }
 
-/// A name in lower case, without what joins words.
+/// A name in lower case, without the characters that join words.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).take(100).collect()
 }
 
-/// Letters to insert, leave out, replace, or swap with their neighbour to make one word of the other (the optimal string
-/// alignment distance).
+/// The optimal string alignment distance: the number of letters to insert, delete, replace, or swap with their
+/// neighbour to turn one word into the other.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];

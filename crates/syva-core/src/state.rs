@@ -1,4 +1,4 @@
-//! What training changes: the weights and biases, and how many steps they have taken.
+//! The state of a training: the weights and biases, and the number of steps that they have taken.
 
 use sha2::{Digest, Sha256};
 
@@ -55,7 +55,7 @@ impl Matrix {
         &self.values[row * self.columns..][..self.columns]
     }
 
-    /// A row, to be changed.
+    /// A row, mutable.
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
         &mut self.values[row * self.columns..][..self.columns]
     }
@@ -66,21 +66,21 @@ impl Matrix {
         &self.values
     }
 
-    /// All values, to be changed.
+    /// All values, mutable.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 }
 
-/// Checks that inputs `[samples, columns]` are finite numbers. A network could not tell those that are not from others:
-/// ReLU, say, makes 0 of NaN, and a sure answer of nothing.
+/// Checks that inputs `[samples, columns]` are finite numbers. A network cannot detect others: ReLU, for example, turns NaN
+/// into 0, and the network then gives a confident answer that means nothing.
 ///
 /// ```
 /// let error = syva_core::check_finite(&[1.0, 2.0, 3.0, f32::NAN], 2).unwrap_err();
 /// assert_eq!(error.to_string(), "sample 1, feature 1 (both counted from 0): NaN is not finite; remove or fill in such values");
 /// ```
 pub fn check_finite(values: &[f32], columns: usize) -> Result<()> {
-    // All at once first: a loop without a way out becomes SIMD code.
+    // First a check of all values at once, because a loop without an early exit becomes SIMD code.
     if values.iter().fold(true, |finite, value| finite & value.is_finite()) {
         return Ok(());
     }
@@ -99,7 +99,7 @@ pub struct Parameters {
     pub bias: Vec<f32>,
 }
 
-/// Everything that training changes. Engines take it, give it back, and are compared by it.
+/// Everything that training changes. Engines receive it and return it, and are compared by it.
 ///
 /// ```
 /// use syva_core::{Activation::Sigmoid, Mlp, State};
@@ -113,12 +113,12 @@ pub struct Parameters {
 pub struct State {
     /// Steps taken since the initial weights.
     pub step: u64,
-    /// One entry a linear layer.
+    /// One entry per linear layer.
     pub layers: Vec<Parameters>,
 }
 
 impl State {
-    /// The weights that training begins with: layer k draws from substream k of the stream `Init`, first the weights
+    /// The weights with which training begins. Layer k draws from substream k of the stream `Init`: first the weights,
     /// row after row, then the biases.
     pub fn initial(spec: &Spec, seed: u32) -> Result<Self> {
         spec.validate()?;
@@ -154,8 +154,8 @@ impl State {
         Ok(())
     }
 
-    /// SHA-256 over all weights and biases, layer after layer (weight, then bias), as little-endian f32: two runs
-    /// agree to the bit when their digests do. Hexadecimal.
+    /// The SHA-256 of all weights and biases, in hexadecimal. They are hashed as little-endian f32, layer after layer,
+    /// weight before bias. If the digests of two runs are equal, the runs agree to the bit.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -163,11 +163,11 @@ impl State {
         hex(&hash.finalize())
     }
 
-    /// Adds what [`State::digest`] is taken over.
+    /// Adds the bytes that [`State::digest`] hashes.
     pub(crate) fn hash(&self, hash: &mut Sha256) {
         for parameters in &self.layers {
             for values in [&parameters.weight.values, &parameters.bias] {
-                // Not all of a wide layer's bytes at once, beside its numbers.
+                // In pieces, so that a wide layer's bytes are not all in memory beside its numbers.
                 for values in values.chunks(1 << 14) {
                     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                     hash.update(bytes);
@@ -191,9 +191,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Draws the weights and biases of one layer.
 enum Draw {
-    /// U(±bound), biases too where `bias`.
+    /// U(±bound). With `bias`, biases are drawn as well.
     Uniform { bound: f32, bias: bool },
-    /// N(0, std²); `spare` is the second number of a drawn pair.
+    /// N(0, std²). `spare` is the second number of a drawn pair.
     Normal { std: f64, spare: Option<f64> },
     /// One value.
     Constant(f32),
@@ -238,7 +238,7 @@ impl Draw {
     }
 }
 
-/// Two independent standard normal numbers by G. Marsaglia's polar method, in f64 with the contract's logarithm.
+/// Draws two independent standard normal numbers by G. Marsaglia's polar method, in f64 with the contract's logarithm.
 fn normal_pair(random: &mut Random) -> (f64, f64) {
     loop {
         let mut side = || f64::from(random.next_u32()) * (1.0 / 2_147_483_648.0) - 1.0;

@@ -1,7 +1,7 @@
-//! Threads for work of the moment: as many as asked, as few as the system gives.
+//! Threads for short work: up to as many as asked for, or fewer if the system refuses some.
 
-/// Cores that this process may use: the machine's, less those that its affinity and its control group's quota withhold.
-/// 1 where the system does not say.
+/// The number of cores that this process may use: those of the machine, less those that its affinity or its control
+/// group's quota withholds. 1 if the system does not say.
 #[must_use]
 pub fn cores() -> usize {
     #[cfg(feature = "threads")]
@@ -10,10 +10,10 @@ pub fn cores() -> usize {
     1
 }
 
-/// Calls `work` once for each item, on at most `threads` threads, of which the caller is one; whoever is free takes the
-/// next item. Threads that the system refuses are done without. Panics if a call did.
+/// Calls `work` once for each item, on at most `threads` threads, including the caller's. A thread that is free takes
+/// the next item. If the system refuses threads, the others do the work. Panics if a call has panicked.
 ///
-/// Without the feature `threads` the caller does it all.
+/// Without the feature `threads`, the calling thread does all the work.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ pub fn share<T>(threads: usize, items: impl Iterator<Item = T> + Send, work: imp
     if threads > 1 {
         use std::sync::{Mutex, PoisonError};
         let items = Mutex::new(items);
-        // In a function of its own, so that the lock is not held while the item is worked on.
+        // A separate function, so that the lock is not held during the work.
         let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work_through = || std::iter::from_fn(next).for_each(&work);
         std::thread::scope(|scope| {

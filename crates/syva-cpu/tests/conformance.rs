@@ -57,7 +57,7 @@ fn says_so_at_open() -> Result<(), Failed> {
     let refused = engine.open(&other, &spec).err().is_some_and(|error| error.to_string().contains("use cpu"));
     let hollow = syva_core::Mlp::new(2).hidden(&[0], syva_core::Activation::Relu).classes(2);
     let all = refused && engine.with_threads(0).is_err() && engine.open(&device(), &hollow).is_err();
-    // It also refuses inputs that are not finite, which no network could tell from numbers.
+    // It also refuses inputs that are not finite, which a network could not detect.
     let mut session = engine.open(&device(), &spec)?;
     session.set_state(&syva_core::State::initial(&spec, 1)?)?;
     let nothing = syva_core::Matrix::new(1, 2, vec![0.0, f32::NAN])?;
