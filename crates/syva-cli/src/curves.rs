@@ -349,10 +349,13 @@ fn event_labels(found: &[(&str, &str)], tagged: bool, name: &str) -> Vec<String>
     labels
 }
 
+/// A curve's name and its points.
+type Series = (String, Vec<(f64, f64)>);
+
 /// For readers of a report of several runs that run no scripts: their validation losses above their accuracies.
-pub fn of_reports(loss: &[(String, Vec<(f64, f64)>)], acc: &[(String, Vec<(f64, f64)>)], theme: Theme) -> Picture {
-    let chart = |series: &[(String, Vec<(f64, f64)>)], y| {
-        let line = |(place, (name, points)): (usize, &(String, Vec<(f64, f64)>))| {
+pub fn of_reports(loss: &[Series], acc: &[Series], theme: Theme) -> Picture {
+    let chart = |series: &[Series], y| {
+        let line = |(place, (name, points)): (usize, &Series)| {
             let (color, dash) = look(place, series.len().max(2), false, false);
             Line::new(name, points.iter().copied()).look(color, dash)
         };

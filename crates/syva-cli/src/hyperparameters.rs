@@ -124,8 +124,9 @@ mod tests {
     /// Whatever config.toml says about how a run is trained is in the list: a change of any of it shows.
     #[test]
     fn each_change_of_a_setting_shows() {
+        type Change = fn(&mut RunConfig);
         let base = config(Mlp::new(784).hidden(&[16], Sigmoid).classes(10));
-        let changes: [(&str, fn(&mut RunConfig)); 16] = [
+        let changes: [(&str, Change); 16] = [
             ("data", |c| c.data.source = "digits".into()),
             ("data_sha256", |c| c.data.digest = "d2".into()),
             ("network", |c| c.network.layers[0].units = 17),

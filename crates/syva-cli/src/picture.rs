@@ -226,7 +226,9 @@ fn on_a_page(pixels: &RgbaImage, luma: &GrayImage) -> Vec<u8> {
 /// From how dark to how light it goes, without the outermost hundredths.
 fn spread(values: &[u8]) -> u16 {
     let mut counts = [0usize; 256];
-    values.iter().for_each(|&value| counts[usize::from(value)] += 1);
+    for &value in values {
+        counts[usize::from(value)] += 1;
+    }
     let below = |share: usize| {
         let mut sum = 0;
         let level = counts.iter().position(|count| {

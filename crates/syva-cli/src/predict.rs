@@ -167,7 +167,7 @@ fn is_blank(pixels: &[u8]) -> bool {
 
 fn framed(picture: &Picture, size: [usize; 2], as_is: bool) -> Result<Framed> {
     let Picture { pixels, size: found, .. } = picture;
-    if !as_is && !(*found == size && is_framed(pixels, size)) {
+    if !as_is && (*found != size || !is_framed(pixels, size)) {
         return framing::frame(pixels, *found, size);
     }
     if is_blank(pixels) {

@@ -192,10 +192,13 @@ impl Progress {
     }
 }
 
+/// What data is known by: its digest, and the folder that it was read from.
+type DataKey = (String, Option<PathBuf>);
+
 /// What judges the models of all runs: their data is opened once, and so is the engine.
 struct Judge {
     data_dir: Option<PathBuf>,
-    tasks: Vec<((String, Option<PathBuf>), Rc<Task>)>,
+    tasks: Vec<(DataKey, Rc<Task>)>,
     device: Option<(Box<dyn Engine>, DeviceId)>,
 }
 

@@ -324,7 +324,8 @@ fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
             place.write(&format!("a-run-with-a-name-{copy}/{file}"), bytes);
         }
     }
-    let runs: String = (1..=12).map(|run| format!("a-run-with-a-name-{run} ")).collect();
+    let runs: Vec<String> = (1..=12).map(|run| format!("a-run-with-a-name-{run}")).collect();
+    let runs = runs.join(" ");
     let ran = place.run(&format!("report {runs} --out r.html")).succeeds();
     assert!(ran.stderr.contains("syva: 10 of 12 runs read"), "{}", ran.stderr);
     let page = place.read("r.html");

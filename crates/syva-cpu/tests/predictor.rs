@@ -61,7 +61,9 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
     spec.init = Init::HeUniform;
     let mut state = State::initial(&spec, seed).unwrap();
     for Parameters { weight, bias } in &mut state.layers {
-        bias.iter_mut().for_each(|bias| *bias = if random.below(2) == 0 { -0.0 } else { random.uniform(-0.5, 0.5) });
+        for bias in bias.iter_mut() {
+            *bias = if random.below(2) == 0 { -0.0 } else { random.uniform(-0.5, 0.5) };
+        }
         if random.below(4) == 0 {
             weight.values_mut().iter_mut().for_each(|w| *w = if random.below(2) == 0 { -0.0 } else { *w });
         }
@@ -152,7 +154,9 @@ fn threads_share_a_predictor() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 /// A predictor is `Send` and `Sync`, and a session can move between threads.

@@ -154,10 +154,17 @@ impl Axes {
         };
         let xs: Vec<f64> = x_ticks.values.iter().map(|&x| self.at((x, self.y.0)).0).collect();
         let ys: Vec<f64> = y_ticks.values.iter().map(|&y| self.at((self.x.0, y)).1).collect();
-        xs.iter().for_each(|&x| rule((x, top), (x, bottom), theme.grid()));
-        ys.iter().for_each(|&y| rule((left, y), (right, y), theme.grid()));
-        xs.iter().for_each(|&x| rule((x, bottom), (x, bottom + 5.0), theme.pale()));
-        ys.iter().for_each(|&y| rule((left - 5.0, y), (left, y), theme.pale()));
+        for &x in &xs {
+            rule((x, top), (x, bottom), theme.grid());
+        }
+        for &y in &ys {
+            rule((left, y), (right, y), theme.grid());
+            rule((left - 5.0, y), (left, y), theme.pale());
+        }
+        // Over the grid's other lines.
+        for &x in &xs {
+            rule((x, bottom), (x, bottom + 5.0), theme.pale());
+        }
         rule((left, bottom), (right, bottom), theme.pale());
         rule((left, top), (left, bottom), theme.pale());
         for (x, label) in xs.iter().zip(&x_ticks.labels) {

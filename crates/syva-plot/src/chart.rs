@@ -93,7 +93,7 @@ impl Chart<'_> {
         };
         let (x, (low, high)) = (ends(|point| point.0), ends(|point| point.1));
         // Markers of single points want room that a line does not need.
-        let pad = if self.lines.iter().any(|line| line.is_dots()) { 0.05 * (high - low) } else { 0.0 };
+        let pad = if self.lines.iter().any(Line::is_dots) { 0.05 * (high - low) } else { 0.0 };
         let (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
         let step = axes::round_step((high - low) / 10.0);
         let y = ((low / step).floor() * step, (high / step).ceil() * step);

@@ -1,5 +1,5 @@
 use kuva::render::color::Color;
-use kuva::render::render::{Primitive, TextAnchor};
+use kuva::render::render::{Primitive, Scene, TextAnchor};
 
 use crate::{Picture, Theme, mix, text};
 
@@ -102,17 +102,12 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     }
     for (l, &units) in widths.iter().enumerate() {
         let last = l == layers.len();
-        let fill = mix(
-            theme.paper(),
-            palette[if l == 0 {
-                4
-            } else if last {
-                2
-            } else {
-                0
-            }],
-            0.25,
-        );
+        let color = match l {
+            0 => palette[4],
+            _ if last => palette[2],
+            _ => palette[0],
+        };
+        let fill = mix(theme.paper(), color, 0.25);
         for (place, unit) in places(units).into_iter().enumerate() {
             let at = (x(l), y(l, place));
             match unit {
@@ -121,15 +116,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
                 }),
                 Place::Unit(unit) => {
                     scene.add(circle(at, RADIUS, fill.clone(), theme));
-                    let number = subscript(unit + 1);
-                    let label = match l {
-                        0 => format!("x{number}"),
-                        _ if last && classes => unit.to_string(),
-                        _ if last => format!("y{number}"),
-                        // One hidden layer needs no number.
-                        1 if layers.len() == 2 => format!("h{number}"),
-                        _ => format!("h{}{number}", superscript(l)),
-                    };
+                    let label = label(l, unit, layers.len(), classes);
                     let size = if unit >= 99 { 9 } else { 11 };
                     scene.add(text((at.0, at.1 + 4.0), label, size, TextAnchor::Middle, theme.ink()));
                 }
@@ -152,16 +139,33 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
         }
     }
     if weighted {
-        let left = (width - KEY_WIDTH) / 2.0;
-        for (x, value, says) in [(0.0, 1.0, "positive weight"), (135.0, -1.0, "negative weight")] {
-            let (from, to) = ((left + x, key), (left + x + 26.0, key));
-            scene.add(line(from, to, signed(value, theme), None));
-            scene.add(text((to.0 + 7.0, key + 4.0), says, 11, TextAnchor::Start, theme.pale()));
-        }
-        let says = "full colour: the column's largest of these";
-        scene.add(text((left + 272.0, key + 4.0), says, 11, TextAnchor::Start, theme.pale()));
+        add_key(&mut scene, ((width - KEY_WIDTH) / 2.0, key), theme);
     }
     Picture(scene)
+}
+
+/// The name of a unit in a column, of a network of so many layers.
+fn label(column: usize, unit: usize, layers: usize, classes: bool) -> String {
+    let number = subscript(unit + 1);
+    match column {
+        0 => format!("x{number}"),
+        _ if column == layers && classes => unit.to_string(),
+        _ if column == layers => format!("y{number}"),
+        // One hidden layer needs no number.
+        1 if layers == 2 => format!("h{number}"),
+        _ => format!("h{}{number}", superscript(column)),
+    }
+}
+
+/// What the colours of the arrows mean, from a place on.
+fn add_key(scene: &mut Scene, (left, y): (f64, f64), theme: Theme) {
+    for (x, value, says) in [(0.0, 1.0, "positive weight"), (135.0, -1.0, "negative weight")] {
+        let (from, to) = ((left + x, y), (left + x + 26.0, y));
+        scene.add(line(from, to, signed(value, theme), None));
+        scene.add(text((to.0 + 7.0, y + 4.0), says, 11, TextAnchor::Start, theme.pale()));
+    }
+    let says = "full colour: the column's largest of these";
+    scene.add(text((left + 272.0, y + 4.0), says, 11, TextAnchor::Start, theme.pale()));
 }
 
 /// What the key of colours takes.

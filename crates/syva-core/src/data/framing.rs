@@ -148,7 +148,9 @@ fn brighten(small: &mut [f64]) {
     }
     let at = ink.len() * 9 / 10;
     let bright = *ink.select_nth_unstable_by(at, f64::total_cmp).1;
-    small.iter_mut().for_each(|v| *v = (*v / bright).min(1.0));
+    for v in small {
+        *v = (*v / bright).min(1.0);
+    }
 }
 
 /// How much each pixel is ink.
@@ -348,7 +350,8 @@ mod tests {
     fn nine(side: usize, paper: u8, ink: u8) -> Vec<u8> {
         let at = |i: usize| {
             let (y, x) = ((i / side) as f64 / side as f64, (i % side) as f64 / side as f64);
-            let ring = ((y - 0.42).powi(2) + (x - 0.5).powi(2)).sqrt();
+            let (down, right) = (y - 0.42, x - 0.5);
+            let ring = (down * down + right * right).sqrt();
             let stem = (x - 0.6).abs() < 0.03 && (0.42..0.75).contains(&y);
             if (0.08..0.14).contains(&ring) || stem { ink } else { paper }
         };
@@ -458,7 +461,7 @@ mod tests {
         let light: [&dyn Fn(f64, f64) -> f64; 4] = [
             &|_, x| if x < 0.5 { 0.45 } else { 1.0 },
             &|y, _| if y > 0.45 { 0.45 } else { 1.0 },
-            &|y, x| 1.0 - ((x - 0.5).powi(2) + (y - 0.5).powi(2)),
+            &|y, x| 1.0 - (x - 0.5) * (x - 0.5) - (y - 0.5) * (y - 0.5),
             &|y, _| 0.3 + 0.7 * y,
         ];
         for (i, light) in light.into_iter().enumerate() {
@@ -488,7 +491,7 @@ mod tests {
             let noise = |i: usize| (philox4x32([i as u32, 0, 0, 0], [5, 0])[0] % 71) as i32 - 35;
             page.iter().enumerate().map(|(i, &value)| (i32::from(value) + noise(i)).clamp(0, 255) as u8).collect()
         };
-        assert!(frame(&noisy(&[130; 160_000]), [400, 400], [28, 28]).is_err());
+        assert!(frame(&noisy(&vec![130; 160_000]), [400, 400], [28, 28]).is_err());
         let seen = see(&noisy(&nine(400, 130, 40)), 400);
         assert!(far(&seen, &see(&nine(400, 130, 40), 400)) <= 12 && seen.doubts.is_empty(), "{:?}", seen.doubts);
     }
