@@ -98,21 +98,20 @@ impl Sums {
     }
 }
 
-/// A network whose weights, inputs and targets are so small that most of its products and gradients are subnormal.
+/// A network whose last layer is so small, as its targets are, that outputs, gradients and updates there are subnormal:
+/// each step of their sums is rounded.
 fn tiny() -> Result<(Case, State)> {
-    let spec: Spec = Mlp::new(13).hidden(&[35], Activation::Identity).hidden(&[6], Activation::Tanh).values(34);
+    let spec: Spec = Mlp::new(13).hidden(&[35], Activation::Tanh).hidden(&[20], Activation::Identity).values(34);
     let mut initial = State::initial(&spec, 77)?;
-    // The first layer multiplies 2⁻⁶⁵ by 2⁻⁶⁵. Later factors are about 1, so that the sums stay that small.
-    let small = f32::from_bits((127 - 65) << 23);
-    for parameters in &mut initial.layers {
-        parameters.bias.iter_mut().for_each(|bias| *bias *= small * small);
-    }
-    initial.layers[0].weight.values_mut().iter_mut().for_each(|w| *w *= small);
+    // 2⁻¹²⁸.
+    let tiny = f32::from_bits(1 << 21);
+    let last = initial.layers.last_mut().expect("a network has layers");
+    last.weight.values_mut().iter_mut().chain(&mut last.bias).for_each(|value| *value *= tiny);
     let mut random = Random::new(77, Stream::Augmentation, 0);
     let mut data = |samples: usize| {
         let mut draw = |count, factor: f32| (0..count).map(|_| random.uniform(-1.0, 1.0) * factor).collect::<Vec<_>>();
-        let inputs = Inputs::F32(draw(samples * 13, small).into());
-        let values = draw(samples * 34, small * small).into();
+        let inputs = Inputs::F32(draw(samples * 13, 1.0).into());
+        let values = draw(samples * 34, tiny).into();
         Dataset::new(inputs, 13, Targets::Values { values, outputs: 34 })
     };
     let name = format!("{} on tiny numbers", spec.widths());
