@@ -189,7 +189,7 @@ fn bombs_are_refused() {
     gif.extend(b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x4c\x01\0;");
     place.write("bomb.gif", gif);
     let mut bomb = bmp(1, 1, |_, _| 0);
-    bomb[18..26].copy_from_slice(&[0, 0, 1, 0, 0, 0, 1, 0]);
+    bomb[18..26].copy_from_slice(&[0x20, 0x4e, 0, 0, 0x20, 0x4e, 0, 0]);
     place.write("bomb.bmp", bomb);
     for name in ["bomb.pgm", "bomb.gif", "bomb.bmp"] {
         place.run(&format!("predict run {name}")).fails(1, &[name, "are more than"]);

@@ -387,7 +387,7 @@ mod tests {
             let clean = nine(400, paper, ink);
             let wanted = see(&clean, 400);
             for wide in [1, 2, 4, 8, 16, 30, 40] {
-                for sides in 1..16 {
+                for sides in [1, 5, 6, 14, 15] {
                     let mut page = clean.clone();
                     for (i, value) in page.iter_mut().enumerate() {
                         let (y, x) = (i / 400, i % 400);
