@@ -1,4 +1,5 @@
-//! `cargo xtask kernels`: the CUDA kernels' PTX, made from their sources by NVRTC from PyPI; and what `ptxas` makes of it.
+//! `cargo xtask kernels`: compiles the CUDA kernels' sources to PTX with NVRTC from PyPI, and can report what `ptxas`
+//! makes of the PTX.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,21 +9,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::python::{said, sh, venv};
 
-/// PTX 8.4 is what drivers from 550 on read; newer compilers write what those refuse.
+/// Drivers from 550 on read PTX 8.4. Newer compilers write versions that these drivers refuse.
 const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.4.127", "nvidia-cuda-nvcc-cu12==12.4.131"];
 
-/// Nothing contracted, nothing approximated, nothing flushed: see `kernels/arithmetic.cuh`.
+/// No operation is contracted or approximated, and no subnormal is flushed: see `kernels/arithmetic.cuh`.
 const OPTIONS: [&str; 5] = ["--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true"];
 
-/// A PTX file, and what it is made of.
+/// A PTX file and its source.
 struct Kernels {
     ptx: &'static str,
     source: &'static str,
-    /// The oldest architecture that it runs on, and what is defined for it.
+    /// The oldest architecture that it runs on, and its definitions.
     options: &'static [&'static str],
 }
 
-/// Turing and later; tensor cores know tf32 and bf16 from Ampere on, and clusters came with Hopper.
+/// The kernels, for Turing and later. Those with tf32 and bf16 need Ampere's tensor cores, and that of a cluster needs
+/// Hopper.
 const KERNELS: [Kernels; 10] = [
     Kernels { ptx: "layers_16.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=16"] },
     Kernels { ptx: "layers_64.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=64"] },
@@ -86,7 +88,7 @@ fn number(architecture: &str) -> Option<u32> {
     architecture.split_once('_')?.1.trim_end_matches(char::is_alphabetic).parse().ok()
 }
 
-/// A line a kernel.
+/// The registers and spills of each kernel, one line per kernel.
 fn registers(ptxas: &Path, ptx: &Path, architecture: &str) -> Result<String> {
     let mut command = Command::new(ptxas);
     command.arg("-v").arg(format!("-arch={architecture}")).arg(ptx).arg("-o").arg(ptx.with_extension("cubin"));

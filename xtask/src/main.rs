@@ -20,11 +20,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Times Syvä against other frameworks, each in turn, on the same data; writes bench/results/CPU.md.
+    /// Compares Syvä's speed with other frameworks', each in turn, on the same data; writes bench/results/CPU.md.
     Peers(peers::Args),
-    /// Makes the Rust code of TensorBoard's messages anew from crates/syva-tensorboard/proto.
+    /// Regenerates the Rust code of TensorBoard's messages from crates/syva-tensorboard/proto.
     Proto,
-    /// Makes the PTX of the CUDA kernels anew from crates/syva-cuda/kernels; needs Python, no card and no toolkit.
+    /// Recompiles the PTX of the CUDA kernels from crates/syva-cuda/kernels; needs Python, but no card and no toolkit.
     Kernels(kernels::Args),
     /// Lets TensorBoard, scikit-learn and torchmetrics read what we write.
     Verify,

@@ -1,9 +1,9 @@
-//! `cargo xtask peers`: Syvä against other frameworks, each asked in turn, so that what the machine does to one it does
-//! to all.
+//! `cargo xtask peers`: compares Syvä's speed with that of other frameworks. They are asked in turn, so that a
+//! disturbance of the machine hits all of them.
 //!
-//! A peer is a program that trains on demand ([`process`]); which there are and how they are made stands in
-//! [`catalogue`]. All peers are started, then asked for an epoch one after the other: one round as a warm-up, then the
-//! counted ones. A peer counts if its losses follow the others'. The sweep does the same with some steps of other shapes.
+//! A peer is a program that trains on demand ([`process`]). [`catalogue`] lists the peers and how they are built. All
+//! peers are started, then asked for one epoch each, one after the other: first a warm-up round, then the rounds that
+//! count. A peer counts if its losses follow the others'. The sweep does the same with some steps of other shapes.
 
 mod catalogue;
 mod process;
@@ -19,8 +19,9 @@ use catalogue::{GPU_PEERS, PEERS, Peer, Workshop};
 use process::{Answer, Process};
 use report::{Row, Spread, SweepRow};
 
-/// Losses may differ by this share from the middle of all peers': weights and orders are drawn by other generators, which
-/// alone was seen to part peers by 7.5 % in the sixth epoch, where the curve is steepest.
+/// The share by which losses may differ from the median of all peers'. Peers draw weights and orders from different
+/// generators. That alone has been seen to cause a difference of 7.5 % between peers, in the sixth epoch, where the
+/// curve is steepest.
 const TOLERANCE: f64 = 0.06;
 
 #[derive(clap::Args)]
@@ -41,16 +42,16 @@ pub struct Args {
     /// Leave out the sweep over batch sizes and widths.
     #[arg(long)]
     no_sweep: bool,
-    /// Nothing but the sweep.
+    /// Only the sweep.
     #[arg(long, conflicts_with_all = ["quick", "no_sweep"])]
     sweep_only: bool,
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// A Python that has what the peers need, instead of a virtual environment of our own.
+    /// A Python that has the peers' packages, instead of a virtual environment of our own.
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
-    /// Take the programs as they are: for a machine without cargo, to which they were carried.
+    /// Do not build the programs: for a machine without cargo, to which they were copied.
     #[arg(long, requires = "python")]
     no_build: bool,
     /// Where the results go [default: bench/results/CPU.md].
@@ -58,7 +59,7 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-/// What is trained.
+/// The network and the batch size of a training.
 #[derive(Clone, Debug)]
 struct Shape {
     hidden: Vec<usize>,
@@ -70,15 +71,15 @@ impl Shape {
         self.hidden.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
-    /// Multiply-adds of a step, all of them dense.
+    /// Multiply-adds per step, if all products are dense.
     fn work(&self) -> usize {
         let widths: Vec<usize> = [784].iter().chain(&self.hidden).chain(&[10]).copied().collect();
         let products = |l: usize| if l == 0 { 2 } else { 3 };
         widths.windows(2).enumerate().map(|(l, pair)| products(l) * pair[0] * pair[1]).sum::<usize>() * self.batch
     }
 
-    /// Steps that take some tenths of a second: so much work, but no more steps than the overhead of small ones allows,
-    /// and no more than an epoch has.
+    /// The number of steps that take some tenths of a second. It is bounded by the overhead of small steps, and by the
+    /// steps of an epoch.
     fn steps(&self) -> usize {
         (20_000_000_000 / self.work()).clamp(4, 4000).min(60_000 / self.batch)
     }
@@ -124,7 +125,7 @@ fn choose(args: &Args) -> Result<Vec<&'static Peer>> {
     Ok(all.iter().filter(wanted).collect())
 }
 
-/// A peer at work, until it fails.
+/// A running peer, until it fails.
 struct Running {
     peer: &'static Peer,
     process: Result<Process>,
@@ -132,7 +133,7 @@ struct Running {
 }
 
 impl Running {
-    /// All peers, each started when the one before is ready.
+    /// Starts all peers, each when the one before is ready.
     fn start(workshop: &Workshop, peers: &[&'static Peer], data: &std::path::Path, shape: &Shape) -> Vec<Self> {
         let start = |peer: &&'static Peer| {
             eprintln!("starting {}", peer.name);
@@ -184,7 +185,7 @@ fn epochs(
     Ok(all.iter().map(|running| row(running, &ours, &curve)).collect())
 }
 
-/// What a peer's answers come to, beside Syvä's and the curve that all follow.
+/// The row of a peer, from its answers, Syvä's answers, and the curve that all follow.
 fn row(running: &Running, ours: &[Answer], curve: &[f64]) -> Row {
     let (peer, answers) = (running.peer, &running.answers);
     let mut problem = running.process.as_ref().err().map(|error| format!("{error:#}"));
@@ -211,7 +212,7 @@ fn agrees(answers: &[Answer], curve: &[f64]) -> bool {
     answers.len() == curve.len() && answers.iter().zip(curve).all(close)
 }
 
-/// Syvä, PyTorch and JAX at other shapes.
+/// Compares Syvä, PyTorch and JAX at other shapes.
 fn sweep(workshop: &Workshop, data: &std::path::Path) -> Result<Vec<SweepRow>> {
     let peers: Vec<&'static Peer> = PEERS.iter().filter(|peer| peer.name == "syva" || peer.quick).collect();
     let mut rows = Vec::new();

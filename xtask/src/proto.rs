@@ -1,4 +1,5 @@
-//! `cargo xtask proto`: Rust code for TensorBoard's messages, from the crate's `.proto` files; needs no protoc.
+//! `cargo xtask proto`: generates Rust code for TensorBoard's messages from the crate's `.proto` files. Needs no
+//! protoc.
 
 use std::fs;
 use std::path::{Path, PathBuf};

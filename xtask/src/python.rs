@@ -1,11 +1,11 @@
-//! Other programs, and virtual environments of Python to run them in.
+//! Runs other programs, and makes virtual environments of Python for them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The interpreter of a virtual environment, made and filled if need be.
+/// The interpreter of a virtual environment, which is created and filled if necessary.
 pub fn venv(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     if !python.exists() {
@@ -16,7 +16,7 @@ pub fn venv(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// What a program prints; it must succeed.
+/// Runs a program, and returns what it prints. It must succeed.
 pub fn said(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !output.status.success() {
@@ -25,7 +25,7 @@ pub fn said(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Runs a program to its end; it must succeed.
+/// Runs a program to its end. It must succeed.
 pub fn sh(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {

@@ -1,4 +1,5 @@
-//! `cargo xtask verify`: what we write, read by the programs that it is for: TensorBoard, PyTorch, scikit-learn, torchmetrics.
+//! `cargo xtask verify`: what we write, read by the programs that it is for: TensorBoard, PyTorch, scikit-learn,
+//! torchmetrics.
 //!
 //! Makes a virtual environment in target/verify and installs them there, trains for a few seconds, and lets the Python
 //! programs of `xtask/verify` ask and compare.

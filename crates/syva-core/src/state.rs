@@ -72,8 +72,8 @@ impl Matrix {
     }
 }
 
-/// Checks that inputs `[samples, columns]` are finite numbers. A network cannot detect others: ReLU, for example, turns NaN
-/// into 0, and the network then gives a confident answer that means nothing.
+/// Checks that inputs `[samples, columns]` are finite numbers. A network cannot detect others: ReLU, for example, turns
+/// NaN into 0, and the network then gives a confident answer that means nothing.
 ///
 /// ```
 /// let error = syva_core::check_finite(&[1.0, 2.0, 3.0, f32::NAN], 2).unwrap_err();

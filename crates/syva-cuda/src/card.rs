@@ -184,8 +184,8 @@ impl SharedCard {
         Ok(cell.get().expect("was set just now"))
     }
 
-    /// Makes the card the one that this thread's calls to the driver go to. What cudarc does for most calls, but not when
-    /// it frees memory: that must not be the first thing that a session does in a thread it was handed to.
+    /// Makes this card the current one for the calling thread's driver calls. cudarc does this for most calls, but not when
+    /// it frees memory, and that may be the first thing that a session does in a thread it was moved to.
     pub(crate) fn enter(&self) -> Result<()> {
         self.context.bind_to_thread().map_err(|error| self.failure(error))
     }

@@ -19,12 +19,12 @@ const RECORDED: usize = 32;
 /// The most steps that one kernel takes. A card that also drives a screen must not be busy for seconds.
 const AT_ONCE: usize = 256;
 
-/// Steps that were recorded as a graph.
+/// A graph of recorded steps.
 pub(crate) struct Recorded(CudaGraph);
 
-// SAFETY: the driver ties a graph to no thread. It only demands that no two threads use one at the same time
-// (docs.nvidia.com/cuda/cuda-driver-api/graphs-thread-safety.html), and they cannot: a graph belongs to one session, is
-// not `Sync`, and is never cloned.
+// SAFETY: the driver does not tie a graph to a thread. It only demands that no two threads use a graph at the same time
+// (docs.nvidia.com/cuda/cuda-driver-api/graphs-thread-safety.html). They cannot, because a graph belongs to one session,
+// is not `Sync`, and is never cloned.
 unsafe impl Send for Recorded {}
 
 /// What a pass over a batch is for: a training step, an evaluation (losses and guesses), or only the outputs.

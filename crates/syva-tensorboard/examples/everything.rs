@@ -1,6 +1,11 @@
-//! Writes a log that contains something of every kind to the given folder. Run it with `cargo run -p syva-tensorboard
-//! --example everything -- runs/everything`, then `tensorboard --logdir runs`. `cargo xtask verify` checks what TensorBoard
-//! reads from it.
+//! Writes a log that contains something of every kind to the given folder:
+//!
+//! ```sh
+//! cargo run -p syva-tensorboard --example everything -- runs/everything
+//! tensorboard --logdir runs
+//! ```
+//!
+//! `cargo xtask verify` checks what TensorBoard reads from it.
 
 use syva_tensorboard::{
     Chart, Domain, Experiment, HParam, Image, Metric, Node, PrCurve, Result, Status, Value, Writer,

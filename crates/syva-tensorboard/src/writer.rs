@@ -150,9 +150,9 @@ impl Writer {
     }
 
     /// Like [`Writer::experiment`] and [`Writer::session_start`], but for a run that may be resumed with other
-    /// hyperparameters. TensorBoard keeps the first hyperparameters that it finds in a folder. So this method writes them
-    /// to a file of their own, whose name comes first, and which replaces the one from before. A TensorBoard that has read
-    /// the old file shows the new values after a restart.
+    /// hyperparameters. TensorBoard keeps the first hyperparameters that it finds in a folder. So this method writes
+    /// them to a file of their own, whose name comes first, and which replaces the one from before. A TensorBoard that
+    /// has read the old file shows the new values after a restart.
     ///
     /// ```
     /// use syva_tensorboard::{Experiment, Writer};

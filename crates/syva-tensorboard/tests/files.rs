@@ -168,7 +168,7 @@ fn a_full_disk_tears_no_record_and_logging_goes_on_when_there_is_room() {
     assert_eq!(events.len(), 1001);
 }
 
-/// TensorBoard keeps the first session start of a folder: so a resumed run's takes the place of the one before.
+/// TensorBoard keeps the first session start of a folder, so that of a resumed run replaces the one from before.
 #[test]
 fn a_session_that_goes_on_has_its_new_hyperparameters_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -216,9 +216,9 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Makes room for blocks of up to `rows` rows, and for `samples` samples between two synchronisations. There are fewer
-    /// of both if they do not fit. Blocks also have no more than `most` rows, or 64 if that is more, so that a dispatch is
-    /// worth its cost.
+    /// Makes room for blocks of up to `rows` rows, and for `samples` samples between two synchronisations. There are
+    /// fewer of both if they do not fit. Blocks also have no more than `most` rows, or 64 if that is more, so that a
+    /// dispatch is worth its cost.
     pub(crate) fn new(gpu: &Gpu, spec: &Spec, rows: usize, samples: usize, most: usize) -> Self {
         let wanted = (rows, samples);
         let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);

@@ -1,8 +1,8 @@
-//! Compares the portable GPU engine with the reference, on the adapters of this machine. The integer arithmetic must agree
-//! bit by bit, and so must the adapter's own arithmetic if it is exact. If it is close, it must agree nearly.
+//! Compares the portable GPU engine with the reference, on the adapters of this machine. The integer arithmetic must
+//! agree bit by bit, and so must the adapter's own arithmetic if it is exact. If it is close, it must agree nearly.
 //!
-//! The tests have their own main, so that without an adapter all of them are visibly counted as ignored. Each test has a
-//! time limit.
+//! The tests have their own main, so that without an adapter all of them are visibly counted as ignored. Each test has
+//! a time limit.
 
 use std::sync::mpsc;
 use std::time::Duration;

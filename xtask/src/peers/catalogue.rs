@@ -1,5 +1,5 @@
-//! Which peers there are, and how their programs are made: Python scripts in a virtual environment, Rust programs each
-//! in a workspace of its own, all under `target/peers`.
+//! The peers and how their programs are built: Python scripts in a virtual environment, and Rust programs that each
+//! have a workspace of their own, all under `target/peers`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ pub struct Peer {
 enum Program {
     /// A script in `bench/peers`, and its variant.
     Python(&'static str, Option<&'static str>),
-    /// A package in `bench/peers`, and variables that it is given.
+    /// A package in `bench/peers`, and its environment variables.
     Rust(&'static str, &'static [(&'static str, &'static str)]),
 }
 
@@ -32,7 +32,7 @@ const fn peer(name: &'static str, what: &'static str, quick: bool, program: Prog
     Peer { name, what, ours: false, quick, program }
 }
 
-/// All of them; Syvä first, then in the order in which they are asked.
+/// All peers, Syvä first, in the order in which they are asked.
 pub const PEERS: [Peer; 10] = [
     Peer { ours: true, ..peer("syva", "as it is", false, Rust("syva", &[])) },
     Peer { ours: true, ..peer("syva-dense", "SYVA_KERNEL=dense", false, Rust("syva", &[("SYVA_KERNEL", "dense")])) },
@@ -51,7 +51,7 @@ pub const PEERS: [Peer; 10] = [
     peer("fastnn", "CPU", false, Rust("fastnn", &[])),
 ];
 
-/// The same on a graphics card; Syvä's CPU engine among them.
+/// The peers on a graphics card, and Syvä's CPU engine.
 pub const GPU_PEERS: [Peer; 6] = [
     Peer { ours: true, ..peer("syva-cuda", "as it is", false, Rust("syva", &[("SYVA_PEER_DEVICE", "cuda")])) },
     Peer { ours: true, ..peer("syva", "CPU", false, Rust("syva", &[])) },
@@ -66,11 +66,11 @@ pub const GPU_PEERS: [Peer; 6] = [
     ),
 ];
 
-/// Where the programs are made.
+/// Builds and starts the programs.
 pub struct Workshop {
     sources: PathBuf,
     target: PathBuf,
-    /// Another interpreter than that of the virtual environment.
+    /// An interpreter to use instead of the virtual environment's.
     python: Option<PathBuf>,
 }
 
@@ -109,7 +109,7 @@ impl Workshop {
         Ok(())
     }
 
-    /// The virtual environment with what `requirements.txt` pins; made once for these versions.
+    /// The virtual environment with the versions that `requirements.txt` pins. It is made once for these versions.
     fn install(&self) -> Result<()> {
         let requirements = self.sources.join("requirements.txt");
         let (wanted, mark) = (std::fs::read(&requirements)?, self.target.join("venv/installed.txt"));
@@ -125,7 +125,7 @@ impl Workshop {
         Ok(std::fs::write(mark, wanted)?)
     }
 
-    /// What starts a peer.
+    /// The command that starts a peer.
     pub fn command(&self, peer: &Peer, data: &Path, shape: &Shape) -> Command {
         let (mut command, variant) = match peer.program {
             Python(script, variant) => {
@@ -154,7 +154,7 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The repository: where this program was built, or for a program that was carried to another machine, where it runs.
+/// The repository: the place where this program was built or, if it was copied to another machine, where it runs.
 pub fn root() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;

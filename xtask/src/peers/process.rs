@@ -1,5 +1,5 @@
-//! A peer at work: a program that is started with the data folder, hidden widths, batch size and seed, says
-//! `{"ready": true, "versions": "…"}`, and answers each line `epoch` or `steps N` with `{"seconds": …, "loss": …}`.
+//! A running peer. It is started with the data folder, hidden widths, batch size and seed. It prints
+//! `{"ready": true, "versions": "…"}`, then answers each line `epoch` or `steps N` with `{"seconds": …, "loss": …}`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// What a training took, and the mean of its batches' mean losses.
+/// The seconds of a training, and the mean of its batches' mean losses.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     pub seconds: f64,
     pub loss: f64,
 }
 
-/// The program; ended when dropped.
+/// The program. It is ended when this is dropped.
 pub struct Process {
     child: Child,
     requests: ChildStdin,
@@ -73,7 +73,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone afterwards.
+        // An error means that it has already ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

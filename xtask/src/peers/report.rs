@@ -1,4 +1,4 @@
-//! What was measured, as tables.
+//! Tables of the measurements.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use syva::data::mnist;
 use super::catalogue::root;
 use super::{Running, Shape};
 
-/// Least, middle and greatest of some figures.
+/// The least, the median and the greatest of some figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub min: f64,
@@ -18,7 +18,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` if there are no figures.
     pub fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.collect();
         figures.sort_by(f64::total_cmp);
@@ -42,9 +42,9 @@ pub struct Row {
     pub name: String,
     pub what: String,
     pub versions: String,
-    /// Of an epoch.
+    /// The seconds per epoch.
     pub seconds: Option<Spread>,
-    /// Syvä's seconds by its own, round by round.
+    /// Syvä's seconds divided by this peer's, round by round.
     pub ratio: Option<Spread>,
     pub losses: Vec<f64>,
     pub problem: Option<String>,
@@ -63,7 +63,7 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// A shape's samples a second, Syvä's first.
+/// The samples per second of each peer for one shape, Syvä's first.
 pub struct SweepRow {
     hidden: String,
     batch: usize,
@@ -85,7 +85,7 @@ impl SweepRow {
         Self { hidden: shape.hidden(), batch: shape.batch, steps, rates, problem }
     }
 
-    /// Syvä's time by the fastest other's.
+    /// Syvä's time divided by that of the fastest other peer.
     fn ratio(&self) -> Option<f64> {
         let ours = self.rates.first()?.1?;
         let best = self.rates[1..].iter().filter_map(|(_, rate)| *rate).max_by(f64::total_cmp)?;
@@ -142,7 +142,7 @@ pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<P
     Ok(path)
 }
 
-/// The processor, and the cards that are no processors, as the engines call them.
+/// The names of the processor and the cards, as the engines report them.
 fn machine() -> String {
     let engines = syva::engines(syva::EngineOptions::default()).unwrap_or_default();
     let devices = engines.iter().filter(|engine| engine.name() != "reference").flat_map(|engine| engine.devices());

@@ -27,9 +27,9 @@ fn main() {
     let plain = Device::flex();
     let device = plain.clone().autodiff();
     device.seed(job.seed.into());
-    // Linear begins as PyTorch's does.
+    // Linear has the same initial weights as PyTorch's.
     let layers = job.layers().into_iter().map(|(fan_in, units)| LinearConfig::new(fan_in, units).init(&device));
-    // Taken out for each step and put back: a clone would keep the optimiser from working in place.
+    // Taken out for each step and put back, because a clone would keep the optimiser from working in place.
     let mut kept = Some(Mlp { layers: layers.collect() });
     let mut optimizer = SgdConfig::new().init();
     let cross_entropy = CrossEntropyLossConfig::new().init(&device);

@@ -6,13 +6,13 @@ use peer_protocol::{FEATURES, Job, LEARNING_RATE};
 
 fn main() -> Result<()> {
     let job = Job::from_args();
-    let device = Device::Cpu; // draws unseeded: candle cannot seed it
+    let device = Device::Cpu; // candle cannot seed its CPU generator
     let variables = VarMap::new();
     let builder = VarBuilder::from_varmap(&variables, DType::F32, &device);
     let mut layers = Vec::new();
     for (i, (fan_in, units)) in job.layers().into_iter().enumerate() {
         let bound = (fan_in as f64).sqrt().recip();
-        let init = Init::Uniform { lo: -bound, up: bound }; // PyTorch's; candle's own is another
+        let init = Init::Uniform { lo: -bound, up: bound }; // as in PyTorch; candle's default differs
         let layer = builder.pp(i);
         let weight = layer.get_with_hints((units, fan_in), "weight", init)?;
         layers.push(Linear::new(weight, Some(layer.get_with_hints(units, "bias", init)?)));

@@ -12,7 +12,7 @@ fn main() {
         if i > 0 {
             model.push(Sigmoid);
         }
-        let mut linear = Linear::new(fan_in, units); // its bias begins as PyTorch's, its weights are wider
+        let mut linear = Linear::new(fan_in, units); // the initial bias is PyTorch's, the initial weights are wider
         let bound = (fan_in as f32).sqrt().recip();
         linear.weight = Param::new(Tensor::uniform(&[units, fan_in], -bound, bound));
         model.push(linear);

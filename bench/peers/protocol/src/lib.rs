@@ -1,4 +1,4 @@
-//! What every Rust peer shares: its arguments, MNIST, the order of the samples and the line protocol, which
+//! The code that all Rust peers share: their arguments, MNIST, the order of the samples, and the line protocol, which
 //! `peer.py` describes.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ pub const FEATURES: usize = 784;
 /// Mean and standard deviation of the pixels, as shares of 255.
 pub const MEAN_STD: (f32, f32) = (0.1307, 0.3081);
 
-/// What a peer is asked to train.
+/// The training that a peer is asked for.
 pub struct Job {
     /// Training images, `[60000, 784]`, as stored.
     pub pixels: Vec<u8>,
@@ -23,9 +23,9 @@ pub struct Job {
     pub labels: Vec<u8>,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// Samples a step.
+    /// Samples per step.
     pub batch: usize,
-    /// Seed of the weights, where the peer can be seeded, and of the order of the samples.
+    /// The seed of the order of the samples, and of the weights if the peer can be seeded.
     pub seed: u32,
 }
 
@@ -55,8 +55,8 @@ impl Job {
         units.map(|units| (std::mem::replace(&mut fan_in, units), units)).collect()
     }
 
-    /// Answers until standard input ends; `train` takes the order of the samples and returns the mean of the batches'
-    /// mean losses.
+    /// Answers requests until standard input ends. `train` takes the order of the samples, and returns the mean of the
+    /// batches' mean losses.
     pub fn serve(&self, versions: &str, mut train: impl FnMut(&[u32]) -> f64) {
         answer(&format!(r#"{{"ready":true,"versions":"{versions}"}}"#));
         let mut random = u64::from(self.seed);

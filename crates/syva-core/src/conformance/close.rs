@@ -54,9 +54,9 @@ const ROUNDS: u64 = 4;
 /// Runs a case on a device that only claims to be close, and on the reference: about a dozen steps, then an evaluation.
 /// The device rounds factors to `precision`.
 ///
-/// `Err` names the weight, bias or loss that is not close, either because it is not finite or because it is too far off. In
-/// f32 the bound is [`CLOSE`], or 2⁻⁵ of the largest number if the case is not [`smooth`]. In another precision the
-/// bound is [`close_share`], or, if the case is not smooth, the distance of a network that was not trained.
+/// `Err` names the weight, bias or loss that is not close, either because it is not finite or because it is too far
+/// off. In f32 the bound is [`CLOSE`], or 2⁻⁵ of the largest number if the case is not [`smooth`]. In another precision
+/// the bound is [`close_share`], or, if the case is not smooth, the distance of a network that was not trained.
 pub fn measure(
     engine: &dyn Engine,
     device: &DeviceId,
