@@ -199,7 +199,7 @@ fn summaries_of_absurd_sizes_are_numbers_or_errors() {
 fn a_network_beyond_the_memory_is_refused() {
     let place = Place::new();
     let ran = place.sh("ulimit -v 4000000; \"$SYVA\" train --data digits --hidden 20000,20000 --epochs 1 --out run");
-    ran.fails(1, &["memory: 415920010 parameters in batches of 128 need 7.7 GiB", "use fewer or narrower layers"]);
+    ran.fails(1, &["memory: 415920010 parameters in batches of 128 need 7.8 GiB", "use fewer or narrower layers"]);
     assert!(place.names("").is_empty());
 }
 
