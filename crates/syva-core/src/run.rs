@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! runs/<name>/config.toml                  what was asked, everything resolved
-//!             metrics.jsonl                a line an epoch
+//!             metrics.jsonl                a line per epoch
 //!             checkpoint/last.safetensors  weights and progress: where `resume` goes on
 //!             checkpoint/best.safetensors  the model after the epoch with the lowest validation loss
 //!             model.safetensors            the model at the end
@@ -367,7 +367,7 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
 }
 
 /// Refuses a path that a new run would harm: a file, a folder that holds anything but a run, and unless `force` is given
-/// a run. What a process leaves that was killed before it had made a run is nothing.
+/// a run. A folder in which a process was killed before it had made a run counts as empty.
 fn check_free(path: &Path, force: bool) -> Result<()> {
     let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the run folder", problem, remedy));
     if !path.is_dir() {
@@ -422,7 +422,7 @@ mod tests {
         }
     }
 
-    /// Epochs of ten steps; the process was killed after a new best was saved and before the checkpoint that tells of it.
+    /// Epochs of ten steps; the process was killed after a new best was saved and before the checkpoint that records it.
     #[test]
     fn a_best_that_is_ahead_of_its_checkpoint_will_come_again_and_any_other_is_refused() {
         let place = tempfile::tempdir().unwrap();

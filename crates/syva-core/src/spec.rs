@@ -286,7 +286,7 @@ impl Spec {
             return refuse("head", format!("binary wants 1 logit, got {}", self.outputs()), "use 1 output or classes");
         }
         if matches!(self.head, Head::Logits | Head::LogSoftmax) && self.outputs() < 2 {
-            return refuse("head", "1 class leaves nothing to tell apart".into(), "use 2 or more, or the binary head");
+            return refuse("head", "a classifier needs at least 2 classes".into(), "use 2 or more, or the binary head");
         }
         self.validate_normalization()
     }

@@ -1,8 +1,7 @@
-//! The trainer: epochs of shuffled batches, span by span, and what it tells about them.
+//! The trainer: epochs of shuffled batches, span by span, and the events that it emits on the way.
 //!
-//! The trainer owns no terminal and no file. It drives a session and reports [`Event`]s; whoever listens prints, logs
-//! and saves, and may ask it to stop. Nothing it reports to, and no moment at which it stops, changes a bit of what it
-//! computes.
+//! The trainer owns no terminal and no file. It drives a session and emits [`Event`]s. A listener prints, logs and saves,
+//! and may ask it to stop. No listener, and no moment at which training stops, changes a bit of the result.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +26,7 @@ use crate::{Error, Model, Result, memory};
 pub struct Training {
     /// Passes over the training data.
     pub epochs: u64,
-    /// Samples a step; the last batch of an epoch takes what is left.
+    /// Samples per step. The last batch of an epoch takes what is left.
     pub batch_size: usize,
     /// The learning rate.
     pub learning_rate: f32,
@@ -94,19 +93,19 @@ impl Progress {
     }
 }
 
-/// What an epoch came to. Losses and accuracies of the training data are gathered while it is trained on, as the
-/// chapter's notebook does: the loss is the mean over the batches, each before its update.
+/// The results of an epoch. Losses and accuracies of the training data are collected during training, as in the
+/// chapter's notebook: the loss is the mean over the batches, each before its update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: u64,
     /// Mean of the losses of the epoch's batches, each before its update; a short last batch counts as a whole one.
     pub train_loss: f64,
-    /// Share of training samples read rightly; none for regression, as all accuracies.
+    /// Share of training samples that were classified correctly. Accuracies are `None` for regression.
     pub train_acc: Option<f64>,
     /// Mean validation loss after the epoch.
     pub val_loss: f64,
-    /// Share of validation samples read rightly.
+    /// Share of validation samples that were classified correctly.
     pub val_acc: Option<f64>,
     /// Mean over the classes of `train_acc`.
     pub train_balanced_acc: Option<f64>,
@@ -114,7 +113,8 @@ pub struct Epoch {
     pub val_balanced_acc: Option<f64>,
     /// The learning rate of the last step.
     pub learning_rate: f32,
-    /// Seconds spent training. Where the device began while the epoch before was told of, what came after that.
+    /// Seconds spent training. A device that began this epoch while the last one was reported counts only from the end of
+    /// that report.
     pub train_seconds: f64,
     /// Seconds spent evaluating.
     pub eval_seconds: f64,
@@ -135,19 +135,19 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// What the trainer tells while it works.
+/// What the trainer reports while it works.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Some steps were taken (a tenth of a second's worth).
     Steps {
-        /// Where the training stands.
+        /// How far the training is.
         progress: &'a Progress,
-        /// Steps of an epoch.
+        /// Steps per epoch.
         steps_per_epoch: usize,
-        /// The steps' mean losses, each before its update; the last is that of the step before where it stands now.
+        /// The mean loss of each of these steps, before its update.
         losses: &'a [f64],
     },
-    /// An epoch is done and judged.
+    /// An epoch is done and evaluated.
     Epoch(&'a Epoch),
     /// A moment to look into the network: after the first epoch, after every n-th ([`Trainer::inspect_every`]), and
     /// after the last.
@@ -165,8 +165,8 @@ pub enum Event<'a> {
         state: &'a State,
         /// Where the training stands.
         progress: &'a Progress,
-        /// The weights after the best epoch so far, whose digest is [`Progress::best_weights`]; none where a training
-        /// goes on from a checkpoint, has not become better since, and was not told of them ([`Trainer::with_best`]).
+        /// The weights after the best epoch so far, whose digest is [`Progress::best_weights`]. `None` if the training was
+        /// resumed without them ([`Trainer::with_best`]) and no epoch has been better since.
         best: Option<&'a State>,
     },
 }
@@ -194,10 +194,10 @@ pub struct Trainer {
     inspect_every: u64,
 }
 
-/// What hears of a training's events and says whether it shall go on. Who says stop gets a last [`Event::Checkpoint`].
+/// Receives a training's events and decides whether it goes on. After a stop comes a last [`Event::Checkpoint`].
 type Listener<'a> = dyn FnMut(&Event<'_>) -> Result<Flow> + 'a;
 
-/// What the trainer knows of a training without its session, which may be at work meanwhile.
+/// The trainer's own part of a training, apart from the session, which may be busy at the same time.
 struct Course {
     spec: Spec,
     task: Task,
@@ -295,7 +295,7 @@ impl Trainer {
         &self.course.progress
     }
 
-    /// Steps of an epoch.
+    /// Steps per epoch.
     #[must_use]
     pub fn steps_per_epoch(&self) -> usize {
         self.course.steps_per_epoch()
@@ -324,7 +324,7 @@ impl Trainer {
         last.ok_or_else(|| Error::setting("epochs", "the training is already complete", "ask for more epochs"))
     }
 
-    /// Trains until all epochs are done or the listener says stop; tells which.
+    /// Trains until all epochs are done or the listener stops it, and returns which of the two.
     ///
     /// Stops with [`Error::NonFinite`] at the first loss that is not finite; the last checkpoint is then the last good
     /// state.
@@ -346,7 +346,7 @@ impl Trainer {
                 self.checkpoint(listener)?;
                 return Ok(Flow::Stop);
             }
-            // Saved among the steps of an epoch: between two epochs they follow each other at once.
+            // Checkpoints fall within epochs, because the next epoch may begin before the last one is reported.
             let in_epoch = self.course.progress.step_in_epoch > 0;
             if in_epoch && since_checkpoint.seconds() >= self.checkpoint_every.as_secs_f64() {
                 self.checkpoint(listener)?;
@@ -357,7 +357,7 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
-    /// Whether the state after this epoch is still to be looked at when the epoch has been told of.
+    /// Whether the state after this epoch is needed once the epoch has been reported.
     fn is_watched(&self, epoch: u64) -> bool {
         epoch == self.course.training.epochs || self.is_inspected(epoch)
     }
@@ -376,7 +376,7 @@ impl Trainer {
         course.add(&report, &clock, listener)
     }
 
-    /// Judges the epoch, and looks into the network where that is due.
+    /// Evaluates the epoch, and inspects the network if that is due.
     fn judge(&mut self, listener: &mut Listener<'_>) -> Result<Flow> {
         let Self { session, course, .. } = self;
         let clock = Clock::start();
@@ -389,8 +389,8 @@ impl Trainer {
         Ok(flow)
     }
 
-    /// Judges the epoch and takes the first span of the next, which the device may be at while the host tells of the
-    /// epoch. What is counted as training is then what the host had to wait for when it was done with that.
+    /// Evaluates the epoch and takes the first span of the next one. The device may work on that span while the host
+    /// reports the epoch, so the time that counts as training is what the host then still has to wait.
     fn judge_and_go_on(&mut self, listener: &mut Listener<'_>) -> Result<Flow> {
         let Self { session, course, .. } = self;
         let steps = course.steps_from(course.progress.epoch + 1, 0);
@@ -463,7 +463,7 @@ impl Course {
         }
     }
 
-    /// Adds what a span came to, and tells of it.
+    /// Adds the results of a span to the progress, and reports them.
     fn add(&mut self, report: &Report, clock: &Clock, listener: &mut Listener<'_>) -> Result<Flow> {
         let progress = &mut self.progress;
         if let Some(step) = report.first_non_finite {
@@ -524,9 +524,8 @@ impl Course {
         Ok(epoch)
     }
 
-    /// The weights, if they are worth keeping. The loss that tells of a step that went beyond the finite numbers is
-    /// that of the next step; a checkpoint between the two would replace the last good one with one that nobody can
-    /// load.
+    /// The weights, if all are finite. A step that left the finite numbers shows only in the loss of the next step; a
+    /// checkpoint between the two would replace the last good one by one that cannot be loaded.
     fn finite(&self, state: State) -> Result<State> {
         if state.is_finite() {
             return Ok(state);
@@ -553,7 +552,7 @@ struct Steps {
     /// The span's first sample in that order.
     begin: usize,
     batch_size: usize,
-    /// One a step.
+    /// One per step.
     learning_rate: Vec<f32>,
 }
 
@@ -575,7 +574,7 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
     let taken = progress.epoch.checked_mul(steps as u64).and_then(|sum| sum.checked_add(progress.step_in_epoch as u64));
     if progress.step_in_epoch > steps || taken != Some(state.step) {
         let problem = format!(
-            "weights after {} steps are not those of epoch {}, step {}, with {steps} steps an epoch",
+            "weights after {} steps are not those of epoch {}, step {}, with {steps} steps per epoch",
             state.step,
             progress.epoch.saturating_add(1),
             progress.step_in_epoch
