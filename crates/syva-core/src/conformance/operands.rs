@@ -98,20 +98,22 @@ impl Sums {
     }
 }
 
-/// A network whose last layer is so small, as its targets are, that outputs, gradients and updates there are subnormal:
-/// each step of their sums is rounded.
+/// A network whose last layer begins with subnormal weights, and whose targets are so small that the gradients are at the
+/// border of the subnormal numbers: terms of their sums are subnormal, but the sums and the weights after an update are
+/// not, so that the order of the sums shows. (A sum of which every step is subnormal has the same bits in any order,
+/// because all its steps are rounded to multiples of the same number.)
 fn tiny() -> Result<(Case, State)> {
     let spec: Spec = Mlp::new(13).hidden(&[35], Activation::Tanh).hidden(&[20], Activation::Identity).values(34);
     let mut initial = State::initial(&spec, 77)?;
-    // 2⁻¹²⁸.
-    let tiny = f32::from_bits(1 << 21);
+    // 2⁻¹²⁸ and 2⁻¹¹².
+    let (tiny, small) = (f32::from_bits(1 << 21), f32::from_bits(15 << 23));
     let last = initial.layers.last_mut().expect("a network has layers");
     last.weight.values_mut().iter_mut().chain(&mut last.bias).for_each(|value| *value *= tiny);
     let mut random = Random::new(77, Stream::Augmentation, 0);
     let mut data = |samples: usize| {
         let mut draw = |count, factor: f32| (0..count).map(|_| random.uniform(-1.0, 1.0) * factor).collect::<Vec<_>>();
         let inputs = Inputs::F32(draw(samples * 13, 1.0).into());
-        let values = draw(samples * 34, tiny).into();
+        let values = draw(samples * 34, small).into();
         Dataset::new(inputs, 13, Targets::Values { values, outputs: 34 })
     };
     let name = format!("{} on tiny numbers", spec.widths());
