@@ -39,7 +39,7 @@ pub struct LayerActivity {
 /// // The second unit is below 0 whatever comes in from 0 to 1.
 /// state.layers[0].weight.values_mut().copy_from_slice(&[1.0, 1.0]);
 /// state.layers[0].bias.copy_from_slice(&[0.0, -2.0]);
-/// let inputs = Inputs::F32((0..200).map(|i| i as f32 / 200.0).collect());
+/// let inputs = Inputs::F32((0..200).map(|i| i as f32 / 200.0).collect::<Vec<_>>().into());
 /// let data = Dataset::new(inputs, 1, Targets::Classes { labels: vec![1; 200].into(), classes: 2 })?;
 /// let found = Activity::of(&Model { spec, state }, &data).unwrap();
 /// assert_eq!((found.layers[0].stuck, found.layers[0].units), (1, 2));

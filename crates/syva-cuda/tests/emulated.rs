@@ -524,7 +524,10 @@ fn course(
             }
             Event::Inspection { .. } => {}
             Event::Checkpoint { state, progress, best } => {
-                let progress = Progress { train_seconds: 0.0, ..progress.clone() };
+                let mut progress = Progress { train_seconds: 0.0, ..progress.clone() };
+                for epoch in &mut progress.history {
+                    (epoch.train_seconds, epoch.eval_seconds) = (0.0, 0.0);
+                }
                 told.push(format!("saved {}, {progress:?}, best {:?}", state.digest(), best.map(State::digest)));
                 place = Some((state.clone(), progress));
             }

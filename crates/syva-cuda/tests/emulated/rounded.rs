@@ -289,7 +289,7 @@ pub fn trains() -> Outcome {
 pub fn too_old() -> Outcome {
     let spec = Mlp::new(2).classes(2);
     let rounding = CudaEngine::new().precision(Precision::Tf32);
-    said(rounding.open(&card(), &spec).err(), "tf32 (sm_80 or later) on cuda:0 (sm_75) is not supported")?;
+    said(rounding.open(&card(), &spec).err(), "tf32 (sm_80 or later) on cuda (sm_75) is not supported")?;
     let detail = &rounding.devices()[0].detail;
     if !detail.contains("too old for tf32") {
         return Err(format!("it is listed as: {detail}").into());
