@@ -1,6 +1,6 @@
 //! Says what a file is, by its first bytes, so that an error can name what was given instead of what was wanted.
 //!
-//! [`recognise`] goes through the signatures of [`KNOWN`], then through the formats that take more than a comparison
+//! [`recognise`] goes through the signatures of `KNOWN`, then through the formats that take more than a comparison
 //! (containers with brands, archives told apart by what they hold, text). It is for error messages: nothing is parsed,
 //! nothing is trusted, and a wrong guess costs a misleading word at most.
 

@@ -9,7 +9,7 @@
 //!             tensorboard/, plots/, report.html   what `syva train`, `plot` and `report` show of it
 //! ```
 //!
-//! A process that works in the folder holds a [lock](Lock) on `.lock`, so that two never write to one run. Nothing is
+//! A process that works in the folder holds a lock on `.lock`, so that two never write to one run. Nothing is
 //! written through a link that leads out of the folder. Who reads it ([`read_run`], [`Reached`]) gets its parts compared
 //! with each other.
 

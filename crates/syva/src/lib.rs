@@ -31,7 +31,7 @@ pub mod prelude {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineOptions {
     /// Threads of the engines that run on the CPU, of which no more work than there are cores for
-    /// ([`threads::cores`](syva_core::threads::cores)); one a core if none. The results do not depend on it.
+    /// ([`threads::cores`]); one per core if none. The results do not depend on it.
     pub threads: Option<usize>,
     /// Whether devices whose own arithmetic is not exact are made so, at a fraction of their speed.
     pub exact: bool,

@@ -1,13 +1,13 @@
 //! Brings a photo or scan of a handwritten digit into MNIST's framing: white ink on black, 20 pixels high or wide, its
 //! centre of mass in the middle of 28 × 28 (as LeCun, Cortes and Burges describe how MNIST was made).
 //!
-//! 1. [`light`]: each pixel is compared with the paper around it. Paper is what there is most of; shadows, uneven light
+//! 1. `light`: each pixel is compared with the paper around it. Paper is what there is most of; shadows, uneven light
 //!    and the grey that a camera makes of white are no ink.
 //! 2. Ink is darker than paper or lighter, whichever there is more of.
-//! 3. [`pieces`]: what comes in from the edge of the picture (a table, a rim, ruled lines) is not the digit unless nothing
+//! 3. `pieces`: what comes in from the edge of the picture (a table, a rim, ruled lines) is not the digit unless nothing
 //!    else is left; neither are frames around it, lines under it and specks. Where the digit hangs together with such
 //!    things, they may be paler than it: the same is tried with darker ink alone.
-//! 4. [`place`]: what is left is cut out, scaled to the box with its proportions kept, and set down by its centre of mass.
+//! 4. `place`: what is left is cut out, scaled to the box with its proportions kept, and set down by its centre of mass.
 //!
 //! What speaks against the result is told: see [`Framed::doubts`].
 
