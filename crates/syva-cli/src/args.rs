@@ -23,11 +23,11 @@ pub struct Cli {
 pub enum Command {
     /// Train a network; without flags the 784-256-128-10 network on MNIST for 100 epochs
     Train(TrainArgs),
-    /// Go on with a run that was stopped, or add epochs to one that is done
+    /// Continue a run that was stopped, or add epochs to one that is done
     Resume(ResumeArgs),
     /// Follow a run in the terminal while it trains elsewhere
     Top(TopArgs),
-    /// Judge a model or a run by validation data
+    /// Evaluate a model or a run on validation data
     Eval(EvalArgs),
     /// Time epochs, and show where the time of a step goes
     Bench(BenchArgs),
@@ -191,9 +191,9 @@ pub struct EvalArgs {
 /// A part of the data.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum SplitArg {
-    /// What the network learned from.
+    /// The training samples.
     Train,
-    /// What it is judged by.
+    /// The validation samples.
     Val,
 }
 

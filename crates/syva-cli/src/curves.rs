@@ -182,7 +182,13 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
         return Err(Error::file(run, "the run", "there is no such folder", remedy));
     }
     // Other programs' logs have no configuration.
-    let epochs = if run.join("config.toml").is_file() { read_run(run)?.1 } else { read_metrics(run)? };
+    let is_ours = run.join("config.toml").is_file();
+    let epochs = if is_ours { read_run(run)?.1 } else { read_metrics(run)? };
+    if is_ours && epochs.is_empty() && tag.is_none() {
+        let problem = "it has not finished an epoch, so there is nothing to draw";
+        let remedy = format!("`syva resume {}` goes on with it", run.display());
+        return Err(Error::file(run, "metrics.jsonl", problem, remedy));
+    }
     if tag.is_none() && !epochs.is_empty() {
         return Ok(of_run(&epochs, metric));
     }

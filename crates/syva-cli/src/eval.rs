@@ -45,9 +45,9 @@ pub fn load(path: &Path) -> Result<Reached> {
         };
         let run = path.display();
         output::note(if matches!(reached.seen, Some((epochs, 0)) if epochs >= config.training.epochs) {
-            // All trained; only the model is not there, or is another.
+            // All trained; only the model is not there.
             format!(
-                "syva: {run}/model.safetensors is not what the run came to: these are {seen}, from its last checkpoint; \
+                "syva: {run}/model.safetensors is missing, or about to be written: these are {seen}, from its last checkpoint; \
                  `syva resume {run}` writes the model again"
             )
         } else {

@@ -236,7 +236,12 @@ fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Re
     let (config, epochs) = read_run(path)?;
     let (Some(last), Some(overfitting)) = (epochs.last(), Overfitting::of(&epochs)) else {
         let problem = "it has not finished an epoch, so there is nothing to report";
-        return Err(Error::file(path, "metrics.jsonl", problem, "train first"));
+        return Err(Error::file(
+            path,
+            "metrics.jsonl",
+            problem,
+            format!("`syva resume {}` goes on with it", path.display()),
+        ));
     };
     let Reached { model, seen, .. } = eval::load(path)?;
     let of_model = seen.and_then(|(epoch, _)| epochs.iter().find(|found| found.epoch == epoch)).unwrap_or(last).clone();

@@ -127,6 +127,9 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
             report.end(&folder, &config, &model, &found, trainer.progress());
             return Ok(ExitCode::SUCCESS);
         }
+        let file = folder.model_path();
+        let what = if file.exists() { "was not what the run came to" } else { "was missing" };
+        output::note(format_args!("syva: {} {what}; it is written again", file.display()));
     }
     signals::begin();
     (config.device, config.exact, config.precision) = (device.to_string(), options.exact, precision);

@@ -28,19 +28,30 @@ fn flip(place: &Place, name: &str, from_end: usize) {
 fn a_flipped_bit_of_a_weight_is_refused_wherever_the_file_is_read() {
     let place = Place::new();
     two_epochs_of_four(&place, "run");
-    let says = ["last.safetensors (sha256): this is not what was saved here", "take an undamaged copy"];
+    let says =
+        ["last.safetensors (sha256): this is not what was saved here", "put an undamaged copy back; the run's model"];
     flip(&place, "run/checkpoint/last.safetensors", 1000);
     for command in ["resume run", "eval run", "report run", "plot run", "plot run --what weights", "predict run x.png"]
     {
-        place.run(command).fails(1, &says[..1]);
+        place.run(command).fails(1, &says);
     }
     place.finished("done");
     flip(&place, "done/model.safetensors", 20000);
-    for command in ["eval done", "eval done/model.safetensors --data digits", "summary done", "report done"] {
-        place.run(command).fails(1, &["model.safetensors (sha256): this is not what was saved here"]);
+    for command in ["eval done", "summary done", "report done"] {
+        let says =
+            ["model.safetensors (sha256): this is not what was saved here", "`syva resume done` writes the model"];
+        place.run(command).fails(1, &says);
     }
+    place
+        .run("eval done/model.safetensors --data digits")
+        .fails(1, &["(sha256): this is not", "take an undamaged copy"]);
     // What the run came to is in its checkpoint.
-    place.run("resume done --quiet").succeeds();
+    let ran = place.run("resume done").succeeds();
+    assert!(
+        ran.stderr.contains("model.safetensors was not what the run came to; it is written again"),
+        "{}",
+        ran.stderr
+    );
     place.run("eval done").succeeds();
 }
 
@@ -140,7 +151,7 @@ fn metrics_that_repeat_lack_or_change_epochs_are_refused_and_written_again() {
             if says.is_empty() {
                 ran.succeeds();
             } else {
-                ran.fails(1, &["metrics.jsonl", says, "`syva resume RUN`"]);
+                ran.fails(1, &["metrics.jsonl", says, "`syva resume run`"]);
             }
         }
         let ran = place.run("resume run").succeeds();

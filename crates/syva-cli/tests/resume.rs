@@ -190,7 +190,7 @@ fn torn_and_repeated_metrics_are_put_right() {
     place.run("resume run --epochs 3 --quiet").succeeds();
     assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
     place.write("run/metrics.jsonl", format!("nonsense\n{first}"));
-    place.run("plot run").fails(1, &["metrics.jsonl (line 1)", "`syva resume RUN` writes the file again"]);
+    place.run("plot run").fails(1, &["metrics.jsonl (line 1)", "`syva resume run` writes the file again"]);
     let ran = place.run("resume run --epochs 4").succeeds();
     assert!(ran.stderr.contains("metrics.jsonl lacked 2 epochs, had 1 damaged line; it was written"), "{}", ran.stderr);
     assert_eq!(metrics(&place.path("run")).len(), 4);

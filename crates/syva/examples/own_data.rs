@@ -54,7 +54,7 @@ fn measured(count: u32) -> (Vec<f32>, Vec<u32>) {
     const MEANS: [[f32; 4]; 3] = [[5.0, 3.4, 1.5, 0.2], [5.9, 2.8, 4.3, 1.3], [6.6, 3.0, 5.5, 2.0]];
     let mut random = syva::random::Random::new(1, syva::random::Stream::Augmentation, 0);
     let labels: Vec<u32> = (0..count).map(|flower| flower % 3).collect();
-    let near = |mean: f32| mean + random.uniform(-0.5, 0.5);
+    let near = |mean: f32| mean + random.uniform(-1.6, 1.6);
     let inputs = labels.iter().flat_map(|&species| MEANS[species as usize]).map(near).collect();
     (inputs, labels)
 }

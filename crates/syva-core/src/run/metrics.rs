@@ -18,18 +18,18 @@ const MAX_BYTES: u64 = 1 << 32;
 /// # Errors
 /// [`Error::File`] where a line is no epoch, or the epochs do not ascend.
 pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
-    let path = path.join(METRICS);
+    let (run, path) = (path, path.join(METRICS));
     let mut last = 0;
     let mut epochs = Vec::new();
     for (line, epoch) in lines(&path)? {
-        let refuse = |problem: String, remedy: &str| Err(Error::file(&path, format!("line {line}"), problem, remedy));
+        let refuse = |problem: String| Err(Error::file(&path, format!("line {line}"), problem, again(run)));
         let epoch: Epoch = match epoch {
             Ok(epoch) => epoch,
-            Err(error) => return refuse(error.to_string(), AGAIN),
+            Err(error) => return refuse(error.to_string()),
         };
         if epoch.epoch <= last {
             let stands = if epoch.epoch == last { "stands twice".into() } else { format!("follows epoch {last}") };
-            return refuse(format!("epoch {} {stands}", epoch.epoch), AGAIN);
+            return refuse(format!("epoch {} {stands}", epoch.epoch));
         }
         last = epoch.epoch;
         epochs.push(epoch);
@@ -38,7 +38,9 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
 }
 
 /// What mends a file.
-const AGAIN: &str = "`syva resume RUN` writes the file again, from what the checkpoint remembers";
+fn again(run: &Path) -> String {
+    format!("`syva resume {}` writes the file again, from what the checkpoint remembers", run.display())
+}
 
 /// The lines of the file with their numbers, each an epoch or why it is none; without a torn last line.
 fn lines(path: &Path) -> Result<Vec<(usize, serde_json::Result<Epoch>)>> {
@@ -68,7 +70,6 @@ pub(super) fn text(epochs: &[Epoch]) -> Result<String> {
 /// Checks that the epochs of the file are those that the checkpoint remembers. There may be more, later ones: they are
 /// written first.
 pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Result<()> {
-    let path = path.join(METRICS);
     let mut left = epochs.iter();
     for wanted in &progress.history {
         let number = wanted.epoch;
@@ -77,7 +78,7 @@ pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Res
             Some(found) if found.epoch == number => "is not what the checkpoint remembers of it",
             _ => "is missing, though the run has trained it",
         };
-        return Err(Error::file(path, format!("epoch {number}"), problem, AGAIN));
+        return Err(Error::file(path.join(METRICS), format!("epoch {number}"), problem, again(path)));
     }
     Ok(())
 }

@@ -39,10 +39,30 @@ impl Parts {
     }
 }
 
+/// The same error with another remedy.
+fn with_remedy(error: Error, remedy: &str) -> Error {
+    match error {
+        Error::File { path, place, problem, .. } => Error::file(path, place, problem, remedy),
+        other => other,
+    }
+}
+
 /// A run's checkpoint, if it is one of this run.
 pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored, Checkpoint)> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, "metadata", problem, remedy));
-    let mut stored = model::load(path)?;
+    let mut stored = model::load(path).map_err(|error| {
+        let model = path.parent().and_then(Path::parent).map(|run| run.join(MODEL));
+        match model.filter(|model| model::load(model).is_ok()) {
+            Some(model) => with_remedy(
+                error,
+                &format!(
+                    "put an undamaged copy back; the run's model is whole, `syva eval {}` takes it",
+                    model.display()
+                ),
+            ),
+            None => error,
+        }
+    })?;
     let Some(checkpoint) = stored.checkpoint.take() else {
         return refuse(
             "it is a model without progress".into(),
@@ -104,10 +124,12 @@ impl Reached {
     pub fn of(path: &Path) -> Result<Self> {
         let Parts { config, last, .. } = Parts::of(path)?;
         let file = path.join(MODEL);
-        let again = "`syva resume RUN` writes the model again";
-        let end = if file.exists() { Some(model::load(&file)?) } else { None };
+        let again = format!("`syva resume {}` writes the model again", path.display());
+        // Without a checkpoint nothing can.
+        let mendable = |error: Error| if last.is_some() { with_remedy(error, &again) } else { error };
+        let end = if file.exists() { Some(model::load(&file).map_err(mendable)?) } else { None };
         if let Some(end) = &end {
-            check_network(&file, &end.model, &config, again)?;
+            check_network(&file, &end.model, &config, &again)?;
         }
         let Some((stored, Checkpoint { progress, .. })) = last else {
             let Some(Stored { model, sealed, .. }) = end else {
