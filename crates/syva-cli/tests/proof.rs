@@ -316,3 +316,33 @@ fn nothing_is_written_through_a_link_that_leaves_the_run() {
         fs::remove_dir_all(&to).unwrap();
     }
 }
+
+/// A pipe in the place of a file would be waited for, for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {
+    let place = Place::new();
+    for (name, command) in [
+        ("model.safetensors", "resume run"),
+        ("model.safetensors", "resume run --epochs 2"),
+        ("model.safetensors", "eval run"),
+        ("metrics.jsonl", "resume run --epochs 2"),
+        ("metrics.jsonl", "report run"),
+        ("config.toml", "resume run"),
+        ("checkpoint/last.safetensors", "resume run --epochs 2"),
+        ("checkpoint/best.safetensors", "resume run --epochs 2"),
+        (".lock", "resume run"),
+        ("report.html", "report run"),
+        ("plots/curves.png", "plot run"),
+    ] {
+        place.train("--epochs 1 --lr 0.1 --quiet --out run").succeeds();
+        let _ = fs::remove_file(place.path("run").join(name));
+        fs::create_dir_all(place.path("run/plots")).unwrap();
+        place.sh(&format!("mkfifo run/{name}")).succeeds();
+        let mut child = place.syva(command.split_whitespace()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        wait_for(&format!("the end of `{command}`, {name} being a pipe"), || child.try_wait().unwrap().is_some());
+        let ran = ended(child);
+        assert_ne!(ran.code, Some(0), "{command}, {name}: {}", ran.stderr);
+        fs::remove_dir_all(place.path("run")).unwrap();
+    }
+}

@@ -67,10 +67,11 @@ fn link_target(path: &Path) -> Option<PathBuf> {
 }
 
 /// Refuses a path that a link leads out of the folder `root`, so that nothing is written to where a run folder from
-/// somewhere else points. A `root` that is a link itself is followed: it is what the user named.
+/// somewhere else points, and one that is a pipe or a device. A `root` that is a link itself is followed: it is what the
+/// user named.
 ///
 /// # Errors
-/// [`Error::File`], naming the link.
+/// [`Error::File`], naming the link or the pipe.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -104,6 +105,10 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
                 "remove the link; to keep runs elsewhere, name that place",
             ));
         }
+    }
+    // Who opens a pipe waits for somebody at its other end.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(Error::file(path, "the path", "this is no regular file", "remove it"));
     }
     Ok(())
 }
