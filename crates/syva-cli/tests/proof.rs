@@ -173,10 +173,13 @@ fn what_is_deleted_while_a_run_trains_is_written_again_and_said() {
     let place = Place::new();
     let child = at_work(&place, 60);
     fs::remove_dir_all(place.path("run/checkpoint")).unwrap();
-    fs::remove_file(place.path("run/metrics.jsonl")).unwrap();
+    for name in ["metrics.jsonl", "config.toml"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+    }
     let ran = ended(child).succeeds();
-    assert!(ran.stderr.contains("checkpoint/"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("metrics.jsonl was changed or removed"), "{}", ran.stderr);
+    for name in ["checkpoint/", "metrics.jsonl", "config.toml", "written again"] {
+        assert!(ran.stderr.contains(name), "{name}: {}", ran.stderr);
+    }
     assert_eq!(metrics(&place.path("run")).len(), 60);
     assert!(place.path("run/checkpoint/best.safetensors").is_file());
     place.run("resume run --keep best").succeeds();
@@ -201,13 +204,14 @@ fn a_folder_that_was_deleted_while_its_run_trains_is_named_as_such() {
 #[test]
 fn a_configuration_that_was_edited_is_refused_by_all_who_read_it() {
     let place = Place::new();
-    place.finished("run");
+    place.train("--epochs 2 --quiet --out run").succeeds();
     let good = place.read("run/config.toml");
     let digest = good.split("digest = \"").nth(1).unwrap()[..64].to_string();
     for (from, to, says) in [
         ("seed = 1", "seed = 6", "it was trained with"),
         ("learning_rate = 0.01", "learning_rate = 0.02", "it was trained with"),
         ("batch_size = 4096", "batch_size = 64", "it was trained with"),
+        ("epochs = 2", "epochs = 1", "it is of epoch 2, but config.toml says 1 epochs"),
         (&digest, &"0".repeat(64), "it was trained on the data"),
         ("\"logits\"", "\"log-softmax\"", "they differ in more than the widths"),
     ] {

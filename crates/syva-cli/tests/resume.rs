@@ -100,7 +100,9 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     let key = text.find("sha256").unwrap() + 8;
     lying[key..key + 6].copy_from_slice(b"unsure");
     std::fs::write(&path, lying).unwrap();
-    place.run("resume run --epochs 2").fails(1, &["weights after 15 steps are not those of epoch 2, step 9"]);
+    place.run("resume run --epochs 2").fails(1, &["it is of epoch 2, but config.toml says 1 epochs"]);
+    place.edit("run/config.toml", "epochs = 1", "epochs = 2");
+    place.run("resume run").fails(1, &["weights after 15 steps are not those of epoch 2, step 9"]);
     std::fs::remove_file(&path).unwrap();
     place
         .run("resume run --epochs 2")

@@ -213,6 +213,10 @@ impl RunFolder {
         if self.make_checkpoint_folder()? {
             made_again.push("checkpoint/");
         }
+        if !self.path.join("config.toml").exists() {
+            self.save_config(config)?;
+            made_again.push("config.toml");
+        }
         // The epochs before this point will not be gone through again, so their lines must be as safe as it is.
         if metrics::length(&self.path) != self.metrics {
             let whole = metrics::text(&progress.history)?;
@@ -233,7 +237,9 @@ impl RunFolder {
         let bytes = model::encode(&config.network, state, Some((&config.training, progress, &config.data.digest)))?;
         self.write(LAST, &bytes)?;
         Ok((!made_again.is_empty()).then(|| {
-            format!("{} was changed or removed while this run trained; it was written again", made_again.join(" and "))
+            let (was, it) = if made_again.len() == 1 { ("was", "it was") } else { ("were", "they were") };
+            let what = made_again.join(" and ");
+            format!("{what} {was} changed or removed while this run trained; {it} written again")
         }))
     }
 

@@ -86,7 +86,8 @@ impl Lock {
                 _ => Ok(()),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if !self.folder.is_dir() {
+                // A folder that was made anew in the place of a moved one is not the run's.
+                if !self.folder.join("config.toml").exists() {
                     return lost("it was moved or deleted", "where it was moved, go on there with `syva resume`");
                 }
                 match OpenOptions::new().create_new(true).write(true).open(&self.path) {
@@ -135,6 +136,7 @@ mod tests {
     #[test]
     fn a_lock_that_was_deleted_is_made_again_and_one_that_was_taken_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.toml"), "").unwrap();
         let mut first = Lock::take(folder.path()).unwrap();
         first.check().unwrap();
         assert!(Lock::take(folder.path()).unwrap_err().to_string().contains("another syva is working in it"));
@@ -149,6 +151,7 @@ mod tests {
         drop(second);
         assert!(first.check().is_err(), "the second may have saved");
         fs::remove_dir_all(folder.path()).unwrap();
+        fs::create_dir(folder.path()).unwrap();
         assert!(first.check().unwrap_err().to_string().contains("moved or deleted"));
     }
 

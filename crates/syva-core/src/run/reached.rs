@@ -69,7 +69,7 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
             "put the run's own checkpoint back, or start a new run",
         );
     };
-    let undo = "undo the change of config.toml, or start a new run";
+    let undo = "undo the change of config.toml, or put the run's own checkpoint back";
     check_network(path, &stored.model, config, undo)?;
     let trained = checkpoint.training;
     // A run may go on for more epochs than it was begun with.
@@ -85,6 +85,11 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
             format!("it was trained on the data {data:.12}…, but config.toml says {:.12}…", config.data.digest);
         return refuse(problem, undo);
     }
+    let begun = checkpoint.progress.epoch + u64::from(checkpoint.progress.step_in_epoch > 0);
+    if begun > config.training.epochs {
+        let problem = format!("it is of epoch {begun}, but config.toml says {} epochs", config.training.epochs);
+        return refuse(problem, undo);
+    }
     Ok((stored, checkpoint))
 }
 
@@ -94,7 +99,7 @@ pub(super) fn check_network(path: &Path, model: &Model, config: &RunConfig, reme
         return Ok(());
     }
     let (has, wants) = (model.spec.widths(), config.network.widths());
-    let differ = if has == wants { "in more than the widths" } else { "in its widths" };
+    let differ = if has == wants { "in more than the widths" } else { "in the widths" };
     let problem = format!("its network {has} is not that of config.toml, {wants}: they differ {differ}");
     Err(Error::file(path, "metadata", problem, remedy))
 }
