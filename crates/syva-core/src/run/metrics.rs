@@ -85,7 +85,8 @@ pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Res
 
 /// What a checkpoint should remember: what it does, and of epochs from before checkpoints did, what the file has.
 pub(super) fn history(path: &Path, progress: &Progress) -> Result<Vec<Epoch>> {
-    let known = |number: u64| progress.history.iter().any(|epoch| epoch.epoch == number);
+    // The epochs ascend; a file of many thousands must not be searched through for each of them.
+    let known = |number: u64| progress.history.binary_search_by_key(&number, |epoch| epoch.epoch).is_ok();
     let mut history: Vec<Epoch> = lines(&path.join(METRICS))?.into_iter().filter_map(|(_, epoch)| epoch.ok()).collect();
     history.retain(|epoch| (1..=progress.epoch).contains(&epoch.epoch) && !known(epoch.epoch));
     // Of an epoch that stands twice, the later line: that of who trained last.
