@@ -86,11 +86,15 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
     }
     let mut groups: Vec<Group<'a>> = groups.into_iter().map(|(_, group)| group).collect();
     let alone = groups.len() == 1;
-    for group in groups.iter_mut().filter(|group| group.runs.len() > 1) {
+    // Beside groups of several runs, a run alone is called by its settings, too.
+    let grouped = groups.iter().any(|group| group.runs.len() > 1);
+    for group in groups.iter_mut().filter(|_| grouped) {
         let said = differing.iter().filter(|&&name| name != "seed" && name != "parameters");
         let said: Vec<String> = said.filter_map(|&name| Some(named(group.runs[0].setting(name)?))).collect();
         let seeds = group.seeds().len();
-        let all = if seeds > 1 {
+        let all = if group.runs.len() == 1 {
+            group.name.clone()
+        } else if seeds > 1 {
             format!("{seeds} seeds")
         } else {
             format!("{} times seed {}", group.runs.len(), group.runs[0].config.training.seed)
@@ -100,8 +104,9 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
     // What differs in the epochs alone, say, must not be called the same.
     for place in 1..groups.len() {
         if groups[..place].iter().any(|other| other.name == groups[place].name) {
-            let first = groups[place].runs[0].name.clone();
-            groups[place].name += &format!(" ({first}, …)");
+            let first = &groups[place].runs[0].name;
+            let more = if groups[place].runs.len() > 1 { ", …" } else { "" };
+            groups[place].name = format!("{} ({first}{more})", groups[place].name);
         }
     }
     groups

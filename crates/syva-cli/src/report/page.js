@@ -39,7 +39,7 @@ const make = (name, attributes, parent) => {
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return parent.appendChild(node);
 };
-const H = 300, R = 12, T = 10, B = 30;
+const H = 310, R = 12, T = 10, B = 42;
 
 /** The lowest and highest of many numbers: more than a call can have arguments. */
 const ends = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
@@ -98,7 +98,8 @@ function chart(holder, metric) {
   const svg = make("svg", {}, holder);
   // A unit is a pixel, so that text is as large on a telephone as on a desk.
   let W = 520, L = 52;
-  const whole = ends(lines.flatMap((l) => l.x));
+  let whole = ends(lines.flatMap((l) => l.x));
+  if (whole[0] === whole[1]) whole = [whole[0] - 1, whole[1] + 1];
   let range = whole, begin = null;
   const at = (event) => {
     const box = svg.getBoundingClientRect();
@@ -116,10 +117,10 @@ function chart(holder, metric) {
     const widest = Math.max(...range.map((x) => number(x, 1).length)) * 7 + 14;
     const most = Math.max(2, Math.floor((W - L - R) / widest / 2.5));
     const [xTicks, xStep] = ticks(range[0], Math.max(range[1], range[0] + 1), Math.min(4, most));
-    for (const x of xTicks.filter(Number.isInteger)) {
-      make("text", { x: px(x), y: H - 10, "text-anchor": "middle" }, svg).textContent = number(x, Math.max(1, xStep));
+    for (const x of xTicks.filter((x) => Number.isInteger(x) && x > 0)) {
+      make("text", { x: px(x), y: H - 24, "text-anchor": "middle" }, svg).textContent = number(x, Math.max(1, xStep));
     }
-    make("text", { x: (L + W - R) / 2, y: H - 1, "text-anchor": "middle" }, svg).textContent = "epoch";
+    make("text", { x: (L + W - R) / 2, y: H - 7, "text-anchor": "middle" }, svg).textContent = "epoch";
   }
 
   function curve(line, shown, py) {
