@@ -61,7 +61,7 @@ fn what_cannot_be_timed_is_refused() {
         ("--batch-size 0", "batch-size: 0 samples make no batch"),
         ("--device abacus", "device: there is no device 'abacus' here"),
         ("--threads 0", "threads: 0 threads cannot work"),
-        ("--hidden 0", "positive numbers with commas"),
+        ("--hidden 0", "positive numbers separated by commas"),
     ] {
         place.run(&format!("bench --data digits {flags}")).fails(2, &[says]);
     }

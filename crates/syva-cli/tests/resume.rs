@@ -137,12 +137,15 @@ fn a_run_keeps_its_settings() {
     let place = Place::new();
     place.finished("run");
     for (flags, says) in [
-        ("--lr 0.05", "begin a new one: `syva train --like run --lr 0.05`"),
-        ("--learning-rate=0.05", "--lr 0.05: a run keeps its settings to its end"),
+        ("--lr 0.05", "start a new run: `syva train --like run --lr 0.05`"),
+        ("--learning-rate=0.05", "--lr 0.05: resuming cannot change this setting of a run"),
         ("--batch-size 64 --seed 2", "`syva train --like run --batch-size 64 --seed 2`"),
-        ("--hidden 8 --activation relu --init zeros --head logits --optimizer sgd --data digits", "a run keeps its"),
-        ("--config s.toml", "a run keeps its"),
-        ("--out other", "a run keeps its"),
+        (
+            "--hidden 8 --activation relu --init zeros --head logits --optimizer sgd --data digits",
+            "resuming cannot change",
+        ),
+        ("--config s.toml", "resuming cannot change"),
+        ("--out other", "resuming cannot change"),
         ("--lr", "`syva train --like run --lr`"),
     ] {
         place.run(&format!("resume run --epochs 2 {flags}")).fails(2, &[says]);
