@@ -57,7 +57,7 @@ fn the_figures_belong_together_and_the_losses_are_those_of_train() {
 fn what_cannot_be_timed_is_refused() {
     let place = Place::new();
     for (flags, says) in [
-        ("--epochs 0", "epochs: 0 epochs take no time"),
+        ("--epochs 0", "epochs: 0 epochs cannot be timed"),
         ("--batch-size 0", "batch-size: 0 samples make no batch"),
         ("--device abacus", "device: there is no device 'abacus' here"),
         ("--threads 0", "threads: 0 threads cannot work"),

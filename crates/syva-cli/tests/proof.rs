@@ -48,7 +48,7 @@ fn a_flipped_bit_of_a_weight_is_refused_wherever_the_file_is_read() {
     // What the run came to is in its checkpoint.
     let ran = place.run("resume done").succeeds();
     assert!(
-        ran.stderr.contains("model.safetensors was not what the run came to; it is written again"),
+        ran.stderr.contains("model.safetensors does not have the run's final weights; it will be written again"),
         "{}",
         ran.stderr
     );
@@ -197,7 +197,7 @@ fn a_folder_that_was_deleted_while_its_run_trains_is_named_as_such() {
         !place.path("run").exists()
     });
     let ran = ended(child).fails(1, &["run (the run folder): it was moved or deleted"]);
-    assert!(!ran.stderr.contains("what was saved is whole"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("the last checkpoint is intact"), "{}", ran.stderr);
 }
 
 /// M1: what was edited is not what was trained.

@@ -162,7 +162,7 @@ fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
     place.edit("run/config.toml", "source = \"digits\"", "source = \"mnist\"\ndir = \"gone\"");
     for command in ["resume run --epochs 2", "eval run", "train --like run --out new"] {
         let says =
-            "run/config.toml (data.dir): it names gone: there is no such folder; say where it is now with --data-dir";
+            "run/config.toml (data.dir): it names gone: there is no such folder; give the new folder with --data-dir";
         place.run(command).fails(1, &[says]);
     }
     // Only names are looked at; that these are not MNIST is found when they are read.
@@ -173,10 +173,7 @@ fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
     }
     let mut command = place.syva(["eval", "run"]);
     let ran = common::Ran::new(command.env("SYVA_MNIST_DIR", "here").output().unwrap());
-    ran.fails(
-        1,
-        &["run/config.toml names gone: there is no such folder; the data is taken from here", "here/train-images"],
-    );
+    ran.fails(1, &["run/config.toml names gone: there is no such folder; using here instead", "here/train-images"]);
 }
 
 #[test]

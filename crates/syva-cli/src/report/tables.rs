@@ -53,7 +53,7 @@ fn shared(runs: &[Run]) -> String {
             parts.push(format!("{} <b>{}</b>", escape(&setting.label()), escape(&shown(&setting.text()))));
         }
     }
-    format!("<p class='note shared'>The same in all: {}</p>\n", parts.join(" · "))
+    format!("<p class='note shared'>The same in all runs: {}</p>\n", parts.join(" · "))
 }
 
 /// A table that a click on a column's head sorts.
@@ -96,7 +96,7 @@ fn results(runs: &[Run]) -> Vec<Column> {
         });
     }
     add("val loss", |run| loss(run.of_model.val_loss));
-    add("of epoch", |run| Cell::text(&run.of_model.epoch.to_string()));
+    add("model's epoch", |run| Cell::text(&run.of_model.epoch.to_string()));
     add("epochs", |run| {
         let (done, wanted) = (run.last().epoch, run.config.training.epochs);
         Cell::number(done as f64, format!("{done} of {wanted}"))
@@ -109,11 +109,11 @@ fn results(runs: &[Run]) -> Vec<Column> {
         add("<br>train accuracy", |run| percent(run.last().train_acc));
         add("<br>val accuracy", |run| percent(run.last().val_acc));
     }
-    add("training", |run| {
+    add("training time", |run| {
         let seconds: f64 = run.epochs.iter().map(|epoch| epoch.train_seconds).sum();
         Cell::number(seconds, format!("{seconds:.1} s"))
     });
-    add("an epoch", |run| {
+    add("per epoch", |run| {
         let seconds = run.epochs.iter().map(|epoch| epoch.train_seconds).sum::<f64>() / run.epochs.len() as f64;
         Cell::number(seconds, format!("{seconds:.3} s"))
     });
@@ -169,7 +169,7 @@ pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
     if classes {
         heads.push("<br>train accuracy".into());
     }
-    heads.push("an epoch".into());
+    heads.push("per epoch".into());
     let row = |(place, group): (usize, &Group<'_>)| {
         let run = group.runs[0];
         let mut row = vec![Cell::number(place as f64, isolated(&group.name))];
