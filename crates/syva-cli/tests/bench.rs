@@ -58,7 +58,7 @@ fn what_cannot_be_timed_is_refused() {
     let place = Place::new();
     for (flags, says) in [
         ("--epochs 0", "epochs: 0 epochs cannot be timed"),
-        ("--batch-size 0", "batch-size: 0 samples make no batch"),
+        ("--batch-size 0", "batch-size: a batch cannot have 0 samples"),
         ("--device abacus", "device: there is no device 'abacus' here"),
         ("--threads 0", "threads: 0 threads cannot work"),
         ("--hidden 0", "positive numbers separated by commas"),

@@ -41,12 +41,16 @@ fn a_changed_configuration_is_refused_and_named() {
     let digest = good.lines().find(|line| line.starts_with("digest")).unwrap();
     for (from, to, says) in [
         (digest, "digest = \"00\"", "it was trained on the data e7de759282bc…, but config.toml says 00…"),
-        ("units = 10", "units = 11", "(metadata): its network 784-10 is not that of config.toml, 784-11"),
-        ("head = \"logits\"", "head = \"log-softmax\"", "they differ in more than the widths"),
+        (
+            "units = 10",
+            "units = 11",
+            "(metadata): its network 784-10 is not that of config.toml, 784-11: they differ in the widths;",
+        ),
+        ("head = \"logits\"", "head = \"log-softmax\"", "they differ in the head;"),
         ("seed = 1", "seed = 2", "seed 1, but config.toml says batch_size 4096, learning_rate 0.01, seed 2"),
         ("learning_rate = 0.01", "learning_rate = 0.02", "learning_rate 0.02"),
         ("batch_size = 4096", "batch_size = 4095", "batch_size 4095"),
-        ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): 0 samples make no batch"),
+        ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): a batch cannot have 0 samples"),
         ("units = 10", "units = 0", "run/config.toml (hidden): layer 1 has 0 units"),
         ("source = \"digits\"", "source = \"cifar\"", "run/config.toml (data.source)"),
         ("seed = 1", "seed = \"one\"", "run/config.toml (line 11)"),
@@ -84,7 +88,7 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     for (bytes, says) in [
         (&good[..good.len() / 2], "last.safetensors (header): "),
         (&[][..], "last.safetensors (header): "),
-        (&std::fs::read(place.path("run/model.safetensors")).unwrap(), "(metadata): it is a model without progress"),
+        (&std::fs::read(place.path("run/model.safetensors")).unwrap(), "(metadata): it is a model, not a checkpoint"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         place.run("resume run --epochs 2").fails(1, &[says]);
@@ -95,12 +99,14 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     let mut lying = good.clone();
     lying[at] = b'9';
     std::fs::write(&path, &lying).unwrap();
-    place.run("resume run --epochs 2").fails(1, &["last.safetensors (sha256): this is not what was saved here"]);
+    place
+        .run("resume run --epochs 2")
+        .fails(1, &["last.safetensors (sha256): the file has changed since it was written"]);
     // And where nothing vouches for them.
     let key = text.find("sha256").unwrap() + 8;
     lying[key..key + 6].copy_from_slice(b"unsure");
     std::fs::write(&path, lying).unwrap();
-    place.run("resume run --epochs 2").fails(1, &["it is of epoch 2, but config.toml says 1 epochs"]);
+    place.run("resume run --epochs 2").fails(1, &["it is from epoch 2, but config.toml ends the run at epoch 1;"]);
     place.edit("run/config.toml", "epochs = 1", "epochs = 2");
     place.run("resume run").fails(1, &["weights after 15 steps are not those of epoch 2, step 9"]);
     std::fs::remove_file(&path).unwrap();
@@ -125,7 +131,9 @@ fn a_run_killed_before_its_first_checkpoint_begins_at_the_beginning() {
 fn fewer_epochs_than_done_are_refused_and_lose_nothing() {
     let place = Place::new();
     place.train("--epochs 2 --quiet --out run").succeeds();
-    place.run("resume run --epochs 1").fails(2, &["epochs: the training is in epoch 2 already", "ask for 2 or more"]);
+    place
+        .run("resume run --epochs 1")
+        .fails(2, &["epochs: the training has already reached epoch 2", "ask for 2 or more"]);
     place.run("resume run --epochs 0").fails(2, &["epochs: 0 epochs"]);
     assert_eq!(metrics(&place.path("run")).len(), 2);
     assert!(place.read("run/config.toml").contains("epochs = 2\n"));
@@ -215,7 +223,7 @@ fn a_run_in_use_is_left_alone() {
     let args = ["train", "--epochs", "1000000", "--quiet", "--out", "run"];
     let mut running = place.syva(args.into_iter().chain(common::SMALL)).spawn().unwrap();
     wait_for("the first checkpoint", || place.path("run/checkpoint/last.safetensors").exists());
-    let says = ["run (the run folder): another syva is working in it", "wait for it"];
+    let says = ["run (the run folder): another syva process is using it", "wait for it"];
     place.run("resume run --epochs 1").fails(1, &says);
     place.train("--epochs 1 --out run --force").fails(1, &says);
     assert!(running.try_wait().unwrap().is_none(), "the first goes on");

@@ -11,13 +11,13 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--hidden 0", "positive numbers separated by commas"),
         ("--hidden 8,0", "positive numbers separated by commas"),
         ("--hidden 8,,8", "positive numbers separated by commas"),
-        ("--batch-size 0", "batch-size: 0 samples make no batch; give 1 or more"),
+        ("--batch-size 0", "batch-size: a batch cannot have 0 samples; give 1 or more"),
         ("--batch-size 18446744073709551616", "--batch-size"),
-        ("--lr nan", "lr: NaN is no step size; give a positive number"),
-        ("--lr inf", "lr: inf is no step size"),
-        ("--lr 0", "lr: 0 is no step size"),
-        ("--lr -1", "lr: -1 is no step size"),
-        ("--lr 1e-60", "lr: 0 is no step size"),
+        ("--lr nan", "lr: NaN is not a learning rate; give a positive number"),
+        ("--lr inf", "lr: inf is not a learning rate"),
+        ("--lr 0", "lr: 0 is not a learning rate"),
+        ("--lr -1", "lr: -1 is not a learning rate"),
+        ("--lr 1e-60", "lr: 0 is not a learning rate"),
         ("--lr fast", "invalid value 'fast' for '--lr <RATE>': it is not a number; write one such as 0.01"),
         ("--lr 0,01", "it is not a number; write 0.01"),
         ("--learning-rate 1/4", "it is not a number; write 0.25"),
@@ -33,7 +33,7 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--head softmax", "use one of regression, binary, logits, log-softmax"),
         ("--head regression", "head: the data has 10 classes"),
         ("--init magic", "use one of pytorch, xavier-uniform"),
-        ("--init constant:nan", "'constant:nan' names no finite number"),
+        ("--init constant:nan", "'constant:nan' does not give a finite number"),
         ("--init xavier-unifrom", "unknown name 'xavier-unifrom' (did you mean 'xavier-uniform'?)"),
         ("--optimizer adam", "optimizer: unknown name 'adam'; 'sgd' is the only one there is"),
         ("--data cifar", "use one of auto, mnist, digits"),
@@ -114,8 +114,8 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_line() {
         ("lr = 1\ndata = \"cifar\"\n", "bad.toml (line 2): data: unknown name 'cifar'; use one of auto"),
         ("hidden = [8, 0]\n", "bad.toml (line 1): hidden: '8,0' is not a list of widths"),
         ("hidden = 1.5\n", "bad.toml (line 1): hidden: '1.5' is not a list of widths"),
-        ("batch-size = 0\n", "bad.toml (batch-size): 0 samples make no batch; give 1 or more"),
-        ("lr = nan\n", "bad.toml (lr): NaN is no step size"),
+        ("batch-size = 0\n", "bad.toml (batch-size): a batch cannot have 0 samples; give 1 or more"),
+        ("lr = nan\n", "bad.toml (lr): NaN is not a learning rate"),
         ("precision = \"fp16\"\n", "bad.toml (line 1): precision: unknown name 'fp16'"),
         ("out = \"\"\n", "bad.toml (out): the folder's name is empty"),
         ("data-dir = \"\"\n", "bad.toml (data-dir): the folder's name is empty"),
@@ -191,7 +191,7 @@ fn a_file_may_name_widths_as_the_flag_does() {
 fn summaries_of_absurd_sizes_are_numbers_or_errors() {
     let place = Place::new();
     place.run("summary --batch-size 18446744073709551615").succeeds();
-    place.run("summary --batch-size 0").fails(2, &["batch-size: 0 samples"]);
+    place.run("summary --batch-size 0").fails(2, &["batch-size: a batch cannot have 0 samples"]);
     place.run("summary --inputs 0").fails(2, &["input: 0 features"]);
     place.run("summary --outputs 0").fails(2, &["0 units"]);
     place.run("summary --hidden 18446744073709551615,18446744073709551615").fails(2, &["more than 2^31"]);
@@ -226,7 +226,7 @@ fn too_little_memory_for_the_data_is_refused() {
             ran.succeeds();
             break;
         }
-        ran.fails(1, &["memory: ", " need ", "more than can be had here"]);
+        ran.fails(1, &["memory: ", " need ", "more than is available"]);
         refused += 1;
     }
     assert!((1..19).contains(&refused), "{refused} refused, from {least} kB on");
