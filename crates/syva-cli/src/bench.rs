@@ -247,7 +247,7 @@ fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> S
         for (device, epoch, whole, accuracy) in CHAPTER {
             let _ = writeln!(text, "| {device} (chapter) | {epoch:.1} | {whole:.0} s | {accuracy:.2} % |");
         }
-        text += "\nThe rows marked (chapter) are PyTorch's times for 100 epochs, from the course chapter \"Syvät neuroverkot\".\n";
+        text += "\nThe (chapter) rows are PyTorch's times for 100 epochs, from the chapter \"Syvät neuroverkot\".\n";
     }
     text
 }

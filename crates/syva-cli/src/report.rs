@@ -300,8 +300,8 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
     }
     body += &format!("</div>\n<noscript>{}</noscript>\n", static_curves(runs, &groups, palette));
     if banded {
-        body += "<h2>Settings</h2>\n<p class=note>Runs that differ only in their seeds, as mean ± standard deviation over the \
-                 seeds.</p>\n";
+        body += "<h2>Settings</h2>\n<p class=note>Runs that differ only in their seeds: mean ± standard deviation over \
+                 the seeds.</p>\n";
         body += &tables::groups(&groups, &differing);
     }
     body += if runs.len() > 1 { "<h2>Runs</h2>\n" } else { "<h2>Results</h2>\n" };
