@@ -52,9 +52,9 @@ pub enum Command {
 }
 
 /// Said below the flags of what trains.
-const LINES: &str = "Prints a line per epoch, or every tenth epoch if there are more than 20; RUN/metrics.jsonl has all \
-                     of them. Ctrl-C, or q in the dashboard, stops the training and saves it (exit code 130). So do \
-                     other signals, such as TERM, HUP and USR1 (exit code 128 plus the signal's number).";
+const LINES: &str = "Prints a line per epoch, or for every tenth epoch if there are more than 20; RUN/metrics.jsonl has \
+                     all of them. Ctrl-C, or q in the dashboard, stops the training and saves it (exit code 130). So \
+                     do other signals, such as TERM, HUP and USR1 (exit code 128 plus the signal's number).";
 
 /// Said below the commands.
 const CODES: &str = "Exit codes: 0 success; 1 failure; 2 wrong usage (a flag, a settings file, the environment); 130 \
@@ -90,7 +90,7 @@ pub struct ResumeArgs {
     /// The run's folder, such as runs/mnist-001
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// Total number of epochs to train to [default: the run's own]
+    /// Train to this many epochs in total, which may be more than before [default: the run's own]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub epochs: Option<u64>,
     /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)

@@ -70,7 +70,7 @@ pub fn open(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Ta
     let cores = syva::threads::cores();
     if let Some(threads) = threads.filter(|&threads| threads > cores && talk != Talk::Nothing) {
         let cores = output::count(cores as u64, "core");
-        output::note(format_args!("syva: {threads} threads are more than there is work for on {cores}; as many work"));
+        output::note(format_args!("syva: {threads} threads are more than {cores} can use; using one thread per core"));
     }
     syva::data::source::open_on(threads.unwrap_or(cores).min(cores), source, dir, &mut listen(talk))
 }

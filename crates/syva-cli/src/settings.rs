@@ -257,8 +257,9 @@ pub struct Hidden(pub Vec<usize>);
 
 impl<'de> Deserialize<'de> for Hidden {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let value = toml::Value::deserialize(deserializer)
-            .map_err(|_| serde::de::Error::custom("hidden: a width is out of range; use narrower layers"))?;
+        let value = toml::Value::deserialize(deserializer).map_err(|_| {
+            <D::Error as serde::de::Error>::custom("hidden: a width is out of range; use narrower layers")
+        })?;
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Array(widths) if widths.is_empty() => "none".into(),
