@@ -286,7 +286,7 @@ pub struct PredictArgs {
 /// `syva report`
 #[derive(Args, Debug)]
 pub struct ReportFileArgs {
-    /// Folders of runs
+    /// Runs, or folders of runs such as `runs`
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
     /// Folder with the MNIST files
@@ -300,7 +300,8 @@ pub struct ReportFileArgs {
 /// `syva plot`
 #[derive(Args, Debug)]
 pub struct PlotArgs {
-    /// Folders of runs, or of TensorBoard event files from other programs; for plots of a model also model files
+    /// Runs, folders of runs such as `runs`, or folders of TensorBoard event files from other programs; for plots of a
+    /// model also model files
     #[arg(value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// What to draw

@@ -230,7 +230,7 @@ pub fn probabilities(head: Head, outputs: &[f32]) -> Vec<f64> {
     }
     // Log-probabilities are logits like any others.
     let mut probabilities = vec![0.0; z.len()];
-    let sum = SoftmaxRow::new(&z, &mut probabilities).sum;
+    let sum = SoftmaxRow::<f64>::new(&z, &mut probabilities).sum;
     for p in &mut probabilities {
         *p /= sum;
     }
