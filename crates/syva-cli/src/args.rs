@@ -23,25 +23,25 @@ pub struct Cli {
 pub enum Command {
     /// Train a network; without flags the 784-256-128-10 network on MNIST for 100 epochs
     Train(TrainArgs),
-    /// Continue a run that was stopped, or add epochs to one that is done
+    /// Continue a run that was stopped, or add epochs to a finished run
     Resume(ResumeArgs),
     /// Follow a run in the terminal while it trains elsewhere
     Top(TopArgs),
     /// Evaluate a model or a run on validation data
     Eval(EvalArgs),
-    /// Time epochs, and show where the time of a step goes
+    /// Time epochs, and show how the time of a step is spent
     Bench(BenchArgs),
-    /// Read images: class and probabilities of each
+    /// Classify images, with the probabilities of the classes
     Predict(PredictArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
-    /// Report runs, side by side, in one HTML file
+    /// Compare runs in one HTML file
     Report(ReportFileArgs),
     /// Show a network's layers, parameters, memory and work
     Summary(SummaryArgs),
-    /// Look at, export or download data
+    /// Inspect, export or download data
     Data(DataArgs),
-    /// List what this machine can train on
+    /// List the devices of this machine, and check them
     Devices(DevicesArgs),
     /// Print a completion script for a shell
     Completions {
@@ -52,22 +52,22 @@ pub enum Command {
 }
 
 /// Said below the flags of what trains.
-const LINES: &str = "Prints a line per epoch, or for every tenth where there are more than 20; RUN/metrics.jsonl has \
-                     them all. Ctrl-C, and q in the dashboard, stop the training and save it: exit code 130. Other \
-                     signals (TERM, HUP, USR1, …) do the same: 128 and the signal's number.";
+const LINES: &str = "Prints a line per epoch, or for every tenth epoch if there are more than 20; RUN/metrics.jsonl has \
+                     all of them. Ctrl-C, or q in the dashboard, stops the training and saves it (exit code 130). So \
+                     do other signals, such as TERM, HUP and USR1 (exit code 128 plus the signal's number).";
 
 /// Said below the commands.
-const CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage (a flag, a settings file, the environment); 130 a \
-                     training was stopped by Ctrl-C or q and saved, or 128 + n by signal n.";
+const CODES: &str = "Exit codes: 0 success; 1 failure; 2 wrong usage (a flag, a settings file, the environment); 130 \
+                     training stopped by Ctrl-C or q, and saved; 128 + n training stopped by signal n, and saved.";
 
 /// `syva train`
 #[derive(Args, Debug)]
 #[command(after_help = LINES)]
 pub struct TrainArgs {
-    /// Settings from a TOML file, with the names of the flags from --data to --out; flags win
+    /// Read settings from a TOML file, named like the flags from --data to --out; flags take precedence
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Repeat a run: its settings (data too, but not its folder) where neither flags nor --config have others
+    /// Repeat a run: use its settings and data, but not its folder; flags and --config take precedence
     #[arg(long, value_name = "RUN")]
     pub like: Option<PathBuf>,
     #[command(flatten)]
@@ -90,11 +90,11 @@ pub struct ResumeArgs {
     /// The run's folder, such as runs/mnist-001
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// Train to this many epochs in all [default: what the run was begun with]
+    /// Train to this many epochs in total, which may be more than before [default: the run's own]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub epochs: Option<u64>,
-    /// Which weights become the model: last, or best (of the epoch with the lowest validation loss)
-    /// [default: as the run has it]
+    /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
+    /// [default: the run's own]
     #[arg(long, value_name = "WHICH")]
     pub keep: Option<syva::run::Keep>,
     /// Folder with the MNIST files, if they have moved
@@ -103,13 +103,14 @@ pub struct ResumeArgs {
     /// Device: auto, or one that `syva devices` lists [default: the run's own]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads; the results do not depend on it [default: one per core]
+    /// CPU threads; the result does not depend on their number [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
-    /// Compute exactly on a GPU that rounds otherwise; a run that began so goes on so
+    /// Compute exactly on a GPU whose own arithmetic is not exact; a run that began with it keeps it
     #[arg(long)]
     pub exact: bool,
-    /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: the run's own]
+    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only)
+    /// [default: the run's own]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<syva::Precision>,
     #[command(flatten)]
@@ -125,7 +126,7 @@ pub struct ResumeArgs {
 /// When a training is saved.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CheckpointArgs {
-    /// Seconds between checkpoints: what a crash can cost; 0 saves as often as it can (about ten times a second)
+    /// Seconds between checkpoints, the most that a crash can cost; 0 saves about ten times a second
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 10)]
     pub checkpoint_seconds: u64,
 }
@@ -133,10 +134,10 @@ pub struct CheckpointArgs {
 /// What a training leaves beside its curves.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogArgs {
-    /// Write no log for TensorBoard (RUN/tensorboard)
+    /// Do not log to TensorBoard (RUN/tensorboard)
     #[arg(long)]
     pub no_tensorboard: bool,
-    /// Epochs between two histograms of weights and gradients in that log; 0 for none
+    /// Epochs between histograms of weights and gradients in the TensorBoard log; 0 for none
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 10)]
     pub histograms: u64,
 }
@@ -150,7 +151,7 @@ pub struct ReportArgs {
     /// Print a JSON object per line: one per epoch, then one for the run
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
-    /// Show live curves and settings in the whole terminal; q stops and saves
+    /// Show a full-screen dashboard with live curves; q stops the training and saves it
     #[arg(long, conflicts_with_all = ["quiet", "json"])]
     pub tui: bool,
 }
@@ -158,7 +159,7 @@ pub struct ReportArgs {
 /// `syva top`
 #[derive(Args, Debug)]
 pub struct TopArgs {
-    /// The run's folder, such as runs/mnist-001; one that is not there yet is waited for
+    /// The run's folder, such as runs/mnist-001; if it does not exist yet, wait for it
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
 }
@@ -175,12 +176,12 @@ pub struct EvalArgs {
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Which part of the data
+    /// Part of the data to evaluate on: training or validation samples
     #[arg(long, ignore_case = true, value_enum, default_value = "val")]
     pub split: SplitArg,
     #[command(flatten)]
     pub on: DeviceArgs,
-    /// Also write the probabilities to a CSV file, a line per sample
+    /// Also write the probabilities to a CSV file, one line per sample
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
     /// Print one JSON object
@@ -216,7 +217,7 @@ pub struct BenchArgs {
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Widths of the hidden layers; or none [default: 256,128]
+    /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
     pub hidden: Option<crate::settings::Hidden>,
     /// Activation of the hidden layers [default: sigmoid]
@@ -231,25 +232,25 @@ pub struct BenchArgs {
     /// Seed of the initial weights and of the order of the samples [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
     pub seed: Option<u32>,
-    /// Epochs that are timed; one more is taken apart
+    /// Epochs to time; one more is profiled
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 5)]
     pub epochs: u64,
-    /// Epochs before these
+    /// Epochs to run before timing starts
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>, default_value_t = 1)]
     pub warmup: u64,
-    /// Device [default: all but reference and software GPUs]
+    /// Device [default: all except reference and software GPUs]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
-    /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
+    /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long)]
     pub exact: bool,
-    /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: f32]
+    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only) [default: f32]
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     pub precision: syva::Precision,
-    /// Also train 100 epochs on each device, for the whole time and the final accuracy
+    /// Also train 100 epochs on each device, and report the total time and the final accuracy
     #[arg(long)]
     pub table: bool,
     /// Also write the report to a file
@@ -266,13 +267,13 @@ pub struct PredictArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); - is standard input
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Take images as they are (scaled to the network's size), instead of looking for the digit in them
+    /// Use images as they are, scaled to the network's size, instead of finding the digit in them
     #[arg(long)]
     pub as_is: bool,
-    /// Print what the network sees
+    /// Also print the image that the network sees
     #[arg(long)]
     pub show: bool,
     #[command(flatten)]
@@ -291,7 +292,7 @@ pub struct ReportFileArgs {
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The file [default: RUN/report.html, or report.html for several runs]
+    /// Output file [default: RUN/report.html, or report.html for several runs]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -299,18 +300,18 @@ pub struct ReportFileArgs {
 /// `syva plot`
 #[derive(Args, Debug)]
 pub struct PlotArgs {
-    /// Runs, folders of runs such as `runs`, or folders with event files (PyTorch's, say); for pictures of a model also
-    /// model files
+    /// Runs, folders of runs such as `runs`, or folders of TensorBoard event files from other programs; for plots of a
+    /// model also model files
     #[arg(value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// What to draw
     #[arg(long, ignore_case = true, value_enum, default_value = "curves")]
     pub what: PlotWhat,
-    /// Which curves; for one run loss and accuracy, over one another, or with --from or --to one above the other; for
-    /// several runs loss
+    /// Curves to draw [default: the loss for several runs; for one run loss and accuracy, in one chart, or in two with
+    /// --from or --to]
     #[arg(long, ignore_case = true, value_enum)]
     pub metric: Option<MetricArg>,
-    /// A curve by its tag in event files, instead of --metric
+    /// Tag of the curves to draw from event files, instead of --metric
     #[arg(long, value_name = "TAG", conflicts_with = "metric")]
     pub tag: Option<String>,
     /// First epoch (or step) shown
@@ -319,7 +320,7 @@ pub struct PlotArgs {
     /// Last epoch (or step) shown
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub to: Option<u64>,
-    /// Smooth curves as TensorBoard's slider does: 0 (not at all) to less than 1; pale behind them, as they are
+    /// Smooth the curves like TensorBoard's slider, from 0 (not at all) to just below 1; the raw curves are shown pale
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, value_parser = number::<f64>, default_value_t = 0.0)]
     pub smooth: f64,
     /// Widths of the hidden layers, for a network without a run
@@ -331,7 +332,7 @@ pub struct PlotArgs {
     /// Outputs, for a network without a run
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 10)]
     pub outputs: usize,
-    /// Images of a grid at most [default: 48 misread, 50 units]
+    /// Maximum number of images in the plot [default: 48 misread images, 50 units]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub count: Option<usize>,
     /// Folder with the MNIST files
@@ -340,7 +341,7 @@ pub struct PlotArgs {
     /// Colours
     #[arg(long, ignore_case = true, value_enum, default_value = "light")]
     pub theme: ThemeArg,
-    /// The file, .png or .svg [default: RUN/plots/WHAT.png, or WHAT.png]
+    /// Output file, .png or .svg [default: RUN/plots/WHAT.png, or WHAT.png]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -350,15 +351,15 @@ pub struct PlotArgs {
 pub enum PlotWhat {
     /// Loss and accuracy over epochs
     Curves,
-    /// True against predicted classes
+    /// Confusion matrix: true against predicted classes
     Confusion,
     /// Weights of the first layer as images
     Weights,
-    /// Images that were misread, the surest first
+    /// Misread images, the most confident errors first
     Misread,
-    /// Accuracy over confidence
+    /// Accuracy against confidence
     Reliability,
-    /// The network's units and arrows
+    /// Diagram of the network
     Network,
 }
 
@@ -389,7 +390,7 @@ pub struct SummaryArgs {
     /// Input features
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 784)]
     pub inputs: usize,
-    /// Widths of the hidden layers, such as 256,128; or none
+    /// Widths of the hidden layers, such as 256,128, or none
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, default_value = "256,128")]
     pub hidden: crate::settings::Hidden,
     /// Outputs
@@ -443,7 +444,7 @@ pub struct DataArgs {
 /// `syva data …`
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Count samples and classes; mean, standard deviation, digest
+    /// Show the number of samples per class, mean, standard deviation and digest
     Info(SourceArgs),
     /// Write a picture of labelled examples
     Grid {
@@ -452,10 +453,10 @@ pub enum DataCommand {
         /// The PNG file
         #[arg(long, short, value_name = "FILE", default_value = "grid.png")]
         out: PathBuf,
-        /// Which part of the data
+        /// Part of the data to draw: training or validation samples
         #[arg(long, ignore_case = true, value_enum, default_value = "train")]
         split: SplitArg,
-        /// Examples down (ten across: one of each class)
+        /// Rows of examples; a row has one example of each class
         #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 8)]
         rows: usize,
     },
@@ -463,13 +464,13 @@ pub enum DataCommand {
     Export {
         #[command(flatten)]
         source: SourceArgs,
-        /// The folder; files that exist are not replaced
+        /// Output folder; existing files are not replaced
         #[arg(long, short, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Fetch MNIST into the cache folder (or --out)
+    /// Download MNIST to the cache folder, or to --out
     Download {
-        /// The folder
+        /// Output folder [default: the cache folder]
         #[arg(long, short, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -492,13 +493,13 @@ pub struct DeviceArgs {
     /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads; the results do not depend on it [default: one per core]
+    /// CPU threads; the result does not depend on their number [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
-    /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
+    /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long)]
     pub exact: bool,
-    /// Round the factors of products, on an NVIDIA card: f32 (to nothing), tf32 or bf16 [default: f32]
+    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only) [default: f32]
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     pub precision: syva::Precision,
 }
@@ -517,17 +518,17 @@ pub struct DevicesArgs {
     /// Only this device [default: all]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// Hold each device against the reference: exact (to the bit), close (other roundings), or failed. Takes some 10
-    /// seconds per device
+    /// Compare each device with the reference: exact (every bit is equal), close (rounded differently) or failed. Takes
+    /// about 10 seconds per device
     #[arg(long)]
     pub check: bool,
-    /// No new case of a check begins after so many seconds, for each device
+    /// Time limit of a check in seconds, per device; the case in progress is finished
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_one)]
     pub check_seconds: u64,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
-    /// Only devices that can round the factors of products so, and as they then are: f32 (all), tf32 or bf16
+    /// Show devices at this precision of the factors of products: f32 (all devices), tf32 or bf16 (NVIDIA only)
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     pub precision: syva::Precision,
 }

@@ -59,7 +59,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     };
     let training = settings.training()?;
     if args.epochs == 0 {
-        return Err(Error::setting("epochs", "0 epochs take no time", "give 1 or more"));
+        return Err(Error::setting("epochs", "0 epochs cannot be timed", "give 1 or more"));
     }
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
@@ -78,7 +78,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     if chosen.is_empty() {
         let problem = format!("no device here computes in {}", args.precision);
-        return Err(Error::setting("precision", problem, "leave it out (`syva devices` lists what there is)"));
+        return Err(Error::setting("precision", problem, "leave it out (`syva devices` lists the devices)"));
     }
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = data::open(source, settings.data_dir.as_deref(), args.threads, talk)?;
@@ -236,7 +236,7 @@ fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> S
     for timing in timings {
         section(&mut text, timing);
     }
-    text += "\n## Devices\n\n| device | s an epoch | whole training | final accuracy |\n|---|---|---|---|\n";
+    text += "\n## Devices\n\n| device | seconds per epoch | total time | final accuracy |\n|---|---|---|---|\n";
     for timing in timings {
         let seconds = timing.whole.map_or("–".into(), |(seconds, _)| format!("{seconds:.1} s"));
         let accuracy = timing.whole.map_or("–".into(), |(_, accuracy)| format!("{:.2} %", 100.0 * accuracy));
@@ -247,7 +247,7 @@ fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> S
         for (device, epoch, whole, accuracy) in CHAPTER {
             let _ = writeln!(text, "| {device} (chapter) | {epoch:.1} | {whole:.0} s | {accuracy:.2} % |");
         }
-        text += "\nThe chapter's rows are PyTorch's, from the course's chapter \"Syvät neuroverkot\": 100 epochs.\n";
+        text += "\nThe (chapter) rows are PyTorch's times for 100 epochs, from the chapter \"Syvät neuroverkot\".\n";
     }
     text
 }
@@ -264,20 +264,20 @@ fn section(text: &mut String, timing: &Timing) {
     };
     row("epoch", format!("{mid:.4} s ({least:.4}–{most:.4} s, {} epochs)", timing.epochs.len()));
     row("step", format!("{:.1} µs", 1e6 * mid / timing.steps as f64));
-    row("samples a second", format!("{:.0}", timing.samples as f64 / mid));
+    row("samples per second", format!("{:.0}", timing.samples as f64 / mid));
     let share =
         |speed: f64| timing.peak.map_or(String::new(), |peak| format!(", {:.0} % of the peak", 100.0 * speed / peak));
     let (dense, done) = timing.speeds();
-    row("speed, as if all were dense", format!("{:.0} GFLOP/s{}", 1e-9 * dense, share(dense)));
+    row("speed, counting all products as dense", format!("{:.0} GFLOP/s{}", 1e-9 * dense, share(dense)));
     if let Some(done) = done {
-        row("speed, as done", format!("{:.0} GFLOP/s{}", 1e-9 * done, share(done)));
+        row("speed, counting the products computed", format!("{:.0} GFLOP/s{}", 1e-9 * done, share(done)));
     }
-    row("peak measured here", timing.peak.map_or("not told".into(), |peak| format!("{:.0} GFLOP/s", 1e-9 * peak)));
-    row("evaluation of the validation data", format!("{:.1} ms", 1e3 * timing.evaluation));
+    row("measured peak", timing.peak.map_or("unknown".into(), |peak| format!("{:.0} GFLOP/s", 1e-9 * peak)));
+    row("evaluation on the validation data", format!("{:.1} ms", 1e3 * timing.evaluation));
     row("prediction of one sample", format!("{:.1} µs", 1e6 * timing.prediction));
     let Breakdown { parts, threads, seconds, .. } = &timing.breakdown;
     if parts.is_empty() {
-        *text += "\nThis engine does not tell where the time of a step goes.\n";
+        *text += "\nThis engine does not report how the time of a step is spent.\n";
         return;
     }
     let _ = write!(text, "\n| part of a step | µs | share |\n|---|---|---|\n");

@@ -54,14 +54,14 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
     let runs = folders.len();
     let metric = args.metric.or((runs > 1 && args.tag.is_none()).then_some(MetricArg::Loss));
     if runs > MOST_RUNS {
-        output::note(format_args!("syva: of more than {MOST_RUNS} runs some look alike"));
+        output::note(format_args!("syva: with more than {MOST_RUNS} runs, some curves look alike"));
     }
     let (mut curves, mut mark) = (Vec::new(), None);
     for (place, run) in folders.iter().enumerate() {
         let mut found = match of_folder(run, metric, args.tag.as_deref(), &names[place]) {
             // Nobody named this run, only the folder that holds it.
             Err(error) if !args.runs.contains(run) => {
-                output::note(format_args!("syva: not in the picture: {error}"));
+                output::note(format_args!("syva: left out of the plot: {error}"));
                 continue;
             }
             found => found?,
@@ -141,7 +141,7 @@ fn cut(curves: &mut [Curve], args: &PlotArgs) -> Result<()> {
     let run = args.runs[0].display();
     if first > last {
         let problem = format!("{run}: no value of these curves is finite");
-        return Err(Error::mismatch(problem, "there is nothing to draw: name another run or --tag"));
+        return Err(Error::mismatch(problem, "name another run or --tag"));
     }
     let from = args.from.map_or(f64::NEG_INFINITY, |from| from as f64);
     let to = args.to.map_or(f64::INFINITY, |to| to as f64);
@@ -154,12 +154,12 @@ fn cut(curves: &mut [Curve], args: &PlotArgs) -> Result<()> {
     let emptied: Vec<&str> = emptied.map(|(curve, _)| curve.line.name.as_str()).collect();
     if begin <= end && !emptied.is_empty() {
         let names = emptied.join(", ");
-        output::note(format_args!("syva: {names}: no values between --from and --to, so nothing is drawn of them"));
+        output::note(format_args!("syva: {names}: no values between --from and --to, so they are not drawn"));
     }
     if begin > end {
         let x = common_x(curves);
-        let problem = format!("{run}: nothing lies between --from and --to; there is {x} {first} to {last}");
-        return Err(Error::mismatch(problem, "widen --from and --to"));
+        let problem = format!("{run}: there are no points between --from and --to");
+        return Err(Error::mismatch(problem, format!("give a range within {x} {first} to {last}")));
     }
     Ok(())
 }
@@ -168,7 +168,7 @@ fn cut(curves: &mut [Curve], args: &PlotArgs) -> Result<()> {
 fn common_x(curves: &[Curve]) -> &'static str {
     let kinds: BTreeSet<&str> = curves.iter().map(|curve| curve.x).collect();
     if kinds.len() > 1 {
-        output::note("syva: some of these curves count epochs and others steps, yet they share an axis");
+        output::note("syva: some of these curves are in epochs and others in steps, on the same axis");
         return "epoch or step";
     }
     curves.first().map_or("step", |curve| curve.x)
@@ -184,8 +184,8 @@ fn heading(names: &[String]) -> String {
 fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &str) -> Result<Vec<Curve>> {
     let remedy = "name a run's folder, or one with event files (tfevents)";
     if run.is_file() {
-        let remedy = format!("{remedy}; for a model file ask for something else with --what");
-        return Err(Error::file(run, "the run", "it is a file, and curves are of folders", remedy));
+        let remedy = format!("{remedy}; for a model file, choose another plot with --what");
+        return Err(Error::file(run, "the run", "it is a file, but curves are drawn from folders", remedy));
     }
     if !run.is_dir() {
         return Err(Error::file(run, "the run", "there is no such folder", remedy));
@@ -195,7 +195,7 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
     let epochs = if is_ours { read_run(run)?.1 } else { read_metrics(run)? };
     if is_ours && epochs.is_empty() && tag.is_none() {
         let problem = "it has not finished an epoch, so there is nothing to draw";
-        let remedy = format!("`syva resume {}` goes on with it", run.display());
+        let remedy = format!("continue it with `syva resume {}`", run.display());
         return Err(Error::file(run, "metrics.jsonl", problem, remedy));
     }
     if tag.is_none() && !epochs.is_empty() {
@@ -207,7 +207,7 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
         output::note(format_args!("syva: {problem}"));
     }
     if log.files() == 0 && !epochs.is_empty() {
-        let problem = "there are no event files in it, so no curves by tags";
+        let problem = "it has no event files, so there are no tags";
         return Err(Error::file(run, "the run", problem, "leave --tag out, or train without --no-tensorboard"));
     }
     if log.files() == 0 {
@@ -216,13 +216,13 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
     let curves = of_events(run, &log, metric, tag, name);
     if curves.len() > MOST_CURVES {
         let problem = format!("{} curves are more than a picture can show ({MOST_CURVES})", curves.len());
-        return Err(Error::file(run, "event files", problem, "name one with --tag, or a folder further down"));
+        return Err(Error::file(run, "event files", problem, "choose one with --tag, or name a subfolder"));
     }
     if curves.is_empty() {
         let known: BTreeSet<&str> =
             log.runs().values().flat_map(|run| run.scalars.keys().map(String::as_str)).collect();
-        let problem = format!("no curve of that name; {}", there_are(&known, tag));
-        return Err(Error::file(run, "event files", problem, "name one with --tag"));
+        let problem = format!("no curve matches; {}", there_are(&known, tag));
+        return Err(Error::file(run, "event files", problem, "choose one with --tag"));
     }
     Ok(curves)
 }
@@ -247,7 +247,7 @@ fn there_are(known: &BTreeSet<&str>, wanted: Option<&str>) -> String {
     let list: Vec<String> = shown.iter().map(|tag| output::short(tag)).collect();
     let more = known.len() - shown.len();
     let more = if more > 0 { format!(" … and {more} more") } else { String::new() };
-    let lead = if nearest.is_some() { "the one most like it comes first: " } else { "there are: " };
+    let lead = if nearest.is_some() { "the most similar first: " } else { "there are: " };
     format!("{lead}{}{more}", list.join(", "))
 }
 
@@ -431,7 +431,7 @@ mod tests {
         let tags: Vec<String> = (0..100_000).map(|i| format!("metric/{i:05}")).chain(["Loss/train".into()]).collect();
         let known: BTreeSet<&str> = tags.iter().map(String::as_str).collect();
         let text = there_are(&known, Some("loss/trian"));
-        assert!(text.starts_with("the one most like it comes first: Loss/train, metric/00000"), "{text}");
+        assert!(text.starts_with("the most similar first: Loss/train, metric/00000"), "{text}");
         assert!(text.ends_with("… and 99991 more") && text.len() < 250, "{text}");
         assert!(there_are(&known, Some("zzz")).starts_with("there are: Loss/train, metric/00000"));
         assert_eq!(there_are(&BTreeSet::from(["a", "b"]), Some("c")), "there are: a, b");

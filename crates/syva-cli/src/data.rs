@@ -33,12 +33,12 @@ pub fn data(command: &DataCommand) -> Result<()> {
         DataCommand::Download { out } => {
             let cache = || {
                 let remedy = "name a folder with --out";
-                mnist::cache_dir().ok_or_else(|| Error::setting("out", "this system tells of no cache folder", remedy))
+                mnist::cache_dir().ok_or_else(|| Error::setting("out", "this system has no cache folder", remedy))
             };
             let folder = out.clone().map_or_else(cache, Ok)?;
             let mut listener = listen(Talk::All);
             mnist::download(&folder, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
-            output::line(format_args!("MNIST is whole in {}", folder.display()));
+            output::line(format_args!("MNIST is complete in {}", folder.display()));
             Ok(())
         }
     }
@@ -70,7 +70,7 @@ pub fn open(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Ta
     let cores = syva::threads::cores();
     if let Some(threads) = threads.filter(|&threads| threads > cores && talk != Talk::Nothing) {
         let cores = output::count(cores as u64, "core");
-        output::note(format_args!("syva: {threads} threads are more than there is work for on {cores}; as many work"));
+        output::note(format_args!("syva: {threads} threads are more than {cores} can use; using one thread per core"));
     }
     syva::data::source::open_on(threads.unwrap_or(cores).min(cores), source, dir, &mut listen(talk))
 }
@@ -94,12 +94,12 @@ pub fn place(run: &Path, config: &DataConfig, talk: Talk) -> Result<Option<PathB
     let Err(Error::Setting { problem, .. }) = mnist::find(Some(dir)) else { return Ok(Some(dir.clone())) };
     let (config, dir) = (run.join("config.toml"), dir.display());
     let Ok(found) = mnist::find(None) else {
-        let remedy = "say where it is now with --data-dir";
+        let remedy = "give the new folder with --data-dir";
         return Err(Error::file(config, "data.dir", format!("it names {dir}: {problem}"), remedy));
     };
     if talk != Talk::Nothing {
         let (config, found) = (config.display(), found.display());
-        output::note(format_args!("syva: {config} names {dir}: {problem}; the data is taken from {found}"));
+        output::note(format_args!("syva: {config} names {dir}: {problem}; using {found} instead"));
     }
     Ok(Some(found))
 }
@@ -134,8 +134,8 @@ fn listen(talk: Talk) -> impl FnMut(&Notice<'_>) {
             }
         }
         Notice::Fallback(reason) if talk != Talk::Nothing => {
-            output::note(format_args!("syva: MNIST could not be had: {reason}"));
-            output::note("syva: going on with `digits`, 70,000 handwritten-looking digits that syva draws itself");
+            output::note(format_args!("syva: MNIST is not available: {reason}"));
+            output::note("syva: using `digits` instead, 70,000 handwritten-looking digits that syva draws itself");
         }
         Notice::Fallback(_) => {}
     }
@@ -146,7 +146,7 @@ pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
     let Some(path) = path else { return Ok(None) };
     let path = std::path::absolute(&path).map_err(Error::io("find", path))?;
     if path.to_str().is_none() {
-        let problem = format!("{} is not Unicode, so no configuration can name it", path.display());
+        let problem = format!("{} is not Unicode, so config.toml cannot record it", path.display());
         return Err(Error::setting("data-dir", problem, "rename the folder, or reach it through a link"));
     }
     Ok(Some(path))
@@ -174,7 +174,7 @@ fn info(task: &Task) -> String {
         text.push('\n');
     }
     if let Inputs::U8(_) = task.train.inputs() {
-        text += "mean and standard deviation are of the pixels as shares of 255\n";
+        text += "mean and standard deviation are those of the pixels divided by 255\n";
     }
     text
 }
@@ -201,14 +201,14 @@ fn export(task: &Task, out: &Path) -> Result<()> {
         ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
             .map(|name| out.join(name));
     if let Some(path) = paths.iter().find(|path| path.exists()) {
-        return Err(Error::file(path, "the file", "it exists already", "name another folder"));
+        return Err(Error::file(path, "the file", "it already exists", "name another folder"));
     }
     let [height, width] = task.shape[..] else {
-        return Err(Error::mismatch("these samples are no images", "IDX export is for images"));
+        return Err(Error::mismatch("these samples are not images", "export a data set of images"));
     };
     for (i, data) in [&task.train, &task.validation].into_iter().enumerate() {
         let (Inputs::U8(pixels), Targets::Classes { labels, .. }) = (data.inputs(), data.targets()) else {
-            return Err(Error::mismatch("these samples are no images with classes", "IDX export is for images"));
+            return Err(Error::mismatch("these samples are not images with classes", "export a data set of images"));
         };
         let labels: Vec<u8> = labels.iter().map(|&label| label as u8).collect();
         let images = idx::Images { count: data.samples(), rows: height, columns: width, pixels: pixels.to_vec() };
@@ -245,10 +245,10 @@ const FIGURES: [[u8; 7]; 10] = [
 /// Draws the first `rows` samples of each class, a column a class under its label.
 fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> {
     let (&[height, width], Targets::Classes { labels, classes }) = (shape, data.targets()) else {
-        return Err(Error::mismatch("these samples are no images with classes", "the grid is for images"));
+        return Err(Error::mismatch("these samples are not images with classes", "draw a data set of images"));
     };
     if rows == 0 || rows > 200 {
-        return Err(Error::setting("rows", format!("{rows} rows make no picture"), "give 1 to 200"));
+        return Err(Error::setting("rows", format!("{rows} rows are not possible"), "give 1 to 200"));
     }
     let (cell_width, cell_height) = (width * ZOOM + GAP, height * ZOOM + GAP);
     let (picture_width, picture_height) = (classes * cell_width + GAP, HEADING + rows * cell_height + GAP);

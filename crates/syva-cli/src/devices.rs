@@ -38,16 +38,18 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
             output::print(&format!("{:<11} {:<36} {exact:<6} {}\n", info.id, info.name, info.detail));
         }
         if let Some(reason) = engine.absence().filter(|_| args.device.is_none()) {
-            output::print(&format!("{:<11} not here: {reason}\n", engine.name()));
+            output::print(&format!("{:<11} not available: {reason}\n", engine.name()));
         }
     }
     match args.precision {
-        Precision::F32 if any_close => output::print(
-            "close: other roundings than the reference's; --exact computes exactly there too, but slower\n",
-        ),
+        Precision::F32 if any_close => {
+            output::print("close: rounds differently from the reference; --exact makes it exact, but slower\n");
+        }
         Precision::F32 => {}
-        precision if any => output::print(&format!("close: factors are rounded to {precision}; f32 is exact\n")),
-        precision => output::print(&format!("no device here computes in {precision}; f32 is what others have\n")),
+        precision if any => {
+            output::print(&format!("close: factors are rounded to {precision}; use f32 for exact results\n"));
+        }
+        precision => output::print(&format!("no device here computes in {precision}; all of them compute in f32\n")),
     }
     if args.check { check(&engines, args) } else { Ok(ExitCode::SUCCESS) }
 }
@@ -132,11 +134,11 @@ fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration,
 }
 
 fn line(name: &str, found: &Found, cases: &[Case], time: Duration, precision: Precision) -> String {
-    let part = if found.cases < cases.len() { ": time was up, --check-seconds gives more" } else { "" };
+    let part = if found.cases < cases.len() { ": the time limit was reached (--check-seconds)" } else { "" };
     let ran = format!("{} of {} cases, {:.1} s{part}", found.cases, cases.len(), time.as_secs_f64());
     let (verdict, what) = match found {
         Found { failed: Some(difference), .. } => ("failed", difference.clone()),
-        Found { exact: true, .. } => ("exact", format!("every bit is the reference's; {ran}")),
+        Found { exact: true, .. } => ("exact", format!("every bit equals the reference's; {ran}")),
         Found { deviation: Deviation { ulp, share, steps }, .. } => {
             let (off, failure) = if precision == Precision::F32 {
                 (format!("{ulp} last places"), format!("{CLOSE}"))
@@ -144,8 +146,8 @@ fn line(name: &str, found: &Found, cases: &[Case], time: Duration, precision: Pr
                 let failure = format!("{:.2} %", 100.0 * close_share(precision));
                 (format!("{:.2} % of what training changed", 100.0 * share), failure)
             };
-            let what = format!("weights are off by {off} at most after {steps} steps");
-            ("close", format!("{what} ({failure} would be a failure); {ran}"))
+            let what = format!("weights differ by at most {off} after {steps} steps");
+            ("close", format!("{what} (allowed: {failure}); {ran}"))
         }
     };
     format!("{name:<13} {verdict:<8} {what}\n")

@@ -40,18 +40,20 @@ pub fn load(path: &Path) -> Result<Reached> {
         let seen = match reached.seen {
             Some((0, 0)) => "untrained weights".into(),
             Some((epochs, 0)) => format!("the weights of epoch {epochs} of {}", config.training.epochs),
-            Some((epochs, steps)) => format!("the weights of epoch {epochs} and {steps} steps"),
+            Some((epochs, steps)) => {
+                format!("the weights after {} and {}", output::count(epochs, "epoch"), output::count(steps, "step"))
+            }
             None => format!("the weights of step {}", reached.model.state.step),
         };
         let run = path.display();
         output::note(if matches!(reached.seen, Some((epochs, 0)) if epochs >= config.training.epochs) {
             // All trained; only the model is not there.
             format!(
-                "syva: {run}/model.safetensors is missing, or about to be written: these are {seen}, from its last checkpoint; \
+                "syva: {run}/model.safetensors is missing, or not written yet: using {seen}, from the last checkpoint; \
                  `syva resume {run}` writes the model again"
             )
         } else {
-            format!("syva: {run} has not come to its end: these are {seen}, from its last checkpoint")
+            format!("syva: {run} is not finished: using {seen}, from the last checkpoint")
         });
     }
     Ok(reached)
@@ -61,7 +63,7 @@ pub fn load(path: &Path) -> Result<Reached> {
 fn note_seal(file: &Path, sealed: bool) {
     if !sealed {
         let file = file.display();
-        output::note(format_args!("syva: {file} has no SHA-256, so nobody can tell whether it is as it was written"));
+        output::note(format_args!("syva: {file} has no SHA-256, so it cannot be checked for damage"));
     }
 }
 
@@ -105,8 +107,8 @@ pub fn check_data(task: &Task, digest: &str) -> Result<()> {
     if found == digest {
         return Ok(());
     }
-    let problem = format!("the data ({found:.12}…) is not what the run was trained on ({digest:.12}…)");
-    Err(Error::mismatch(problem, "put the old data back, or name the data with --data or --data-dir"))
+    let problem = format!("this data ({found:.12}…) is not the data of the run ({digest:.12}…)");
+    Err(Error::mismatch(problem, "restore the old data, or name the data with --data or --data-dir"))
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
@@ -127,8 +129,8 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
     if !evaluation.loss.is_finite() {
-        let remedy = "its weights are too large; train it with a smaller learning rate";
-        return Err(Error::file(&path, "the model", "its outputs are beyond the finite numbers", remedy));
+        let problem = "its outputs are not finite, because its weights are too large";
+        return Err(Error::file(&path, "the model", problem, "train it again with a smaller learning rate"));
     }
     let data = task.split(split);
     let classifier = model.spec.classes() > 0;
@@ -138,7 +140,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let found = Diagnosis::of(data, &evaluation, activity.as_ref(), &model.spec, training);
     if let Some(out) = &args.predictions {
         let Some(predictions) = &predictions else {
-            let problem = "this network gives values, not classes";
+            let problem = "this network predicts values, not classes";
             return Err(Error::setting("predictions", problem, "leave it out"));
         };
         output::check_out("predictions", out)?;
@@ -222,13 +224,13 @@ fn describe(predictions: &Predictions) -> String {
         ("accuracy", percent(confusion.accuracy())),
         ("balanced accuracy", percent(confusion.balanced_accuracy())),
         ("top-2 accuracy", percent(predictions.top_k_accuracy(2))),
-        ("log-loss", format!("{:.4} (as scikit-learn has it)", predictions.log_loss())),
+        ("log-loss", format!("{:.4} (as in scikit-learn)", predictions.log_loss())),
         ("Brier score", format!("{:.4}", predictions.brier_score())),
         ("calibration error", format!("{:.4} (expected, {BINS} bins)", predictions.calibration_error(BINS))),
         (
             "AUROC",
             mean(&auroc)
-                .map_or("undefined: a class does not occur".into(), |mean| format!("{mean:.4} (mean over classes)")),
+                .map_or("undefined: a class has no samples".into(), |mean| format!("{mean:.4} (mean over classes)")),
         ),
     ] {
         text += &format!("{name:<19} {value}\n");
@@ -258,7 +260,7 @@ fn describe(predictions: &Predictions) -> String {
 
     let largest = (0..classes * classes).map(|i| confusion.count(i / classes, i % classes)).max().unwrap_or(0);
     let width = largest.to_string().len().max(classes.to_string().len()) + 1;
-    text += "\nconfusion matrix: rows are true, columns predicted classes\n     ";
+    text += "\nconfusion matrix: rows are the true classes, columns the predicted ones\n     ";
     (0..classes).for_each(|guess| text += &format!("{guess:>width$}"));
     for truth in 0..classes {
         text += &format!("\n{truth:>4} ");

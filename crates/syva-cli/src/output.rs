@@ -103,7 +103,7 @@ pub fn check_out(flag: &str, path: &Path) -> Result<()> {
     let own = ["config.toml", "metrics.jsonl", ".lock"].iter().any(|name| path.file_name() == Some(name.as_ref()));
     if own || path.extension().is_some_and(|extension| extension == "safetensors") {
         let problem = format!("'{}' is the name of a run's own file", path.display());
-        return Err(Error::setting(flag, problem, "give another name"));
+        return Err(Error::setting(flag, problem, "choose another name"));
     }
     Ok(())
 }

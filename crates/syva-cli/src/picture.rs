@@ -1,6 +1,6 @@
 //! Reads picture files: bytes in, one grey picture out, upright, of a size that suffices to find a digit.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
@@ -43,10 +43,10 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         take(&mut std::fs::File::open(path).map_err(Error::io("read", path))?).map_err(Error::io("read", path))?;
     }
     if bytes.is_empty() {
-        return refuse("it is empty", "copy it again, or give another");
+        return refuse("it is empty", "copy it again, or give another picture");
     }
     if bytes.len() as u64 > MAX_FILE {
-        let problem = format!("it has more than {} MiB", MAX_FILE >> 20);
+        let problem = format!("it is larger than {} MiB", MAX_FILE >> 20);
         return refuse(&problem, "give a smaller picture");
     }
     Ok(bytes)
@@ -71,7 +71,7 @@ fn is_pipe(_: &std::fs::Metadata) -> bool {
 /// `[height, width]` that is `wanted`.
 pub fn decode(path: &Path, bytes: &[u8], wanted: [usize; 2]) -> Result<Picture> {
     if is_cut_jpeg(bytes) {
-        return Err(Error::file(path, "the image", "it is cut off before its end", "copy it again"));
+        return Err(Error::file(path, "the image", "the picture is truncated", "copy the file again"));
     }
     let refuse = |error: ImageError| refusal(path, bytes, &error);
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Error::io("read", path))?;
@@ -79,7 +79,8 @@ pub fn decode(path: &Path, bytes: &[u8], wanted: [usize; 2]) -> Result<Picture> 
     let mut decoder = reader.into_decoder().map_err(refuse)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS || decoder.total_bytes() > MAX_BYTES {
-        let problem = format!("{width} × {height} pixels are more than {MAX_PIXELS}, or too deep");
+        let problem =
+            format!("{width} × {height} pixels are more than {MAX_PIXELS}, or need more than {} MiB", MAX_BYTES >> 20);
         return Err(Error::file(path, "the image", problem, "make it smaller"));
     }
     let orientation = decoder.orientation().map_err(refuse)?;
@@ -98,22 +99,26 @@ pub fn decode(path: &Path, bytes: &[u8], wanted: [usize; 2]) -> Result<Picture> 
 fn refusal(path: &Path, bytes: &[u8], error: &ImageError) -> Error {
     const READ: &str = "give a PNG, JPEG, WebP, GIF, TIFF, BMP or PNM picture, or an IDX file of images";
     let Some(found) = recognise(bytes) else {
-        return Error::file(path, "the image", "it is no picture that is known here", READ);
+        return Error::file(path, "the image", "its format is not known", READ);
     };
     let name = found.name;
     let remedy = match found.family {
         // One of those that are read, or so it begins.
         Family::Picture if !matches!(error, ImageError::Unsupported(_)) => {
-            let problem = format!("it begins as {name} does, but cannot be read: {error}");
-            return Error::file(path, "the image", problem, "it may be damaged: copy it again, or save it anew as PNG");
+            if matches!(error, ImageError::IoError(cause) if cause.kind() == ErrorKind::UnexpectedEof) {
+                let problem = format!("it begins like {name}, but it is truncated");
+                return Error::file(path, "the image", problem, "copy the file again");
+            }
+            let problem = format!("it begins like {name}, but cannot be read: {error}");
+            return Error::file(path, "the image", problem, "copy it again, or save it as a new PNG");
         }
         Family::Picture if name.contains("HEIC") => {
-            "save it as JPEG or PNG (a telephone takes JPEG if its camera is set to the most compatible format)"
+            "save it as JPEG or PNG (a phone saves JPEG if its camera is set to the most compatible format)"
         }
         Family::Picture => "save it as PNG or JPEG",
         Family::Document => "save it, or the page, as a PNG picture",
-        Family::Film => "save one picture of it as PNG or JPEG",
-        Family::Network => "the model comes first, then the images: syva predict MODEL FILE...",
+        Family::Film => "save one frame of it as PNG or JPEG",
+        Family::Network => "name the model first, then the images: syva predict MODEL FILE...",
         Family::Packed => "unpack it and name the pictures in it",
         Family::StandIn => "fetch the file itself",
         _ => READ,
@@ -128,11 +133,11 @@ fn passed_over(format: ImageFormat, bytes: &[u8]) -> Option<String> {
         ImageFormat::WebP => WebPDecoder::new(Cursor::new(bytes)).is_ok_and(|decoder| decoder.has_animation()),
         ImageFormat::Png => PngDecoder::new(Cursor::new(bytes)).and_then(|decoder| decoder.is_apng()).unwrap_or(false),
         ImageFormat::Tiff if tiff_has_pages(bytes) => {
-            return Some("it has several pages, of which only the first was read".into());
+            return Some("it has several pages; only the first was read".into());
         }
         _ => false,
     };
-    animated.then(|| "it is animated, of which only the first picture was read".into())
+    animated.then(|| "it is animated; only its first picture was read".into())
 }
 
 /// The number of pictures in a GIF, two at most. After header and colour table come blocks: 21 is an extension, 2c a

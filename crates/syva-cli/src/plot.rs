@@ -17,13 +17,13 @@ const MAX_WEIGHTS: usize = 100;
 
 pub fn plot(args: &PlotArgs) -> Result<()> {
     if !(0.0..1.0).contains(&args.smooth) {
-        let problem = format!("{} is no weight of the past", args.smooth);
-        return Err(Error::setting("smooth", problem, "give 0 to less than 1, such as 0.6"));
+        let problem = format!("{} is not a smoothing weight", args.smooth);
+        return Err(Error::setting("smooth", problem, "give a number from 0 to just below 1, such as 0.6"));
     }
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {
-        return Err(Error::setting("to", format!("{from} to {to} is no range"), "let --to be --from or greater"));
+        return Err(Error::setting("to", format!("the range {from} to {to} is empty"), "make it at least --from"));
     }
     let out = out_path(args);
     let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
@@ -31,7 +31,7 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
         Some("png") => false,
         Some("svg") => true,
         _ => {
-            let problem = format!("'{}' tells no format", out.display());
+            let problem = format!("the format of '{}' is unknown", out.display());
             return Err(Error::setting("out", problem, "give a name that ends in .png or .svg"));
         }
     };
@@ -47,7 +47,9 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
     let bytes = if svg {
         picture.to_svg().into_bytes()
     } else {
-        picture.to_png().map_err(|problem| Error::setting("out", problem, "draw less, or write .svg"))?
+        picture
+            .to_png()
+            .map_err(|problem| Error::setting("out", problem, "draw less, or give a name that ends in .svg"))?
     };
     if let Some(folder) = out.parent().filter(|_| args.out.is_none()) {
         if let [run] = &args.runs[..] {
@@ -56,7 +58,7 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
         // In a run's own folder nobody keeps anything else.
         if folder.as_os_str().is_empty() && out.exists() {
-            output::note(format_args!("syva: {} was there and is replaced (--out names another)", out.display()));
+            output::note(format_args!("syva: {} is replaced (--out writes to another file)", out.display()));
         }
     }
     write_atomically(&out, |file| file.write_all(&bytes))?;
@@ -87,7 +89,7 @@ fn single(args: &PlotArgs) -> Result<&Path> {
     match &args.runs[..] {
         [run] => Ok(run),
         [] => Err(Error::setting("RUN", "there is nothing to draw", "name a run's folder or a model file")),
-        _ => Err(Error::setting("RUN", "this picture is of one model", "name one run or model file")),
+        _ => Err(Error::setting("RUN", "this plot is of a single model", "name one run or model file")),
     }
 }
 
@@ -131,10 +133,10 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let run = single(args)?;
     let Reached { file: path, model, .. } = eval::load(run)?;
     let name = output::name_of(run);
-    let no_images = |problem: &str| Err(Error::file(&path, "the model", problem, "draw something else with --what"));
+    let no_images = |problem: &str| Err(Error::file(&path, "the model", problem, "choose another plot with --what"));
     if what == PlotWhat::Weights {
         let &[height, width] = &model.spec.input.shape[..] else {
-            return no_images("its inputs are no images, so its weights are none");
+            return no_images("its inputs are not images, so its weights cannot be shown as images");
         };
         return Ok(weights(&name, &model, [height, width], args.count.unwrap_or(50), theme));
     }
@@ -148,7 +150,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
         PlotWhat::Confusion => syva_plot::confusion(&format!("{name}: confusion matrix"), &counts(&predictions), theme),
         PlotWhat::Reliability => reliability(&name, &predictions, theme),
         _ => {
-            let &[height, width] = &task.shape[..] else { return no_images("its inputs are no images") };
+            let &[height, width] = &task.shape[..] else { return no_images("its inputs are not images") };
             misread(&name, &predictions, data, [height, width], args.count.unwrap_or(48), theme)
         }
     })
@@ -172,7 +174,7 @@ fn weights(name: &str, model: &Model, shape: [usize; 2], count: usize, theme: Th
         (shown, all) => format!("{shown} of {all}"),
     };
     let title = match (classes, outputs) {
-        (true, _) => format!("{name}: what speaks for and against each class ({of})"),
+        (true, _) => format!("{name}: weights for and against each class ({of})"),
         (false, true) => format!("{name}: weights of the outputs ({of})"),
         _ => format!("{name}: weights of units of the first layer ({of})"),
     };
@@ -211,7 +213,8 @@ pub fn misread(
     };
     let tiles: Vec<Tile> = samples.iter().map(tile).collect();
     let samples = predictions.samples();
-    let title = format!("{name}: {} of {all} misread of {samples}: true → predicted, probability of that", tiles.len());
+    let title =
+        format!("{name}: {} of {all} misread images ({samples} in total): true → predicted, probability", tiles.len());
     syva_plot::tiles(&title, &tiles, shape, 8, Tone::Gray, theme)
 }
 

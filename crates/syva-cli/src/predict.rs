@@ -26,7 +26,7 @@ struct Image {
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let Reached { file: path, model, .. } = eval::load(&args.model)?;
     let &[height, width] = &model.spec.input.shape[..] else {
-        let problem = format!("it reads {} values a sample, no images", model.spec.input.features);
+        let problem = format!("it reads {} values per sample, not images", model.spec.input.features);
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
     };
     let (engine, device) = args.on.engine()?;
@@ -45,7 +45,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         let seen: Vec<(&Image, &[u8])> =
             images.iter().filter_map(|image| Some((image, image.seen.as_deref()?))).collect();
         for Image { name, .. } in images.iter().filter(|image| image.seen.is_none()) {
-            output::note(format_args!("syva: {name}: there is nothing to be seen in it: it is of one grey"));
+            output::note(format_args!("syva: {name}: it is blank: all pixels are the same grey"));
             code = ExitCode::from(1);
         }
         if seen.is_empty() {
@@ -64,8 +64,8 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
             }
             let outputs = outputs.row(row);
             if outputs.iter().any(|value| !value.is_finite()) {
-                let remedy = "its weights are too large; train it with a smaller learning rate";
-                return Err(Error::file(&path, "the model", "its outputs are beyond the finite numbers", remedy));
+                let problem = "its outputs are not finite, because its weights are too large";
+                return Err(Error::file(&path, "the model", problem, "train it again with a smaller learning rate"));
             }
             if model.spec.classes() == 0 {
                 values_line(args.json, image, outputs);
@@ -148,8 +148,10 @@ fn content(path: &Path, size: [usize; 2]) -> Result<Content> {
 
 fn idx_images(path: &Path, name: &str, images: &Images, size: [usize; 2]) -> Result<Vec<Image>> {
     if [images.rows, images.columns] != size {
-        let problem =
-            format!("images of {} × {}, the network reads {} × {}", images.rows, images.columns, size[0], size[1]);
+        let problem = format!(
+            "the images are {} × {}, but the network reads {} × {}",
+            images.rows, images.columns, size[0], size[1]
+        );
         return Err(Error::file(path, "header", problem, "use images of the network's size"));
     }
     let one = |(i, pixels): (usize, &[u8])| Image {
@@ -171,7 +173,7 @@ fn framed(picture: &Picture, size: [usize; 2], as_is: bool) -> Result<Framed> {
         return framing::frame(pixels, *found, size);
     }
     if is_blank(pixels) {
-        return Err(Error::mismatch("there is nothing to be seen in it: it is of one grey", "give another picture"));
+        return Err(Error::mismatch("it is blank: all pixels are the same grey", "give another picture"));
     }
     // An image out of MNIST, or of its like.
     let pixels = if *found == size { pixels.clone() } else { framing::scale(pixels, *found, size)? };

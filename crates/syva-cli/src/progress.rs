@@ -245,7 +245,7 @@ impl Report {
             format!("{}, after {}\n", scores(last), output::count(last.epoch, "epoch"))
         } else {
             format!(
-                "the model, of epoch {}: {}\nthe last epoch, {}: {}\n",
+                "the model (epoch {}): {}\nthe last epoch ({}): {}\n",
                 of_model.epoch,
                 scores(of_model),
                 last.epoch,

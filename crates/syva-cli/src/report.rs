@@ -151,7 +151,7 @@ fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
             Ok(run) => runs.push(run),
             Err(error) if paths.len() == 1 => return Err(error),
             Err(error) => {
-                progress.bar.suspend(|| output::note(format_args!("syva: not in the report: {error}")));
+                progress.bar.suspend(|| output::note(format_args!("syva: left out of the report: {error}")));
                 skipped.push((name.clone(), error.to_string()));
             }
         }
@@ -241,7 +241,7 @@ fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Re
             path,
             "metrics.jsonl",
             problem,
-            format!("`syva resume {}` goes on with it", path.display()),
+            format!("continue it with `syva resume {}`", path.display()),
         ));
     };
     let Reached { model, seen, .. } = eval::load(path)?;
@@ -288,12 +288,12 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
         }
     }
     body += "<p class='note narrow'>Wide tables and pictures scroll sideways.</p>\n";
-    body += "<h2>Curves</h2>\n<p class=note>Drag to zoom into a range of epochs; double-click to see all again. A click \
-             on a name in the legend sets it apart.</p>\n";
+    body += "<h2>Curves</h2>\n<p class=note>Drag to zoom into a range of epochs; double-click to reset the zoom. Click a \
+             name in the legend to highlight it.</p>\n";
     let banded = groups.iter().any(|group| group.seeds().len() > 1);
     if banded {
-        body += "<p class=note>Lines are means over the seeds, bands one standard deviation to either side. <label>\
-                 <input type=checkbox id=each> each run instead of bands</label></p>\n";
+        body += "<p class=note>Lines are means over the seeds, with bands of one standard deviation. <label>\
+                 <input type=checkbox id=each> show each run instead</label></p>\n";
     }
     body += "<div class=charts>";
     for (metric, title) in [("loss", "loss"), ("acc", "accuracy")] {

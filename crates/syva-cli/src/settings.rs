@@ -31,14 +31,14 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     #[serde(alias = "data_dir")]
     pub data_dir: Option<PathBuf>,
-    /// Widths of the hidden layers; or none [default: 256,128]
+    /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
     pub hidden: Option<Hidden>,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity [default: sigmoid]
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_file")]
     pub activation: Option<Activation>,
-    /// Output and loss: logits (cross-entropy) or log-softmax (NLL); the bits are the same [default: logits]
+    /// Output and loss: logits (cross-entropy) or log-softmax (NLL); both give the same bits [default: logits]
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_file")]
     pub head: Option<Head>,
@@ -47,7 +47,7 @@ pub struct Settings {
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_file")]
     pub init: Option<Init>,
-    /// Optimiser: sgd, stochastic gradient descent without momentum, is the only one [default: sgd]
+    /// Optimiser: only sgd (stochastic gradient descent without momentum) [default: sgd]
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_file")]
     pub optimizer: Option<Optimizer>,
@@ -67,26 +67,27 @@ pub struct Settings {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
     #[serde(deserialize_with = "number_from_file")]
     pub seed: Option<u32>,
-    /// Which weights become the model: last, or best (of the epoch with the lowest validation loss) [default: last]
+    /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
+    /// [default: last]
     #[arg(long, value_name = "WHICH")]
     #[serde(deserialize_with = "from_file")]
     pub keep: Option<Keep>,
     /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// CPU threads; the results do not depend on it [default: one per core]
+    /// CPU threads; the result does not depend on their number [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(deserialize_with = "number_from_file")]
     pub threads: Option<usize>,
-    /// Compute exactly on a GPU that rounds otherwise: slower there, and without effect where all is exact already
+    /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long, action = clap::ArgAction::SetTrue)]
     pub exact: Option<bool>,
-    /// Round the factors of products, on an NVIDIA card: f32 (to nothing: exact), tf32 or bf16 (tensor cores, for
-    /// wide networks; not to the same bits) [default: f32]
+    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only: tensor cores, for
+    /// wide networks; not exact) [default: f32]
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_file")]
     pub precision: Option<Precision>,
-    /// Folder of the run [default: the first free of runs/DATA-001, -002, …]
+    /// Folder of the run [default: the first free one of runs/DATA-001, runs/DATA-002, …]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -113,7 +114,7 @@ impl Settings {
         if self.change_network() && self.activation.is_none() && hidden.iter().any(|l| Some(l.activation) != activation)
         {
             let problem = format!("the hidden layers of {} have different activations", run.display());
-            return Err(Error::setting("like", problem, "name one for all with --activation"));
+            return Err(Error::setting("like", problem, "choose one for all of them with --activation"));
         }
         Ok(self.or(Self {
             data: Some(data::source_of(run, &config.data)?),
@@ -180,20 +181,32 @@ impl Settings {
         let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
         file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
         if bytes.len() as u64 > MOST_BYTES {
-            return Err(refuse("its size", "no settings are that long", "is it the right file?"));
+            return Err(refuse("its size", "a settings file has at most 1 MiB", "name a settings file"));
         }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
-            refuse(&format!("byte {}", error.valid_up_to()), "it is no text", "save it as UTF-8, or name another file")
+            let place = format!("byte {}", error.valid_up_to());
+            refuse(&place, "it is not UTF-8 text", "save it as UTF-8, or name another file")
         })?;
         let file: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            let remedy = if text.contains("[training]") {
-                "this looks like a run's own config.toml: `syva train --like RUN` repeats a run, with what flags change; \
-                 `syva resume RUN` goes on with it"
-            } else {
-                "write one `name = value` per line, with the names that `syva train --help` lists from --data to --out"
+            let place = format!("line {line}");
+            // All the names, which serde lists, would bury the one that is wrong.
+            let problem = error.message().split(", expected one of").next().unwrap_or_default();
+            let problem = problem.replace("unknown field", "unknown setting");
+            let remedy = match problem.split_once("; ") {
+                // What reads a value says what to write instead.
+                Some((problem, remedy)) => return refuse(&place, problem, remedy),
+                None if text.contains("[training]") => {
+                    "this looks like a run's own config.toml: `syva train --like RUN` repeats a run, and \
+                     `syva resume RUN` continues it"
+                }
+                None if problem.starts_with("unknown setting") => {
+                    "use the names of the flags from --data to --out (see `syva train --help`)"
+                }
+                None if problem.starts_with("invalid type") => "give a value of that type",
+                None => "write each setting once, as `name = value` on a line of its own",
             };
-            refuse(&format!("line {line}"), error.message(), remedy)
+            refuse(&place, &problem, remedy)
         })?;
         // What a flag says is checked where it is read; what the file says, here, where the file is known.
         file.training().map_err(|error| match error {
@@ -202,7 +215,7 @@ impl Settings {
         })?;
         for (name, folder) in [("data-dir", &file.data_dir), ("out", &file.out)] {
             if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
-                return Err(refuse(name, "an empty name is no folder", "name one, or leave the line out"));
+                return Err(refuse(name, "the folder's name is empty", "name a folder, or leave the line out"));
             }
         }
         Ok(file)
@@ -244,7 +257,10 @@ pub struct Hidden(pub Vec<usize>);
 
 impl<'de> Deserialize<'de> for Hidden {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let text = match toml::Value::deserialize(deserializer)? {
+        let value = toml::Value::deserialize(deserializer).map_err(|_| {
+            <D::Error as serde::de::Error>::custom("hidden: a width is out of range; use narrower layers")
+        })?;
+        let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Array(widths) if widths.is_empty() => "none".into(),
             toml::Value::Array(widths) => widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -264,8 +280,9 @@ impl FromStr for Hidden {
         match widths {
             Ok(widths) if widths.iter().all(|&width| width > 0) => Ok(Self(widths)),
             _ => {
-                let problem = format!("'{text}' is no list of widths");
-                Err(Error::setting("hidden", problem, "write positive numbers with commas, as 256,128; or none"))
+                let problem = format!("'{text}' is not a list of widths");
+                let remedy = "write positive numbers separated by commas, such as 256,128, or none";
+                Err(Error::setting("hidden", problem, remedy))
             }
         }
     }
@@ -329,7 +346,7 @@ impl Fixed {
         if given.is_empty() {
             return Ok(());
         }
-        let remedy = format!("begin a new one: `syva train --like {} {}`", run.display(), given.join(" "));
-        Err(Error::setting(given.join(", "), "a run keeps its settings to its end", remedy))
+        let remedy = format!("start a new run: `syva train --like {} {}`", run.display(), given.join(" "));
+        Err(Error::setting(given.join(", "), "resuming cannot change this setting of a run", remedy))
     }
 }

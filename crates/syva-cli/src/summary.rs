@@ -8,7 +8,7 @@ use crate::{eval, output};
 
 pub fn summary(args: &SummaryArgs) -> Result<()> {
     if args.batch_size == 0 {
-        return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
+        return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
     }
     let spec = if let Some(path) = &args.model {
         eval::load(path)?.model.spec

@@ -155,7 +155,7 @@ impl TensorBoard {
 
     fn warn(&mut self, error: &dyn std::fmt::Display) {
         if !self.warned {
-            output::note(format_args!("syva: TensorBoard's log is incomplete ({error}); the training goes on"));
+            output::note(format_args!("syva: TensorBoard's log is incomplete ({error}); the training continues"));
             self.warned = true;
         }
     }
@@ -237,8 +237,8 @@ fn experiment(settings: &[Setting]) -> Experiment {
             }
             "hidden" => (None, "widths of the hidden layers"),
             "seed" => (None, "of the initial weights and the order of the samples"),
-            "data" => (None, "what was learned"),
-            "keep" => (None, "whose weights are the model: the last epoch's, or the best's"),
+            "data" => (None, "the data set"),
+            "keep" => (None, "which weights are the model: the last epoch's or the best epoch's"),
             _ => (None, ""),
         };
         HParam { name: setting.name.into(), domain, description: description.into() }

@@ -44,7 +44,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     if let Some((run, config)) = like.filter(|(_, config)| given.data.is_none() && config.data.digest != task.digest())
     {
         let (run, then, now) = (run.display(), config.data.digest, task.digest());
-        output::note(format_args!("syva: the data ({now:.12}…) is not what {run} was trained on ({then:.12}…)"));
+        output::note(format_args!("syva: this data ({now:.12}…) is not the data of {run} ({then:.12}…)"));
     }
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
@@ -73,7 +73,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     args.fixed.check(&args.run)?;
-    signals::catch("the run is as it was");
+    signals::catch("the run is unchanged");
     if args.report.tui {
         Screen::check("tui")?;
     }
@@ -116,7 +116,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     if done && config == before {
         let model = final_model(&mut trainer, &mut folder, &config)?;
         if folder.holds(&model) {
-            let what = "all done already, so nothing is changed (--epochs N adds more)";
+            let what = "already finished, so nothing is changed (--epochs N trains further)";
             report.begin(&format!("{}; {what}", describe(&config, &task)), begin);
             let found =
                 if report.is_heard() { diagnose(&mut trainer, &model, &task, &config)? } else { Diagnosis::default() };
@@ -124,15 +124,15 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         let file = folder.model_path();
-        let what = if file.exists() { "was not what the run came to" } else { "was missing" };
-        output::note(format_args!("syva: {} {what}; it is written again", file.display()));
+        let what = if file.exists() { "does not have the run's final weights" } else { "is missing" };
+        output::note(format_args!("syva: {} {what}; it will be written again", file.display()));
     }
     signals::begin();
     (config.device, config.exact, config.precision) = (device.to_string(), options.exact, precision);
     folder.save_config(&config)?;
-    let mut from = if done { "all trained already".to_string() } else { format!("from epoch {}", at + 1) };
+    let mut from = if done { "already trained".to_string() } else { format!("from epoch {}", at + 1) };
     if before.precision != precision && !done {
-        from += &format!(", until now in {}: its bits will be those of neither", before.precision);
+        from += &format!(", so far in {}: the result will have the bits of neither", before.precision);
     }
     report.begin(&format!("{} on {device} ({}), {from}", describe(&config, &task), detail(engine, &device)), begin);
     // Where no epoch is left, the log has its end already.
@@ -198,7 +198,7 @@ fn final_model(trainer: &mut Trainer, folder: &mut RunFolder, config: &RunConfig
     }
     folder.load_best(config, &last.state, trainer.progress())?.ok_or_else(|| {
         let remedy = "keep the last weights with `syva resume RUN --keep last`";
-        Error::mismatch("the weights of the best epoch are not in the run's folder any more", remedy)
+        Error::mismatch("the run's folder no longer has the weights of the best epoch", remedy)
     })
 }
 
@@ -221,7 +221,7 @@ fn drive(
     mut tensorboard: TensorBoard,
 ) -> ExitCode {
     if let Err(error) = report.open_dashboard(folder, config) {
-        output::note(format_args!("syva: {error}; the run goes on without"));
+        output::note(format_args!("syva: {error}; the training continues without the dashboard"));
     }
     let flow = trainer.run(&mut |event| {
         match event {
@@ -269,18 +269,20 @@ fn drive(
         Ok(Flow::Continue) => ExitCode::SUCCESS,
         Ok(Flow::Stop) => {
             report.so_far(folder, trainer.progress());
-            output::note(format_args!("syva: stopped and saved; go on with `syva resume {path}`"));
+            output::note(format_args!("syva: stopped and saved; continue with `syva resume {path}`"));
             signals::exit_code()
         }
         Err(error) => {
             output::note(format_args!("syva: {error}"));
             output::note(match error {
                 Error::NonFinite { .. } => format!(
-                    "syva: the last good state is kept in {path}/checkpoint; since `syva resume` would come to the \
-                     same numbers, begin a new run (the same --out wants --force)"
+                    "syva: the last good state is in {path}/checkpoint, but `syva resume` would reach the same numbers; \
+                     start a new run (with --force to reuse the folder)"
                 ),
-                _ if !folder.can_resume() => format!("syva: nothing is left in {path} to go on from"),
-                _ => format!("syva: what was saved is whole; once that is mended, go on with `syva resume {path}`"),
+                _ if !folder.can_resume() => format!("syva: {path} has nothing left to resume from"),
+                _ => format!(
+                    "syva: the last checkpoint is intact; fix the cause, then continue with `syva resume {path}`"
+                ),
             });
             ExitCode::from(1)
         }

@@ -136,7 +136,7 @@ impl Dashboard {
         let leaving = self.leaving;
         let mut lines = vec![format!(" q, Esc, Ctrl-C  {leaving}"), " ?, h            these keys".into()];
         if leaving != LEAVES {
-            lines.push(" a run that was stopped goes on with `syva resume`".into());
+            lines.push(" `syva resume` continues a stopped run".into());
         }
         let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as u16 + 3;
         let (width, height) = (width.min(area.width), (lines.len() as u16 + 2).min(area.height));
@@ -314,10 +314,10 @@ impl Screen {
             _ => "run it in a terminal",
         };
         if !stdout().is_terminal() {
-            return Err(Error::setting(name, "standard output is no terminal", remedy));
+            return Err(Error::setting(name, "standard output is not a terminal", remedy));
         }
         if cfg!(unix) && std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
-            return Err(Error::setting(name, "this terminal can only print lines (TERM says so)", remedy));
+            return Err(Error::setting(name, "this terminal can only print lines (according to TERM)", remedy));
         }
         Ok(())
     }
@@ -413,7 +413,7 @@ pub fn top(run: &Path) -> Result<ExitCode> {
     Screen::check("top")?;
     signals::listen();
     if !run.exists() {
-        output::note(format_args!("syva: waiting for {} to begin (Ctrl-C ends it)", run.display()));
+        output::note(format_args!("syva: waiting for {} to begin (Ctrl-C stops waiting)", run.display()));
     }
     let Some(config) = begun(run)? else { return Ok(signals::exit_code()) };
     let name = run.display().to_string();
@@ -430,7 +430,7 @@ pub fn top(run: &Path) -> Result<ExitCode> {
         let finished = dashboard.epochs.last().is_some_and(|epoch| epoch.epoch >= dashboard.total);
         dashboard.title = match dashboard.stopped {
             true if finished => format!("{name}: done"),
-            true => format!("{name}: stopped; go on with `syva resume {name}`"),
+            true => format!("{name}: stopped; continue with `syva resume {name}`"),
             false => name.clone(),
         };
         let leave = screen.show(&mut dashboard) || screen.asked_to_leave(&mut dashboard, Duration::from_millis(300));

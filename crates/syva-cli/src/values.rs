@@ -46,24 +46,24 @@ pub fn number<T: Number>(text: &str) -> Result<T, String> {
 
 /// Reads a whole number that is not 0.
 pub fn at_least_one(text: &str) -> Result<u64, String> {
-    number(text).and_then(|value| if value > 0 { Ok(value) } else { Err("give 1 or more".into()) })
+    number(text).and_then(|value| if value > 0 { Ok(value) } else { Err("it is 0; give 1 or more".into()) })
 }
 
 fn no_number(text: &str) -> String {
     let point = text.replace(',', ".");
     let share = text.split_once('/').and_then(|(a, b)| Some(a.parse::<f64>().ok()? / b.parse::<f64>().ok()?));
     match (plain(&point), share) {
-        (Some(_), _) if text.matches(',').count() == 1 => format!("it is no number; write {point}"),
-        (None, Some(share)) if share.is_finite() => format!("it is no number; write {share}"),
-        _ if text.contains(',') => "it is a list, where one number is wanted; a run has one of each setting".into(),
-        _ => percent(text).unwrap_or_else(|| "it is no number; write one such as 0.01 or 1e-2".into()),
+        (Some(_), _) if text.matches(',').count() == 1 => format!("it is not a number; write {point}"),
+        (None, Some(share)) if share.is_finite() => format!("it is not a number; write {share}"),
+        _ if text.contains(',') => "it is a list; give a single number".into(),
+        _ => percent(text).unwrap_or_else(|| "it is not a number; write one such as 0.01 or 1e-2".into()),
     }
 }
 
 /// What `5%` would be.
 fn percent(text: &str) -> Option<String> {
     let share: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
-    Some(format!("it is no number; write {}", share / 100.0))
+    Some(format!("it is not a number; write {}", share / 100.0))
 }
 
 fn no_whole_number(text: &str, most: &str) -> String {
@@ -76,27 +76,27 @@ fn no_whole_number(text: &str, most: &str) -> String {
         return if digits == text {
             format!("it is too large; the largest is {most}")
         } else {
-            format!("write it without what separates the digits: {digits}")
+            format!("it has separators between its digits; write {digits}")
         };
     }
     if text.contains(',') {
         let groups: Vec<&str> = text.split(',').collect();
         let thousands = groups.len() > 1 && groups[1..].iter().all(|group| group.len() == 3 && all_digits(group));
         return if thousands && all_digits(groups[0]) && groups[0].len() < 4 {
-            format!("it is no whole number; write {} if that is what it is", groups.concat())
+            format!("it is not a whole number; write {} if you mean that", groups.concat())
         } else {
-            "it is a list, where one whole number is wanted; a run has one of each setting".into()
+            "it is a list; give a single whole number".into()
         };
     }
     match plain(text) {
         // All whole numbers up to here are their own f64.
         Some(value) if value >= 0.0 && value.fract() == 0.0 && value <= 9e15 => {
-            format!("write it out: {value:.0}")
+            format!("it is not written in plain digits; write {value:.0}")
         }
         Some(value) if value > 0.0 && value <= 9e15 => {
-            format!("it is no whole number; {:.0} and {:.0} are", value.floor(), value.ceil())
+            format!("it is not a whole number; write {:.0} or {:.0}", value.floor(), value.ceil())
         }
-        _ => "it is no whole number; write digits only, such as 100".into(),
+        _ => "it is not a whole number; write digits only, such as 100".into(),
     }
 }
 
@@ -115,7 +115,18 @@ where
 
 /// A number in a file, read as that of a flag is.
 pub fn number_from_file<'de, D: Deserializer<'de>, T: Number>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let text = text(deserializer)?;
+    let text = text(deserializer).map_err(|error: D::Error| {
+        // TOML's integers have 64 bits. For a larger one serde names types that no one wrote.
+        let said = error.to_string();
+        if !["as i128", "as u128", "too large", "integer number overflowed"].iter().any(|words| said.contains(words)) {
+            return error;
+        }
+        serde::de::Error::custom(if T::FRACTIONS {
+            "it is out of range for an integer; write it with a decimal point".to_string()
+        } else {
+            format!("it is out of range; give a whole number from 0 to {}", T::MOST)
+        })
+    })?;
     number(&text).map(Some).map_err(|problem| serde::de::Error::custom(format!("'{text}': {problem}")))
 }
 
@@ -145,14 +156,14 @@ mod tests {
         let rate = |text: &str| number::<f32>(text).unwrap_err();
         let count = |text: &str| number::<u32>(text).unwrap_err();
         for (said, wanted) in [
-            (rate("0,01"), "it is no number; write 0.01"),
+            (rate("0,01"), "it is not a number; write 0.01"),
             (rate("1/4"), "write 0.25"),
             (rate("5%"), "write 0.05"),
             (rate("0.1,0.2"), "a list"),
             (rate("fast"), "write one such as 0.01"),
             (rate(""), "write one such as 0.01"),
-            (count("1e3"), "write it out: 1000"),
-            (count("1.5"), "no whole number; 1 and 2 are"),
+            (count("1e3"), "not written in plain digits; write 1000"),
+            (count("1.5"), "not a whole number; write 1 or 2"),
             (count("1,2,3"), "a list"),
             (count("60,000"), "write 60000"),
             (count("1_000"), "1000"),

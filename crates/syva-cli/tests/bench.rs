@@ -57,11 +57,11 @@ fn the_figures_belong_together_and_the_losses_are_those_of_train() {
 fn what_cannot_be_timed_is_refused() {
     let place = Place::new();
     for (flags, says) in [
-        ("--epochs 0", "epochs: 0 epochs take no time"),
-        ("--batch-size 0", "batch-size: 0 samples make no batch"),
+        ("--epochs 0", "epochs: 0 epochs cannot be timed"),
+        ("--batch-size 0", "batch-size: a batch cannot have 0 samples"),
         ("--device abacus", "device: there is no device 'abacus' here"),
         ("--threads 0", "threads: 0 threads cannot work"),
-        ("--hidden 0", "positive numbers with commas"),
+        ("--hidden 0", "positive numbers separated by commas"),
     ] {
         place.run(&format!("bench --data digits {flags}")).fails(2, &[says]);
     }

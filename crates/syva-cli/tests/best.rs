@@ -27,8 +27,8 @@ fn the_best_weights_can_be_kept_and_it_is_said_which_they_are() {
     assert!(model(&place).1);
     let best = epoch(&place, 8);
     let val = |epoch: &Value| format!("val accuracy {:.2} %", 100.0 * epoch["val_acc"].as_f64().unwrap());
-    assert!(text.contains(&format!("the model, of epoch 8: {}", val(&best))), "{text}");
-    assert!(text.contains(&format!("the last epoch, 9: {}", val(&epoch(&place, 9)))), "{text}");
+    assert!(text.contains(&format!("the model (epoch 8): {}", val(&best))), "{text}");
+    assert!(text.contains(&format!("the last epoch (9): {}", val(&epoch(&place, 9)))), "{text}");
     assert!(text.contains("(the weights of epoch 8, whose val loss is lowest)"), "{text}");
     let json = place.run("resume run --json").succeeds().json().pop().unwrap();
     let wanted = (&Value::from(8), &best["val_acc"], &best["val_loss"], &Value::from("best"));
@@ -43,7 +43,7 @@ fn to_resume_what_is_done_changes_no_file() {
     place.train(&format!("{WORSE} --keep best --quiet")).succeeds();
     let before = files_with_times(&place.path("run"));
     let text = place.run("resume run").succeeds().stderr;
-    assert!(text.contains("all done already, so nothing is changed"), "{text}");
+    assert!(text.contains("already finished, so nothing is changed"), "{text}");
     assert!(files_with_times(&place.path("run")) == before);
     // Asked for other weights, it gives them; and so on, until it is asked again.
     place.run("resume run --keep last --quiet").succeeds();
@@ -94,6 +94,6 @@ fn a_run_that_goes_on_is_judged_by_its_last_checkpoint() {
     assert_eq!(place.run("eval run").succeeds().stderr, "");
     place.edit("run/config.toml", "epochs = 1", "epochs = 3");
     let ran = place.run("eval run --json").succeeds();
-    assert!(ran.stderr.contains("has not come to its end: these are the weights of epoch 1 of 3"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is not finished: using the weights of epoch 1 of 3"), "{}", ran.stderr);
     assert!(ran.json()[0]["model"].as_str().unwrap().ends_with("last.safetensors"));
 }

@@ -40,7 +40,7 @@ fn the_grid_is_a_picture_of_the_size_asked() {
     assert_eq!((number(16), number(20)), (10 * (84 + 8) + 8, 34 + 3 * (84 + 8) + 8));
     assert_eq!(&png[png.len() - 8..png.len() - 4], b"IEND");
     for (rows, out, code, says) in [
-        ("0", "x.png", 2, "rows: 0 rows make no picture; give 1 to 200"),
+        ("0", "x.png", 2, "rows: 0 rows are not possible; give 1 to 200"),
         ("201", "x.png", 2, "rows: 201 rows"),
         ("-1", "x.png", 2, "--rows"),
         ("1", "absent/x.png", 1, "absent/x.png"),

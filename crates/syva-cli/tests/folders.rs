@@ -42,8 +42,7 @@ fn force_refuses_a_folder_that_is_no_run() {
     place.write("notes/todo.txt", "buy milk");
     for folder in ["theirs", "notes"] {
         let before = place.names(folder);
-        let says =
-            format!("{folder} (the run folder): it exists and holds something that is no run; give another name");
+        let says = format!("{folder} (the run folder): it exists and is not a run; choose another folder");
         place.train(&format!("--epochs 1 --out {folder} --force")).fails(1, &[&says]);
         assert_eq!(place.names(folder), before, "nothing more, nothing less");
     }
@@ -67,7 +66,7 @@ fn a_folder_that_a_killed_start_left_can_be_used() {
 fn an_out_that_cannot_be_a_folder_is_named() {
     let place = Place::new();
     place.write("file", "content");
-    place.train("--epochs 1 --out file").fails(1, &["file (the run folder): there is a file of this name"]);
+    place.train("--epochs 1 --out file").fails(1, &["file (the run folder): this is a file, not a folder"]);
     place.train("--epochs 1 --out file --force").fails(1, &["file (the run folder)"]);
     place.train("--epochs 1 --out file/below").fails(1, &["cannot create folder file/below"]);
     assert_eq!(place.read("file"), "content");

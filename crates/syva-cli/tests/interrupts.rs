@@ -49,7 +49,7 @@ fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
         let place = Place::new();
         let child = endless(&place);
         signal(&child, name);
-        let ran = ended(child).fails(code, &["stopped and saved; go on with `syva resume run`"]);
+        let ran = ended(child).fails(code, &["stopped and saved; continue with `syva resume run`"]);
         let (epoch, step) = stopped_at(&ran.stdout);
         let done = metrics(&place.path("run")).len();
         let saved = place.run("eval run --json").succeeds().json()[0]["steps"].as_u64().unwrap();
@@ -74,7 +74,7 @@ fn warnings_of_batch_systems_stop_and_save() {
         let place = Place::new();
         let child = endless(&place);
         signal(&child, name);
-        ended(child).fails(code, &["stopped and saved; go on with `syva resume run`"]);
+        ended(child).fails(code, &["stopped and saved; continue with `syva resume run`"]);
         place.run("eval run --json").succeeds();
     }
 }
@@ -188,7 +188,7 @@ fn q_in_the_dashboard_stops_and_saves_as_ctrl_c_does() {
     wait_for("the end", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let text = reader.join().unwrap();
-    assert!(text.contains("stopped and saved; go on with `syva resume run`"), "{text}");
+    assert!(text.contains("stopped and saved; continue with `syva resume run`"), "{text}");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state() {
     let run = "train --data digits --hidden 8 --activation relu --lr 1e30 --batch-size 4096 --epochs 2 --out run";
     let says =
         ["the loss is not finite at epoch 1, step ", "(learning rate 1e30)", "try a learning rate of 0.1 or less"];
-    place.run(run).fails(1, &says).fails(1, &["run/checkpoint", "`syva resume` would come to the same", "--force"]);
+    place.run(run).fails(1, &says).fails(1, &["run/checkpoint", "`syva resume` would reach the same", "--force"]);
     place.run("eval run").succeeds();
     // It is as it says.
     place.run("resume run").fails(1, &says);
@@ -224,7 +224,7 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     let before = std::fs::read(&last).unwrap();
     // Also where nobody has the signal ignored that says so: it would end the process without a word.
     let full = place.sh("ulimit -f 32; \"$SYVA\" resume run --epochs 3");
-    let says = ["cannot write run/checkpoint/", "what was saved is whole", "go on with `syva resume run`"];
+    let says = ["cannot write run/checkpoint/", "the last checkpoint is intact", "continue with `syva resume run`"];
     full.fails(1, &says);
     assert_eq!(std::fs::read(&last).unwrap(), before);
     let no_scratch = place.names("run/checkpoint").iter().all(|name| !name.contains(".part"));
@@ -240,6 +240,6 @@ fn a_disk_that_is_full_from_the_beginning_leaves_a_run_that_can_go_on() {
     let place = Place::new();
     let whole = place.train("--epochs 1 --json --out whole").succeeds().digest();
     let train = format!("trap '' XFSZ; ulimit -f 32; \"$SYVA\" train {} --epochs 1 --out run", SMALL.join(" "));
-    place.sh(&train).fails(1, &["cannot write run/checkpoint/last.safetensors", "go on with `syva resume run`"]);
+    place.sh(&train).fails(1, &["cannot write run/checkpoint/last.safetensors", "continue with `syva resume run`"]);
     assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
 }

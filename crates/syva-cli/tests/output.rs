@@ -187,7 +187,7 @@ fn a_run_that_learned_nothing_is_told_so() {
     assert!(told.stderr.contains("try a larger learning rate (--lr 1e-8)"), "{}", told.stderr);
     assert!(!told.stdout.contains("val loss is at its lowest"), "{}", told.stdout);
     let told = run("--init zeros --batch-size 8192 --out alike");
-    assert!(told.stderr.contains("units that begin alike stay alike (--init zeros)"), "{}", told.stderr);
+    assert!(told.stderr.contains("units that start out equal stay equal (--init zeros)"), "{}", told.stderr);
     // Rates so large that all units of ReLU are dead after a few steps.
     let told = run("--activation relu --lr 30 --batch-size 1024 --json --out dead");
     let last = told.json().pop().unwrap();

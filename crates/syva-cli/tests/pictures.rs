@@ -43,29 +43,28 @@ fn curves_of_ranges_several_runs_and_event_files() {
     let svg = place.read("events.svg");
     assert!(svg.contains("Loss_train_vs_val_train") && !svg.contains("hparam"), "{svg}");
     place.run("plot a --tag training/step_milliseconds --out tag.svg").succeeds();
-    let says = ["a: nothing lies between --from and --to; there is epoch 1 to 4", "widen"];
+    let says = ["a: there are no points between --from and --to; give a range within epoch 1 to 4"];
     place.run("plot a --from 9 --out none.png").fails(1, &says);
     place.train("--epochs 2 --out short").succeeds();
     let ran = place.run("plot a short --from 3 --out late.svg").succeeds();
-    let wanted =
-        "syva: short train_loss, short val_loss: no values between --from and --to, so nothing is drawn of them";
+    let wanted = "syva: short train_loss, short val_loss: no values between --from and --to, so they are not drawn";
     assert_eq!(ran.stderr.trim_end(), wanted);
-    place.run("plot a --from 3 --to 2").fails(2, &["3 to 2 is no range"]);
+    place.run("plot a --from 3 --to 2").fails(2, &["the range 3 to 2 is empty"]);
     place.run("plot a --from 3 --to 3 --out one.svg").succeeds();
     let svg = place.read("one.svg");
     assert!(svg.contains("a: loss") && svg.contains("a: accuracy"), "one above the other: {svg}");
-    place.run("plot a --smooth 1").fails(2, &["smooth: 1 is no weight of the past"]);
-    place.run("plot a --tag nothing").fails(1, &["no curve of that name; there are: "]);
+    place.run("plot a --smooth 1").fails(2, &["smooth: 1 is not a smoothing weight"]);
+    place.run("plot a --tag nothing").fails(1, &["no curve matches; there are: "]);
     place.run("plot a --out picture.gif").fails(2, &["give a name that ends in .png or .svg"]);
     place.run("plot missing").fails(1, &["missing (the run): there is no such folder"]);
     place.run("plot").fails(2, &["there is nothing to draw"]);
-    place.run("plot a b --what confusion").fails(2, &["this picture is of one model"]);
+    place.run("plot a b --what confusion").fails(2, &["this plot is of a single model"]);
     place.run("plot a --out missing/picture.png").fails(1, &["cannot create"]);
     place.write("empty/notes.txt", "");
     place.run("plot empty").fails(1, &["there are no metrics and no event files in it"]);
     place.run("plot a/model.safetensors").fails(1, &["a/model.safetensors (the run): it is a file", "--what"]);
     place.write("torn/a.tfevents", "no events at all, but long enough");
-    place.run("plot torn").fails(1, &["no curve of that name"]);
+    place.run("plot torn").fails(1, &["no curve matches"]);
     assert!(!place.path("none.png").exists() && !place.path("picture.gif").exists());
 }
 
@@ -81,12 +80,12 @@ fn steps_are_not_called_epochs() {
     let svg = place.read("theirs.svg");
     assert!(svg.contains(">step<") && !svg.contains("epoch"), "{svg}");
     let ran = place.run("plot run theirs --out both.svg").succeeds();
-    assert!(ran.stderr.contains("some of these curves count epochs and others steps"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("some of these curves are in epochs and others in steps"), "{}", ran.stderr);
     assert!(place.read("both.svg").contains("epoch or step"));
     place.run("plot run --tag Loss/train_batch --out batch.svg").succeeds();
     let svg = place.read("batch.svg");
     assert!(svg.contains(">step<") && svg.contains(">run<") && !svg.contains(">tensorboard<"), "{svg}");
-    place.run("plot theirs run --tag nothing").fails(1, &["no curve of that name; there are: Loss/train;"]);
+    place.run("plot theirs run --tag nothing").fails(1, &["no curve matches; there are: Loss/train;"]);
 }
 
 #[test]
@@ -206,10 +205,10 @@ fn eval_prints_the_report_and_writes_the_predictions() {
 #[test]
 fn a_dashboard_wants_a_terminal() {
     let place = Place::new();
-    place.train("--epochs 1 --tui --out run").fails(2, &["tui: standard output is no terminal"]);
+    place.train("--epochs 1 --tui --out run").fails(2, &["tui: standard output is not a terminal"]);
     assert!(!place.path("run").exists());
     place.finished("run");
-    place.run("top run").fails(2, &["top: standard output is no terminal; run it"]);
+    place.run("top run").fails(2, &["top: standard output is not a terminal; run it"]);
 }
 
 #[test]
@@ -252,7 +251,7 @@ fn a_report_leaves_out_what_cannot_be_shown_and_says_so() {
     place.write("file", "");
     let ran = place.run("report runs/good runs/early runs/notes runs/broken file missing --out r.html").succeeds();
     for name in ["runs/early", "runs/notes", "runs/broken", "file", "missing"] {
-        let line = ran.stderr.lines().find(|line| line.starts_with(&format!("syva: not in the report: {name}")));
+        let line = ran.stderr.lines().find(|line| line.starts_with(&format!("syva: left out of the report: {name}")));
         assert!(line.is_some_and(|line| line.contains("; ")), "{name} and a remedy: {}", ran.stderr);
     }
     assert!(ran.stderr.contains("syva: 1 of 6 runs shown"), "{}", ran.stderr);
@@ -280,7 +279,7 @@ fn a_folder_of_runs_stands_for_them() {
     // A run in it that cannot be drawn does not keep the others from being drawn.
     place.write("runs/broken/config.toml", "a = 1");
     let ran = place.run("plot runs --out all.svg").succeeds();
-    assert!(ran.stderr.starts_with("syva: not in the picture: runs/broken/config.toml (line 1)"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("syva: left out of the plot: runs/broken/config.toml (line 1)"), "{}", ran.stderr);
     place.run("plot runs/s2 runs/broken").fails(1, &["runs/broken/config.toml (line 1)"]);
     std::fs::remove_dir_all(place.path("runs/s2")).unwrap();
     std::fs::remove_dir_all(place.path("runs/s10")).unwrap();

@@ -105,14 +105,14 @@ fn where_nothing_is_to_be_seen_nothing_is_read() {
         1,
         &["black.bmp (the image): there is no ink", "gray.bmp (the image): there is no ink", "white.bmp (the"],
     );
-    place.run("predict run --as-is white.bmp").fails(1, &["white.bmp (the image): there is nothing to be seen"]);
+    place.run("predict run --as-is white.bmp").fails(1, &["white.bmp (the image): it is blank"]);
     place.run("predict run --as-is one.bmp").succeeds();
     let mut idx = [&[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 28, 0, 0, 0, 28][..], &[0; 784 * 2], &[9; 784]].concat();
     idx[16 + 784 + 400..16 + 784 + 410].fill(255);
     place.write("three-idx3", idx);
     let ran = place.run("predict run three-idx3");
     assert!(ran.stdout.starts_with("three-idx3#1: ") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
-    ran.fails(1, &["three-idx3#0: there is nothing to be seen", "three-idx3#2: there is nothing to be seen"]);
+    ran.fails(1, &["three-idx3#0: it is blank", "three-idx3#2: it is blank"]);
 }
 
 /// A picture in each format, made by the crate that reads them; of those with several pictures the first, and a word.
@@ -151,14 +151,14 @@ fn formats_are_read_by_their_content() {
     GifEncoder::new(&mut bytes).encode_frames([frame(), frame()]).unwrap();
     place.write("moving.gif", bytes);
     let ran = place.run("predict run moving.gif").succeeds();
-    assert!(ran.stderr.contains("it is animated, of which only the first picture was read"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it is animated; only its first picture was read"), "{}", ran.stderr);
 }
 
 #[test]
 fn what_else_a_file_is_gets_its_name() {
     let place = Place::new();
     place.finished("run");
-    let files: [(&str, &[u8], &str); 8] = [
+    let files: [(&str, &[u8], &str); 9] = [
         (
             "photo.heic",
             b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
@@ -169,14 +169,15 @@ fn what_else_a_file_is_gets_its_name() {
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; save it"),
         ("x.npy", b"\x93NUMPY\x01\0v\0{'descr': '|u1'", "a NumPy array; give a PNG"),
         ("f32-idx3", b"\0\0\x0d\x03\0\0\0\x01\0\0\0\x1c\0\0\0\x1c", "an IDX file of f32 elements with 3 dimensions"),
-        ("noise.bin", &[7, 200, 3, 250], "no picture that is known here"),
-        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0", "it begins as a PNG picture does, but cannot be read"),
+        ("noise.bin", &[7, 200, 3, 250], "its format is not known"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0", "it begins like a PNG picture, but it is truncated; copy"),
+        ("cut.pgm", b"P5\n28 28\n255\n\0\0", "but it is truncated; copy the file again"),
     ];
     for (name, content, says) in files {
         place.write(name, content);
         place.run(&format!("predict run {name}")).fails(1, &[name, says]);
     }
-    place.run("predict run run/model.safetensors").fails(1, &["a safetensors file; the model comes first"]);
+    place.run("predict run run/model.safetensors").fails(1, &["a safetensors file; name the model first"]);
 }
 
 /// Dimensions that promise the moon cost neither memory nor time.

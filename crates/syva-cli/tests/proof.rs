@@ -28,8 +28,7 @@ fn flip(place: &Place, name: &str, from_end: usize) {
 fn a_flipped_bit_of_a_weight_is_refused_wherever_the_file_is_read() {
     let place = Place::new();
     two_epochs_of_four(&place, "run");
-    let says =
-        ["last.safetensors (sha256): this is not what was saved here", "put an undamaged copy back; the run's model"];
+    let says = ["last.safetensors (sha256): the file has changed since", "restore an undamaged copy; the run's model"];
     flip(&place, "run/checkpoint/last.safetensors", 1000);
     for command in ["resume run", "eval run", "report run", "plot run", "plot run --what weights", "predict run x.png"]
     {
@@ -38,17 +37,16 @@ fn a_flipped_bit_of_a_weight_is_refused_wherever_the_file_is_read() {
     place.finished("done");
     flip(&place, "done/model.safetensors", 20000);
     for command in ["eval done", "summary done", "report done"] {
-        let says =
-            ["model.safetensors (sha256): this is not what was saved here", "`syva resume done` writes the model"];
+        let says = ["model.safetensors (sha256): the file has changed since", "`syva resume done` writes the model"];
         place.run(command).fails(1, &says);
     }
     place
         .run("eval done/model.safetensors --data digits")
-        .fails(1, &["(sha256): this is not", "take an undamaged copy"]);
+        .fails(1, &["(sha256): the file has changed since", "use an undamaged copy"]);
     // What the run came to is in its checkpoint.
     let ran = place.run("resume done").succeeds();
     assert!(
-        ran.stderr.contains("model.safetensors was not what the run came to; it is written again"),
+        ran.stderr.contains("model.safetensors does not have the run's final weights; it will be written again"),
         "{}",
         ran.stderr
     );
@@ -65,7 +63,9 @@ fn the_best_model_of_another_run_is_refused_and_the_model_stays() {
     let model = fs::read(place.path("s5/model.safetensors")).unwrap();
     fs::copy(place.path("s6/checkpoint/best.safetensors"), place.path("s5/checkpoint/best.safetensors")).unwrap();
     for command in ["resume s5", "resume s5 --epochs 12"] {
-        place.run(command).fails(1, &["best.safetensors (the best model): its weights", "are not those after epoch"]);
+        place
+            .run(command)
+            .fails(1, &["best.safetensors (the best model): its weights", "are not those of the best epoch"]);
         assert_eq!(fs::read(place.path("s5/model.safetensors")).unwrap(), model);
     }
     // The last weights are the run's own.
@@ -84,7 +84,7 @@ fn the_model_of_another_run_is_refused_and_made_again() {
         let model = fs::read(place.path(&ours)).unwrap();
         fs::copy(place.path(&theirs), place.path(&ours)).unwrap();
         for command in ["eval", "report", "plot --what weights"] {
-            let says = ["model.safetensors (the model): its weights", "are not those that the run came to"];
+            let says = ["model.safetensors (the model): its weights", "are not the final weights of the run"];
             place.run(&format!("{command} {keep}5")).fails(1, &says);
         }
         place.run(&format!("resume {keep}5 --quiet")).succeeds();
@@ -117,7 +117,7 @@ fn who_deletes_the_lock_of_a_run_at_work_ends_one_of_the_two() {
     let first = ended(first);
     let (winner, loser) = if second.code == Some(0) { (second, first) } else { (first, second) };
     winner.succeeds();
-    loser.fails(1, &["another syva"]);
+    loser.fails(1, &["another syva process"]);
     let numbers: Vec<u64> = metrics(&place.path("run")).iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=60).collect::<Vec<_>>());
     let line = "train --data digits --hidden none --batch-size 512 --epochs 60 --quiet --out alone";
@@ -136,11 +136,11 @@ fn metrics_that_repeat_lack_or_change_epochs_are_refused_and_written_again() {
     let join = |order: &[usize]| order.iter().map(|&i| lines[i].to_string() + "\n").collect::<String>();
     let changed = good.replacen("\"val_loss\":", "\"val_loss\":1", 1);
     for (bad, says, told) in [
-        (join(&[0, 1, 1, 2, 3]), "(line 3): epoch 2 stands twice", Some("repeated 1 epoch")),
+        (join(&[0, 1, 1, 2, 3]), "(line 3): epoch 2 occurs twice", Some("repeated 1 epoch")),
         (join(&[0, 2, 1, 3]), "(line 3): epoch 2 follows epoch 3", Some("was not in order")),
         (join(&[0, 3]), "(epoch 2): is missing", Some("lacked 2 epochs")),
         (join(&[]), "(epoch 1): is missing", Some("lacked 4 epochs")),
-        (changed, "(epoch 1): is not what the checkpoint remembers", Some("had other numbers for 1 epoch")),
+        (changed, "(epoch 1): differs from the checkpoint", Some("had other numbers for 1 epoch")),
         (join(&[0]) + "no epoch\n" + &join(&[1, 2, 3]), "(line 2): ", Some("had 1 damaged line")),
         // A kill tears a line; that is nothing to speak of.
         (good.clone() + "{\"epoch\":5,\"tr", "", None),
@@ -197,7 +197,7 @@ fn a_folder_that_was_deleted_while_its_run_trains_is_named_as_such() {
         !place.path("run").exists()
     });
     let ran = ended(child).fails(1, &["run (the run folder): it was moved or deleted"]);
-    assert!(!ran.stderr.contains("what was saved is whole"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("the last checkpoint is intact"), "{}", ran.stderr);
 }
 
 /// M1: what was edited is not what was trained.
@@ -211,13 +211,13 @@ fn a_configuration_that_was_edited_is_refused_by_all_who_read_it() {
         ("seed = 1", "seed = 6", "it was trained with"),
         ("learning_rate = 0.01", "learning_rate = 0.02", "it was trained with"),
         ("batch_size = 4096", "batch_size = 64", "it was trained with"),
-        ("epochs = 2", "epochs = 1", "it is of epoch 2, but config.toml says 1 epochs"),
+        ("epochs = 2", "epochs = 1", "it is from epoch 2, but config.toml ends the run at epoch 1;"),
         (&digest, &"0".repeat(64), "it was trained on the data"),
-        ("\"logits\"", "\"log-softmax\"", "they differ in more than the widths"),
+        ("\"logits\"", "\"log-softmax\"", "they differ in the head;"),
     ] {
         place.edit("run/config.toml", from, to);
         for command in ["resume run", "eval run", "report run", "plot run", "plot run --what confusion"] {
-            place.run(command).fails(1, &["last.safetensors (metadata): ", says, "undo the change of config.toml"]);
+            place.run(command).fails(1, &["last.safetensors (metadata): ", says, "undo the change to config.toml"]);
         }
         place.write("run/config.toml", &good);
     }
@@ -296,7 +296,7 @@ fn nothing_is_written_through_a_link_that_leaves_the_run() {
         let _ = fs::remove_file(place.path("run").join(name));
         fs::create_dir_all(place.path("run/plots")).unwrap();
         symlink(place.path("victim"), place.path("run").join(name)).unwrap();
-        let says = if name == ".lock" { "this is no regular file" } else { "leads out of the run folder" };
+        let says = if name == ".lock" { "this is not a regular file" } else { "leads out of the run folder" };
         place.run(command).fails(1, &[name, says, "remove"]);
         assert_eq!(fs::read(place.path("victim")).unwrap(), content, "{name}");
         fs::remove_file(place.path("run").join(name)).unwrap();

@@ -41,12 +41,16 @@ fn a_changed_configuration_is_refused_and_named() {
     let digest = good.lines().find(|line| line.starts_with("digest")).unwrap();
     for (from, to, says) in [
         (digest, "digest = \"00\"", "it was trained on the data e7de759282bc…, but config.toml says 00…"),
-        ("units = 10", "units = 11", "(metadata): its network 784-10 is not that of config.toml, 784-11"),
-        ("head = \"logits\"", "head = \"log-softmax\"", "they differ in more than the widths"),
+        (
+            "units = 10",
+            "units = 11",
+            "(metadata): its network 784-10 is not that of config.toml, 784-11: they differ in the widths;",
+        ),
+        ("head = \"logits\"", "head = \"log-softmax\"", "they differ in the head;"),
         ("seed = 1", "seed = 2", "seed 1, but config.toml says batch_size 4096, learning_rate 0.01, seed 2"),
         ("learning_rate = 0.01", "learning_rate = 0.02", "learning_rate 0.02"),
         ("batch_size = 4096", "batch_size = 4095", "batch_size 4095"),
-        ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): 0 samples make no batch"),
+        ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): a batch cannot have 0 samples"),
         ("units = 10", "units = 0", "run/config.toml (hidden): layer 1 has 0 units"),
         ("source = \"digits\"", "source = \"cifar\"", "run/config.toml (data.source)"),
         ("seed = 1", "seed = \"one\"", "run/config.toml (line 11)"),
@@ -84,7 +88,7 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     for (bytes, says) in [
         (&good[..good.len() / 2], "last.safetensors (header): "),
         (&[][..], "last.safetensors (header): "),
-        (&std::fs::read(place.path("run/model.safetensors")).unwrap(), "(metadata): it is a model without progress"),
+        (&std::fs::read(place.path("run/model.safetensors")).unwrap(), "(metadata): it is a model, not a checkpoint"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         place.run("resume run --epochs 2").fails(1, &[says]);
@@ -95,12 +99,14 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     let mut lying = good.clone();
     lying[at] = b'9';
     std::fs::write(&path, &lying).unwrap();
-    place.run("resume run --epochs 2").fails(1, &["last.safetensors (sha256): this is not what was saved here"]);
+    place
+        .run("resume run --epochs 2")
+        .fails(1, &["last.safetensors (sha256): the file has changed since it was written"]);
     // And where nothing vouches for them.
     let key = text.find("sha256").unwrap() + 8;
     lying[key..key + 6].copy_from_slice(b"unsure");
     std::fs::write(&path, lying).unwrap();
-    place.run("resume run --epochs 2").fails(1, &["it is of epoch 2, but config.toml says 1 epochs"]);
+    place.run("resume run --epochs 2").fails(1, &["it is from epoch 2, but config.toml ends the run at epoch 1;"]);
     place.edit("run/config.toml", "epochs = 1", "epochs = 2");
     place.run("resume run").fails(1, &["weights after 15 steps are not those of epoch 2, step 9"]);
     std::fs::remove_file(&path).unwrap();
@@ -125,7 +131,9 @@ fn a_run_killed_before_its_first_checkpoint_begins_at_the_beginning() {
 fn fewer_epochs_than_done_are_refused_and_lose_nothing() {
     let place = Place::new();
     place.train("--epochs 2 --quiet --out run").succeeds();
-    place.run("resume run --epochs 1").fails(2, &["epochs: the training is in epoch 2 already", "ask for 2 or more"]);
+    place
+        .run("resume run --epochs 1")
+        .fails(2, &["epochs: the training has already reached epoch 2", "ask for 2 or more"]);
     place.run("resume run --epochs 0").fails(2, &["epochs: 0 epochs"]);
     assert_eq!(metrics(&place.path("run")).len(), 2);
     assert!(place.read("run/config.toml").contains("epochs = 2\n"));
@@ -137,12 +145,15 @@ fn a_run_keeps_its_settings() {
     let place = Place::new();
     place.finished("run");
     for (flags, says) in [
-        ("--lr 0.05", "begin a new one: `syva train --like run --lr 0.05`"),
-        ("--learning-rate=0.05", "--lr 0.05: a run keeps its settings to its end"),
+        ("--lr 0.05", "start a new run: `syva train --like run --lr 0.05`"),
+        ("--learning-rate=0.05", "--lr 0.05: resuming cannot change this setting of a run"),
         ("--batch-size 64 --seed 2", "`syva train --like run --batch-size 64 --seed 2`"),
-        ("--hidden 8 --activation relu --init zeros --head logits --optimizer sgd --data digits", "a run keeps its"),
-        ("--config s.toml", "a run keeps its"),
-        ("--out other", "a run keeps its"),
+        (
+            "--hidden 8 --activation relu --init zeros --head logits --optimizer sgd --data digits",
+            "resuming cannot change",
+        ),
+        ("--config s.toml", "resuming cannot change"),
+        ("--out other", "resuming cannot change"),
         ("--lr", "`syva train --like run --lr`"),
     ] {
         place.run(&format!("resume run --epochs 2 {flags}")).fails(2, &[says]);
@@ -159,7 +170,7 @@ fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
     place.edit("run/config.toml", "source = \"digits\"", "source = \"mnist\"\ndir = \"gone\"");
     for command in ["resume run --epochs 2", "eval run", "train --like run --out new"] {
         let says =
-            "run/config.toml (data.dir): it names gone: there is no such folder; say where it is now with --data-dir";
+            "run/config.toml (data.dir): it names gone: there is no such folder; give the new folder with --data-dir";
         place.run(command).fails(1, &[says]);
     }
     // Only names are looked at; that these are not MNIST is found when they are read.
@@ -170,10 +181,7 @@ fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
     }
     let mut command = place.syva(["eval", "run"]);
     let ran = common::Ran::new(command.env("SYVA_MNIST_DIR", "here").output().unwrap());
-    ran.fails(
-        1,
-        &["run/config.toml names gone: there is no such folder; the data is taken from here", "here/train-images"],
-    );
+    ran.fails(1, &["run/config.toml names gone: there is no such folder; using here instead", "here/train-images"]);
 }
 
 #[test]
@@ -215,7 +223,7 @@ fn a_run_in_use_is_left_alone() {
     let args = ["train", "--epochs", "1000000", "--quiet", "--out", "run"];
     let mut running = place.syva(args.into_iter().chain(common::SMALL)).spawn().unwrap();
     wait_for("the first checkpoint", || place.path("run/checkpoint/last.safetensors").exists());
-    let says = ["run (the run folder): another syva is working in it", "wait for it"];
+    let says = ["run (the run folder): another syva process is using it", "wait for it"];
     place.run("resume run --epochs 1").fails(1, &says);
     place.train("--epochs 1 --out run --force").fails(1, &says);
     assert!(running.try_wait().unwrap().is_none(), "the first goes on");

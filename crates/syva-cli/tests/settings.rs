@@ -8,23 +8,23 @@ use common::Place;
 fn flags_without_sense_are_refused_and_leave_nothing() {
     let place = Place::new();
     for (flags, says) in [
-        ("--hidden 0", "positive numbers with commas"),
-        ("--hidden 8,0", "positive numbers with commas"),
-        ("--hidden 8,,8", "positive numbers with commas"),
-        ("--batch-size 0", "batch-size: 0 samples make no batch; give 1 or more"),
+        ("--hidden 0", "positive numbers separated by commas"),
+        ("--hidden 8,0", "positive numbers separated by commas"),
+        ("--hidden 8,,8", "positive numbers separated by commas"),
+        ("--batch-size 0", "batch-size: a batch cannot have 0 samples; give 1 or more"),
         ("--batch-size 18446744073709551616", "--batch-size"),
-        ("--lr nan", "lr: NaN is no step size; give a positive number"),
-        ("--lr inf", "lr: inf is no step size"),
-        ("--lr 0", "lr: 0 is no step size"),
-        ("--lr -1", "lr: -1 is no step size"),
-        ("--lr 1e-60", "lr: 0 is no step size"),
-        ("--lr fast", "invalid value 'fast' for '--lr <RATE>': it is no number; write one such as 0.01"),
-        ("--lr 0,01", "it is no number; write 0.01"),
-        ("--learning-rate 1/4", "it is no number; write 0.25"),
-        ("--epochs 1e3", "write it out: 1000"),
-        ("--epochs 2.5", "it is no whole number; 2 and 3 are"),
-        ("--seed 1,2,3", "it is a list, where one whole number is wanted"),
-        ("--batch-size 60,000", "write 60000 if that is what it is"),
+        ("--lr nan", "lr: NaN is not a learning rate; give a positive number"),
+        ("--lr inf", "lr: inf is not a learning rate"),
+        ("--lr 0", "lr: 0 is not a learning rate"),
+        ("--lr -1", "lr: -1 is not a learning rate"),
+        ("--lr 1e-60", "lr: 0 is not a learning rate"),
+        ("--lr fast", "invalid value 'fast' for '--lr <RATE>': it is not a number; write one such as 0.01"),
+        ("--lr 0,01", "it is not a number; write 0.01"),
+        ("--learning-rate 1/4", "it is not a number; write 0.25"),
+        ("--epochs 1e3", "it is not written in plain digits; write 1000"),
+        ("--epochs 2.5", "it is not a whole number; write 2 or 3"),
+        ("--seed 1,2,3", "it is a list; give a single whole number"),
+        ("--batch-size 60,000", "write 60000 if you mean that"),
         ("--threads -2", "it is below 0; did you mean 2?"),
         ("--epochs 0", "epochs: 0 epochs train nothing; give 1 or more"),
         ("--epochs -1", "--epochs"),
@@ -33,7 +33,7 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--head softmax", "use one of regression, binary, logits, log-softmax"),
         ("--head regression", "head: the data has 10 classes"),
         ("--init magic", "use one of pytorch, xavier-uniform"),
-        ("--init constant:nan", "'constant:nan' names no finite number"),
+        ("--init constant:nan", "'constant:nan' does not give a finite number"),
         ("--init xavier-unifrom", "unknown name 'xavier-unifrom' (did you mean 'xavier-uniform'?)"),
         ("--optimizer adam", "optimizer: unknown name 'adam'; 'sgd' is the only one there is"),
         ("--data cifar", "use one of auto, mnist, digits"),
@@ -97,27 +97,35 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_line() {
     let place = Place::new();
     for (text, says) in [
         ("lr = 0.1\nepochs = \n", "bad.toml (line 2): "),
-        ("\n\nepoch = 3\n", "bad.toml (line 3): unknown field `epoch`"),
-        ("lr = 0.1\n\nepochs = \"x\"\n", "bad.toml (line 3): 'x': it is no whole number"),
-        ("lr = \"0,01\"\n", "bad.toml (line 1): '0,01': it is no number; write 0.01"),
-        ("epochs = 1e3\n", "bad.toml (line 1): '1000.0': write it out: 1000"),
-        ("[train]\nepochs = 1\n", "bad.toml (line 1): unknown field `train`"),
+        ("\n\nepoch = 3\n", "bad.toml (line 3): unknown setting `epoch`; use the names of the flags"),
+        ("lr = 0.1\n\nepochs = \"x\"\n", "bad.toml (line 3): 'x': it is not a whole number"),
+        ("lr = \"0,01\"\n", "bad.toml (line 1): '0,01': it is not a number; write 0.01"),
+        ("epochs = 1e3\n", "bad.toml (line 1): '1000.0': it is not written in plain digits; write 1000"),
+        (
+            "seed = 9999999999999999999\n",
+            "bad.toml (line 1): it is out of range; give a whole number from 0 to 4294967295",
+        ),
+        (
+            "seed = 99999999999999999999\n",
+            "bad.toml (line 1): it is out of range; give a whole number from 0 to 4294967295",
+        ),
+        ("[train]\nepochs = 1\n", "bad.toml (line 1): unknown setting `train`"),
         ("activation = \"swish\"\n", "bad.toml (line 1): activation: unknown name 'swish'; use one of identity"),
         ("lr = 1\ndata = \"cifar\"\n", "bad.toml (line 2): data: unknown name 'cifar'; use one of auto"),
-        ("hidden = [8, 0]\n", "bad.toml (line 1): hidden: '8,0' is no list of widths"),
-        ("hidden = 1.5\n", "bad.toml (line 1): hidden: '1.5' is no list of widths"),
-        ("batch-size = 0\n", "bad.toml (batch-size): 0 samples make no batch; give 1 or more"),
-        ("lr = nan\n", "bad.toml (lr): NaN is no step size"),
+        ("hidden = [8, 0]\n", "bad.toml (line 1): hidden: '8,0' is not a list of widths"),
+        ("hidden = 1.5\n", "bad.toml (line 1): hidden: '1.5' is not a list of widths"),
+        ("batch-size = 0\n", "bad.toml (batch-size): a batch cannot have 0 samples; give 1 or more"),
+        ("lr = nan\n", "bad.toml (lr): NaN is not a learning rate"),
         ("precision = \"fp16\"\n", "bad.toml (line 1): precision: unknown name 'fp16'"),
-        ("out = \"\"\n", "bad.toml (out): an empty name is no folder"),
-        ("data-dir = \"\"\n", "bad.toml (data-dir): an empty name is no folder"),
+        ("out = \"\"\n", "bad.toml (out): the folder's name is empty"),
+        ("data-dir = \"\"\n", "bad.toml (data-dir): the folder's name is empty"),
     ] {
         place.write("bad.toml", text);
         // As a flag of that value would be: wrong usage.
         place.run("train --config bad.toml --out run").fails(2, &[says]);
     }
     place.write("bad.toml", b"\xff\xfe");
-    place.run("train --config bad.toml --out run").fails(2, &["bad.toml (byte 0): it is no text"]);
+    place.run("train --config bad.toml --out run").fails(2, &["bad.toml (byte 0): it is not UTF-8 text"]);
     place.write("bad.toml", "#".repeat(1 << 21));
     place.run("train --config bad.toml --out run").fails(2, &["bad.toml (its size)"]);
     place.run("train --config absent.toml --out run").fails(1, &["cannot read absent.toml"]);
@@ -183,7 +191,7 @@ fn a_file_may_name_widths_as_the_flag_does() {
 fn summaries_of_absurd_sizes_are_numbers_or_errors() {
     let place = Place::new();
     place.run("summary --batch-size 18446744073709551615").succeeds();
-    place.run("summary --batch-size 0").fails(2, &["batch-size: 0 samples"]);
+    place.run("summary --batch-size 0").fails(2, &["batch-size: a batch cannot have 0 samples"]);
     place.run("summary --inputs 0").fails(2, &["input: 0 features"]);
     place.run("summary --outputs 0").fails(2, &["0 units"]);
     place.run("summary --hidden 18446744073709551615,18446744073709551615").fails(2, &["more than 2^31"]);
@@ -218,7 +226,7 @@ fn too_little_memory_for_the_data_is_refused() {
             ran.succeeds();
             break;
         }
-        ran.fails(1, &["memory: ", " need ", "more than can be had here"]);
+        ran.fails(1, &["memory: ", " need ", "more than is available"]);
         refused += 1;
     }
     assert!((1..19).contains(&refused), "{refused} refused, from {least} kB on");
@@ -228,7 +236,9 @@ fn too_little_memory_for_the_data_is_refused() {
 #[test]
 fn a_file_without_an_end_is_no_settings() {
     let place = Place::new();
-    place.run("train --config /dev/zero --out run").fails(2, &["/dev/zero (its size): no settings are that long"]);
+    place
+        .run("train --config /dev/zero --out run")
+        .fails(2, &["/dev/zero (its size): a settings file has at most 1 MiB"]);
     // A pipe is read to its end, wherever that is.
     place.sh("(echo 'lr = -1'; sleep 0.1; echo) | \"$SYVA\" train --config /dev/stdin --out run").fails(2, &["(lr): "]);
     assert!(place.names("").is_empty());

@@ -26,10 +26,10 @@ impl ClassNames {
     pub fn new<N: Into<String>>(spec: &Spec, names: impl IntoIterator<Item = N>) -> Result<Self> {
         let names: Arc<[String]> = names.into_iter().map(Into::into).collect();
         match spec.classes() {
-            0 => Err(Error::mismatch("this network gives values, not classes", "take its outputs as they are")),
+            0 => Err(Error::mismatch("this network predicts values, not classes", "use its outputs as they are")),
             classes if classes != names.len() => {
                 let problem = format!("{} names for {classes} classes", names.len());
-                Err(Error::mismatch(problem, "give one a class, in the order of the labels"))
+                Err(Error::mismatch(problem, "give one per class, in the order of the labels"))
             }
             _ => Ok(Self(names)),
         }
@@ -58,7 +58,7 @@ impl ClassNames {
         // The log-probability of an impossible class may be −∞, as long as that of another class is not.
         let impossible = outputs.iter().all(|&z| z == f32::NEG_INFINITY);
         if let Some(j) = outputs.iter().position(|&z| z.is_nan() || z == f32::INFINITY || impossible) {
-            let problem = format!("output {j} is {}, which is no answer", outputs[j]);
+            let problem = format!("output {j} is {}, so there are no probabilities", outputs[j]);
             return Err(Error::mismatch(problem, "use a model whose training did not diverge, or smaller inputs"));
         }
         Ok(Answer { names: self.clone(), probabilities: probabilities(spec.head, outputs) })

@@ -169,7 +169,7 @@ impl Sequential {
             (Loss::BinaryCrossEntropy, false) => Head::Binary,
             (Loss::MeanSquaredError, false) => Head::Regression,
             (Loss::NegativeLogLikelihood, false) => {
-                return Err(Error::setting("loss", "NLL wants log-probabilities", "end the list with log_softmax"));
+                return Err(Error::setting("loss", "NLL needs log-probabilities", "end the list with log_softmax"));
             }
             (_, true) => {
                 return Err(Error::setting(
@@ -182,7 +182,7 @@ impl Sequential {
         for pair in self.linear.windows(2) {
             if pair[0].1.units != pair[1].0 {
                 let problem = format!("a layer of {} units feeds one that reads {}", pair[0].1.units, pair[1].0);
-                return Err(Error::setting("layers", problem, "make fan_in the units before it"));
+                return Err(Error::setting("layers", problem, "set fan_in to the units of the layer before it"));
             }
         }
         let features = self.linear.first().map_or(0, |&(fan_in, _)| fan_in);

@@ -113,7 +113,7 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
     let Some(header) = length.and_then(|length| rest.get(..length)) else { return Ok(()) };
     let Ok(header) = serde_json::from_slice::<Header>(header) else { return Ok(()) };
     if let Some(name) = header.twice {
-        return Err(format!("the name '{name}' stands twice in it"));
+        return Err(format!("the name '{name}' occurs twice in it"));
     }
     let mut end = 0;
     for ((from, to), name) in &header.places {
@@ -232,10 +232,10 @@ mod tests {
             format!(r#""{name}":{{"dtype":"F32","shape":[1],"data_offsets":[{from},{to}]}}"#)
         };
         for (header, says) in [
-            (format!("{{{},{}}}", tensor("a", 0, 4), tensor("a", 4, 8)), "the name 'a' stands twice in it"),
+            (format!("{{{},{}}}", tensor("a", 0, 4), tensor("a", 4, 8)), "the name 'a' occurs twice in it"),
             (
                 format!(r#"{{"__metadata__":{{"k":"1","k":"2"}},{},{}}}"#, tensor("a", 0, 4), tensor("b", 4, 8)),
-                "the name 'k' stands twice in it",
+                "the name 'k' occurs twice in it",
             ),
             (
                 format!("{{{},{},{}}}", tensor("c", 0, 4), tensor("b", 0, 4), tensor("a", 4, 8)),

@@ -109,7 +109,7 @@ impl Dataset {
     pub fn new(inputs: Inputs, features: usize, targets: Targets) -> Result<Self> {
         let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
         if features == 0 || inputs.is_empty() || !inputs.len().is_multiple_of(features) {
-            let problem = format!("{} values are no rows of {features} features", inputs.len());
+            let problem = format!("{} values do not make whole rows of {features} features", inputs.len());
             return refuse(problem, "give at least one whole row");
         }
         let samples = inputs.len() / features;
@@ -122,7 +122,7 @@ impl Dataset {
         match &targets {
             Targets::Classes { labels, classes } => {
                 if labels.len() != samples {
-                    return refuse(format!("{} labels for {samples} samples", labels.len()), "give one a sample");
+                    return refuse(format!("{} labels for {samples} samples", labels.len()), "give one per sample");
                 }
                 if let Some(i) = labels.iter().position(|&label| label as usize >= *classes) {
                     let problem = format!("sample {i} has label {}, beyond the {classes} classes", labels[i]);
@@ -132,7 +132,7 @@ impl Dataset {
             Targets::Values { values, outputs } => {
                 if *outputs == 0 || values.len() != samples * outputs {
                     let problem = format!("{} target values for {samples} samples of {outputs}", values.len());
-                    return refuse(problem, "give one row a sample");
+                    return refuse(problem, "give one row per sample");
                 }
                 if let Some(i) = values.iter().position(|value| !value.is_finite()) {
                     let problem = format!("the target of sample {} is not finite", i / outputs);

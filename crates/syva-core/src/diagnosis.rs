@@ -167,7 +167,7 @@ pub enum Finding {
 /// }
 /// let spec = Mlp::new(4).hidden(&[3], Sigmoid).classes(2);
 /// let found = Diagnosis::new(&confusion, 0.6931, None, &spec, Some(&Training::default()));
-/// assert!(found.to_string().starts_with("nothing learned so far: all 100 samples are given to class 1"));
+/// assert!(found.to_string().starts_with("nothing learned so far: all 100 samples are predicted as class 1"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Diagnosis {
@@ -303,7 +303,7 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
     if matches!(spec.init, Init::Zeros | Init::Constant(_)) && spec.layers.len() > 1 {
         let init = spec.init;
         return vec![format!(
-            "units that begin alike stay alike (--init {init}); leave --init out, or use he-uniform or xavier-uniform"
+            "units that start out equal stay equal (--init {init}); leave --init out, or use he-uniform or xavier-uniform"
         )];
     }
     let rate = training.map(|training| training.learning_rate);
@@ -324,16 +324,18 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
         }
         let larger = flag(10.0, f32::MAX);
         return vec![format!(
-            "try a larger learning rate{larger}, more epochs or a smaller batch; if the loss jumps about, a smaller \
+            "try a larger learning rate{larger}, more epochs or a smaller batch; if the loss fluctuates, a smaller \
              rate{smaller}"
         )];
     }
     let mut advice = vec![format!("try a smaller learning rate{smaller}")];
     if stuck.contains(&Activation::Relu) && !matches!(spec.init, Init::HeUniform | Init::HeNormal) {
-        advice.push("--init he-uniform keeps more units of ReLU alive".into());
+        advice.push("--init he-uniform keeps more ReLU units alive".into());
     }
     if stuck.iter().any(|&activation| activation != Activation::Relu) {
-        advice.push("inputs of smaller scale, or --init xavier-uniform, keep sigmoid and tanh off their ends".into());
+        advice.push(
+            "inputs of smaller scale, or --init xavier-uniform, keep sigmoid and tanh units from saturating".into(),
+        );
     }
     advice
 }
@@ -362,14 +364,14 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OneClass { class, given, samples } if given == samples => {
-                write!(f, "all {samples} samples are given to class {class}")
+                write!(f, "all {samples} samples are predicted as class {class}")
             }
             Self::OneClass { class, given, samples } => {
-                write!(f, "{given} of {samples} samples are given to class {class}")
+                write!(f, "{given} of {samples} samples are predicted as class {class}")
             }
             Self::Chance { accuracy: Some(accuracy), guess_accuracy: Some(guess), loss, guess_loss } => write!(
                 f,
-                "accuracy {:.2} % and loss {} are no better than always guessing the same ({:.2} %, {})",
+                "accuracy {:.2} % and loss {} are no better than always predicting the same ({:.2} %, {})",
                 100.0 * accuracy,
                 number(*loss),
                 100.0 * guess,
@@ -377,12 +379,12 @@ impl fmt::Display for Finding {
             ),
             Self::Chance { loss, guess_loss, .. } => {
                 let (loss, guess) = (number(*loss), number(*guess_loss));
-                write!(f, "loss {loss} is no better than always answering with the mean ({guess})")
+                write!(f, "loss {loss} is no better than always predicting the mean ({guess})")
             }
             Self::Stuck { layer, activity: LayerActivity { activation, units, stuck } } => {
                 let what = match activation {
                     Activation::Relu => "are 0 for every sample (dead)",
-                    _ => "stay at an end for every sample (saturated)",
+                    _ => "are saturated for every sample",
                 };
                 write!(f, "{stuck} of the {units} {activation} units of hidden layer {layer} {what}")
             }
@@ -459,7 +461,7 @@ mod tests {
     fn weights_that_begin_alike_are_named() {
         let spec = spec().init(Init::Zeros);
         let text = Diagnosis::new(&confusion(100), 2.303, None, &spec, Some(&Training::default())).to_string();
-        assert!(text.contains("begin alike stay alike (--init zeros)"), "{text}");
+        assert!(text.contains("start out equal stay equal (--init zeros)"), "{text}");
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl FromStr for DeviceId {
         let (engine, index) = text.split_once(':').unwrap_or((text, "0"));
         match index.parse() {
             Ok(index) if !engine.is_empty() => Ok(Self { engine: engine.to_lowercase(), index }),
-            _ => Err(Error::setting("device", format!("'{text}' is no device"), "write ENGINE or ENGINE:NUMBER")),
+            _ => Err(Error::setting("device", format!("'{text}' is not a device"), "write ENGINE or ENGINE:NUMBER")),
         }
     }
 }
@@ -259,7 +259,7 @@ impl<'a> Span<'a> {
     /// Checks that the span fits the data and the state. Engines call it first.
     pub fn check(&self, samples: usize, step: u64) -> Result<()> {
         if self.batch_size == 0 {
-            return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
+            return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
         }
         if self.learning_rate.len() != self.steps() {
             let problem = format!("{} learning rates for {} steps", self.learning_rate.len(), self.steps());
@@ -267,7 +267,7 @@ impl<'a> Span<'a> {
         }
         if self.first_step != step {
             let problem = format!("a span from step {} on a state at step {step}", self.first_step);
-            return Err(Error::mismatch(problem, "continue where the state is"));
+            return Err(Error::mismatch(problem, "continue at the step of the state"));
         }
         if let Some(index) = self.order.iter().find(|&&index| index as usize >= samples) {
             return Err(Error::mismatch(format!("sample {index} of {samples}"), "use indices below the sample count"));

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 ///
 /// ```
 /// use syva_core::Error;
-/// let error = Error::setting("--batch-size", "0 samples make no batch", "give 1 or more");
-/// assert_eq!(error.to_string(), "--batch-size: 0 samples make no batch; give 1 or more");
+/// let error = Error::setting("--batch-size", "a batch cannot have 0 samples", "give 1 or more");
+/// assert_eq!(error.to_string(), "--batch-size: a batch cannot have 0 samples; give 1 or more");
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

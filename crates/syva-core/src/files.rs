@@ -102,13 +102,13 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
                 at,
                 "the path",
                 problem,
-                "remove the link; to keep runs elsewhere, name that place",
+                "remove the link; to keep runs elsewhere, name that folder",
             ));
         }
     }
     // Who opens a pipe waits for somebody at its other end.
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        return Err(Error::file(path, "the path", "this is no regular file", "remove it"));
+        return Err(Error::file(path, "the path", "this is not a regular file", "remove it"));
     }
     Ok(())
 }
@@ -138,8 +138,8 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::file(path, "the path", "this is not a file", "name the file itself"));
     }
     if metadata.len() > limit {
-        let problem = format!("{} bytes are more than the {limit} that such a file can have", metadata.len());
-        return Err(Error::file(path, "its size", problem, "is it the right file?"));
+        let problem = format!("{} bytes are more than such a file can have ({limit})", metadata.len());
+        return Err(Error::file(path, "its size", problem, "check that it is the right file"));
     }
     fs::read(path).map_err(Error::io("read", path))
 }

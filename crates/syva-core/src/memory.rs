@@ -24,7 +24,7 @@ const SMALL: u64 = 1 << 20;
 pub fn ask(bytes: u64, what: &str, remedy: &str) -> Result<()> {
     let wanted = bytes.saturating_add(HEADROOM);
     let refuse = |why: &str| {
-        let problem = format!("{what} need {}, more than can be had here{why}", readable(bytes));
+        let problem = format!("{what} need {}, more than is available{why}", readable(bytes));
         Err(Error::Resource { resource: "memory".into(), problem, remedy: remedy.into() })
     };
     let mut memory = Vec::<u8>::new();
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_refusal_says_how_much_and_of_what() {
         let error = ask(1 << 60, "7 parameters", "use fewer").unwrap_err().to_string();
-        assert_eq!(error, "memory: 7 parameters need 1.0 EiB, more than can be had here; use fewer");
+        assert_eq!(error, "memory: 7 parameters need 1.0 EiB, more than is available; use fewer");
         ask(1, "a byte", "").unwrap();
     }
 

@@ -256,14 +256,16 @@ fn epoch_of(row: &[f64; COLUMNS.len()]) -> Epoch {
 
 pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let refuse = |place: &str, problem: String, remedy: &str| Error::file(path, place, problem, remedy);
-    let undamaged = "take an undamaged copy, or train again";
+    let undamaged = "use an undamaged copy, or train again";
     let (tensors, metadata) = container::read(bytes).map_err(|problem| unreadable(bytes, path, problem))?;
     let Some(text) = metadata.get(KEY) else {
-        let problem = format!("no entry '{KEY}' says what network this is; it holds {}", listed(&tensors));
+        let problem = format!("there is no entry '{KEY}' that describes the network; it holds {}", listed(&tensors));
         let remedy = "weights from elsewhere need the metadata of a syva model (README, \"From PyTorch\")";
         return Err(refuse("metadata", problem, remedy));
     };
-    let newer = |error: serde_json::Error| refuse("metadata", error.to_string(), "was it written by a newer syva?");
+    let newer = |error: serde_json::Error| {
+        refuse("metadata", error.to_string(), "use the version of syva that wrote it, or a newer one")
+    };
     let Version { format } = serde_json::from_str(text).map_err(newer)?;
     if format != FORMAT {
         let problem = format!("format {format} is unknown (this syva reads {FORMAT})");
@@ -288,14 +290,14 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let names = tensors.names().into_iter().map(String::from).collect::<std::collections::BTreeSet<_>>();
     if let Some(extra) = names.iter().find(|name| !wanted.contains(name)) {
         let problem = format!("the network {} has no such tensor", spec.widths());
-        return Err(refuse(extra, problem, "remove it; the metadata and the tensors disagree"));
+        return Err(refuse(extra, problem, "remove it from the file, or correct the metadata"));
     }
     let state = State { step, layers };
     let history = columns.map_or(Ok(Vec::new()), |columns| history(&tensors, path, &columns))?;
     let found = metadata.get(DIGEST);
     if found.is_some_and(|found| *found != digest(&state, &history, text)) {
-        let problem = "this is not what was saved here: at least one bit has changed since";
-        let remedy = "take an undamaged copy, or train again (whoever changes weights on purpose leaves 'sha256' out)";
+        let problem = "the file has changed since it was written: at least one bit is different";
+        let remedy = "use an undamaged copy, or train again (to change weights on purpose, remove 'sha256')";
         return Err(refuse("sha256", problem.into(), remedy));
     }
     let checkpoint = match training.zip(progress) {
@@ -316,17 +318,17 @@ fn unreadable(bytes: &[u8], path: &Path, problem: String) -> Error {
     // A safetensors file begins with a length, which may look like anything, and a brace.
     let format = if bytes.get(8) == Some(&b'{') { None } else { recognise(bytes) };
     let Some(Format { name, family }) = format else {
-        let remedy = "it is damaged or no safetensors file; take an undamaged copy, or train again";
+        let remedy = "use an undamaged safetensors file, or train again";
         return Error::file(path, "header", problem, remedy);
     };
     let remedy = match family {
         Family::Network => "write its weights as safetensors (README, \"From PyTorch\")",
-        Family::StandIn => "fetch the file itself; this only stands in for it",
+        Family::StandIn => "fetch the file itself, for which this is only a placeholder",
         Family::Picture | Family::Document => "name the model first, then the picture",
         Family::Packed => "unpack it first",
         _ => "name a model file, such as runs/mnist-001/model.safetensors",
     };
-    Error::file(path, "header", format!("this is {name}, no safetensors file"), remedy)
+    Error::file(path, "header", format!("this is {name}, not a safetensors file"), remedy)
 }
 
 /// The names and shapes of the first tensors, for messages.
@@ -350,13 +352,16 @@ fn listed(tensors: &SafeTensors<'_>) -> String {
 fn history(tensors: &SafeTensors<'_>, path: &Path, columns: &[String]) -> Result<Vec<f64>> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, HISTORY, problem, remedy));
     if columns != COLUMNS {
-        return refuse(format!("its columns are {}", columns.join(", ")), "was it written by a newer syva?");
+        return refuse(
+            format!("its columns are {}", columns.join(", ")),
+            "use the version of syva that wrote it, or a newer one",
+        );
     }
     let Ok(view) = tensors.tensor(HISTORY) else {
-        return refuse("the tensor is missing".into(), "take an undamaged copy");
+        return refuse("the tensor is missing".into(), "use an undamaged copy");
     };
     if view.dtype() != Dtype::F64 || view.shape().len() != 2 || view.shape()[1] != COLUMNS.len() {
-        return refuse(format!("it is {:?} {:?}", view.dtype(), view.shape()), "take an undamaged copy");
+        return refuse(format!("it is {:?} {:?}", view.dtype(), view.shape()), "use an undamaged copy");
     }
     Ok(view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
 }
@@ -370,9 +375,9 @@ fn tensor(tensors: &SafeTensors<'_>, path: &Path, name: &str, shape: &[usize]) -
         let prefix = names.iter().find_map(|found| found.strip_suffix(name).filter(|prefix| prefix.ends_with('.')));
         let remedy = match prefix {
             // As torch.compile and DataParallel have them.
-            Some(prefix) => format!("take the prefix '{prefix:.60}' off the names before they are saved"),
-            None => "the metadata and the tensors disagree; name the tensors as PyTorch names the chapter's class, or \
-                     take an undamaged copy"
+            Some(prefix) => format!("remove the prefix '{prefix:.60}' from the names before saving"),
+            None => "name the tensors as PyTorch does for the chapter's class (fc1.weight, fc1.bias, …), or use an \
+                     undamaged copy"
                 .into(),
         };
         return refuse(problem, &remedy);
@@ -381,11 +386,14 @@ fn tensor(tensors: &SafeTensors<'_>, path: &Path, name: &str, shape: &[usize]) -
         return refuse(format!("its numbers are {:?}", view.dtype()), "save it as 32-bit floats (.float() in PyTorch)");
     }
     if view.shape() != shape {
-        return refuse(format!("its shape is {:?}, not {shape:?}", view.shape()), "is it a model of another network?");
+        return refuse(
+            format!("its shape is {:?}, not {shape:?}", view.shape()),
+            "use a file whose tensors fit its metadata",
+        );
     }
     let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
     match values.iter().position(|value| !value.is_finite()) {
-        Some(i) => refuse(format!("value {i} is {}", values[i]), "training had diverged; use an earlier checkpoint"),
+        Some(i) => refuse(format!("value {i} is {}", values[i]), "the training diverged; use an earlier checkpoint"),
         None => Ok(values),
     }
 }
@@ -536,10 +544,10 @@ mod tests {
         for (bytes, says) in [
             (&b"PK\x03\x04\x14\0\0\0\0\0\0\0"[..], "this is "),
             (b"\x89HDF\r\n\x1a\n and so on", "this is an HDF5 file"),
-            (b"\x89PNG\r\n\x1a\n and so on", "this is a PNG picture, no safetensors file; name the model first"),
+            (b"\x89PNG\r\n\x1a\n and so on", "this is a PNG picture, not a safetensors file; name the model first"),
             (
                 b"version https://git-lfs.github.com/spec/v1\noid",
-                "this is a Git LFS pointer, no safetensors file; fetch",
+                "this is a Git LFS pointer, not a safetensors file; fetch",
             ),
             (b"\x93NUMPY and so on", "this is a NumPy array"),
         ] {
@@ -548,7 +556,7 @@ mod tests {
         let none = message(&edited("\"syva\"", "\"else\""));
         assert!(none.contains("it holds fc1.bias [2], fc1.weight [2, 3], fc2.bias [2], fc2.weight [2, 2]; "), "{none}");
         let compiled = message(&edited("\"fc1.", "\"_orig_mod.fc1."));
-        assert!(compiled.contains("take the prefix '_orig_mod.' off the names"), "{compiled}");
+        assert!(compiled.contains("remove the prefix '_orig_mod.' from the names"), "{compiled}");
         let sequential = message(&edited("\"fc1.", "\"0."));
         assert!(sequential.contains("there are 0.bias [2], 0.weight [2, 3], fc2.bias [2], fc2.weight"), "{sequential}");
     }
@@ -562,7 +570,8 @@ mod tests {
         let stored = decode(&without, Path::new("m")).unwrap();
         assert_eq!((stored.sealed, stored.model), (false, model()));
         assert!(
-            message(&edited(&digest, &"0".repeat(64))).contains("m.safetensors (sha256): this is not what was saved")
+            message(&edited(&digest, &"0".repeat(64)))
+                .contains("m.safetensors (sha256): the file has changed since it was written")
         );
     }
 

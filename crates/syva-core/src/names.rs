@@ -94,7 +94,7 @@ mod tests {
             assert!(!says(far).contains("did you mean"), "{far:.20}");
         }
         assert!("xavier".parse::<Init>().unwrap_err().to_string().contains("xavier-uniform, xavier-normal"));
-        assert!("constant:nan".parse::<Init>().unwrap_err().to_string().contains("no finite number"));
+        assert!("constant:nan".parse::<Init>().unwrap_err().to_string().contains("does not give a finite number"));
     }
 
     #[test]

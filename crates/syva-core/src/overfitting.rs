@@ -64,7 +64,7 @@ impl fmt::Display for Overfitting {
                 if rose < 1000.0 { format!("{rose:+.1} %") } else { format!("× {}", number(rose / 100.0 + 1.0)) };
             write!(
                 f,
-                "val loss was lowest at epoch {best_epoch}: {}; not in the {since} since ({} at the end, {rose})",
+                "val loss was lowest at epoch {best_epoch}: {}; no improvement in {since} since ({} at the end, {rose})",
                 number(best_val_loss),
                 number(last_val_loss)
             )?;
@@ -73,7 +73,7 @@ impl fmt::Display for Overfitting {
         write!(f, "\ngap between train and val at the end: {} in loss{gap}", number(self.loss_gap))?;
         if self.loss_gap < 0.0 {
             // What else than an error would it seem to be?
-            write!(f, " (train is the epoch's mean, val its end)")?;
+            write!(f, " (train loss is the mean over the epoch, val loss is taken after it)")?;
         }
         Ok(())
     }

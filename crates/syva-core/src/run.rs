@@ -125,7 +125,7 @@ impl RunFolder {
     /// what the old run left is removed.
     pub fn create(path: &Path, force: bool, config: &RunConfig) -> Result<Self> {
         if path.as_os_str().is_empty() {
-            return Err(Error::setting("out", "an empty name is no folder", "name the run's folder, or leave it out"));
+            return Err(Error::setting("out", "the folder's name is empty", "name the run's folder, or leave it out"));
         }
         if path.exists() {
             check_free(path, force)?;
@@ -192,7 +192,7 @@ impl RunFolder {
             (None, 0) => None,
             (Some(damage), 0) => Some(format!("{damage}; it was written again from the checkpoint")),
             (_, lost) => Some(format!(
-                "{} lacks {lost} of {} epochs, which no checkpoint remembers",
+                "{} lacks {lost} of {} epochs, which are in no checkpoint",
                 path.display(),
                 progress.epoch
             )),
@@ -252,7 +252,7 @@ impl RunFolder {
                 return Ok(None);
             }
             let problem = "it is missing, though the run has trained";
-            return Err(Error::file(path, "the checkpoint", problem, "put it back, or start a new run"));
+            return Err(Error::file(path, "the checkpoint", problem, "restore it, or start a new run"));
         }
         let (stored, Checkpoint { mut progress, .. }) = reached::read_checkpoint(&path, config)?;
         progress.history = metrics::history(&self.path, &progress)?;
@@ -273,7 +273,7 @@ impl RunFolder {
         let Some((epoch, _)) = progress.best else { return Ok(None) };
         let path = self.path.join(BEST);
         let refuse = |place: &str, problem: String| {
-            let remedy = "put the run's own file back, or keep the last weights with `syva resume RUN --keep last`";
+            let remedy = "restore the run's own file, or keep the last weights with `syva resume RUN --keep last`";
             Err(Error::file(&path, place, problem, remedy))
         };
         if !path.exists() {
@@ -300,7 +300,7 @@ impl RunFolder {
         if of_epoch > progress.epoch && of_epoch <= config.training.epochs {
             return Ok(None);
         }
-        refuse("the best model", format!("its weights, {digest:.12}…, are not those after epoch {epoch}, the best"))
+        refuse("the best model", format!("its weights, {digest:.12}…, are not those of the best epoch, {epoch}"))
     }
 
     /// Whether the model at the end is there, and is this one.
@@ -377,7 +377,7 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
 fn check_free(path: &Path, force: bool) -> Result<()> {
     let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the run folder", problem, remedy));
     if !path.is_dir() {
-        return refuse("there is a file of this name", "give another name");
+        return refuse("this is a file, not a folder", "choose another folder");
     }
     let mut entries = 0;
     for entry in fs::read_dir(path).map_err(Error::io("read folder", path))? {
@@ -391,9 +391,9 @@ fn check_free(path: &Path, force: bool) -> Result<()> {
     }
     // Other programs have a config.toml too.
     match read_config(path) {
-        Err(_) => refuse("it exists and holds something that is no run", "give another name"),
+        Err(_) => refuse("it exists and is not a run", "choose another folder"),
         Ok(_) if !force => {
-            refuse("a run is there already", "give another name, or --force to replace it, or use `syva resume`")
+            refuse("it already has a run", "choose another folder, replace the run with --force, or use `syva resume`")
         }
         Ok(_) => Ok(()),
     }
@@ -460,7 +460,7 @@ mod tests {
             assert_eq!(folder.load_best(&config, &last, &progress).unwrap(), None, "step {step_in_epoch}");
             save(&state(3, 10));
             let error = folder.load_best(&config, &last, &progress).unwrap_err().to_string();
-            assert!(error.contains("are not those after epoch 1, the best"), "{error}");
+            assert!(error.contains("are not those of the best epoch, 1"), "{error}");
             // An epoch that the run will not come to.
             config.training.epochs = 1;
             save(&state(3, 20));

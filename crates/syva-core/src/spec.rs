@@ -283,7 +283,7 @@ impl Spec {
             return refuse("layers", "the output layer has an activation".into(), "end with a plain Linear layer");
         }
         if self.head == Head::Binary && self.outputs() != 1 {
-            return refuse("head", format!("binary wants 1 logit, got {}", self.outputs()), "use 1 output or classes");
+            return refuse("head", format!("binary needs 1 logit, got {}", self.outputs()), "use 1 output or classes");
         }
         if matches!(self.head, Head::Logits | Head::LogSoftmax) && self.outputs() < 2 {
             return refuse("head", "a classifier needs at least 2 classes".into(), "use 2 or more, or the binary head");
@@ -297,7 +297,7 @@ impl Spec {
         {
             let problem =
                 format!("{} scales and {} shifts for {} features", scale.len(), shift.len(), self.input.features);
-            return Err(Error::setting("normalization", problem, "give one of each a feature"));
+            return Err(Error::setting("normalization", problem, "give one of each per feature"));
         }
         let finite = |k| {
             let (scale, shift) = self.input.normalization.of(k);
@@ -305,7 +305,7 @@ impl Spec {
         };
         if let Some(k) = (0..self.input.features).find(|&k| !finite(k)) {
             let problem = format!("scale or shift of feature {k} is not finite");
-            return Err(Error::setting("normalization", problem, "is a column constant?"));
+            return Err(Error::setting("normalization", problem, "give finite numbers, also for constant columns"));
         }
         if let Init::Constant(value) = self.init
             && !value.is_finite()
@@ -363,8 +363,8 @@ impl FromStr for Init {
         match constant.map(|(_, value)| value.parse::<f32>()) {
             Some(Ok(value)) if value.is_finite() => Ok(Self::Constant(value)),
             Some(_) => {
-                let problem = format!("'{name}' names no finite number");
-                Err(Error::setting("init", problem, "write a number behind the colon, such as constant:0.1"))
+                let problem = format!("'{name}' does not give a finite number");
+                Err(Error::setting("init", problem, "write a finite number after the colon, such as constant:0.1"))
             }
             None => {
                 let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).chain(["constant:VALUE"]).collect();

@@ -44,10 +44,10 @@ impl Training {
     /// Checks that training so can begin.
     pub fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
-            return Err(Error::setting("batch-size", "0 samples make no batch", "give 1 or more"));
+            return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
         }
         if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 {
-            let problem = format!("{} is no step size", self.learning_rate);
+            let problem = format!("{} is not a learning rate", self.learning_rate);
             return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
         }
         if self.epochs == 0 {
@@ -579,11 +579,11 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
             progress.epoch.saturating_add(1),
             progress.step_in_epoch
         );
-        return Err(Error::mismatch(problem, "go on with the batch size and the data that the training began with"));
+        return Err(Error::mismatch(problem, "continue with the batch size and the data that the training began with"));
     }
     let begun = progress.epoch + u64::from(progress.step_in_epoch > 0);
     if training.epochs < begun {
-        let problem = format!("the training is in epoch {begun} already, beyond {}", training.epochs);
+        let problem = format!("the training has already reached epoch {begun}, beyond {}", training.epochs);
         return Err(Error::setting("epochs", problem, format!("ask for {begun} or more")));
     }
     Ok(())

@@ -219,10 +219,10 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
     let entry = |name: &str, color: &str, sample| Entry { name: name.into(), color: color.into(), sample };
     let entries = [
         entry("perfectly calibrated", theme.pale(), Sample::Line(&[6.0, 4.0])),
-        entry("the model; the larger a dot,", color, Sample::Dot),
-        entry("the more samples it stands for", theme.paper(), Sample::Nothing),
-        entry("top row: samples in each", theme.paper(), Sample::Nothing),
-        entry("bin of confidence", theme.paper(), Sample::Nothing),
+        entry("the model (larger dots", color, Sample::Dot),
+        entry("stand for more samples)", theme.paper(), Sample::Nothing),
+        entry("top row: samples per bin", theme.paper(), Sample::Nothing),
+        entry("of confidence", theme.paper(), Sample::Nothing),
     ];
     let frame = Frame::new(&ticks, &entries, title, "", theme);
     let axes = Axes { x: (0.0, 1.05), y: (0.0, 1.15), area: frame.area };

@@ -43,8 +43,8 @@ pub fn confusion(title: &str, counts: &[Vec<u64>], theme: Theme) -> Picture {
             scene.add(text((x + CELL / 2.0, y + CELL / 2.0 + 4.0), count.to_string(), 12, TextAnchor::Middle, ink));
         }
     }
-    let right_says = "diagonal: read rightly, as a share of the row".to_string();
-    let wrong_says = format!("elsewhere: misread, as a share of the largest such cell ({most})");
+    let right_says = "diagonal: correct, as a share of the row".to_string();
+    let wrong_says = format!("elsewhere: misread, relative to the largest such count ({most})");
     for (row, (color, says)) in [(right, right_says), (wrong, wrong_says)].into_iter().enumerate() {
         let y = TOP + side + 24.0 + 20.0 * row as f64;
         for (step, share) in [0.2, 0.45, 0.7].into_iter().enumerate() {

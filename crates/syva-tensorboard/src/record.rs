@@ -116,7 +116,7 @@ impl EventReader {
         if masked_crc(data).to_le_bytes() != crc {
             return Err(self.corrupt("the checksum of a record is wrong"));
         }
-        let event = Event::decode(data).map_err(|error| self.corrupt(format!("this is no event: {error}")))?;
+        let event = Event::decode(data).map_err(|error| self.corrupt(format!("this is not an event: {error}")))?;
         self.used += HEADER + length + FOOTER;
         Ok(Some(event))
     }

@@ -68,7 +68,7 @@ fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2
     let scale = SIDE as f64 / height.max(width) as f64;
     let (w, h) = (scale * width as f64, scale * height as f64);
     let mut html = format!(
-        "<h3>Misread</h3>\n<p class=note>{} of {all} misread of {}: true → predicted, probability of that</p>\n\
+        "<h3>Misread</h3>\n<p class=note>{} of {all} misread images ({} in total): true → predicted, probability</p>\n\
          <div class=tiles style=\"--w:{w:.0}px;--h:{h:.0}px;--sheet:url(data:image/png;base64,{})\">",
         samples.len(),
         predictions.samples(),
@@ -87,7 +87,7 @@ fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2
 fn classes(predictions: &Predictions) -> String {
     let confusion = predictions.confusion();
     let mut html = format!(
-        "<p>accuracy {:.2} %, class-balanced {:.2} %, among the top two {:.2} %; log-loss {}, Brier score {:.4}, \
+        "<p>accuracy {:.2} %, class-balanced {:.2} %, top-2 {:.2} %; log-loss {}, Brier score {:.4}, \
          expected calibration error {:.4}</p>\n",
         100.0 * confusion.accuracy(),
         100.0 * confusion.balanced_accuracy(),

@@ -53,7 +53,7 @@ fn shared(runs: &[Run]) -> String {
             parts.push(format!("{} <b>{}</b>", escape(&setting.label()), escape(&shown(&setting.text()))));
         }
     }
-    format!("<p class='note shared'>The same in all: {}</p>\n", parts.join(" · "))
+    format!("<p class='note shared'>The same in all runs: {}</p>\n", parts.join(" · "))
 }
 
 /// A table that a click on a column's head sorts.

@@ -33,7 +33,7 @@ impl Lock {
         let path = folder.join(LOCK);
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             // A pipe would be waited for, and a link written through.
-            return Err(Error::file(path, "the lock", "this is no regular file", "remove it"));
+            return Err(Error::file(path, "the lock", "this is not a regular file", "remove it"));
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::io("write", &path))?;
@@ -53,8 +53,8 @@ impl Lock {
         let token = match locked {
             Ok(()) => None,
             Err(TryLockError::WouldBlock) => {
-                let problem = "another syva is working in it";
-                return Err(Error::file(folder, "the run folder", problem, "wait for it, or give another name"));
+                let problem = "another syva process is using it";
+                return Err(Error::file(folder, "the run folder", problem, "wait for it, or choose another folder"));
             }
             // Better to work than to refuse.
             Err(TryLockError::Error(error)) if has_no_locks(&error) => {
@@ -74,8 +74,8 @@ impl Lock {
     pub fn check(&mut self) -> Result<()> {
         let lost = |problem: &str, remedy: &str| Err(Error::file(&self.folder, "the run folder", problem, remedy));
         let taken = || {
-            let problem = "another syva works in it now, because its .lock was removed or cannot be locked";
-            lost(problem, "leave the run to that one; this one has stopped and saves nothing more")
+            let problem = "another syva process has taken it over, because its .lock was removed or cannot be locked";
+            lost(problem, "let that process finish; this one has stopped and saves nothing more")
         };
         match fs::symlink_metadata(&self.path) {
             Ok(found) if !found.is_file() => taken(),
@@ -88,7 +88,7 @@ impl Lock {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // A folder that was made anew in the place of a moved one is not the run's.
                 if !self.folder.join("config.toml").exists() {
-                    return lost("it was moved or deleted", "where it was moved, go on there with `syva resume`");
+                    return lost("it was moved or deleted", "if it was moved, continue there with `syva resume`");
                 }
                 match OpenOptions::new().create_new(true).write(true).open(&self.path) {
                     Ok(file) => {
@@ -139,14 +139,14 @@ mod tests {
         fs::write(folder.path().join("config.toml"), "").unwrap();
         let mut first = Lock::take(folder.path()).unwrap();
         first.check().unwrap();
-        assert!(Lock::take(folder.path()).unwrap_err().to_string().contains("another syva is working in it"));
+        assert!(Lock::take(folder.path()).unwrap_err().to_string().contains("another syva process is using it"));
         fs::remove_file(folder.path().join(LOCK)).unwrap();
         first.check().unwrap();
         assert!(is_locked(folder.path()));
         assert!(Lock::take(folder.path()).is_err(), "it is locked again");
         fs::remove_file(folder.path().join(LOCK)).unwrap();
         let mut second = Lock::take(folder.path()).unwrap();
-        assert!(first.check().unwrap_err().to_string().contains("another syva works in it now"));
+        assert!(first.check().unwrap_err().to_string().contains("another syva process has taken it over"));
         second.check().unwrap();
         drop(second);
         assert!(first.check().is_err(), "the second may have saved");
@@ -178,7 +178,7 @@ mod tests {
     fn what_is_no_file_is_refused_and_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/null", folder.path().join(LOCK)).unwrap();
-        assert!(Lock::take(folder.path()).unwrap_err().to_string().contains("no regular file"));
+        assert!(Lock::take(folder.path()).unwrap_err().to_string().contains("not a regular file"));
         assert!(!is_locked(folder.path()));
     }
 }

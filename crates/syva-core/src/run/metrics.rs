@@ -28,7 +28,7 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
             Err(error) => return refuse(error.to_string()),
         };
         if epoch.epoch <= last {
-            let stands = if epoch.epoch == last { "stands twice".into() } else { format!("follows epoch {last}") };
+            let stands = if epoch.epoch == last { "occurs twice".into() } else { format!("follows epoch {last}") };
             return refuse(format!("epoch {} {stands}", epoch.epoch));
         }
         last = epoch.epoch;
@@ -39,7 +39,7 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
 
 /// What mends a file.
 fn again(run: &Path) -> String {
-    format!("`syva resume {}` writes the file again, from what the checkpoint remembers", run.display())
+    format!("`syva resume {}` writes the file again from the checkpoint", run.display())
 }
 
 /// The lines of the file with their numbers, each an epoch or why it is none; without a torn last line.
@@ -49,7 +49,7 @@ fn lines(path: &Path) -> Result<Vec<(usize, serde_json::Result<Epoch>)>> {
     }
     if !path.is_file() {
         // A pipe would be waited for.
-        return Err(Error::file(path, "the metrics", "this is no regular file", "remove it, or name another run"));
+        return Err(Error::file(path, "the metrics", "this is not a regular file", "remove it, or name another run"));
     }
     let bytes = read_limited(path, MAX_BYTES)?;
     let lines = bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
@@ -75,8 +75,8 @@ pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Res
         let number = wanted.epoch;
         let problem = match left.find(|epoch| epoch.epoch >= number) {
             Some(found) if found == wanted => continue,
-            Some(found) if found.epoch == number => "is not what the checkpoint remembers of it",
-            _ => "is missing, though the run has trained it",
+            Some(found) if found.epoch == number => "differs from the checkpoint",
+            _ => "is missing, although the run has trained it",
         };
         return Err(Error::file(path.join(METRICS), format!("epoch {number}"), problem, again(path)));
     }
@@ -134,7 +134,7 @@ pub(super) fn damage(path: &Path, progress: &Progress) -> Result<Option<String>>
         faults.push("was not in order".into());
     }
     // What is left are lines of epochs that the run never came to count.
-    let faults = if faults.is_empty() { "had lines that belong to no epoch".into() } else { faults.join(", ") };
+    let faults = if faults.is_empty() { "had extra lines".into() } else { faults.join(", ") };
     Ok(Some(format!("{} {faults}", path.display())))
 }
 

@@ -55,21 +55,18 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
         match model.filter(|model| model::load(model).is_ok()) {
             Some(model) => with_remedy(
                 error,
-                &format!(
-                    "put an undamaged copy back; the run's model is whole, `syva eval {}` takes it",
-                    model.display()
-                ),
+                &format!("restore an undamaged copy; the run's model is intact (`syva eval {}`)", model.display()),
             ),
             None => error,
         }
     })?;
     let Some(checkpoint) = stored.checkpoint.take() else {
         return refuse(
-            "it is a model without progress".into(),
-            "put the run's own checkpoint back, or start a new run",
+            "it is a model, not a checkpoint".into(),
+            "restore the run's own checkpoint, or start a new run",
         );
     };
-    let undo = "undo the change of config.toml, or put the run's own checkpoint back";
+    let undo = "undo the change to config.toml, or restore the run's own checkpoint";
     check_network(path, &stored.model, config, undo)?;
     let trained = checkpoint.training;
     // A run may go on for more epochs than it was begun with.
@@ -87,7 +84,8 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
     }
     let begun = checkpoint.progress.epoch + u64::from(checkpoint.progress.step_in_epoch > 0);
     if begun > config.training.epochs {
-        let problem = format!("it is of epoch {begun}, but config.toml says {} epochs", config.training.epochs);
+        let problem =
+            format!("it is from epoch {begun}, but config.toml ends the run at epoch {}", config.training.epochs);
         return refuse(problem, undo);
     }
     Ok((stored, checkpoint))
@@ -99,8 +97,20 @@ pub(super) fn check_network(path: &Path, model: &Model, config: &RunConfig, reme
         return Ok(());
     }
     let (has, wants) = (model.spec.widths(), config.network.widths());
-    let differ = if has == wants { "in more than the widths" } else { "in the widths" };
-    let problem = format!("its network {has} is not that of config.toml, {wants}: they differ {differ}");
+    let (found, wanted) = (&model.spec, &config.network);
+    let differ: Vec<&str> = [
+        ("the widths", has != wants),
+        ("the input", found.input != wanted.input),
+        ("the activations", has == wants && found.layers != wanted.layers),
+        ("the head", found.head != wanted.head),
+        ("the initial weights", found.init != wanted.init),
+        ("the optimizer", found.optimizer != wanted.optimizer),
+    ]
+    .into_iter()
+    .filter_map(|(part, differs)| differs.then_some(part))
+    .collect();
+    let problem =
+        format!("its network {has} is not that of config.toml, {wants}: they differ in {}", differ.join(" and "));
     Err(Error::file(path, "metadata", problem, remedy))
 }
 
@@ -139,7 +149,7 @@ impl Reached {
         let Some((stored, Checkpoint { progress, .. })) = last else {
             let Some(Stored { model, sealed, .. }) = end else {
                 let problem = "it is missing, and so is the run's model";
-                return Err(Error::file(path.join(LAST), "the checkpoint", problem, "put it back, or start a new run"));
+                return Err(Error::file(path.join(LAST), "the checkpoint", problem, "restore it, or start a new run"));
             };
             return Ok(Self { file, model, seen: None, finished: true, sealed });
         };
@@ -160,7 +170,7 @@ impl Reached {
         };
         let digest = model.state.digest();
         if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
-            let problem = format!("its weights, {digest:.12}…, are not those that the run came to, {wanted:.12}…");
+            let problem = format!("its weights, {digest:.12}…, are not the final weights of the run, {wanted:.12}…");
             return Err(Error::file(file, "the model", problem, again));
         }
         let seen = seen(model.state.step);
