@@ -108,7 +108,7 @@ pub fn check_data(task: &Task, digest: &str) -> Result<()> {
         return Ok(());
     }
     let problem = format!("this data ({found:.12}…) is not the data of the run ({digest:.12}…)");
-    Err(Error::mismatch(problem, "restore the old data, or name the data with --data or --data-dir"))
+    Err(Error::mismatch(problem, "restore the old data, or give its folder with --data-dir"))
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
