@@ -1,15 +1,15 @@
-//! Numbers as people write them on a command line or in a settings file, and what is said where one is no number.
+//! Numbers as people write them on a command line or in a settings file, and the errors for text that is not a number.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-/// A number that a setting can be.
+/// A type of number that a setting can have.
 pub trait Number: FromStr + Display + Copy {
-    /// Whether it has digits behind a point.
+    /// Whether its numbers can have a fraction.
     const FRACTIONS: bool;
-    /// The largest, for whole numbers.
+    /// The largest number, for whole numbers.
     const MOST: &'static str;
 }
 
