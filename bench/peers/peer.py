@@ -47,7 +47,7 @@ def mnist(data):
 
 
 def serve(versions, train):
-    """Answers requests until standard input ends. `train(steps)` trains an epoch or so many steps, and returns the loss."""
+    """Answers until standard input ends. `train(steps)` trains an epoch or so many steps, and returns the loss."""
     _answer({"ready": True, "versions": versions})
     for line in sys.stdin:
         match line.split():

@@ -3,8 +3,8 @@
 usage: tensorboard_check.py LOGDIR
 
 LOGDIR holds `example/everything` (the example of syva-tensorboard), `runs/run` (a run of syva, with its event files in
-`tensorboard`) and `resumed/run` (a run that was resumed with other settings). TensorBoard is started separately for each
-of the three, because it shows only one experiment of a folder. It listens on a free port of the loopback interface, and
+`tensorboard`) and `resumed/run` (a run that was resumed with other settings). TensorBoard is started for each of the
+three, because it shows only one experiment of a folder. It listens on a free port of the loopback interface, and
 gets the requests that its pages send. The same files are read with its Python EventAccumulator. The messages of
 proto/*.proto are also compared with those of the installed TensorBoard.
 """
