@@ -285,7 +285,7 @@ pub struct PredictArgs {
 /// `syva report`
 #[derive(Args, Debug)]
 pub struct ReportFileArgs {
-    /// Folders of runs
+    /// Runs, or folders of runs such as `runs`
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
     /// Folder with the MNIST files
@@ -299,7 +299,8 @@ pub struct ReportFileArgs {
 /// `syva plot`
 #[derive(Args, Debug)]
 pub struct PlotArgs {
-    /// Runs of syva, or folders with event files (PyTorch's, say); for pictures of a model also model files
+    /// Runs, folders of runs such as `runs`, or folders with event files (PyTorch's, say); for pictures of a model also
+    /// model files
     #[arg(value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// What to draw

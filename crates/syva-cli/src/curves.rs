@@ -9,6 +9,7 @@ use syva_plot::{COLORS, Chart, Dash, Line, Picture, Theme};
 use syva_tensorboard::Log;
 
 use crate::args::{MetricArg, PlotArgs};
+use crate::folders::{names, runs_in};
 use crate::output;
 
 const SOLID: Dash = &[];
@@ -48,15 +49,23 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         let remedy = "name the folder of a run, such as runs/mnist-001";
         return Err(Error::setting("RUN", "there is nothing to draw", remedy));
     }
-    let names = names(&args.runs);
-    let runs = args.runs.len();
+    let folders = runs_in(&args.runs);
+    let names = names(&folders);
+    let runs = folders.len();
     let metric = args.metric.or((runs > 1 && args.tag.is_none()).then_some(MetricArg::Loss));
     if runs > MOST_RUNS {
         output::note(format_args!("syva: of more than {MOST_RUNS} runs some look alike"));
     }
     let (mut curves, mut mark) = (Vec::new(), None);
-    for (place, run) in args.runs.iter().enumerate() {
-        let mut found = of_folder(run, metric, args.tag.as_deref(), &names[place])?;
+    for (place, run) in folders.iter().enumerate() {
+        let mut found = match of_folder(run, metric, args.tag.as_deref(), &names[place]) {
+            // The user did not name this run, only the folder that holds it.
+            Err(error) if !args.runs.contains(run) => {
+                output::note(format_args!("syva: not in the picture: {error}"));
+                continue;
+            }
+            found => found?,
+        };
         if runs == 1 && args.tag.is_none() {
             mark = Overfitting::of(&read_metrics(run)?).filter(|found| found.epochs_since > 0);
         }
@@ -136,10 +145,17 @@ fn cut(curves: &mut [Curve], args: &PlotArgs) -> Result<()> {
     }
     let from = args.from.map_or(f64::NEG_INFINITY, |from| from as f64);
     let to = args.to.map_or(f64::INFINITY, |to| to as f64);
+    let was_empty: Vec<bool> = curves.iter().map(|curve| curve.line.points.is_empty()).collect();
     for curve in curves.iter_mut() {
         curve.line.points.retain(|point| (from..=to).contains(&point.0));
     }
     let (begin, end) = ends(curves);
+    let emptied = curves.iter().zip(was_empty).filter(|(curve, was)| curve.line.points.is_empty() && !was);
+    let emptied: Vec<&str> = emptied.map(|(curve, _)| curve.line.name.as_str()).collect();
+    if begin <= end && !emptied.is_empty() {
+        let names = emptied.join(", ");
+        output::note(format_args!("syva: {names}: no values between --from and --to, so nothing is drawn of them"));
+    }
     if begin > end {
         let x = common_x(curves);
         let problem = format!("{run}: nothing lies between --from and --to; there is {x} {first} to {last}");
@@ -156,13 +172,6 @@ fn common_x(curves: &[Curve]) -> &'static str {
         return "epoch or step";
     }
     curves.first().map_or("step", |curve| curve.x)
-}
-
-/// The names of the runs: those of their folders, or their paths if the folders' names are not distinct.
-pub fn names(runs: &[std::path::PathBuf]) -> Vec<String> {
-    let names: Vec<String> = runs.iter().map(|run| output::name_of(run)).collect();
-    let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    if distinct { names } else { runs.iter().map(|run| output::short(&run.display().to_string())).collect() }
 }
 
 /// The runs, as a title names them.

@@ -13,6 +13,7 @@ mod curves;
 mod data;
 mod devices;
 mod eval;
+mod folders;
 mod hyperparameters;
 mod output;
 mod picture;

@@ -43,12 +43,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// For a run that goes on after `first_epoch` epochs.
-    pub fn new(args: ReportArgs, config: &RunConfig, first_epoch: u64) -> Self {
+    /// For a run of `epochs` epochs that goes on after `first_epoch` of them.
+    pub fn new(args: ReportArgs, epochs: u64, first_epoch: u64) -> Self {
         let now = Instant::now();
         Self {
             args,
-            epochs: config.training.epochs,
+            epochs,
             first_epoch,
             begin: now,
             last: None,
@@ -92,7 +92,11 @@ impl Report {
             return screen.show(dashboard);
         }
         match self.status {
-            None => self.sign_of_life(progress, steps_per_epoch),
+            None => {
+                if let Some(line) = self.sign_of_life(progress, steps_per_epoch) {
+                    output::note(line);
+                }
+            }
             Some(drawn) if drawn.elapsed() >= STATUS_EVERY => {
                 self.status = Some(Instant::now());
                 let columns = Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
@@ -137,21 +141,20 @@ impl Report {
         }
     }
 
-    /// If nobody would see a status line, prints a line from time to time, so that a slow device is not mistaken for
-    /// one that hangs.
-    fn sign_of_life(&mut self, progress: &Progress, steps_per_epoch: usize) {
+    /// A line from time to time, if nobody would see a status line, so that a slow device does not seem to hang.
+    fn sign_of_life(&mut self, progress: &Progress, steps_per_epoch: usize) -> Option<String> {
         if self.args.quiet || self.args.json || self.printed.elapsed() < SIGN_OF_LIFE {
-            return;
+            return None;
         }
         self.printed = Instant::now();
         let loss = progress.loss_sum / progress.step_in_epoch.max(1) as f64;
-        output::note(format_args!(
+        Some(format!(
             "epoch {} of {}: step {} of {steps_per_epoch}, train loss {} so far",
             progress.epoch + 1,
             self.epochs,
             progress.step_in_epoch,
             number(loss)
-        ));
+        ))
     }
 
     /// Reports an epoch.
@@ -188,7 +191,7 @@ impl Report {
     }
 
     /// Summarises a run that stops before its end.
-    pub fn so_far(&self, folder: &RunFolder) {
+    pub fn so_far(&self, folder: &RunFolder, progress: &Progress) {
         if self.args.quiet || self.args.json {
             return;
         }
@@ -201,6 +204,10 @@ impl Report {
                 last.epoch,
                 self.epochs
             ));
+        }
+        if progress.step_in_epoch > 0 {
+            let (epoch, steps) = (progress.epoch + 1, output::count(progress.step_in_epoch as u64, "step"));
+            output::line(format_args!("{steps} of epoch {epoch} of {} done", self.epochs));
         }
     }
 
@@ -355,6 +362,23 @@ mod tests {
             for number in line.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|text| !text.is_empty()) {
                 assert!("100 0.4114 88.78 0.3955 89.10 2593 1 02 07".split(' ').any(|whole| whole == number), "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn without_a_terminal_a_slow_epoch_shows_that_it_goes_on() {
+        let progress = Progress { epoch: 1, step_in_epoch: 4, loss_sum: 2.0, ..Progress::default() };
+        let shown = ReportArgs { quiet: false, json: false, tui: false };
+        for (args, said) in [
+            (shown, Some("epoch 2 of 9: step 4 of 469, train loss 0.5000 so far".to_string())),
+            (ReportArgs { quiet: true, ..shown }, None),
+            (ReportArgs { json: true, ..shown }, None),
+        ] {
+            let mut report = Report::new(args, 9, 0);
+            assert_eq!(report.sign_of_life(&progress, 469), None, "it has just begun");
+            report.printed = Instant::now().checked_sub(SIGN_OF_LIFE).unwrap();
+            assert_eq!(report.sign_of_life(&progress, 469), said);
+            assert_eq!(report.sign_of_life(&progress, 469), None, "not twice");
         }
     }
 

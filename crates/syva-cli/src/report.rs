@@ -22,10 +22,11 @@ use syva::{
     Result,
 };
 
-use self::groups::{Group, Spread, group, natural};
+use self::groups::{Group, Spread, group};
 use self::themed::Palette;
 use crate::args::ReportFileArgs;
 use crate::data::Talk;
+use crate::folders::{names, natural, runs_in};
 use crate::hyperparameters::{self, Setting};
 use crate::{curves, eval, output};
 
@@ -106,7 +107,7 @@ impl Judged {
 
 pub fn report(args: &ReportFileArgs) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| match &args.runs[..] {
-        [run] => run.join("report.html"),
+        [run] if run.join("config.toml").is_file() => run.join("report.html"),
         _ => PathBuf::from("report.html"),
     });
     if let (None, [run]) = (&args.out, &args.runs[..]) {
@@ -133,7 +134,7 @@ struct Shown {
 fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
     // A folder that is named twice counts as one run.
     let (mut folders, mut known) = (Vec::new(), Vec::new());
-    for run in &args.runs {
+    for run in &runs_in(&args.runs) {
         let whole = run.canonicalize().unwrap_or_else(|_| run.clone());
         if !known.contains(&whole) {
             known.push(whole);
@@ -141,7 +142,7 @@ fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
         }
     }
     let mut paths: Vec<(String, &Path)> =
-        curves::names(&folders).into_iter().zip(folders.iter().map(PathBuf::as_path)).collect();
+        names(&folders).into_iter().zip(folders.iter().map(PathBuf::as_path)).collect();
     paths.sort_by(|a, b| natural(&a.0, &b.0));
     let mut judge = Judge { data_dir: args.data_dir.clone(), tasks: Vec::new(), device: None };
     let mut palette = Palette::default();
@@ -302,8 +303,8 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
     }
     body += &format!("</div>\n<noscript>{}</noscript>\n", static_curves(runs, &groups, palette));
     if banded {
-        body += "<h2>Settings</h2>\n<p class=note>Runs that differ only in their seeds, together: mean ± standard deviation \
-                 of the seeds.</p>\n";
+        body += "<h2>Means over seeds</h2>\n<p class=note>Runs that differ only in their seeds share a row: mean ± standard \
+                 deviation.</p>\n";
         body += &tables::groups(&groups, &differing);
     }
     body += if runs.len() > 1 { "<h2>Runs</h2>\n" } else { "<h2>Results</h2>\n" };

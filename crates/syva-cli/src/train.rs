@@ -13,7 +13,7 @@ use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TrainArgs};
 use crate::progress::Report;
 use crate::tensorboard::TensorBoard;
 use crate::tui::Screen;
-use crate::{data, output, signals};
+use crate::{data, eval, output, signals};
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     signals::catch("nothing was written");
@@ -65,7 +65,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         None => RunFolder::create_numbered("runs".as_ref(), &task.name, &config)?,
     };
     let detail = detail(engine.as_ref(), &device);
-    let mut report = Report::new(args.report, &config, 0);
+    let mut report = Report::new(args.report, training.epochs, 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
     Ok(drive(&mut trainer, &mut folder, &config, &task, report, tensorboard))
@@ -84,11 +84,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
     config.keep = args.keep.unwrap_or(config.keep);
     let task = data::open_of_run(&args.run, &config.data, args.data_dir.as_deref(), args.threads, args.report.into())?;
-    let digest = task.digest();
-    if digest != config.data.digest {
-        let problem = format!("the data ({digest:.12}…) is not what the run began with ({:.12}…)", config.data.digest);
-        return Err(Error::mismatch(problem, "put the old data back, or start a new run"));
-    }
+    eval::check_data(&task, &config.data.digest)?;
     let precision = args.precision.unwrap_or(config.precision);
     let options = EngineOptions { threads: args.threads, exact: args.exact || config.exact, precision };
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or(&config.device), options)?;
@@ -115,7 +111,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     if let Some(restored) = folder.restore_metrics(trainer.progress())? {
         output::note(format_args!("syva: {restored}"));
     }
-    let mut report = Report::new(args.report, &config, at);
+    let mut report = Report::new(args.report, training.epochs, at);
     let done = at == config.training.epochs;
     if done && config == before {
         let model = final_model(&mut trainer, &mut folder, &config)?;
@@ -272,7 +268,7 @@ fn drive(
     match finished {
         Ok(Flow::Continue) => ExitCode::SUCCESS,
         Ok(Flow::Stop) => {
-            report.so_far(folder);
+            report.so_far(folder, trainer.progress());
             output::note(format_args!("syva: stopped and saved; go on with `syva resume {path}`"));
             signals::exit_code()
         }

@@ -34,6 +34,14 @@ fn ended(mut child: Child) -> Ran {
     Ran::new(child.wait_with_output().unwrap())
 }
 
+/// Epoch and step in the line `3 steps of epoch 2 of 9 done`.
+fn stopped_at(text: &str) -> (u64, u64) {
+    let Some(line) = text.lines().find(|line| line.ends_with(" done")) else { return (0, 0) };
+    let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
+    let step = numbers.next().unwrap();
+    (numbers.next().unwrap(), step)
+}
+
 #[test]
 fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
     // Not HUP, which is rightly ignored if the tests themselves run under nohup.
@@ -41,10 +49,14 @@ fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
         let place = Place::new();
         let child = endless(&place);
         signal(&child, name);
-        ended(child).fails(code, &["stopped and saved; go on with `syva resume run`"]);
+        let ran = ended(child).fails(code, &["stopped and saved; go on with `syva resume run`"]);
+        let (epoch, step) = stopped_at(&ran.stdout);
         let done = metrics(&place.path("run")).len();
         let saved = place.run("eval run --json").succeeds().json()[0]["steps"].as_u64().unwrap();
         assert!(saved >= 15 * done as u64, "{saved} steps are saved after {done} epochs of 15");
+        // At the end of an epoch there is no such line.
+        let begun = saved - 15 * done as u64;
+        assert_eq!((epoch, step), if begun > 0 { (done as u64 + 1, begun) } else { (0, 0) }, "{}", ran.stdout);
         let epochs = done + 1;
         let resumed = place.run(&format!("resume run --json --epochs {epochs}")).succeeds().digest();
         let whole = place.train(&format!("--json --epochs {epochs} --out whole")).succeeds().digest();

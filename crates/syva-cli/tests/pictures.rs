@@ -45,6 +45,11 @@ fn curves_of_ranges_several_runs_and_event_files() {
     place.run("plot a --tag training/step_milliseconds --out tag.svg").succeeds();
     let says = ["a: nothing lies between --from and --to; there is epoch 1 to 4", "widen"];
     place.run("plot a --from 9 --out none.png").fails(1, &says);
+    place.train("--epochs 2 --out short").succeeds();
+    let ran = place.run("plot a short --from 3 --out late.svg").succeeds();
+    let wanted =
+        "syva: short train_loss, short val_loss: no values between --from and --to, so nothing is drawn of them";
+    assert_eq!(ran.stderr.trim_end(), wanted);
     place.run("plot a --from 3 --to 2").fails(2, &["3 to 2 is no range"]);
     place.run("plot a --from 3 --to 3 --out one.svg").succeeds();
     let svg = place.read("one.svg");
@@ -255,6 +260,31 @@ fn a_report_leaves_out_what_cannot_be_shown_and_says_so() {
     assert!(page.contains("<summary>5 runs left out</summary>") && page.contains("it has not finished an epoch"));
     place.run("report runs/early runs/notes --out none.html").fails(1, &["none of the 2 folders holds a run"]);
     assert!(!place.path("none.html").exists());
+}
+
+/// A folder of runs stands for the runs in it.
+#[test]
+fn a_folder_of_runs_stands_for_them() {
+    let place = Place::new();
+    for run in ["runs/s2", "runs/s10"] {
+        place.finished(run);
+    }
+    place.write("runs/notes/todo.txt", "");
+    place.run("report runs --out r.html").succeeds();
+    let page = place.read("r.html");
+    let (first, second) = (page.find("<bdi>s2</bdi>").unwrap(), page.find("<bdi>s10</bdi>").unwrap());
+    assert!(first < second && !page.contains("left out"));
+    place.run("plot runs --out all.svg").succeeds();
+    place.run("plot runs/s2 runs/s10 --out both.svg").succeeds();
+    assert_eq!(place.read("all.svg"), place.read("both.svg"));
+    // If one of them cannot be drawn, the others still are.
+    place.write("runs/broken/config.toml", "a = 1");
+    let ran = place.run("plot runs --out all.svg").succeeds();
+    assert!(ran.stderr.starts_with("syva: not in the picture: runs/broken/config.toml (line 1)"), "{}", ran.stderr);
+    place.run("plot runs/s2 runs/broken").fails(1, &["runs/broken/config.toml (line 1)"]);
+    std::fs::remove_dir_all(place.path("runs/s2")).unwrap();
+    std::fs::remove_dir_all(place.path("runs/s10")).unwrap();
+    place.run("plot runs").fails(1, &["there is nothing to draw"]);
 }
 
 /// The data of a report's curves.

@@ -305,29 +305,33 @@ pub struct SoftmaxRow<T> {
 }
 
 impl<T: Real> SoftmaxRow<T> {
-    /// Reads a row of logits and writes `e^(z − max)` to `exponentials`, which has the same length.
+    /// Reads a row of logits and writes `e^(z − max)` to `exponentials`, which has the same length. Both can be stored in
+    /// another type `S` for the same numbers.
     ///
     /// ```
     /// use syva_core::arithmetic::SoftmaxRow;
     /// let mut exponentials = [0.0; 3];
-    /// let row = SoftmaxRow::new(&[1.0_f32, 3.0, 2.0], &mut exponentials);
+    /// let row = SoftmaxRow::<f32>::new(&[1.0, 3.0, 2.0], &mut exponentials);
     /// assert_eq!(row.argmax, 1);
     /// assert_eq!(exponentials[1] / row.sum, 1.0 / row.sum); // the winner's probability
     /// ```
     #[inline(always)]
-    pub fn new(logits: &[T], exponentials: &mut [T]) -> Self {
-        let (mut max, mut argmax) = (logits[0], 0);
+    pub fn new<S: Copy + From<T>>(logits: &[S], exponentials: &mut [S]) -> Self
+    where
+        T: From<S>,
+    {
+        let (mut max, mut argmax) = (T::from(logits[0]), 0);
         for (j, &z) in logits.iter().enumerate().skip(1) {
-            if z > max {
-                (max, argmax) = (z, j);
+            if T::from(z) > max {
+                (max, argmax) = (z.into(), j);
             }
         }
         for (e, &z) in exponentials.iter_mut().zip(logits) {
-            *e = (z - max).exp();
+            *e = (T::from(z) - max).exp().into();
         }
         let mut sum = T::ZERO;
         for &e in exponentials.iter() {
-            sum = sum + e;
+            sum = sum + e.into();
         }
         Self { max, argmax, sum }
     }
@@ -435,7 +439,7 @@ mod tests {
     fn log_probability_is_minus_cross_entropy() {
         let mut e = [0.0; 4];
         for logits in [[0.1_f32, -3.0, 7.5, 7.49], [0.0; 4], [-1e4, 1e4, 3.0, 2.0]] {
-            let row = SoftmaxRow::new(&logits, &mut e);
+            let row = SoftmaxRow::<f32>::new(&logits, &mut e);
             for z in logits {
                 assert_eq!((-row.log_probability(z)).to_bits() << 1, row.cross_entropy(z).to_bits() << 1);
             }

@@ -232,7 +232,7 @@ pub fn probabilities(head: Head, outputs: &[f32]) -> Vec<f64> {
     }
     // Log-probabilities can be used as logits.
     let mut probabilities = vec![0.0; z.len()];
-    let sum = SoftmaxRow::new(&z, &mut probabilities).sum;
+    let sum = SoftmaxRow::<f64>::new(&z, &mut probabilities).sum;
     for p in &mut probabilities {
         *p /= sum;
     }

@@ -171,7 +171,7 @@ impl<T: Real> Network<T> {
                     let label = labels[sample] as usize;
                     let mean = T::ONE / count(samples.len());
                     let mut e = vec![T::ZERO; outputs];
-                    let row = SoftmaxRow::new(z, &mut e);
+                    let row = SoftmaxRow::<T>::new(z, &mut e);
                     judged.losses.push(row.cross_entropy(z[label]));
                     for (j, &e) in e.iter().enumerate() {
                         let y = if j == label { T::ONE } else { T::ZERO };
@@ -307,7 +307,7 @@ pub fn derive<T: Real>(activation: Activation, h: T, gradient: T) -> T {
 pub fn read_outputs<T: Real>(head: Head, z: &mut [T]) {
     if head == Head::LogSoftmax {
         let mut e = vec![T::ZERO; z.len()];
-        let row = SoftmaxRow::new(z, &mut e);
+        let row = SoftmaxRow::<T>::new(z, &mut e);
         for z in z {
             *z = row.log_probability(*z);
         }

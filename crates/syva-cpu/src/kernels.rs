@@ -330,7 +330,7 @@ macro_rules! compile {
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
-                elementwise::read(head, outputs, space);
+                elementwise::read::<<$vector as Vector>::Value>(head, outputs, space);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn multiply_add(rounds: u64) -> u64 {

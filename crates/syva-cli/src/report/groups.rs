@@ -1,7 +1,5 @@
 //! Groups of runs that differ only in their seeds, and their common results.
 
-use std::cmp::Ordering;
-
 use syva::Epoch;
 
 use super::Run;
@@ -120,40 +118,9 @@ fn named(setting: &Setting) -> String {
     }
 }
 
-/// The order in which people count: `s2` comes before `s10`.
-pub fn natural(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (a, b);
-    loop {
-        let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (x, y) = (digits(left), digits(right));
-        if x > 0 && y > 0 {
-            let (number, other) = (left[..x].trim_start_matches('0'), right[..y].trim_start_matches('0'));
-            let order = number.len().cmp(&other.len()).then_with(|| number.cmp(other));
-            if order != Ordering::Equal {
-                return order;
-            }
-            (left, right) = (&left[x..], &right[y..]);
-            continue;
-        }
-        match (left.chars().next(), right.chars().next()) {
-            (Some(c), Some(d)) if c == d => (left, right) = (&left[c.len_utf8()..], &right[d.len_utf8()..]),
-            (c, d) => return c.cmp(&d).then_with(|| a.cmp(b)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn runs_are_sorted_as_people_count() {
-        let mut names = ["s10", "s2", "s1", "b", "s02", "s1b", "a10-9", "a9-10", "", "s", "10", "9", "ä2", "ä10"];
-        names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["", "9", "10", "a9-10", "a10-9", "b", "s", "s1", "s1b", "s02", "s2", "s10", "ä2", "ä10"]);
-        let long = "9".repeat(1000);
-        assert_eq!(natural(&format!("{long}1"), &format!("{long}2")), Ordering::Less);
-    }
 
     #[test]
     fn spreads_are_those_of_samples() {

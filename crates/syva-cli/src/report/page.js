@@ -119,6 +119,7 @@ function chart(holder, metric) {
     for (const x of xTicks.filter(Number.isInteger)) {
       make("text", { x: px(x), y: H - 10, "text-anchor": "middle" }, svg).textContent = number(x, Math.max(1, xStep));
     }
+    make("text", { x: (L + W - R) / 2, y: H - 1, "text-anchor": "middle" }, svg).textContent = "epoch";
   }
 
   function curve(line, shown, py) {

@@ -97,12 +97,12 @@ fn results(runs: &[Run]) -> Vec<Column> {
         });
     }
     add("val loss", |run| loss(run.of_model.val_loss));
-    add("of epoch", |run| Cell::text(&run.of_model.epoch.to_string()));
+    add("model of<br>epoch", |run| Cell::text(&run.of_model.epoch.to_string()));
     add("epochs", |run| {
         let (done, wanted) = (run.last().epoch, run.config.training.epochs);
         Cell::number(done as f64, format!("{done} of {wanted}"))
     });
-    add("lowest val loss", |run| loss(run.overfitting.best_val_loss));
+    add("lowest<br>val loss", |run| loss(run.overfitting.best_val_loss));
     add("at epoch", |run| Cell::text(&run.overfitting.best_epoch.to_string()));
     add("at the end:<br>train loss", |run| loss(run.last().train_loss));
     add("<br>val loss", |run| loss(run.last().val_loss));
@@ -110,11 +110,11 @@ fn results(runs: &[Run]) -> Vec<Column> {
         add("<br>train accuracy", |run| percent(run.last().train_acc));
         add("<br>val accuracy", |run| percent(run.last().val_acc));
     }
-    add("training", |run| {
+    add("training<br>time", |run| {
         let seconds: f64 = run.epochs.iter().map(|epoch| epoch.train_seconds).sum();
         Cell::number(seconds, format!("{seconds:.1} s"))
     });
-    add("an epoch", |run| {
+    add("time per<br>epoch", |run| {
         let seconds = run.epochs.iter().map(|epoch| epoch.train_seconds).sum::<f64>() / run.epochs.len() as f64;
         Cell::number(seconds, format!("{seconds:.3} s"))
     });
@@ -170,7 +170,7 @@ pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
     if classes {
         heads.push("<br>train accuracy".into());
     }
-    heads.push("an epoch".into());
+    heads.push("time per<br>epoch".into());
     let row = |(place, group): (usize, &Group<'_>)| {
         let run = group.runs[0];
         let mut row = vec![Cell::number(place as f64, isolated(&group.name))];

@@ -221,21 +221,21 @@ impl FileSpec<'_> {
             return Err(Error::file(path, format!("byte {}", 8 + index), problem, "use MNIST's own file"));
         }
         let found = hex(&hasher.finalize());
-        if found != self.sha256 {
-            if FASHION.contains(&found.as_str()) {
-                let problem = "it is a file of Fashion-MNIST, which has clothes in the place of digits";
-                let remedy = "name a folder with MNIST's own files; syva cannot train on other data by name yet";
-                return Err(Error::file(path, "whole content", problem, remedy));
-            }
-            let problem = format!(
-                "its SHA-256 (uncompressed) is {found}, but the published one of {} is {}",
-                self.name, self.sha256
-            );
-            let remedy = "if it is another data set in MNIST's format, it cannot be used in MNIST's place; \
-                          if it should be MNIST, it is damaged: download it again";
-            return Err(Error::file(path, "whole content", problem, remedy));
+        if found == self.sha256 { Ok(data) } else { Err(self.refuse(path, &found)) }
+    }
+
+    /// What is said of a file whose SHA-256 is another's.
+    fn refuse(&self, path: &Path, found: &str) -> Error {
+        if FASHION.contains(&found) {
+            let problem = "it is a file of Fashion-MNIST, which has clothes in the place of digits";
+            let remedy = "name a folder with MNIST's own files; syva cannot train on other data by name yet";
+            return Error::file(path, "whole content", problem, remedy);
         }
-        Ok(data)
+        let problem =
+            format!("its SHA-256 (uncompressed) is {found}, but the published one of {} is {}", self.name, self.sha256);
+        let remedy = "if it is another data set in MNIST's format, it cannot be used in MNIST's place; \
+                          if it should be MNIST, it is damaged: download it again";
+        Error::file(path, "whole content", problem, remedy)
     }
 }
 
@@ -309,6 +309,17 @@ mod tests {
         "t10k-images.idx3-ubyte.gz",
         "t10k-labels-idx1-ubyte.gz",
     ];
+
+    #[test]
+    fn fashion_mnist_is_named_and_nobody_is_told_to_delete_it() {
+        let file = &Source::MNIST.files[0];
+        for digest in FASHION {
+            let text = file.refuse("a".as_ref(), digest).to_string();
+            assert!(text.contains("Fashion-MNIST") && !text.contains("download") && !text.contains("delete"), "{text}");
+        }
+        let text = file.refuse("a".as_ref(), &"0".repeat(64)).to_string();
+        assert!(text.contains("download it again") && !text.contains("Fashion"), "{text}");
+    }
 
     #[test]
     fn find_prefers_the_argument_then_the_variable_then_the_cache_then_the_current_folder() {

@@ -33,11 +33,14 @@ pub(super) fn derive_all<T: Real + From<f32> + Into<f32>>(activation: Activation
 
 /// Does the same as `syva_core::reference::read_outputs`, but without an allocation.
 #[inline(always)]
-pub(super) fn read(head: Head, outputs: &mut [f32], space: &mut [f32]) {
+pub(super) fn read<T: Real + From<f32> + Into<f32>>(head: Head, outputs: &mut [f32], space: &mut [f32])
+where
+    f32: From<T>,
+{
     if head == Head::LogSoftmax {
-        let row = SoftmaxRow::new(outputs, &mut space[..outputs.len()]);
+        let row = SoftmaxRow::<T>::new(outputs, &mut space[..outputs.len()]);
         for z in outputs.iter_mut() {
-            *z = row.log_probability(*z);
+            *z = row.log_probability(T::from(*z)).into();
         }
     }
 }
