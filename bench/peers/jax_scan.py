@@ -1,6 +1,6 @@
 """JAX: a whole epoch is one compiled call, the smaller last batch included; `lax.scan` runs over the full batches.
 
-It runs on the CPU or, with the variant `cuda`, on an NVIDIA card, there in f32 (the default would be TF32).
+It runs on the CPU or, with the variant `cuda`, on an NVIDIA card in f32 (where the default would be TF32).
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""PyTorch in f32 on an NVIDIA card that holds all data. With the variant `graph`, steps are recorded as a CUDA graph."""
+"""PyTorch in f32 on an NVIDIA card that holds all data. With the variant `graph`, a step is a CUDA graph."""
 
 import itertools
 

@@ -1,5 +1,5 @@
-//! `cargo xtask kernels`: compiles the CUDA kernels' sources to PTX with NVRTC from PyPI, and can report the registers
-//! and spills that `ptxas` needs for it.
+//! `cargo xtask kernels`: compiles the CUDA kernels' sources to PTX with NVRTC from PyPI, and can report what `ptxas`
+//! compiles the PTX to: registers, spills and shared memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};

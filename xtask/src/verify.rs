@@ -47,7 +47,7 @@ pub fn run() -> Result<()> {
     sh(Command::new(&python).arg(script("tensorboard_check.py")).arg(&logs))?;
 
     println!("== PyTorch");
-    // Syvä reads PyTorch's event files,
+    // Syvä reads PyTorch's event files.
     let pytorch = work.join("pytorch");
     if pytorch.exists() {
         fs::remove_dir_all(&pytorch)?;
@@ -64,7 +64,7 @@ pub fn run() -> Result<()> {
             bail!("{} does not show {missing} of PyTorch's log", picture.display());
         }
     }
-    // and PyTorch reads Syvä's models.
+    // PyTorch reads Syvä's models.
     match std::env::var_os("SYVA_MNIST_DIR") {
         None => println!("skipped: a model in PyTorch (SYVA_MNIST_DIR does not name MNIST's folder)"),
         Some(mnist) => {

@@ -14,8 +14,8 @@ import torch
 TOLERANCE = 1e-6
 
 
-# torchmetrics' public class sums 10,000 confidences in f32, which costs the fifth digit. The function that it calls also
-# accepts f64. (An import statement would find a function of the package that has the same name as the module.)
+# torchmetrics' public class sums 10,000 confidences in f32, which costs the fifth digit. The function that it calls
+# also accepts f64. (An import statement would find a function of the package that has the same name as the module.)
 calibration = importlib.import_module("torchmetrics.functional.classification.calibration_error")
 
 

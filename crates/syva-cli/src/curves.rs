@@ -99,7 +99,7 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         return Ok(chart(&title(&output::short(tag)), &output::short(tag), &|_| true));
     }
     if both && zoomed && metric.is_none() {
-        // On shared axes, neither would fill the chart.
+        // On shared axes, neither loss nor accuracy would fill the chart.
         let loss = chart(&title("loss"), "loss", &|curve| !curve.accuracy);
         return Ok(loss.above(chart(&title("accuracy"), "accuracy", &|curve| curve.accuracy)));
     }
@@ -227,7 +227,7 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
     Ok(curves)
 }
 
-/// Lists the tags: all of them if they are few, otherwise some, and among them the one most like what was asked for.
+/// Lists the tags: all of them if they are few, otherwise some, and among them the one most similar to `wanted`.
 fn there_are(known: &BTreeSet<&str>, wanted: Option<&str>) -> String {
     const FEW: usize = 10;
     if known.is_empty() {

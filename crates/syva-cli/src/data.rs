@@ -194,7 +194,7 @@ fn moments(data: &Dataset) -> (f64, f64, f64) {
     (mean, (squares / count).sqrt(), non_zero / count)
 }
 
-/// Writes four IDX files with MNIST's names. Refuses to replace any.
+/// Writes four IDX files with MNIST's names. Refuses to replace existing files.
 fn export(task: &Task, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).map_err(Error::io("create folder", out))?;
     let paths =

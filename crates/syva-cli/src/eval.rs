@@ -1,4 +1,4 @@
-//! `syva eval`: how good a model is on a data set.
+//! `syva eval`: how well a model does on a data set.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Reads picture files. Bytes become one grey picture, upright, and just large enough to find a digit.
+//! Reads picture files: turns their bytes into one upright grey picture, large enough to find a digit in.
 
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -9,11 +9,11 @@ use syva::data::framing::ENOUGH;
 use syva::recognise::{Family, recognise};
 use syva::{Error, Result};
 
-/// The most bytes of a file.
+/// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
-/// The most pixels of a picture: more than cameras have, but too few to fill the memory.
+/// The largest picture that is decoded, in pixels: more than cameras have, but too few to fill the memory.
 const MAX_PIXELS: u64 = 120_000_000;
-/// The most bytes of a decoded picture: [`MAX_PIXELS`] of four bytes.
+/// The largest decoded picture, in bytes: [`MAX_PIXELS`] of four bytes.
 const MAX_BYTES: u64 = 4 * MAX_PIXELS;
 
 /// A grey picture, upright.
@@ -173,7 +173,7 @@ fn tiff_has_pages(bytes: &[u8]) -> bool {
     number(2, 2) == Some(42) && next().is_some_and(|next| next != 0)
 }
 
-/// Whether these are the bytes of a truncated JPEG. The decoder would turn it into a picture all the same.
+/// Whether these are the bytes of a truncated JPEG, which the decoder would accept.
 fn is_cut_jpeg(bytes: &[u8]) -> bool {
     const SCAN: u8 = 0xda;
     let mut at = 2;
@@ -202,7 +202,7 @@ fn gray(picture: &DynamicImage) -> Vec<u8> {
         return on_a_page(&pixels, &luma);
     }
     let channel = |index: usize| -> Vec<u8> { pixels.pixels().map(|pixel| pixel.0[index]).collect() };
-    // Yellow is as bright as a white background, and red as a grey one.
+    // Yellow can be as bright as the white behind it, and red as bright as the grey behind it.
     let seen = spread(luma.as_raw());
     let best = (0..3).map(channel).max_by_key(|channel| spread(channel));
     best.filter(|channel| spread(channel) > 2 * seen).unwrap_or_else(|| luma.into_raw())

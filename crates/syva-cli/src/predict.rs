@@ -22,7 +22,7 @@ struct Image {
     doubts: Vec<String>,
 }
 
-/// A file that cannot be read is reported, the others are still read, and the exit code tells of the failure.
+/// Files that cannot be read are reported, and the others are still read. The exit code then signals the failure.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let Reached { file: path, model, .. } = eval::load(&args.model)?;
     let &[height, width] = &model.spec.input.shape[..] else {
@@ -173,7 +173,7 @@ fn framed(picture: &Picture, size: [usize; 2], as_is: bool) -> Result<Framed> {
     if is_blank(pixels) {
         return Err(Error::mismatch("there is nothing to be seen in it: it is of one grey", "give another picture"));
     }
-    // An image from MNIST, or one like those.
+    // An image from MNIST, or from a similar data set.
     let pixels = if *found == size { pixels.clone() } else { framing::scale(pixels, *found, size)? };
     Ok(Framed { pixels, doubts: Vec::new() })
 }

@@ -19,7 +19,7 @@ const MOST_LINES: u64 = 20;
 /// Without a terminal, the time after which a line says that a slow device is at work.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// The least time between two status lines, and the time over which their pace is measured.
+/// The minimum time between two status lines, and the time over which their pace is measured.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
 const PACE_OVER: Duration = Duration::from_millis(500);
 
@@ -251,7 +251,7 @@ impl Report {
                 scores(last)
             )
         };
-        // Overfitting says nothing about a run that learned nothing.
+        // For a run that learned nothing, there is nothing to say about overfitting.
         if !found.learned_nothing() {
             text += &format!("{overfitting}\n");
         }

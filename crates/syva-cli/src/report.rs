@@ -33,9 +33,9 @@ use crate::{curves, eval, output};
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
 
-/// The most runs for which the page has a sentence each about the verdict. With more, the table shows it.
+/// The most runs that get their verdict in a sentence each. With more, the table shows it.
 const MOST_SENTENCES: usize = 4;
-/// Without a terminal, a line reports the progress each time that this many runs are read.
+/// Without a terminal, a line reports the progress every time this many runs have been read.
 const PROGRESS_EVERY: usize = 10;
 /// The most epochs whose values are in the page. With more, only every second is, or every third, and so on.
 const MOST_EPOCHS: usize = 1000;

@@ -407,7 +407,7 @@ impl Drop for Screen {
     }
 }
 
-/// The least time between two frames.
+/// The minimum time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// `syva top`: follows a run that another process trains.

@@ -45,7 +45,7 @@ fn to_resume_what_is_done_changes_no_file() {
     let text = place.run("resume run").succeeds().stderr;
     assert!(text.contains("all done already, so nothing is changed"), "{text}");
     assert!(files_with_times(&place.path("run")) == before);
-    // If other weights are asked for, they become the model, and remain it until others are asked for again.
+    // If other weights are asked for, they become the model. The choice holds until it is changed again.
     place.run("resume run --keep last --quiet").succeeds();
     assert!(!model(&place).1);
     place.run("resume run --epochs 10 --quiet").succeeds();

@@ -74,7 +74,7 @@ fn trains_to_the_same_bits() -> Result<(), Failed> {
 fn goes_on_elsewhere() -> Result<(), Failed> {
     let place = Place::new();
     place.train("--epochs 1 --device gpu --exact --out run").succeeds();
-    // Without flags it goes on on the device that it began on, and exactly.
+    // Without flags, it goes on with the device and the exactness that it began with.
     let here = place.run("resume run --epochs 2").succeeds();
     assert!(here.stderr.contains("on gpu ("), "{}", here.stderr);
     let there = place.run("resume run --epochs 3 --device cpu").succeeds();

@@ -129,7 +129,8 @@ fn a_run_under_nohup_outlives_its_terminal() {
     place.sh(&script).fails(143, &["stopped and saved"]);
 }
 
-/// This is not its controlling terminal, so it gets no hang-up. As under nohup, only the dashboard ends.
+/// The terminal is not the process's controlling terminal, so there is no hang-up. As under nohup, only the dashboard
+/// ends.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_dashboard_whose_terminal_is_closed_stops_no_training() {
@@ -174,12 +175,12 @@ fn dashboard(place: &Place, size: (u16, u16)) -> (Child, std::fs::File, String) 
 fn q_in_the_dashboard_stops_and_saves_as_ctrl_c_does() {
     let place = Place::new();
     let (mut child, mut master, drawn) = dashboard(&place, (30, 8));
-    // The terminal skips spaces, so only single words appear whole.
+    // The dashboard moves the cursor over spaces, so only single words appear whole.
     assert!(["stops", "and", "saves"].iter().all(|word| drawn.contains(word)), "{drawn}");
     std::io::Write::write_all(&mut master, b"?xq").unwrap();
     let reader = std::thread::spawn(move || {
         let (mut all, mut piece) = (Vec::new(), vec![0; 1 << 16]);
-        // The end of the other side is an error here.
+        // Reading fails once the other side is closed.
         while let Ok(length @ 1..) = std::io::Read::read(&mut master, &mut piece) {
             all.extend_from_slice(&piece[..length]);
         }
@@ -199,7 +200,7 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state() {
         ["the loss is not finite at epoch 1, step ", "(learning rate 1e30)", "try a learning rate of 0.1 or less"];
     place.run(run).fails(1, &says).fails(1, &["run/checkpoint", "`syva resume` would come to the same", "--force"]);
     place.run("eval run").succeeds();
-    // The message is right about that.
+    // Resuming fails in the same way, as the message says.
     place.run("resume run").fails(1, &says);
     place.run("eval run").succeeds();
 }

@@ -15,7 +15,7 @@ fn a_run_that_is_repeated_comes_to_the_same_bits() {
     assert_eq!(place.run("train --like a --json --out b").succeeds().digest(), digest);
     assert_eq!(place.read("a/config.toml"), place.read("b/config.toml"));
     assert_eq!(metrics(&place.path("a")), metrics(&place.path("b")));
-    // The run's folder is not repeated.
+    // The run's folder is not one of the settings.
     assert_eq!(place.run("train --like a --json").succeeds().digest(), digest);
     assert_eq!(place.names("runs"), ["digits-001"]);
 }

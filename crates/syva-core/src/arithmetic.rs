@@ -305,8 +305,8 @@ pub struct SoftmaxRow<T> {
 }
 
 impl<T: Real> SoftmaxRow<T> {
-    /// Reads a row of logits and writes `e^(z − max)` to `exponentials`, which has the same length. Both can be stored in
-    /// another type `S` for the same numbers.
+    /// Reads a row of logits and writes `e^(z − max)` to `exponentials`, which has the same length. Both can be stored
+    /// in another type `S` for the same numbers.
     ///
     /// ```
     /// use syva_core::arithmetic::SoftmaxRow;

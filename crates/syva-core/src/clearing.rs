@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// Files of a run, apart from its configuration. That is removed last, because it marks the folder as a run.
 const FILES: [&str; 3] = ["metrics.jsonl", "model.safetensors", "report.html"];
-/// Whether syva gives this name to files in some folder of a run.
+/// Whether a file of this name, in some folder of a run, is one of syva's own.
 type IsOwn = fn(&str) -> bool;
 /// Folders of a run, and which of their files are the run's.
 const FOLDERS: [(&str, IsOwn); 3] = [

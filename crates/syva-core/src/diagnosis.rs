@@ -63,7 +63,7 @@ const END: f32 = 0.01;
 
 impl Activity {
     /// The activity of a model on samples of a data set. `None` if nothing can be said: if there are no hidden layers,
-    /// too few samples or data for another network, or if the network is so large that the examination would take long.
+    /// too few samples or data that does not fit, or if the network is so large that the examination would take long.
     ///
     /// Computed in plain f32, outside the arithmetic contract, because all that matters is the range in which each unit
     /// stays.
@@ -113,7 +113,7 @@ fn moves(activation: Activation, h: f32) -> bool {
     }
 }
 
-/// Sums in eight chains, which compilers turn into vector instructions.
+/// The dot product, summed in eight chains, which compilers turn into vector instructions.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 8];
     let (a, rest_a) = a.as_chunks::<8>();
@@ -343,7 +343,7 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
 
 /// A learning rate in as few digits as it needs.
 fn shown(rate: f32) -> String {
-    // Products such as 10 · 0.01 have rounding errors that the user never wrote.
+    // Products such as 10 · 0.01 have rounding errors, which are left out.
     format!("{rate:.3e}").parse::<f32>().map_or(String::new(), |rate| format!("{rate:?}"))
 }
 
@@ -402,7 +402,7 @@ mod tests {
         Mlp::new(4).hidden(&[8], Activation::Relu).classes(10)
     }
 
-    /// 1,000 samples of 10 classes, of which `right` are predicted correctly. The errors go round the other classes.
+    /// 1,000 samples of 10 classes, of which `right` are predicted correctly. The errors are spread over all classes.
     fn confusion(right: usize) -> Confusion {
         let mut confusion = Confusion::new(10);
         (0..1000).for_each(|i| confusion.add(i % 10, if i < right { i % 10 } else { (i + 1 + i / 10 % 9) % 10 }));

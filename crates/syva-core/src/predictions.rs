@@ -177,7 +177,7 @@ impl Predictions {
         sums
     }
 
-    /// Expected calibration error: the difference between confidence and accuracy in the bins of
+    /// Expected calibration error: the distance between confidence and accuracy in the bins of
     /// [`Predictions::reliability`], averaged over the samples (Naeini et al. 2015; torchmetrics'
     /// `MulticlassCalibrationError` with `norm="l1"`).
     #[must_use]

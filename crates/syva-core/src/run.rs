@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A process that works in the folder holds a lock on `.lock`, so that two processes never write to one run. Nothing is
-//! written through a link that leads out of the folder. Code that reads the folder ([`read_run`], [`Reached`]) gets its
-//! parts compared with each other.
+//! written through a link that leads out of the folder. [`read_run`] and [`Reached`] compare the parts of the folder
+//! with each other when they read them.
 
 mod lock;
 mod metrics;

@@ -260,15 +260,15 @@ impl Trainer {
         Ok(Self { session, course, checkpoint_every: Duration::from_secs(10), inspect_every: 0 })
     }
 
-    /// Sets the least time between two checkpoint events during the training. The default is 10 s.
+    /// Sets the minimum time between two checkpoint events during the training. The default is 10 s.
     #[must_use]
     pub fn checkpoint_every(mut self, time: Duration) -> Self {
         self.checkpoint_every = time;
         self
     }
 
-    /// Reports an [`Event::Inspection`] every so many epochs. The default, 0, means never. An inspection takes about as
-    /// long as five steps, and changes no bit.
+    /// Reports an [`Event::Inspection`] every `epochs` epochs. The default, 0, means never. An inspection takes about
+    /// as long as five steps, and changes no bit.
     #[must_use]
     pub fn inspect_every(mut self, epochs: u64) -> Self {
         self.inspect_every = epochs;

@@ -236,7 +236,7 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
         let (r, fill) = (radius(bin.2), Color::from(color));
         scene.add(Primitive::Circle { cx, cy, r, fill, fill_opacity: None, stroke: None, stroke_width: None });
     }
-    // In a row of their own, where there are no lines.
+    // The numbers have a row of their own, where there are no lines.
     let room = axes.at((1.0 / bins.len() as f64, 0.0)).0 - axes.at((0.0, 0.0)).0;
     for (place, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.2 > 0) {
         let number = bin.2.to_string();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     /// Two cases that once took forever: values that hardly differ, and steps so large that a dash is shorter than the
-    /// distance of two floats.
+    /// distance between two floats.
     #[test]
     fn what_hardly_differs_is_drawn_flat() {
         let up = f64::midpoint(0.3, 0.3 + 2.0 * f64::EPSILON);

@@ -137,7 +137,7 @@ impl Theme {
 /// Text whose baseline is at a point.
 fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAnchor, color: &str) -> Primitive {
     let color = Some(Color::from(color));
-    // kuva takes dollars for the beginning of a formula, unless they are escaped.
+    // In kuva, a dollar begins a formula unless it is escaped.
     let content = content.into().replace('$', "\\$");
     Primitive::Text { x: at.0, y: at.1, content, size, anchor, rotate: None, bold: false, color }
 }
@@ -146,7 +146,7 @@ fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAncho
 fn hex(color: &Color) -> String {
     match color {
         Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
-        // All colours here are given in this form.
+        // All colours in this crate are RGB.
         _ => "#000000".into(),
     }
 }

@@ -1,9 +1,9 @@
 //! `a · b + c` with one rounding, on processors and targets that have no such instruction.
 //!
-//! In code that is not compiled for an FMA instruction, `mul_add` calls a function, `fmaf` or `fma`. Whose function
-//! that is depends on the linker, and not all are correct: mingw's rounds twice, and those of musl and of Rust's
-//! compiler-builtins round subnormal results twice. So Syvä has its own, built from operations that are correctly
-//! rounded everywhere.
+//! In code that is not compiled for an FMA instruction, `mul_add` calls the target's `fmaf` or `fma`. Which
+//! implementation that is depends on the linker, and not all are correct: mingw's rounds twice, and those of musl and
+//! of Rust's compiler-builtins round subnormal results twice. So Syvä has its own, built from operations that are
+//! correctly rounded everywhere.
 
 #[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
 compile_error!("Syvä needs SSE2 on 32-bit x86: without it, f32 and f64 are computed with more bits and rounded twice");

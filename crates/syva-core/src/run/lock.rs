@@ -56,7 +56,7 @@ impl Lock {
                 let problem = "another syva is working in it";
                 return Err(Error::file(folder, "the run folder", problem, "wait for it, or give another name"));
             }
-            // On a file system without locks, it is better to work than to refuse.
+            // The file system has no locks. Training with a token in the file is better than refusing to.
             Err(TryLockError::Error(error)) if has_no_locks(&error) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let token = format!("{} {}\n", std::process::id(), now.as_nanos());
@@ -86,7 +86,7 @@ impl Lock {
                 _ => Ok(()),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // A new folder in place of one that was moved does not belong to the run.
+                // A folder without a configuration is a new one, which does not belong to the run.
                 if !self.folder.join("config.toml").exists() {
                     return lost("it was moved or deleted", "where it was moved, go on there with `syva resume`");
                 }

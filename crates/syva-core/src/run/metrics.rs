@@ -99,8 +99,8 @@ pub(super) fn history(path: &Path, progress: &Progress) -> Result<Vec<Epoch>> {
     Ok(history)
 }
 
-/// Describes what is wrong with the file. `None` if there is nothing but a torn last line, or epochs that are later
-/// than the checkpoint.
+/// Describes what is wrong with the file, or returns `None`. A torn last line and epochs later than the checkpoint are
+/// not faults.
 pub(super) fn damage(path: &Path, progress: &Progress) -> Result<Option<String>> {
     let path = path.join(METRICS);
     let found = lines(&path)?;
@@ -135,7 +135,7 @@ pub(super) fn damage(path: &Path, progress: &Progress) -> Result<Option<String>>
     if faults.is_empty() && !ascends {
         faults.push("was not in order".into());
     }
-    // All that is left are lines of epochs that the checkpoint does not count.
+    // The only fault left is that there are lines of epochs that the checkpoint does not have.
     let faults = if faults.is_empty() { "had lines that belong to no epoch".into() } else { faults.join(", ") };
     Ok(Some(format!("{} {faults}", path.display())))
 }
