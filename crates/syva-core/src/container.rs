@@ -4,8 +4,8 @@
 //! 8 bytes   length n of the header, little-endian
 //! n bytes   JSON: "__metadata__": { name: text, … }, then for each tensor its dtype, shape, first and last byte; padded
 //!           with spaces to a multiple of 8
-//! the rest  the tensors, one behind the other
 //! the rest  the tensors, one after the other
+//! ```
 //!
 //! The `safetensors` crate reads files, but does not write them here, because it keeps metadata in a hash map, whose
 //! order differs from process to process, and equal models must give equal bytes. The crate also does not detect
