@@ -164,7 +164,7 @@ pub enum Event<'a> {
     Checkpoint {
         /// The weights now.
         state: &'a State,
-        /// Where the training stands.
+        /// The progress of the training.
         progress: &'a Progress,
         /// The weights after the best epoch so far, whose digest is [`Progress::best_weights`]. `None` if the training was
         /// resumed without them ([`Trainer::with_best`]) and no epoch has been better since.
@@ -616,7 +616,7 @@ fn next_span(steps: usize, seconds: f64) -> usize {
     }
 }
 
-/// Seconds that have passed; always 0 where there is no clock (wasm without files).
+/// Seconds that have passed; always 0 if there is no clock (wasm without files).
 struct Clock {
     #[cfg(feature = "files")]
     start: std::time::Instant,
