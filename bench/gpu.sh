@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Everything that wants an NVIDIA card, in one go: conformance, the sanitizer, the same bits as the CPU, timings, peers.
+# Everything that needs an NVIDIA card, in one run: conformance, the sanitizer, the same bits as the CPU, timings,
+# peers.
 #
 #   bench/gpu.sh [RESULTS]        on a machine with Rust, a card, and MNIST in SYVA_MNIST_DIR
 #   bench/gpu.sh --pack           on a machine without a card: builds what the next line needs into target/gpu
-#   bench/gpu.sh --packed [RESULTS]   on a machine without Rust: runs what was packed and carried there
+#   bench/gpu.sh --packed [RESULTS]   on a machine without Rust: runs what was packed and copied there
 #
 # PYTHON is a Python with torch, torchvision and jax for CUDA (default python3). RESULTS is a Markdown file
 # (default bench/results/gpu.md).
@@ -42,7 +43,7 @@ say() { printf '\n== %s\n' "$*"; }
 say devices
 "$bin/syva" devices
 
-# How the card takes steps. A card without clusters, or one that 16 or 8 blocks do not fit on, has no third method.
+# How the card takes steps. A card that has no clusters, or that cannot fit 16 or 8 blocks, has no third method.
 methods="graph persistent cluster"
 SYVA_CUDA=cluster "$bin/conformance" >"$work/cluster.log" 2>&1 || methods="graph persistent"
 

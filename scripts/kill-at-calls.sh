@@ -1,8 +1,8 @@
 #!/bin/sh
 # Kills a training with SIGKILL at the N-th of each kind of system call that changes files, resumes it (or starts it
-# again, where it had not come to a run), and compares weights and metrics with those of a run that was left alone.
+# again, if there is no run yet), and compares weights and metrics with those of a run that was left alone.
 #
-#   scripts/kill-at-calls.sh [POINTS]     8 points of each kind, unless told; needs strace
+#   scripts/kill-at-calls.sh [POINTS]     8 points of each kind by default; needs strace
 #
 # Environment: SYVA (the program; built with cargo if not set).
 set -eu
@@ -29,7 +29,7 @@ killed=0
 for calls in rename,renameat,renameat2 fsync,fdatasync write mkdir,mkdirat unlink,unlinkat flock; do
     point=1
     while [ "$point" -le "$points" ]; do
-        # Writes are many: every seventh.
+        # There are many writes, so only every seventh is tried.
         when=$point
         [ "$calls" = write ] && when=$((7 * point))
         rm -rf run

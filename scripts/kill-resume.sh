@@ -1,12 +1,12 @@
 #!/bin/sh
 # Kills a training with SIGKILL at random moments, KILLS times, resumes it each time, and compares the weights and the
-# metrics with those of a run that was left alone. A run that is done before it was killed often enough is compared,
-# and the next one begun.
+# metrics with those of a run that was left alone. If a run finishes before it was killed often enough, it is compared,
+# and the next one is started.
 #
-#   scripts/kill-resume.sh [KILLS [EPOCHS]]      20 kills of the default network for 3 epochs, unless told
+#   scripts/kill-resume.sh [KILLS [EPOCHS]]      20 kills of the default network for 3 epochs by default
 #
-# Environment: SYVA (the program; built with cargo if not set), SEED (of the moments), SYVA_MNIST_DIR as always,
-# DATA (auto, mnist or digits).
+# Environment: SYVA (the program; built with cargo if not set), SEED (for the random moments), SYVA_MNIST_DIR as
+# always, DATA (auto, mnist or digits).
 set -eu
 
 kills=${1:-20}
@@ -41,7 +41,7 @@ while [ "$killed" -lt "$kills" ]; do
         "$SYVA" train --data "$data" --epochs "$epochs" --quiet --checkpoint-seconds 0 --out run 2>err &
     fi
     pid=$!
-    # Between 0 and 1.5 s: while it starts, trains, saves, judges.
+    # After 0 to 1.5 s: while it starts, trains, saves or evaluates.
     seed=$(((seed * 1103515245 + 12345) % 2147483648))
     sleep "$(echo "$((seed / 65536 % 1500))" | awk '{ print $1 / 1000 }')"
     if kill -9 "$pid" 2>/dev/null; then
@@ -57,7 +57,7 @@ while [ "$killed" -lt "$kills" ]; do
             cat err
             exit 1
         fi
-        # Done before it was killed often enough: the next one.
+        # The run finished before it was killed often enough, so the next one starts.
         runs=$((runs + 1))
         timeless run >run.metrics
         timeless whole >whole.metrics

@@ -1,6 +1,6 @@
-"""JAX: a whole epoch, the last, ragged batch included, is one compiled call; `lax.scan` runs over the full batches.
+"""JAX: a whole epoch is one compiled call, the smaller last batch included; `lax.scan` runs over the full batches.
 
-On the CPU; with the variant `cuda` on an NVIDIA card, in f32 (the default there would be TF32).
+It runs on the CPU or, with the variant `cuda`, on an NVIDIA card in f32 (where the default would be TF32).
 """
 
 import functools
@@ -40,7 +40,7 @@ def loss_of(params, x, y):
 
 @functools.partial(jax.jit, donate_argnums=0)
 def train_batches(params, images, labels, full, rest):
-    """`full` [steps, batch] and `rest` [samples left over]: indices of samples."""
+    """`full` [steps, batch] and `rest` [samples left over] are indices of samples."""
 
     def step(params, batch):
         take = functools.partial(jnp.take, indices=batch, axis=0, mode="clip")

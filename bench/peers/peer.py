@@ -1,9 +1,10 @@
-"""What every Python peer shares: its arguments, MNIST, and the line protocol.
+"""The code that all Python peers share: their arguments, MNIST, and the line protocol.
 
-A peer is started as `script.py DATA HIDDEN BATCH SEED [VARIANT]`, loads its data, says `{"ready": true, "versions": …}`
-and then trains on demand: for a line `epoch` one pass over all images in a new order, for `steps N` only its first N
-batches. Each is answered by `{"seconds": …, "loss": …}`, the loss being the mean of the batches' means. Standard
-output belongs to the protocol alone; whatever a library prints there goes to standard error.
+A peer is started as `script.py DATA HIDDEN BATCH SEED [VARIANT]`. It loads its data, prints
+`{"ready": true, "versions": …}`, and then trains on demand: for a line `epoch` one pass over all images in a new order,
+for `steps N` only the first N batches of such a pass. It answers each line with `{"seconds": …, "loss": …}`, where the
+loss is the mean of the batches' mean losses. Standard output is only for the protocol; whatever a library prints there
+goes to standard error.
 """
 
 import gzip
@@ -46,7 +47,7 @@ def mnist(data):
 
 
 def serve(versions, train):
-    """Answers until standard input ends; `train(steps)` trains an epoch, or so many steps, and returns the loss."""
+    """Answers until standard input ends. `train(steps)` trains an epoch or so many steps, and returns the loss."""
     _answer({"ready": True, "versions": versions})
     for line in sys.stdin:
         match line.split():

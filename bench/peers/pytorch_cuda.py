@@ -1,4 +1,4 @@
-"""PyTorch on an NVIDIA card, all data there too, in f32; with the variant `graph` a step is recorded as a CUDA graph."""
+"""PyTorch in f32 on an NVIDIA card that holds all data. With the variant `graph`, a step is a CUDA graph."""
 
 import itertools
 
@@ -30,7 +30,7 @@ def step(batch):
 
 
 def record():
-    """A graph of one step on a full batch, and where it reads the batch from. The weights stay as they are."""
+    """A graph of one step on a full batch, and the tensor that it reads the batch from. The weights are not changed."""
     batch = torch.zeros(args.batch, dtype=torch.int64, device=device)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     side = torch.cuda.Stream()

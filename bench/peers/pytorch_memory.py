@@ -1,4 +1,4 @@
-"""PyTorch with all images in one tensor, batches by indexing: eager, or with the variant `compile` torch.compile'd."""
+"""PyTorch with all images in one tensor and batches by indexing: eager or, with the variant `compile`, compiled."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def loss_of(x, y):
 
 
 if args.variant == ["compile"]:
-    # Static shapes: the full batch and the last, ragged one each get a kernel of their own during the warm-up.
+    # Static shapes: the full batch and the smaller last one each get their own kernel during the warm-up.
     loss_of = torch.compile(loss_of, dynamic=False)
 
 

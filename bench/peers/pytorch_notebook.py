@@ -1,6 +1,6 @@
-"""PyTorch as the course's notebook has it: torchvision's MNIST, image by image, and `.item()` after every batch.
+"""PyTorch as in the course's notebook: torchvision's MNIST, image by image, and `.item()` after every batch.
 
-The network is on the CPU; with the variant `cuda` on an NVIDIA card.
+The network is on the CPU or, with the variant `cuda`, on an NVIDIA card.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import peer
 
 
 class MLP(nn.Module):
-    """The chapter's network; of other widths if asked."""
+    """The chapter's network, with these hidden widths."""
 
     def __init__(self, widths):
         super().__init__()
@@ -32,7 +32,7 @@ class MLP(nn.Module):
 
 
 def mnist(data):
-    """torchvision's own data set, which wants the unpacked files in a folder of its own."""
+    """torchvision's own data set, which needs the unpacked files in a folder of their own."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((peer.MEAN,), (peer.STD,))])
     with tempfile.TemporaryDirectory() as root:
         raw = Path(root, "MNIST", "raw")

@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier, an epoch a call of `partial_fit`."""
+"""scikit-learn's MLPClassifier, with one call of `partial_fit` per epoch."""
 
 import numpy as np
 import sklearn
@@ -8,7 +8,7 @@ import peer
 
 
 class Mlp(MLPClassifier):
-    """Draws its initial weights as PyTorch does (its own bound is another): the same training, the same curve."""
+    """Draws its initial weights as PyTorch does (its own bound differs), so that training follows the same curve."""
 
     def _init_coef(self, fan_in, fan_out, dtype):
         bound = fan_in**-0.5

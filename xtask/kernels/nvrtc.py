@@ -1,4 +1,4 @@
-"""Compiles a CUDA C++ file to PTX by NVRTC from its PyPI wheel: needs no card, no driver, no toolkit.
+"""Compiles a CUDA C++ file to PTX with NVRTC from its PyPI wheel. Needs no card, no driver and no toolkit.
 
 usage: nvrtc.py SOURCE PTX OPTION...
 """

@@ -55,7 +55,7 @@ def ramps():
 
 
 def camera(v, paper, ink, random):
-    """What a telephone makes of it: slanted light, a soft lens, noise."""
+    """The picture as a phone takes it: slanted light, a soft lens, noise."""
     y, x = ramps()
     page = write(v, paper, ink) * (1 + 0.1 * (x - 0.5) - 0.08 * (y - 0.5))
     page = np.asarray(grey(page).filter(ImageFilter.GaussianBlur(1.5)), float)
@@ -63,7 +63,7 @@ def camera(v, paper, ink, random):
 
 
 def lined(page, lines, wide, value):
-    """Draws lines, each (x0, y0, x1, y1), into a grey page; strokes that are darker stay on top."""
+    """Draws lines, each (x0, y0, x1, y1), into a grey page. Darker strokes stay on top."""
     picture = Image.new("L", (SIDE, SIDE), 255)
     draw = ImageDraw.Draw(picture)
     for line in lines:
@@ -113,7 +113,7 @@ def light_rim(image, n, random):
 
 
 def table(sides):
-    """Paper that fills 80 % of the side; the table shows on so many sides of it."""
+    """Paper that fills 80 % of the side. The table is visible on this many of its sides."""
 
     def draw(image, n, random):
         page = write(strokes(image, digit=240), 235, 40)
@@ -132,7 +132,7 @@ def in_box(wide, value, low=70, digit=220):
 
 
 def in_cell(image, n, random):
-    """A cell of a form or of a Sudoku: lines go on beyond it."""
+    """A cell of a form or a Sudoku, with lines that extend beyond it."""
     page = write(strokes(image, digit=220))
     at = [70 - n % 3 * 8, 330 + n % 2 * 10]
     wide = 2 + n % 4
@@ -141,7 +141,7 @@ def in_cell(image, n, random):
 
 
 def underlined(image, n, random):
-    """A line below that touches nothing, level or a little slanted."""
+    """A line below the digit that touches nothing, level or slightly slanted."""
     v = strokes(image)
     slant, wide = [0, 0, 6, -8][n % 4], 3 + n % 4
     middle = max(330, np.flatnonzero(v.max(axis=1) > 0.02)[-1] + 6 + abs(slant) + wide)
@@ -207,7 +207,7 @@ def transparent(colours):
         page = np.zeros((SIDE, SIDE, 4), np.uint8)
         page[..., :3] = colour
         page[..., 3] = np.round(np.clip(255 * strokes(image), 0, 255))
-        if n % 2:  # as a canvas leaves it: what was never drawn on is black
+        if n % 2:  # as from a canvas: pixels that were never drawn on are black
             page[page[..., 3] == 0] = 0
         return Image.fromarray(page), "png", {}
 
@@ -230,7 +230,7 @@ def print_shop(image, n, random):
 
 
 def turned(image, n, random):
-    """Held upright by what its EXIF says."""
+    """Upright only if its EXIF orientation is applied."""
     orientation, turn = [(3, Image.ROTATE_180), (6, Image.ROTATE_90), (8, Image.ROTATE_270), (2, Image.FLIP_LEFT_RIGHT)][n % 4]
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -246,19 +246,19 @@ def other_formats(image, n, random):
 
 
 def tiny(image, n, random):
-    """28 x 28, in other greys than MNIST's."""
+    """28 x 28, in greys other than MNIST's."""
     paper, ink = [(60, 5), (245, 30), (127, 20), (128, 20), (40, 200), (20, 90), (0, 255), (255, 0), (200, 120)][n % 9]
     return grey(write(image / 255, paper, ink)), "png", {}
 
 
 def small_corner(image, n, random):
-    """A small digit, away from the middle."""
+    """A small digit away from the middle."""
     at = [(20, 30), (30, 250), (240, 40), (250, 240), (10, 130)][n % 5]
     return grey(write(strokes(image, digit=130, at=at))), "png", {}
 
 
 def large(image, n, random):
-    """More than the pixels that are looked at: 2,400 x 2,400."""
+    """More pixels than are examined: 2,400 x 2,400."""
     page = write(strokes(image, side=2400, digit=1500), 200, 50)
     return grey(page + random.normal(0, 10, page.shape)), "jpg", {"quality": 90}
 
@@ -328,7 +328,7 @@ KINDS = {
 
 
 def read(program, model, folder, rows):
-    """What a program makes of each picture: file -> (class, doubted)."""
+    """A program's answer for each picture: file -> (class, doubted)."""
     command = [program.resolve(), "predict", model.resolve(), "--json", *(name for name, _, _ in rows)]
     said = subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
     lines = map(json.loads, said.splitlines())
@@ -354,7 +354,7 @@ def table(columns, rows):
 
 
 def lost(columns, rows):
-    """What the first read and the last does not."""
+    """The pictures that the first program read and the last one does not."""
     before, after = columns[0], columns[-1]
     is_right = lambda got, name, digit: name in got and got[name][0] == digit
     gone = [row for row in rows if is_right(before, row[0], row[2]) and not is_right(after, row[0], row[2])]

@@ -1,5 +1,5 @@
 //! `cargo xtask kernels`: compiles the CUDA kernels' sources to PTX with NVRTC from PyPI, and can report what `ptxas`
-//! makes of the PTX.
+//! compiles the PTX to: registers, spills and shared memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::python::{said, sh, venv};
 
-/// Drivers from 550 on read PTX 8.4. Newer compilers write versions that these drivers refuse.
+/// Drivers from 550 on read PTX 8.4. Newer compilers write versions that these drivers reject.
 const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc-cu12==12.4.127", "nvidia-cuda-nvcc-cu12==12.4.131"];
 
 /// No operation is contracted or approximated, and no subnormal is flushed: see `kernels/arithmetic.cuh`.

@@ -1,5 +1,5 @@
-//! `cargo xtask peers`: compares Syvä's speed with that of other frameworks. They are asked in turn, so that a
-//! disturbance of the machine hits all of them.
+//! `cargo xtask peers`: compares Syvä's speed with that of other frameworks. They train in turn, so that a disturbance
+//! of the machine affects all of them.
 //!
 //! A peer is a program that trains on demand ([`process`]). [`catalogue`] lists the peers and how they are built. All
 //! peers are started, then asked for one epoch each, one after the other: first a warm-up round, then the rounds that
@@ -107,7 +107,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Syvä's peers first, in the order of the catalogue.
+/// The peers to run: Syvä's first, in the order of the catalogue.
 fn choose(args: &Args) -> Result<Vec<&'static Peer>> {
     let all: &'static [Peer] = if args.gpu { &GPU_PEERS } else { &PEERS };
     let known = || all.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
@@ -143,7 +143,7 @@ impl Running {
         peers.iter().map(start).collect()
     }
 
-    /// Asks for one more training.
+    /// Asks the peer for one more training.
     fn ask(&mut self, request: &str, limit: Duration) {
         let Ok(process) = &mut self.process else { return };
         match process.ask(request, limit) {
@@ -185,7 +185,7 @@ fn epochs(
     Ok(all.iter().map(|running| row(running, &ours, &curve)).collect())
 }
 
-/// The row of a peer, from its answers, Syvä's answers, and the curve that all follow.
+/// The row of a peer, from its answers, Syvä's answers, and the curve that all of them follow.
 fn row(running: &Running, ours: &[Answer], curve: &[f64]) -> Row {
     let (peer, answers) = (running.peer, &running.answers);
     let mut problem = running.process.as_ref().err().map(|error| format!("{error:#}"));

@@ -1,8 +1,8 @@
-//! `cargo xtask verify`: what we write, read by the programs that it is for: TensorBoard, PyTorch, scikit-learn,
-//! torchmetrics.
+//! `cargo xtask verify`: checks that TensorBoard, PyTorch, scikit-learn and torchmetrics read what Syvä writes, and
+//! agree with it.
 //!
-//! Makes a virtual environment in target/verify and installs them there, trains for a few seconds, and lets the Python
-//! programs of `xtask/verify` ask and compare.
+//! Makes a virtual environment with them in target/verify, trains for a few seconds, and lets the Python programs of
+//! `xtask/verify` read and compare the results.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::python::{said, sh, venv};
 
-/// What the virtual environment holds. Not pinned: it is the newest that people will use.
+/// The packages of the virtual environment. They are not pinned, because people will use the newest ones.
 const PACKAGES: [&str; 7] =
     ["tensorboard>=2.21", "pillow", "safetensors", "scikit-learn", "torch", "torchmetrics", "setuptools<81"];
 
@@ -47,7 +47,7 @@ pub fn run() -> Result<()> {
     sh(Command::new(&python).arg(script("tensorboard_check.py")).arg(&logs))?;
 
     println!("== PyTorch");
-    // Its event files are read by us …
+    // Syvä reads PyTorch's event files.
     let pytorch = work.join("pytorch");
     if pytorch.exists() {
         fs::remove_dir_all(&pytorch)?;
@@ -64,7 +64,7 @@ pub fn run() -> Result<()> {
             bail!("{} does not show {missing} of PyTorch's log", picture.display());
         }
     }
-    // … and our models by it.
+    // PyTorch reads Syvä's models.
     match std::env::var_os("SYVA_MNIST_DIR") {
         None => println!("skipped: a model in PyTorch (SYVA_MNIST_DIR does not name MNIST's folder)"),
         Some(mnist) => {
@@ -84,7 +84,7 @@ pub fn run() -> Result<()> {
     }
 
     println!("== scores");
-    // Also of a network that gives all classes the same probability.
+    // Also for a network that gives all classes the same probability.
     let equal = logs.join("equal");
     let train = "train --data digits --hidden none --init zeros --lr 1e-30 --epochs 1 --quiet --out";
     sh(Command::new(&syva).args(train.split(' ')).arg(&equal))?;

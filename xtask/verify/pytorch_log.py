@@ -1,4 +1,4 @@
-"""Logs as the course's notebook does, with PyTorch's own writer: pytorch_log.py FOLDER"""
+"""Writes a log like the course's notebook, with PyTorch's own writer: pytorch_log.py FOLDER"""
 
 import sys
 

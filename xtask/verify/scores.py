@@ -1,4 +1,4 @@
-"""The scores of `syva eval` against scikit-learn's and torchmetrics' on the same predictions.
+"""Compares the scores of `syva eval` with those of scikit-learn and torchmetrics for the same predictions.
 
 usage: scores.py PREDICTIONS.csv EVAL.json
 """
@@ -14,8 +14,8 @@ import torch
 TOLERANCE = 1e-6
 
 
-# The public class sums 10,000 confidences in f32, which costs it the fifth digit; what it calls takes f64 as well. (The
-# package has a function of the module's name, so an import statement would find that.)
+# torchmetrics' public class sums 10,000 confidences in f32, which costs the fifth digit. The function that it calls
+# also accepts f64. (An import statement would find a function of the package that has the same name as the module.)
 calibration = importlib.import_module("torchmetrics.functional.classification.calibration_error")
 
 

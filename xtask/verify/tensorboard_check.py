@@ -1,10 +1,12 @@
-"""What the real TensorBoard makes of our event files.
+"""Checks what the real TensorBoard reads from syva's event files.
 
 usage: tensorboard_check.py LOGDIR
 
-LOGDIR holds `example/everything` (the example of syva-tensorboard) and `runs/run` (a run of syva, its event files in
-`tensorboard`), and `resumed/run` (one that was resumed with other settings). Starts TensorBoard on each (of a folder's experiments it shows one) on a free port of the loopback, asks its HTTP interface what its pages ask, and reads the same files
-with its Python EventAccumulator. Also compares the messages of proto/*.proto with those of the installed TensorBoard.
+LOGDIR holds `example/everything` (the example of syva-tensorboard), `runs/run` (a run of syva, with its event files in
+`tensorboard`) and `resumed/run` (a run that was resumed with other settings). TensorBoard is started for each of the
+three, because it shows only one experiment of a folder. It listens on a free port of the loopback interface, and
+gets the requests that its pages send. The same files are read with its Python EventAccumulator. The messages of
+proto/*.proto are also compared with those of the installed TensorBoard.
 """
 
 import importlib
@@ -113,7 +115,7 @@ def check_everything(server):
     for i, threshold in enumerate(curves[0]["thresholds"]):
         yes = p >= threshold
         check(abs(threshold - i / 100) < 1e-6, "thresholds")
-        # A probability at the very threshold may be on either side of it, for the threshold is rounded.
+        # A probability that equals the threshold may be on either side of it, because the threshold is rounded.
         if min(abs(p - i / 100)) > 1e-9:
             check(curves[0]["true_positives"][i] == (yes & truth).sum(), f"true positives at {threshold}")
             check(curves[0]["false_negatives"][i] == (~yes & truth).sum(), f"false negatives at {threshold}")
@@ -180,7 +182,7 @@ def check_run(server, folder):
 
 
 def check_resumed(server, folder):
-    """A run of 2 epochs that was resumed to 4, with other weights kept: HPARAMS are those of the end."""
+    """A run of 2 epochs that was resumed to 4, with other weights kept. HPARAMS shows the final settings."""
     run = "run/tensorboard"
     server.wait_for("plugin/scalars/tags", lambda tags: "hparam/epochs" in tags.get(run, {}))
     points = server.get("plugin/scalars/scalars", run=run, tag="hparam/epochs")
@@ -214,7 +216,7 @@ def check_accumulator(folder):
     check(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams", "hparams")
 
 
-# Where TensorBoard has the messages of our .proto files.
+# The modules of TensorBoard that have the messages of syva's .proto files.
 MODULES = """compat.proto.event compat.proto.summary compat.proto.histogram compat.proto.tensor compat.proto.tensor_shape
 compat.proto.types compat.proto.graph compat.proto.node_def compat.proto.attr_value compat.proto.versions
 plugins.pr_curve.plugin_data plugins.custom_scalar.layout plugins.hparams.plugin_data plugins.hparams.api""".split()

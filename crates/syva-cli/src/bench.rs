@@ -1,4 +1,4 @@
-//! `syva bench`: what an epoch takes, what the machine could do, and where the time of a step goes.
+//! `syva bench`: how long an epoch takes, how fast the machine could be, and where the time of a step goes.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::output;
 use crate::settings::Settings;
 
 /// The timings of the course's chapter, "Syvät neuroverkot": 100 epochs of 784-256-128-10 on MNIST with batch 128, in
-/// PyTorch. Device, seconds an epoch, seconds in all, accuracy on the 10,000 test images in per cent.
+/// PyTorch. Device, seconds per epoch, seconds in total, accuracy on the 10,000 test images in per cent.
 const CHAPTER: [(&str, f64, f64, f64); 4] = [
     ("MacBook Pro M2 Max, CPU", 2.9, 288.0, 95.35),
     ("MacBook Pro M2 Max, MPS", 3.7, 372.0, 95.18),
@@ -25,24 +25,24 @@ const CHAPTER: [(&str, f64, f64, f64); 4] = [
     ("PC RTX 3060 Ti, CUDA", 3.3, 330.0, 95.14),
 ];
 
-/// Single predictions that are timed together.
+/// The number of single predictions that are timed together.
 const PREDICTIONS: u32 = 1000;
 
-/// What was measured on a device. All times in seconds.
+/// The measurements on a device. All times are in seconds.
 struct Timing {
     device: DeviceInfo,
     epochs: Vec<f64>,
     losses: Vec<f64>,
     steps: usize,
     samples: usize,
-    /// Multiply-adds of an epoch, every product dense.
+    /// Multiply-adds of an epoch, if all products are dense.
     dense: u64,
     breakdown: Breakdown,
-    /// Operations a second that the device was seen to do before or after.
+    /// The device's peak in operations per second: the higher of the values measured before and after.
     peak: Option<f64>,
     evaluation: f64,
     prediction: f64,
-    /// The whole training, with an evaluation after each epoch, and the final accuracy.
+    /// The time of the whole training, with an evaluation after each epoch, and the final accuracy.
     whole: Option<(f64, f64)>,
 }
 
@@ -70,7 +70,8 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         chosen.extend(info.map(|info| (engine, info)));
     } else {
         for info in syva::engines(options)?.iter().flat_map(|engine| engine.devices()) {
-            // The reference is a definition and a GPU in software a stand-in: no competitors, timed only when named.
+            // The reference is a definition, and a GPU in software is a substitute. They are timed only if they are
+            // named.
             if info.id.engine != "reference" && !info.detail.contains("software") {
                 chosen.push((syva::engine(&info.id.to_string(), options)?.0, info));
             }
@@ -114,7 +115,7 @@ fn measure(
     let samples = task.train.samples();
     let steps = samples.div_ceil(training.batch_size);
     let rates = vec![training.learning_rate; steps];
-    // Each epoch has an order of its own, as the trainer's have.
+    // Each epoch has its own order of the samples, as in the trainer.
     let epoch = |number: u64, run: &mut dyn FnMut(&Span<'_>) -> Result<Report>| -> Result<(f64, f64)> {
         let order = permutation(training.seed, number, samples);
         let (first_step, batch_size) = (number * steps as u64, training.batch_size);
@@ -157,7 +158,7 @@ fn measure(
     })
 }
 
-/// Seconds of an evaluation of the validation data, and of the prediction of one sample: medians.
+/// The median seconds of an evaluation on the validation data, and of the prediction of one sample.
 fn judge(session: &mut dyn Session, spec: &Spec, task: &Task) -> Result<(f64, f64)> {
     let mut evaluations = Vec::new();
     for _ in 0..5 {
@@ -179,7 +180,8 @@ fn judge(session: &mut dyn Session, spec: &Spec, task: &Task) -> Result<(f64, f6
     Ok((median(&evaluations), median(&predictions[1..])))
 }
 
-/// The chapter's training: all epochs, each judged by the validation data. Seconds, and the final accuracy.
+/// The chapter's training: all epochs, each followed by an evaluation on the validation data. Returns the seconds and
+/// the final accuracy.
 fn train_whole(
     engine: &dyn Engine,
     info: &DeviceInfo,
@@ -206,25 +208,25 @@ fn median(times: &[f64]) -> f64 {
 }
 
 impl Timing {
-    /// Seconds that threads waited, of an epoch; with more than one, mostly for each other.
+    /// Seconds per epoch in which threads waited. With more than one thread, they wait mostly for each other.
     fn waiting(&self) -> f64 {
         self.breakdown.seconds * self.breakdown.threads as f64
             - self.breakdown.parts.iter().map(|part| part.1).sum::<f64>()
     }
 
-    /// Floating-point operations a second: those of a dense network, and those done.
+    /// Floating-point operations per second: those of a dense network, and those actually done.
     fn speeds(&self) -> (f64, Option<f64>) {
         let speed = |multiply_adds: u64| 2.0 * multiply_adds as f64 / median(&self.epochs);
         (speed(self.dense), (self.breakdown.multiply_adds > 0).then(|| speed(self.breakdown.multiply_adds)))
     }
 }
 
-/// Whether the chapter's rows are about the same training.
+/// Whether the chapter's rows are for the same training.
 fn is_chapters(spec: &Spec, task: &Task, training: Training) -> bool {
     task.name == "mnist" && spec.widths() == "784-256-128-10" && training.batch_size == 128
 }
 
-/// All of it as Markdown that reads well as text.
+/// The whole report as Markdown that is also readable as plain text.
 fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> String {
     let mut text = format!(
         "# syva {} on {}, {}, batch {}\n",
@@ -252,7 +254,7 @@ fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> S
     text
 }
 
-/// One device.
+/// The section on one device.
 fn section(text: &mut String, timing: &Timing) {
     let mid = median(&timing.epochs);
     let (least, most) =

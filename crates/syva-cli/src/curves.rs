@@ -1,4 +1,4 @@
-//! Curves of runs and of event files: which there are, how they are told apart, and the charts of them.
+//! Curves of runs and of event files: which ones there are, how they are told apart, and their charts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::output;
 
 const SOLID: Dash = &[];
 const DASHED: Dash = &[6.0, 5.0];
-/// Validation and training of the runs that share the palette's colours: a pair for each time that it is used up.
+/// The dashes of validation and training for runs that share the palette's colours: one pair for each pass through it.
 const ROUNDS: [[Dash; 2]; 3] =
     [[SOLID, DASHED], [&[12.0, 3.0, 2.0, 3.0], &[2.0, 3.0]], [&[14.0, 3.0, 2.0, 3.0, 2.0, 3.0], &[2.0, 7.0]]];
-/// The most curves of one folder's event files: with more, neither picture nor legend says anything.
+/// The most curves from one folder's event files. With more, neither the picture nor the legend is readable.
 const MOST_CURVES: usize = 200;
-/// Runs that all look different.
+/// The number of runs that can all look different.
 const MOST_RUNS: usize = COLORS * ROUNDS.len();
 
-/// How curves are told apart, in all charts. Of one run: colour tells training from validation, and where loss and
-/// accuracy share a chart, accuracy is dashed. Of several: colour tells the run, training is dashed, and when the
-/// palette is used up, the next round of runs has dashes of its own.
+/// How curves are told apart, in all charts. With one run, colour tells training from validation, and if loss and
+/// accuracy share a chart, accuracy is dashed. With several runs, colour tells the runs apart and training is dashed.
+/// When the palette is used up, the next runs get other dashes.
 pub fn look(run: usize, runs: usize, training: bool, accuracy_beside_loss: bool) -> (usize, Dash) {
     if runs == 1 {
         return (usize::from(!training), if accuracy_beside_loss { DASHED } else { SOLID });
@@ -32,18 +32,18 @@ pub fn look(run: usize, runs: usize, training: bool, accuracy_beside_loss: bool)
     (run % COLORS, ROUNDS[run / COLORS % ROUNDS.len()][usize::from(training)])
 }
 
-/// A curve, and what decides how it looks.
+/// A curve, and what determines its look.
 struct Curve {
     line: Line,
-    /// What its points are counted in.
+    /// The unit of x.
     x: &'static str,
     accuracy: bool,
     training: bool,
-    /// Whether it is training's or validation's of a run of ours; all else is told apart by its place.
+    /// Whether it is a training or validation curve of a syva run. All other curves are told apart by their position.
     known: bool,
 }
 
-/// The picture of one run's curves or of several runs'.
+/// A picture of the curves of one or several runs.
 pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
     if args.runs.is_empty() {
         let remedy = "name the folder of a run, such as runs/mnist-001";
@@ -59,7 +59,7 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
     let (mut curves, mut mark) = (Vec::new(), None);
     for (place, run) in folders.iter().enumerate() {
         let mut found = match of_folder(run, metric, args.tag.as_deref(), &names[place]) {
-            // Nobody named this run, only the folder that holds it.
+            // The user did not name this run, only the folder that holds it.
             Err(error) if !args.runs.contains(run) => {
                 output::note(format_args!("syva: left out of the plot: {error}"));
                 continue;
@@ -99,7 +99,7 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         return Ok(chart(&title(&output::short(tag)), &output::short(tag), &|_| true));
     }
     if both && zoomed && metric.is_none() {
-        // On one pair of axes, neither would fill the range that it has there.
+        // On shared axes, neither loss nor accuracy would fill the chart.
         let loss = chart(&title("loss"), "loss", &|curve| !curve.accuracy);
         return Ok(loss.above(chart(&title("accuracy"), "accuracy", &|curve| curve.accuracy)));
     }
@@ -117,7 +117,7 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
     Ok(chart(&title(what), what, &|_| true))
 }
 
-/// The lines smoothed, and behind them as they are.
+/// The smoothed lines, with the original ones behind them.
 fn smooth(lines: Vec<Line>, weight: f64) -> Vec<Line> {
     if weight == 0.0 {
         return lines;
@@ -131,7 +131,7 @@ fn smooth(lines: Vec<Line>, weight: f64) -> Vec<Line> {
     behind.chain(lines.iter().map(|line| line.clone().smoothed(weight))).collect()
 }
 
-/// Leaves of the curves what --from and --to ask for.
+/// Keeps the part of the curves that --from and --to select.
 fn cut(curves: &mut [Curve], args: &PlotArgs) -> Result<()> {
     let ends = |curves: &[Curve]| {
         let steps = curves.iter().flat_map(|curve| &curve.line.points).filter(|point| point.1.is_finite());
@@ -164,7 +164,7 @@ fn cut(curves: &mut [Curve], args: &PlotArgs) -> Result<()> {
     Ok(())
 }
 
-/// What x is in all curves, or that it is not the same.
+/// The unit of x in all curves. If they have different units, the label says so, and a note is printed.
 fn common_x(curves: &[Curve]) -> &'static str {
     let kinds: BTreeSet<&str> = curves.iter().map(|curve| curve.x).collect();
     if kinds.len() > 1 {
@@ -227,7 +227,7 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
     Ok(curves)
 }
 
-/// Which tags there are: all of a few, else some, and the one that is most like what was asked for.
+/// Lists the tags: all of them if they are few, otherwise some, and among them the one most similar to `wanted`.
 fn there_are(known: &BTreeSet<&str>, wanted: Option<&str>) -> String {
     const FEW: usize = 10;
     if known.is_empty() {
@@ -238,7 +238,7 @@ fn there_are(known: &BTreeSet<&str>, wanted: Option<&str>) -> String {
         let scores = known.iter().map(|tag| (likeness(tag, wanted), *tag));
         scores.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.5).map(|(_, tag)| tag)
     });
-    // It comes first.
+    // The nearest one comes first.
     if let Some(nearest) = nearest {
         shown.retain(|tag| *tag != nearest);
         shown.insert(0, nearest);
@@ -251,10 +251,10 @@ fn there_are(known: &BTreeSet<&str>, wanted: Option<&str>) -> String {
     format!("{lead}{}{more}", list.join(", "))
 }
 
-/// How much alike two names are, 0 … 1: the share of pairs of neighbouring letters that they have in common (Dice 1945).
+/// The similarity of two names, 0 … 1: the share of pairs of neighbouring letters that they have in common (Dice 1945).
 fn likeness(a: &str, b: &str) -> f64 {
     let pairs = |text: &str| -> Vec<(char, char)> {
-        // The rest of a name of thousands of letters tells no more.
+        // The first letters suffice, even if a name has thousands.
         let letters: Vec<char> = text.chars().take(64).flat_map(char::to_lowercase).collect();
         letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
     };
@@ -286,8 +286,8 @@ fn of_run(epochs: &[Epoch], metric: Option<MetricArg>) -> Vec<Curve> {
     curves
 }
 
-/// The curves in event files: those of a tag, or those whose tags speak of loss or accuracy. All solid, told apart by
-/// their colours.
+/// The curves in event files: those of a tag, or those whose tags mention loss or accuracy. All are solid, and are told
+/// apart by their colours.
 fn of_events(folder: &Path, log: &Log, metric: Option<MetricArg>, tag: Option<&str>, name: &str) -> Vec<Curve> {
     let speaks_of = |tag: &str, word: &str| tag.to_lowercase().contains(word);
     let wanted = |name: &str| match (tag, metric) {
@@ -296,11 +296,11 @@ fn of_events(folder: &Path, log: &Log, metric: Option<MetricArg>, tag: Option<&s
         (None, Some(MetricArg::Acc)) => speaks_of(name, "acc"),
         (None, None) => speaks_of(name, "loss") || speaks_of(name, "acc"),
     };
-    // What stands alone, such as final values or losses of single batches, has other steps than what comes in groups.
+    // Ungrouped scalars, such as final values or losses of single batches, have other steps than grouped ones.
     let group = |tag: &str| tag.replace('/', "_");
     let grouped = |run: &str, tag: &str| run.contains(&group(tag));
     let any_group = log.runs().iter().any(|(run, r)| r.scalars.keys().any(|tag| wanted(tag) && grouped(run, tag)));
-    // Ours count epochs in groups; what others count, they know.
+    // Groups of a syva run count epochs. What other programs count is not known here.
     let ours = [Some(folder), folder.parent()].into_iter().flatten().any(|folder| read_config(folder).is_ok());
     let mut curves = Vec::new();
     let mut found: Vec<(&str, &str)> = Vec::new();
@@ -324,16 +324,16 @@ fn of_events(folder: &Path, log: &Log, metric: Option<MetricArg>, tag: Option<&s
     curves
 }
 
-/// What curves of event files are called, which are of these folders and tags: by the folder, or if that has several
-/// tags by both; with the whole path where folders of the same name are in different places. Where all have the same
-/// `tag`, by the series. The folder itself is called `name`.
+/// The labels of curves from event files, given their folders and tags. A curve is named by its folder, or by folder
+/// and tag if the folder has several tags, with the whole path if folders of the same name are in different places. If
+/// all have the same tag (`tagged`), it is named by its series. The log's own folder is called `name`.
 fn event_labels(found: &[(&str, &str)], tagged: bool, name: &str) -> Vec<String> {
     let last = |run: &str| run.rsplit('/').next().unwrap_or(run).to_string();
     let one_run = found.iter().all(|(run, _)| *run == found[0].0);
     let several = |run: &str| found.iter().filter(|(other, _)| *other == run).count() > 1;
     let label = |run: &str, folder: String, tag: &str| {
         if tagged {
-            // All have this tag; what differs is the series, or nothing.
+            // All curves have this tag. They differ in the series, or not at all.
             return match last(run).strip_prefix(&(tag.replace('/', "_") + "_")) {
                 Some(series) if folder == last(run) => series.to_string(),
                 _ if run.is_empty() || last(run) == "tensorboard" => name.to_string(),
@@ -355,7 +355,7 @@ fn event_labels(found: &[(&str, &str)], tagged: bool, name: &str) -> Vec<String>
             if same(&short, place) { output::short(&label(run, (*run).to_string(), tag)) } else { short[place].clone() }
         })
         .collect();
-    // Cut to the same, in the end they have numbers.
+    // Labels that are still equal are numbered.
     for place in 0..labels.len() {
         if same(&labels, place) {
             labels[place] += &format!(" ({})", place + 1);
@@ -367,7 +367,7 @@ fn event_labels(found: &[(&str, &str)], tagged: bool, name: &str) -> Vec<String>
 /// A curve's name and its points.
 type Series = (String, Vec<(f64, f64)>);
 
-/// For readers of a report of several runs that run no scripts: their validation losses above their accuracies.
+/// The curves in a report of several runs, for readers without scripts: validation losses above accuracies.
 pub fn of_reports(loss: &[Series], acc: &[Series], theme: Theme) -> Picture {
     let chart = |series: &[Series], y| {
         let line = |(place, (name, points)): (usize, &Series)| {
@@ -381,7 +381,7 @@ pub fn of_reports(loss: &[Series], acc: &[Series], theme: Theme) -> Picture {
     if acc.iter().any(|(_, points)| !points.is_empty()) { above.above(chart(acc, "accuracy")) } else { above }
 }
 
-/// For readers of a report that run no scripts.
+/// The curves in a report of one run, for readers without scripts.
 pub fn of_report(name: &str, epochs: &[Epoch], theme: Theme) -> Picture {
     let chart = |metric, y| {
         let lines: Vec<Line> = of_run(epochs, Some(metric)).into_iter().map(|curve| curve.line).collect();
@@ -411,7 +411,7 @@ mod tests {
         // Keras: several folders, several tags.
         let keras = [("train", "epoch_loss"), ("train", "epoch_accuracy"), ("validation", "epoch_loss")];
         assert_eq!(labels(&keras), ["train epoch_loss", "train epoch_accuracy", "validation"]);
-        // The same folder's name in two places.
+        // The same folder name in two places.
         let places = [("a/version_0", "loss"), ("b/version_0", "loss"), ("c", "loss")];
         assert_eq!(labels(&places), ["a/version_0", "b/version_0", "c"]);
         let both = [("a/v", "x"), ("a/v", "y"), ("b/v", "x"), ("b/v", "y")];
@@ -420,7 +420,7 @@ mod tests {
         let series = [("Loss_x_train", "Loss/x"), ("Loss_x_val", "Loss/x"), ("", "Loss/x")];
         assert_eq!(event_labels(&series, true, "logs"), ["train", "val", "logs"]);
         assert_eq!(event_labels(&[("r/L_train", "L"), ("s/L_train", "L")], true, "logs"), ["r/L_train", "s/L_train"]);
-        // Names that are cut to the same.
+        // Names that are equal once they are shortened.
         let long = [format!("{}1{}", "a".repeat(50), "b".repeat(50)), format!("{}2{}", "a".repeat(50), "b".repeat(50))];
         let long = labels(&[(&long[0], "x"), (&long[1], "x")]);
         assert_ne!(long[0], long[1]);

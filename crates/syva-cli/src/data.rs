@@ -1,4 +1,4 @@
-//! `syva data`: looking at, exporting and downloading data; and opening it for the other commands.
+//! `syva data`: shows, exports and downloads data. Also opens data for the other commands.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -44,14 +44,14 @@ pub fn data(command: &DataCommand) -> Result<()> {
     }
 }
 
-/// What is told on standard error.
+/// What is written to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Talk {
-    /// Nothing but errors.
+    /// Only errors.
     Nothing,
-    /// What a person should know, too.
+    /// Errors, and notices that the user should see.
     Notices,
-    /// Progress bars, too.
+    /// Errors, notices and progress bars.
     All,
 }
 
@@ -65,7 +65,7 @@ impl From<ReportArgs> for Talk {
     }
 }
 
-/// Opens a source on so many threads, telling on standard error what happens meanwhile.
+/// Opens a source on this many threads. Notices and progress go to standard error.
 pub fn open(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Talk) -> Result<Task> {
     let cores = syva::threads::cores();
     if let Some(threads) = threads.filter(|&threads| threads > cores && talk != Talk::Nothing) {
@@ -75,7 +75,7 @@ pub fn open(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Ta
     syva::data::source::open_on(threads.unwrap_or(cores).min(cores), source, dir, &mut listen(talk))
 }
 
-/// Opens the data of a run: from `dir` if that is given, else from where its configuration has it.
+/// Opens the data of a run: from `dir` if it is given, otherwise from the folder in the run's configuration.
 pub fn open_of_run(
     run: &Path,
     config: &DataConfig,
@@ -87,8 +87,8 @@ pub fn open_of_run(
     open(source_of(run, config)?, dir.as_deref(), threads, talk)
 }
 
-/// The folder that a run's configuration names, or where that has gone, another that has the data: it is known by its
-/// digest, not by its place.
+/// The data folder in a run's configuration. If that is gone, another folder that has the data: data is identified by
+/// its digest, not by its place.
 pub fn place(run: &Path, config: &DataConfig, talk: Talk) -> Result<Option<PathBuf>> {
     let Some(dir) = &config.dir else { return Ok(None) };
     let Err(Error::Setting { problem, .. }) = mnist::find(Some(dir)) else { return Ok(Some(dir.clone())) };
@@ -141,7 +141,7 @@ fn listen(talk: Talk) -> impl FnMut(&Notice<'_>) {
     }
 }
 
-/// A folder of data as the run's configuration can hold it: meaning the same from any folder, and Unicode.
+/// A data folder in the form that a run's configuration can hold: an absolute path, and Unicode.
 pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
     let Some(path) = path else { return Ok(None) };
     let path = std::path::absolute(&path).map_err(Error::io("find", path))?;
@@ -194,7 +194,7 @@ fn moments(data: &Dataset) -> (f64, f64, f64) {
     (mean, (squares / count).sqrt(), non_zero / count)
 }
 
-/// Writes four IDX files with MNIST's names; refuses to replace any.
+/// Writes four IDX files with MNIST's names. Refuses to replace existing files.
 fn export(task: &Task, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).map_err(Error::io("create folder", out))?;
     let paths =
@@ -219,7 +219,7 @@ fn export(task: &Task, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Pixels of the picture to one of a sample, and around it.
+/// The number of pixels that one pixel of a sample takes in the picture, and the space around a sample.
 const ZOOM: usize = 3;
 const GAP: usize = 8;
 /// Height of the row of labels above the examples.
@@ -228,7 +228,7 @@ const HEADING: usize = 34;
 const PAPER: u8 = 255;
 const INK: u8 = 40;
 
-/// 5 by 7 dots of each figure, a row a number, the leftmost dot the highest of five bits.
+/// Each figure as 5 by 7 dots. Each number is a row; the highest of its five bits is the leftmost dot.
 const FIGURES: [[u8; 7]; 10] = [
     [0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110],
     [0b00100, 0b01100, 0b00100, 0b00100, 0b00100, 0b00100, 0b01110],
@@ -242,7 +242,7 @@ const FIGURES: [[u8; 7]; 10] = [
     [0b01110, 0b10001, 0b10001, 0b01111, 0b00001, 0b00010, 0b01100],
 ];
 
-/// Draws the first `rows` samples of each class, a column a class under its label.
+/// Draws the first `rows` samples of each class, one column per class under its label.
 fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> {
     let (&[height, width], Targets::Classes { labels, classes }) = (shape, data.targets()) else {
         return Err(Error::mismatch("these samples are not images with classes", "draw a data set of images"));

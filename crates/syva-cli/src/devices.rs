@@ -1,4 +1,4 @@
-//! `syva devices`: what this machine can train on, and with `--check` whether its bits are right.
+//! `syva devices`: lists the devices of this machine, and with `--check` tests whether their bits are right.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,23 +9,23 @@ use syva::{DeviceId, DeviceInfo, Engine, EngineOptions, Precision, Result};
 use crate::args::DevicesArgs;
 use crate::output;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Default)]
 struct Found {
-    /// Cases that were run.
+    /// The number of cases that were run.
     cases: usize,
     /// Whether all of them were equal to the bit.
     exact: bool,
-    /// Where they were not: by how much at most, and after how many steps.
+    /// If they were not: the largest deviation, and the number of steps after which it was found.
     deviation: Deviation,
-    /// The first thing that is not even close.
+    /// The first case that is not even close.
     failed: Option<String>,
 }
 
 pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
     let engines = syva::engines(options(args, false))?;
     if let Some(name) = &args.device {
-        // So that one that is not there is an error, which names those that are.
+        // If the device does not exist, the error names those that do.
         syva::engine(name, options(args, false))?;
     }
     output::print(&format!("{:<11} {:<36} {:<6} used as\n", "device", "name", "bits"));
@@ -54,7 +54,7 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
     if args.check { check(&engines, args) } else { Ok(ExitCode::SUCCESS) }
 }
 
-/// Whether a device is asked for.
+/// Whether a device was asked for.
 fn wanted(args: &DevicesArgs, info: &DeviceInfo) -> bool {
     let name = args.device.as_deref().map(|name| if name.eq_ignore_ascii_case("auto") { "cpu" } else { name });
     name.is_none_or(|name| name.parse().is_ok_and(|id: DeviceId| id == info.id))
@@ -64,12 +64,12 @@ fn options(args: &DevicesArgs, exact: bool) -> EngineOptions {
     EngineOptions { threads: args.threads, exact, precision: args.precision }
 }
 
-/// Runs the conformance kit on each device, and on those that are not exact also as `--exact` makes them.
+/// Runs the conformance kit on each device. Devices that are not exact are also checked as `--exact` makes them.
 fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
     let cases = cases();
     let exact_engines = match args.precision {
         Precision::F32 => syva::engines(options(args, true))?,
-        // Nothing makes those exact.
+        // These cannot be made exact.
         _ => Vec::new(),
     };
     let limit = Duration::from_secs(args.check_seconds);
@@ -84,7 +84,7 @@ fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
     };
     output::print(&format!("\n{:<13} {:<8} against the reference\n", "device", "bits"));
     for (i, engine) in engines.iter().enumerate() {
-        // The reference is what all are compared with.
+        // The reference is what the others are compared with.
         for info in engine.devices().into_iter().filter(|info| info.id.engine != "reference" && wanted(args, info)) {
             one(&info.id.to_string(), engine.as_ref(), &info);
             let Some(exact_engine) = exact_engines.get(i).filter(|_| !info.exact) else { continue };
@@ -97,7 +97,7 @@ fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Runs cases until the first that fails, or until the time is up.
+/// Runs cases until one fails or the time is up.
 fn find(engine: &dyn Engine, info: &DeviceInfo, cases: &[Case], limit: Duration, precision: Precision) -> Found {
     let start = Instant::now();
     let mut found = Found { exact: info.exact, ..Found::default() };

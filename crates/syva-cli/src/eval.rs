@@ -22,10 +22,9 @@ impl From<SplitArg> for Split {
     }
 }
 
-/// The model of a file, or of a run's folder, and the file that it is from. Says so where the run has not come to its
-/// end.
+/// The model in a file or in a run's folder, and the file that it comes from. Prints a note if the run is not finished.
 pub fn load(path: &Path) -> Result<Reached> {
-    // Folders without a configuration may hold models all the same.
+    // Folders without a configuration may still hold models.
     if !path.join("config.toml").is_file() {
         let file = model_path(path)?;
         let (model, sealed) = Model::load_sealed(&file)?;
@@ -47,7 +46,7 @@ pub fn load(path: &Path) -> Result<Reached> {
         };
         let run = path.display();
         output::note(if matches!(reached.seen, Some((epochs, 0)) if epochs >= config.training.epochs) {
-            // All trained; only the model is not there.
+            // The training is done, and only the model is missing.
             format!(
                 "syva: {run}/model.safetensors is missing, or not written yet: using {seen}, from the last checkpoint; \
                  `syva resume {run}` writes the model again"
@@ -59,7 +58,7 @@ pub fn load(path: &Path) -> Result<Reached> {
     Ok(reached)
 }
 
-/// Says so where nothing proves that a file is as it was written.
+/// Prints a note if nothing proves that a file is unchanged.
 fn note_seal(file: &Path, sealed: bool) {
     if !sealed {
         let file = file.display();
@@ -67,7 +66,7 @@ fn note_seal(file: &Path, sealed: bool) {
     }
 }
 
-/// A model file as named, or the model of a folder: the one at the end, or while there is none the last checkpoint.
+/// A model file as named, or the model of a folder: the final one or, if there is none yet, the last checkpoint.
 fn model_path(path: &Path) -> Result<PathBuf> {
     let remedy = "name a model file, or the folder of a run such as runs/mnist-001";
     if !path.exists() {
@@ -83,7 +82,7 @@ fn model_path(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The data that a model is for: what is named, or else what its run was trained on.
+/// The data for a model: what the user named, otherwise what its run was trained on.
 pub fn task_for(
     model: &Path,
     data: Option<Source>,
@@ -115,7 +114,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let Reached { file: path, model, .. } = load(&args.model)?;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let config = if args.model.is_dir() { read_config(&args.model).ok() } else { None };
-    // Before data is fetched or drawn that the network cannot be judged by.
+    // Checked first, so that no data is fetched or drawn that does not fit the network.
     let named = |error| match error {
         Error::Mismatch { problem, remedy } => Error::file(&path, "metadata", problem, remedy),
         other => other,
@@ -198,22 +197,22 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
     report.as_object().cloned().unwrap_or_default()
 }
 
-/// Parts of 0 … 1 for the calibration error, as torchmetrics has it.
+/// The number of intervals of 0 … 1 for the calibration error, as in torchmetrics.
 pub const BINS: usize = 15;
 
-/// The mean of the classes' AUROC; none where one of them is undefined.
+/// The mean of the classes' AUROC. `None` if one of them is undefined.
 pub fn macro_auroc(predictions: &Predictions) -> Option<f64> {
     let auroc: Vec<Option<f64>> = (0..predictions.classes()).map(|class| predictions.auroc(class)).collect();
     mean(&auroc)
 }
 
-/// The mean of what there is; none if anything is missing.
+/// The mean of the values. `None` if any is missing.
 fn mean(values: &[Option<f64>]) -> Option<f64> {
     let values: Option<Vec<f64>> = values.iter().copied().collect();
     values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The scores, the report and the confusion matrix in the layout that people know from scikit-learn.
+/// The scores, the report and the confusion matrix, in the layout that is known from scikit-learn.
 fn describe(predictions: &Predictions) -> String {
     let confusion = predictions.confusion();
     let classes = predictions.classes();
@@ -269,7 +268,7 @@ fn describe(predictions: &Predictions) -> String {
     text + "\n"
 }
 
-/// A line a sample: its number, class, guess, and the probability of each class.
+/// Writes one line per sample: its number, class, prediction, and the probability of each class.
 fn write_predictions(path: &Path, predictions: &Predictions) -> Result<()> {
     write_atomically(path, |file| {
         let names: String =

@@ -1,4 +1,4 @@
-//! The folders that a command is given: which runs they hold, what these are called, and how they are sorted.
+//! The folders that a command is given: the runs in them, their names, and their order.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::output;
 
-/// The runs that `folders` name. A folder that is not a run but holds some, such as `runs`, stands for all of them, in the
-/// order of [`natural`].
+/// The runs that `folders` name. A folder that is not a run but holds runs, such as `runs`, stands for all of them, in
+/// the order of [`natural`].
 pub fn runs_in(folders: &[PathBuf]) -> Vec<PathBuf> {
     let is_run = |folder: &Path| folder.join("config.toml").is_file();
     let mut runs = Vec::new();
@@ -24,14 +24,14 @@ pub fn runs_in(folders: &[PathBuf]) -> Vec<PathBuf> {
     runs
 }
 
-/// What the runs are called: by their folders' names, or where these are the same, by their paths.
+/// The names of the runs: those of their folders, or their paths if the folders' names are not distinct.
 pub fn names(runs: &[PathBuf]) -> Vec<String> {
     let names: Vec<String> = runs.iter().map(|run| output::name_of(run)).collect();
     let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
     if distinct { names } else { runs.iter().map(|run| output::short(&run.display().to_string())).collect() }
 }
 
-/// The order in which people count: `s2` before `s10`.
+/// The order in which people count: `s2` comes before `s10`.
 pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);
     loop {

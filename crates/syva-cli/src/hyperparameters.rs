@@ -1,4 +1,4 @@
-//! The settings of a run by name: the one list that reports, TensorBoard, the dashboard and JSON show.
+//! The settings of a run by name. Reports, TensorBoard, the dashboard and JSON all show this one list.
 
 use serde_json::{Map, Value, json};
 use syva::run::RunConfig;
@@ -11,7 +11,7 @@ pub struct Setting {
     pub name: &'static str,
     /// A text, a number or a boolean.
     pub value: Value,
-    /// Whether `syva resume` can change it, so that a run may have had more than one value of it.
+    /// Whether `syva resume` can change it, so that a run may have had several values of it.
     pub changes: bool,
 }
 
@@ -32,7 +32,7 @@ impl Setting {
     }
 }
 
-/// All settings of a run, the ones that people look for first at the top.
+/// All settings of a run, the most important ones first.
 pub fn of(config: &RunConfig) -> Vec<Setting> {
     let (training, network) = (&config.training, &config.network);
     let fixed = |name, value| Setting { name, value, changes: false };
@@ -77,7 +77,8 @@ fn hidden(network: &Spec) -> String {
     if widths.is_empty() { "none".into() } else { widths.join("-") }
 }
 
-/// The activation of the hidden layers, of each where they differ, or `none` where there are no such layers.
+/// The activation of the hidden layers: one name, or one for each layer if they differ, or `none` without hidden
+/// layers.
 fn activations(network: &Spec) -> String {
     let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
     match hidden {
@@ -121,7 +122,7 @@ mod tests {
         RunConfig { syva: "1".into(), device: "cpu".into(), exact, precision, keep, training, data, network }
     }
 
-    /// Whatever config.toml says about how a run is trained is in the list: a change of any of it shows.
+    /// All that config.toml says about the training is in the list, so that any change of it shows.
     #[test]
     fn each_change_of_a_setting_shows() {
         type Change = fn(&mut RunConfig);

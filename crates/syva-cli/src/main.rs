@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Ok(cli) => run(cli.command),
         Err(answer) => match answer.print().and_then(|()| std::io::stdout().flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::io("write", "standard output")(error)),
-            // Help that was asked for is no wrong usage.
+            // Help that was asked for is not wrong usage.
             _ if answer.use_stderr() => return ExitCode::from(2),
             _ => Ok(ExitCode::SUCCESS),
         },

@@ -1,4 +1,4 @@
-//! Writing to the terminal: a reader that went away (a closed pipe) is no error, and none of it stops a training.
+//! Writes to the terminal. A reader that is gone (a closed pipe) is not an error, and no failure here stops a training.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -9,21 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use console::Term;
 use syva::{Diagnosis, Error, Result};
 
-/// Why standard output could not be written, if so.
+/// The reason why standard output could not be written, if it failed.
 static FAILURE: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
-/// Writes text to standard output. To a terminal, without what would steer it: names are from outside. Elsewhere as it
-/// is, so that programs find the files that it names.
+/// Writes text to standard output. On a terminal, control characters are replaced, because names come from outside.
+/// Elsewhere the text is unchanged, so that programs find the files that it names.
 pub fn print(text: &str) {
     if std::io::stdout().is_terminal() { raw(&shown_lines(text)) } else { raw(text) }
 }
 
-/// Writes text to standard output as it is.
+/// Writes text to standard output unchanged.
 pub fn raw(text: &str) {
     clear_status();
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
-        // The reader of a pipe may stop listening whenever it likes.
+        // The reader of a pipe may stop reading at any time.
         && error.kind() != ErrorKind::BrokenPipe
         && let Ok(mut failure) = FAILURE.lock()
     {
@@ -41,10 +41,10 @@ pub fn json(text: impl Display) {
     raw(&format!("{text}\n"));
 }
 
-/// Lines for standard error that wait while a dashboard has the terminal.
+/// Lines for standard error that are held back while a dashboard has the terminal.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-/// Writes a line to standard error. Unlike `eprintln!` it does not panic where nobody reads it.
+/// Writes a line to standard error. Unlike `eprintln!`, it does not panic if that fails.
 pub fn note(text: impl Display) {
     let text = shown_lines(&text.to_string());
     if let Ok(mut held) = HELD.lock()
@@ -57,18 +57,18 @@ pub fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Whether a status line stands on the terminal.
+/// Whether the terminal shows a status line.
 static STATUS: AtomicBool = AtomicBool::new(false);
 
-/// Shows a line in the place of the status line before it; whatever else is printed takes it away.
+/// Shows a line in place of the previous status line. All other output removes it.
 pub fn status(line: &str) {
     let terminal = Term::stderr();
-    // The cursor stays behind it: a line that is padded to the terminal's width wraps when Ctrl-C is echoed.
+    // The cursor stays behind the line. A line padded to the terminal's width would wrap when Ctrl-C is echoed.
     let _ = terminal.clear_line().and_then(|()| terminal.write_str(line));
     STATUS.store(true, Ordering::SeqCst);
 }
 
-/// Takes the status line away.
+/// Removes the status line.
 pub fn clear_status() {
     if STATUS.swap(false, Ordering::SeqCst) {
         let _ = Term::stderr().clear_line();
@@ -80,25 +80,25 @@ pub fn has_status() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// From now on lines for standard error wait.
+/// Holds lines for standard error back from now on.
 pub fn hold_notes() {
     if let Ok(mut held) = HELD.lock() {
         held.get_or_insert_default();
     }
 }
 
-/// The lines that wait.
+/// The lines that are held back.
 pub fn held_notes() -> Vec<String> {
     HELD.lock().ok().and_then(|held| held.clone()).unwrap_or_default()
 }
 
-/// Writes the lines that waited.
+/// Writes the lines that were held back.
 pub fn release_notes() {
     let lines = HELD.lock().ok().and_then(|mut held| held.take()).unwrap_or_default();
     lines.iter().for_each(note);
 }
 
-/// Refuses to write over what runs keep of themselves.
+/// Refuses to write over a run's own files.
 pub fn check_out(flag: &str, path: &Path) -> Result<()> {
     let own = ["config.toml", "metrics.jsonl", ".lock"].iter().any(|name| path.file_name() == Some(name.as_ref()));
     if own || path.extension().is_some_and(|extension| extension == "safetensors") {
@@ -108,23 +108,23 @@ pub fn check_out(flag: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Text from outside, such as the name of a file, as it may be shown on a terminal, in HTML and in SVG: what would
-/// steer the terminal, break the line or turn the direction of the text round it is replaced by `�`.
+/// Text from outside, such as a file name, in a form that is safe to show on a terminal, in HTML and in SVG. Characters
+/// that would control the terminal, break the line or change the direction of the text are replaced by `�`.
 pub fn shown(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
-            // Marks, embeddings, overrides and isolates of direction; ends of lines and paragraphs.
+            // Marks, embeddings, overrides and isolates of direction; line and paragraph separators.
             || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Lines that may hold such text.
+/// Like [`shown`], but keeps the ends of lines.
 fn shown_lines(text: &str) -> String {
     text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
-/// A name that a title or a legend can show: as [`shown`], and not too long.
+/// A name for a title or a legend: as in [`shown`], and not too long.
 pub fn short(name: &str) -> String {
     const MOST: usize = 40;
     let name: Vec<char> = shown(name).chars().collect();
@@ -135,15 +135,15 @@ pub fn short(name: &str) -> String {
     begin.iter().chain(['…'].iter()).chain(end).collect()
 }
 
-/// What a run is called, by its folder.
+/// The name of a run, from its folder.
 pub fn name_of(run: &Path) -> String {
-    // `.` and `..` have no name, their targets have.
+    // `.` and `..` have no name, but their targets do.
     let whole = run.canonicalize().ok();
     let name = run.file_name().or_else(|| whole.as_deref().and_then(Path::file_name));
     short(&name.map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned()))
 }
 
-/// Whether all that was printed has arrived: a redirection to a full disk must not look like success.
+/// Checks that all output was written. A redirection to a full disk must not look like success.
 pub fn finish() -> Result<()> {
     match FAILURE.lock().ok().and_then(|mut failure| failure.take()) {
         Some(error) => Err(Error::io("write", "standard output")(error)),
@@ -151,7 +151,7 @@ pub fn finish() -> Result<()> {
     }
 }
 
-/// A number of things: 1 epoch, 2 epochs.
+/// A number of things: `1 epoch`, `2 epochs`.
 pub fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
@@ -166,7 +166,7 @@ pub fn clock(seconds: f64) -> String {
     }
 }
 
-/// Says what a person should know about a run.
+/// Prints what the user should know about a run.
 pub fn warn(found: &Diagnosis) {
     if !found.is_empty() {
         note(format_args!("syva: {}", found.to_string().replace('\n', "; ")));
@@ -192,7 +192,7 @@ mod tests {
         for direction in ['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}', '\u{61c}', '\u{2028}'] {
             assert_eq!(shown(&format!("a{direction}b")), "a\u{fffd}b", "{direction:?}");
         }
-        // Letters of any script are letters, and so is what joins them.
+        // Letters of all scripts are kept, and so are the characters that join them.
         for name in ["ääkköset", "שלום", "数字", "👩‍💻", "naïve $x$ 'n' <b>"] {
             assert_eq!(shown(name), name);
         }

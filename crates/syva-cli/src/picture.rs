@@ -1,4 +1,4 @@
-//! Reads picture files: bytes in, one grey picture out, upright, of a size that suffices to find a digit.
+//! Reads picture files: turns their bytes into one upright grey picture, large enough to find a digit in.
 
 use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
@@ -9,11 +9,11 @@ use syva::data::framing::ENOUGH;
 use syva::recognise::{Family, recognise};
 use syva::{Error, Result};
 
-/// Bytes of a file at most.
+/// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
-/// Pixels of a picture at most: more than cameras have, less than fill the memory.
+/// The largest picture that is decoded, in pixels: more than cameras have, but too few to fill the memory.
 const MAX_PIXELS: u64 = 120_000_000;
-/// Bytes of a decoded picture at most: [`MAX_PIXELS`] of four bytes.
+/// The largest decoded picture, in bytes: [`MAX_PIXELS`] of four bytes.
 const MAX_BYTES: u64 = 4 * MAX_PIXELS;
 
 /// A grey picture, upright.
@@ -21,7 +21,7 @@ pub struct Picture {
     /// `[height, width]`, row-major.
     pub pixels: Vec<u8>,
     pub size: [usize; 2],
-    /// What of the file was passed over.
+    /// The parts of the file that were ignored.
     pub doubts: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether this is how standard input is named.
+/// Whether this path means standard input.
 pub fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-" || path.as_os_str() == "/dev/stdin"
 }
@@ -67,8 +67,8 @@ fn is_pipe(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Decodes a picture. `path` is for messages. A picture larger than needed is made smaller, unless it is of the size
-/// `[height, width]` that is `wanted`.
+/// Decodes a picture. `path` is for messages. A picture that is larger than needed is made smaller, unless its size
+/// `[height, width]` is `wanted`.
 pub fn decode(path: &Path, bytes: &[u8], wanted: [usize; 2]) -> Result<Picture> {
     if is_cut_jpeg(bytes) {
         return Err(Error::file(path, "the image", "the picture is truncated", "copy the file again"));
@@ -95,7 +95,7 @@ pub fn decode(path: &Path, bytes: &[u8], wanted: [usize; 2]) -> Result<Picture> 
     Ok(Picture { pixels: gray(&picture), size, doubts })
 }
 
-/// Why a file is not read: what it is, and what to do about that.
+/// The error for a file that cannot be read: what it is, and what to do.
 fn refusal(path: &Path, bytes: &[u8], error: &ImageError) -> Error {
     const READ: &str = "give a PNG, JPEG, WebP, GIF, TIFF, BMP or PNM picture, or an IDX file of images";
     let Some(found) = recognise(bytes) else {
@@ -103,7 +103,7 @@ fn refusal(path: &Path, bytes: &[u8], error: &ImageError) -> Error {
     };
     let name = found.name;
     let remedy = match found.family {
-        // One of those that are read, or so it begins.
+        // A format that is supported, or a file that begins like one.
         Family::Picture if !matches!(error, ImageError::Unsupported(_)) => {
             if matches!(error, ImageError::IoError(cause) if cause.kind() == ErrorKind::UnexpectedEof) {
                 let problem = format!("it begins like {name}, but it is truncated");
@@ -126,7 +126,7 @@ fn refusal(path: &Path, bytes: &[u8], error: &ImageError) -> Error {
     Error::file(path, "the image", format!("it is {name}"), remedy)
 }
 
-/// What of the file is not read, if anything.
+/// The part of the file that is ignored, if any.
 fn passed_over(format: ImageFormat, bytes: &[u8]) -> Option<String> {
     let animated = match format {
         ImageFormat::Gif => gif_frames(bytes) > 1,
@@ -140,8 +140,8 @@ fn passed_over(format: ImageFormat, bytes: &[u8]) -> Option<String> {
     animated.then(|| "it is animated; only its first picture was read".into())
 }
 
-/// The number of pictures in a GIF, two at most. After header and colour table come blocks: 21 is an extension, 2c a
-/// picture; both end in pieces of a length and as many bytes, the last of length 0.
+/// The number of pictures in a GIF, but at most two. The header and colour table are followed by blocks: 21 is an
+/// extension, 2c a picture. Both end in pieces of a length and as many bytes. The last piece has length 0.
 fn gif_frames(bytes: &[u8]) -> usize {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 6 << (flags & 7) };
     let (mut at, mut frames) = (13 + bytes.get(10).map_or(0, |&flags| table(flags)), 0);
@@ -150,7 +150,7 @@ fn gif_frames(bytes: &[u8]) -> usize {
             Some(0x21) => 2,
             Some(0x2c) => {
                 frames += 1;
-                // Its place, size and flags, its colour table, and a byte of the compression.
+                // Its position, size and flags, its colour table, and a byte of the compression.
                 11 + bytes.get(at + 9).map_or(0, |&flags| table(flags))
             }
             _ => break,
@@ -163,7 +163,7 @@ fn gif_frames(bytes: &[u8]) -> usize {
     frames
 }
 
-/// Whether a TIFF has a second picture: behind the entries of the first directory stands where the next one is.
+/// Whether a TIFF has a second picture. The entries of the first directory are followed by the offset of the next one.
 fn tiff_has_pages(bytes: &[u8]) -> bool {
     let big = bytes.starts_with(b"MM");
     let number = |at: usize, length: usize| {
@@ -178,14 +178,14 @@ fn tiff_has_pages(bytes: &[u8]) -> bool {
     number(2, 2) == Some(42) && next().is_some_and(|next| next != 0)
 }
 
-/// Whether these are the bytes of a JPEG without its end, of which the decoder would make a picture all the same.
+/// Whether these are the bytes of a truncated JPEG, which the decoder would accept.
 fn is_cut_jpeg(bytes: &[u8]) -> bool {
     const SCAN: u8 = 0xda;
     let mut at = 2;
     if !bytes.starts_with(&[0xff, 0xd8]) {
         return false;
     }
-    // Segments: ff, a marker, a length that counts itself. A picture within one of them has an end of its own.
+    // Segments: ff, a marker, and a length that includes itself. A picture within a segment has its own end marker.
     while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
         at += 2 + usize::from(u16::from_be_bytes([high, low]));
         if marker == SCAN {
@@ -195,7 +195,7 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
     true
 }
 
-/// The greys of a picture: its brightness, or the one colour that shows more.
+/// The grey values of a picture: its brightness, or the colour channel that shows more.
 fn gray(picture: &DynamicImage) -> Vec<u8> {
     let color = picture.color();
     if !color.has_color() && !color.has_alpha() {
@@ -207,14 +207,14 @@ fn gray(picture: &DynamicImage) -> Vec<u8> {
         return on_a_page(&pixels, &luma);
     }
     let channel = |index: usize| -> Vec<u8> { pixels.pixels().map(|pixel| pixel.0[index]).collect() };
-    // Yellow on white and red on grey are as bright as what they are on.
+    // Yellow can be as bright as the white behind it, and red as bright as the grey behind it.
     let seen = spread(luma.as_raw());
     let best = (0..3).map(channel).max_by_key(|channel| spread(channel));
     best.filter(|channel| spread(channel) > 2 * seen).unwrap_or_else(|| luma.into_raw())
 }
 
-/// What is transparent shows the page that it lies on. Where only the transparency varies, it is the ink, whatever its
-/// colour; what is light and mostly transparent lies on black, all else on white.
+/// A transparent picture shows the page below. If only the transparency varies, it is the ink, whatever its colour. A
+/// light and mostly transparent picture is put on black, any other on white.
 fn on_a_page(pixels: &RgbaImage, luma: &GrayImage) -> Vec<u8> {
     let both = || pixels.pixels().map(|pixel| u32::from(pixel.0[3])).zip(luma.as_raw());
     let solid: Vec<u8> = both().filter(|(alpha, _)| *alpha > 127).map(|(_, &luma)| luma).collect();
@@ -228,7 +228,7 @@ fn on_a_page(pixels: &RgbaImage, luma: &GrayImage) -> Vec<u8> {
     both().map(|(alpha, &luma)| ((u32::from(luma) * alpha + page * (255 - alpha) + 127) / 255) as u8).collect()
 }
 
-/// From how dark to how light it goes, without the outermost hundredths.
+/// The range of brightness, without the darkest and the lightest hundredth.
 fn spread(values: &[u8]) -> u16 {
     let mut counts = [0usize; 256];
     for &value in values {

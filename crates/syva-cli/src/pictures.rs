@@ -3,7 +3,7 @@
 use syva::Matrix;
 use syva::data::Dataset;
 
-/// Greys, row by row: 0 black, 255 white.
+/// Grey values, row by row: 0 is black, 255 is white.
 pub struct Picture {
     pub width: usize,
     pub height: usize,
@@ -12,7 +12,7 @@ pub struct Picture {
 
 /// The grey between tiles.
 const PAPER: u8 = 255;
-/// The most tiles of a picture: more are too small to be looked at.
+/// The most tiles in a picture. If there were more, they would be too small to see.
 const MAX_TILES: usize = 64;
 
 impl Picture {
@@ -35,8 +35,8 @@ impl Picture {
     }
 }
 
-/// What the first units of the first layer look for: their weights as images, grey for 0, white and black for the
-/// largest weight of each unit, positive and negative.
+/// The weights of the first units of the first layer as images: grey is 0, and white and black are the largest
+/// magnitude of each unit, positive and negative.
 pub fn weight_tiles(weight: &Matrix, height: usize, width: usize) -> Picture {
     let tile = |unit: usize| {
         let row = weight.row(unit);
@@ -57,7 +57,7 @@ pub fn sample_tiles(data: &Dataset, samples: &[usize], height: usize, width: usi
     Picture::tiles(&tiles, [height, width], 10.min(tiles.len().max(1)), 2)
 }
 
-/// Samples as images, one below the other without gaps, as PNG; none where there are none, or too large ones.
+/// Samples as images, one below the other without gaps, as PNG. `None` if there are none, or if they are too large.
 pub fn column(data: &Dataset, samples: &[usize], height: usize, width: usize) -> Option<Vec<u8>> {
     let features = samples.iter().flat_map(|sample| sample * data.features()..(sample + 1) * data.features());
     let pixels: Vec<u8> = features.map(|i| data.inputs().get(i).clamp(0.0, 255.0) as u8).collect();

@@ -12,7 +12,7 @@ use crate::args::{PlotArgs, PlotWhat, ThemeArg};
 use crate::data::Talk;
 use crate::{curves, eval, output};
 
-/// The most tiles of first-layer weights: more would be a file of many megabytes.
+/// The most tiles of first-layer weights. More would make a file of many megabytes.
 const MAX_WEIGHTS: usize = 100;
 
 pub fn plot(args: &PlotArgs) -> Result<()> {
@@ -56,7 +56,7 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
             stay_inside(run, &out)?;
         }
         std::fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
-        // In a run's own folder nobody keeps anything else.
+        // A file in the current directory may be the user's own, unlike one in a run's folder.
         if folder.as_os_str().is_empty() && out.exists() {
             output::note(format_args!("syva: {} is replaced (--out writes to another file)", out.display()));
         }
@@ -84,7 +84,7 @@ fn out_path(args: &PlotArgs) -> PathBuf {
     }
 }
 
-/// The one run or model that a picture of a model is of.
+/// The run or model to draw, if there is exactly one.
 fn single(args: &PlotArgs) -> Result<&Path> {
     match &args.runs[..] {
         [run] => Ok(run),
@@ -93,7 +93,7 @@ fn single(args: &PlotArgs) -> Result<&Path> {
     }
 }
 
-/// The network's diagram, of a model or of the widths that the flags say.
+/// A network's diagram, for a model or for the widths given by the flags.
 fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
     let (spec, state): (Spec, Option<State>) = if args.runs.is_empty() {
         let hidden = args.hidden.clone().map_or(vec![256, 128], |hidden| hidden.0);
@@ -105,11 +105,11 @@ fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         let model = eval::load(single(args)?)?.model;
         (model.spec, Some(model.state))
     };
-    // Without a run nobody said which activation.
+    // Without a run, the activation is unknown.
     Ok(diagram(&spec, state.as_ref(), state.is_some(), theme))
 }
 
-/// The diagram of a network, with its weights where they are known, and its activations where `activations` says so.
+/// A network's diagram, with its weights if they are known, and its activations if `activations` is set.
 pub fn diagram(spec: &Spec, state: Option<&State>, activations: bool, theme: Theme) -> Picture {
     let layer = |l: usize| {
         let note = match spec.layers[l].activation {
@@ -128,7 +128,7 @@ pub fn diagram(spec: &Spec, state: Option<&State>, activations: bool, theme: The
     syva_plot::network(&spec.widths(), spec.input.features, &layers, classes, theme)
 }
 
-/// Pictures of what a model has learned and gets wrong.
+/// Pictures of what a model has learned, and of its mistakes.
 fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let run = single(args)?;
     let Reached { file: path, model, .. } = eval::load(run)?;
@@ -164,7 +164,7 @@ fn weights(name: &str, model: &Model, shape: [usize; 2], count: usize, theme: Th
     let tile = |unit: usize| {
         let largest = weight.row(unit).iter().fold(f32::MIN_POSITIVE, |largest, w| largest.max(w.abs()));
         let pixels = weight.row(unit).iter().map(|w| f64::from(w / largest)).collect();
-        // As the network's diagram counts them.
+        // Numbered as in the network's diagram.
         let caption = if classes { format!("class {unit}") } else { (unit + 1).to_string() };
         Tile { pixels, caption }
     };
@@ -188,7 +188,7 @@ pub fn counts(predictions: &Predictions) -> Vec<Vec<u64>> {
     classes.clone().map(|truth| classes.clone().map(|guess| confusion.count(truth, guess)).collect()).collect()
 }
 
-/// Accuracy over confidence, and how far the two are apart.
+/// Accuracy against confidence, and how far apart the two are.
 pub fn reliability(name: &str, predictions: &Predictions, theme: Theme) -> Picture {
     let bins = predictions.reliability(eval::BINS);
     let bins: Vec<_> = bins.iter().map(|bin| (bin.confidence, bin.accuracy, bin.samples)).collect();
@@ -196,7 +196,7 @@ pub fn reliability(name: &str, predictions: &Predictions, theme: Theme) -> Pictu
     syva_plot::reliability(&title, &bins, theme)
 }
 
-/// The images that were misread, those of which the network was surest first.
+/// The misread images, those with the most certain predictions first.
 pub fn misread(
     name: &str,
     predictions: &Predictions,
@@ -218,7 +218,7 @@ pub fn misread(
     syva_plot::tiles(&title, &tiles, shape, 8, Tone::Gray, theme)
 }
 
-/// The samples that were misread, those of which the network was surest first, `count` at most; and how many there are.
+/// The misread samples, `count` at most, those with the most certain predictions first; and the number of all of them.
 pub fn surest_misread(predictions: &Predictions, count: usize) -> (Vec<usize>, usize) {
     let confidence = |sample: usize| predictions.probabilities(sample)[predictions.guess(sample)];
     let wrong = |&sample: &usize| predictions.guess(sample) != predictions.label(sample);
@@ -229,7 +229,7 @@ pub fn surest_misread(predictions: &Predictions, count: usize) -> (Vec<usize>, u
     (samples, all)
 }
 
-/// What stands below a misread image: true → predicted, and the probability of that.
+/// The caption of a misread image: true → predicted, and the probability of the prediction.
 pub fn misread_caption(predictions: &Predictions, sample: usize) -> String {
     let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
     format!("{truth} → {guess}, {:.0} %", 100.0 * predictions.probabilities(sample)[guess])

@@ -1,4 +1,4 @@
-//! `syva predict`: what a network reads in images.
+//! `syva predict`: reads images with a network.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::{eval, output};
 /// A grey image `[height, width]` of the network's size, and where it comes from.
 struct Image {
     name: String,
-    /// Its pixels; none where nothing is to be seen.
+    /// Its pixels. `None` if there is nothing to see.
     seen: Option<Vec<u8>>,
-    /// Why it may not be what it seems.
+    /// Reasons to doubt the result.
     doubts: Vec<String>,
 }
 
-/// A file that cannot be read is told of, the others are read all the same; the exit code says that one was not.
+/// Files that cannot be read are reported, and the others are still read. The exit code then signals the failure.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let Reached { file: path, model, .. } = eval::load(&args.model)?;
     let &[height, width] = &model.spec.input.shape[..] else {
@@ -101,14 +101,14 @@ fn classes_line(json: bool, Image { name, doubts, .. }: &Image, probabilities: &
     output::line(format_args!("{name}: {}  (then {})", percent(class), others.join(", ")));
 }
 
-/// What a file holds.
+/// The content of a file.
 enum Content {
-    /// An IDX file's images, which are framed already.
+    /// An IDX file's images, which are already framed.
     Idx(Images),
     Picture(Picture),
 }
 
-/// The images of a file, in the network's size.
+/// The images in a file, in the network's size.
 fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
     let name = if is_standard_input(path) { "standard input".to_string() } else { path.display().to_string() };
     match content(path, size)? {
@@ -124,13 +124,13 @@ fn read(path: &Path, size: [usize; 2], as_is: bool) -> Result<Vec<Image>> {
     }
 }
 
-/// IDX files, of whatever elements, and gzip, in which they come.
+/// Whether a file begins like an IDX file, of any element type, or like gzip, in which they are distributed.
 fn is_idx(begin: &[u8]) -> bool {
     matches!(begin, [0, 0, 0x08..=0x0e, ..] | [0x1f, 0x8b, ..])
 }
 
 fn content(path: &Path, size: [usize; 2]) -> Result<Content> {
-    // An IDX file may be larger than any picture, so that it is read by itself; what comes through a pipe comes once.
+    // An IDX file may be larger than any picture, so it has its own reader. A pipe can be read only once.
     if path.metadata().is_ok_and(|metadata| metadata.is_file()) && !is_standard_input(path) {
         let mut begin = [0; 3];
         let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
@@ -162,7 +162,7 @@ fn idx_images(path: &Path, name: &str, images: &Images, size: [usize; 2]) -> Res
     Ok(images.pixels.chunks(size[0] * size[1]).enumerate().map(one).collect())
 }
 
-/// Whether all pixels are of one grey, in which nothing can be seen.
+/// Whether all pixels have the same grey, so that nothing can be seen.
 fn is_blank(pixels: &[u8]) -> bool {
     pixels.iter().all(|&value| value == pixels[0])
 }
@@ -175,12 +175,12 @@ fn framed(picture: &Picture, size: [usize; 2], as_is: bool) -> Result<Framed> {
     if is_blank(pixels) {
         return Err(Error::mismatch("it is blank: all pixels are the same grey", "give another picture"));
     }
-    // An image out of MNIST, or of its like.
+    // An image from MNIST, or from a similar data set.
     let pixels = if *found == size { pixels.clone() } else { framing::scale(pixels, *found, size)? };
     Ok(Framed { pixels, doubts: Vec::new() })
 }
 
-/// Prints an image with five shades, two characters a pixel, since characters are twice as high as wide.
+/// Prints an image in five shades, with two characters per pixel because characters are twice as high as wide.
 fn show(pixels: &[u8], width: usize) {
     const SHADES: [&str; 5] = ["  ", "░░", "▒▒", "▓▓", "██"];
     let edge = "─".repeat(2 * width);

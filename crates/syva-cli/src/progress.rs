@@ -1,5 +1,5 @@
-//! What the terminal shows of a training: a status line where there is a terminal, and a line per epoch, or for every
-//! tenth of many; or JSON; or nothing; or the dashboard.
+//! What the terminal shows of a training: a status line if there is a terminal, and one line per epoch, or per tenth
+//! epoch if there are many; or JSON; or nothing; or the dashboard.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ use crate::args::ReportArgs;
 use crate::tui::{Dashboard, Screen};
 use crate::{hyperparameters, output};
 
-/// The most epochs of which each has a line of its own.
+/// The most epochs that get one line each.
 const MOST_LINES: u64 = 20;
 
-/// Where there is no terminal, the time after which a word says that a slow device is at work.
+/// Without a terminal, the time after which a line says that a slow device is at work.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// The least time between two status lines, and the time over which their pace is measured.
+/// The minimum time between two status lines, and the time over which their pace is measured.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
 const PACE_OVER: Duration = Duration::from_millis(500);
 
-/// What is told of a training, and to whom.
+/// Reports on a training in the form that the flags ask for.
 pub struct Report {
     args: ReportArgs,
     epochs: u64,
@@ -31,19 +31,19 @@ pub struct Report {
     begin: Instant,
     last: Option<Epoch>,
     dashboard: Option<(Screen, Dashboard)>,
-    /// Whether there is a terminal for a status line, and when one was drawn last.
+    /// When the last status line was drawn. `None` if there is no terminal for one.
     status: Option<Instant>,
-    /// How many steps had been taken when the first were told of, and when that was.
+    /// When steps were first reported, and how many had been taken by then.
     from: Option<(Instant, u64)>,
-    /// The same for the pace of this moment, and that pace.
+    /// The same for the current pace, and that pace.
     since: (Instant, u64),
     steps_per_second: Option<f64>,
-    /// When something was printed last.
+    /// When something was last printed.
     printed: Instant,
 }
 
 impl Report {
-    /// Of a run of `epochs` that goes on after `first_epoch` of them.
+    /// For a run of `epochs` epochs that goes on after `first_epoch` of them.
     pub fn new(args: ReportArgs, epochs: u64, first_epoch: u64) -> Self {
         let now = Instant::now();
         Self {
@@ -61,7 +61,7 @@ impl Report {
         }
     }
 
-    /// Takes the whole terminal, where that is asked for.
+    /// Takes over the whole terminal, if a dashboard is asked for.
     pub fn open_dashboard(&mut self, folder: &RunFolder, config: &RunConfig) -> Result<()> {
         if self.args.tui {
             let name = folder.path().display().to_string();
@@ -72,7 +72,7 @@ impl Report {
         Ok(())
     }
 
-    /// Says what begins; from then on there is a status line, where there is a terminal.
+    /// Announces the training. From then on there is a status line, if there is a terminal.
     pub fn begin(&mut self, what: &str, begin: Instant) {
         if !self.args.quiet && !self.args.json {
             output::note(format_args!("{what}; ready in {:.2} s", begin.elapsed().as_secs_f64()));
@@ -80,7 +80,7 @@ impl Report {
         }
     }
 
-    /// Shows how far it is; true where the user asks to stop.
+    /// Shows the progress. Returns true if the user asks to stop.
     pub fn steps(&mut self, progress: &Progress, steps_per_epoch: usize) -> bool {
         let steps = progress.epoch * steps_per_epoch as u64 + progress.step_in_epoch as u64;
         self.measure(steps);
@@ -141,8 +141,7 @@ impl Report {
         }
     }
 
-    /// Where nobody would see a status line: a word from time to time, so that a slow device is not taken for one that
-    /// hangs.
+    /// A line from time to time, if nobody would see a status line, so that a slow device does not seem to hang.
     fn sign_of_life(&mut self, progress: &Progress, steps_per_epoch: usize) -> Option<String> {
         if self.args.quiet || self.args.json || self.printed.elapsed() < SIGN_OF_LIFE {
             return None;
@@ -158,7 +157,7 @@ impl Report {
         ))
     }
 
-    /// Tells of an epoch.
+    /// Reports an epoch.
     pub fn epoch(&mut self, epoch: &Epoch) {
         self.last = Some(epoch.clone());
         if let Some((_, dashboard)) = &mut self.dashboard {
@@ -180,23 +179,23 @@ impl Report {
         }
     }
 
-    /// Gives the terminal back, and takes the status line away.
+    /// Gives the terminal back, and removes the status line.
     pub fn clear(&mut self) {
         self.dashboard = None;
         output::clear_status();
     }
 
-    /// Whether what [`Report::end`] has to say is heard.
+    /// Whether [`Report::end`] prints anything.
     pub fn is_heard(&self) -> bool {
         !self.args.quiet
     }
 
-    /// What there is of a run that stops before its end.
+    /// Summarises a run that stops before its end.
     pub fn so_far(&self, folder: &RunFolder, progress: &Progress) {
         if self.args.quiet || self.args.json {
             return;
         }
-        // Without metrics nothing can be said; that the run is saved is said in any case.
+        // Without metrics there is nothing to summarise. The caller says in any case that the run is saved.
         let metrics = read_metrics(folder.path()).unwrap_or_default();
         if let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(&metrics)) {
             output::print(&format!(
@@ -212,7 +211,7 @@ impl Report {
         }
     }
 
-    /// The run in a few lines, or one of JSON.
+    /// Summarises the run in a few lines, or in one line of JSON.
     pub fn end(&self, folder: &RunFolder, config: &RunConfig, model: &Model, found: &Diagnosis, progress: &Progress) {
         if self.args.quiet {
             return;
@@ -225,7 +224,7 @@ impl Report {
         let digest = model.state.digest();
         let seconds = self.begin.elapsed().as_secs_f64();
         if self.args.json {
-            // First what was asked for, so that programs can tell runs apart without names of folders.
+            // The settings come first, so that programs can tell runs apart without the names of folders.
             let mut report = hyperparameters::json(config);
             let result = serde_json::json!({
                 "run": folder.path().to_string_lossy(), "model": folder.model_path().to_string_lossy(),
@@ -252,7 +251,7 @@ impl Report {
                 scores(last)
             )
         };
-        // Of a run that learned nothing there is nothing to say about overfitting.
+        // For a run that learned nothing, there is nothing to say about overfitting.
         if !found.learned_nothing() {
             text += &format!("{overfitting}\n");
         }
@@ -270,7 +269,7 @@ impl Report {
     }
 }
 
-/// How well an epoch did, in words.
+/// The scores of an epoch, in words.
 fn scores(epoch: &Epoch) -> String {
     let (Some(acc), Some(balanced), Some(train)) = (epoch.val_acc, epoch.val_balanced_acc, epoch.train_acc) else {
         return format!("val loss {}, train loss {}", number(epoch.val_loss), number(epoch.train_loss));
@@ -285,31 +284,31 @@ fn scores_line(epoch: &Epoch) -> String {
     format!("train {}{train}, {}", number(epoch.train_loss), last_score(epoch))
 }
 
-/// What counts of an epoch.
+/// The most important score of an epoch.
 fn last_score(epoch: &Epoch) -> String {
     let val = epoch.val_acc.map_or(String::new(), |acc| format!(" {:.2} %", 100.0 * acc));
     format!("val {}{val}", number(epoch.val_loss))
 }
 
-/// What a status line can say.
+/// The parts of a status line.
 struct Status {
     epoch: u64,
     epochs: u64,
     /// Share of the whole training.
     share: f64,
     scores: String,
-    /// The most important of them.
+    /// The most important of the scores.
     score: String,
-    /// Where it is known.
+    /// The pace, if it is known.
     pace: Option<String>,
     time: String,
 }
 
 impl Status {
-    /// As much as fits into so many columns, whole. Three of them stay free: the cursor stands behind the line, and
-    /// terminals show Ctrl-C there.
+    /// As many whole parts as fit into this many columns. Three columns stay free, because the cursor is behind the
+    /// line, and terminals show Ctrl-C there.
     fn line(&self, columns: usize) -> String {
-        /// The bar: no shorter than tells something, no longer than is needed.
+        /// The least and the greatest width of the bar.
         const BAR: (usize, usize) = (6, 24);
         let room = columns.saturating_sub(3);
         let head = format!("epoch {}/{}", self.epoch, self.epochs);
@@ -332,7 +331,7 @@ impl Status {
     }
 }
 
-/// A bar of so many characters.
+/// A bar of this many characters.
 fn bar(share: f64, width: usize) -> String {
     let full = ((share.clamp(0.0, 1.0) * width as f64) as usize).min(width);
     let tip = usize::from(full < width);

@@ -1,7 +1,8 @@
-//! `syva report`: runs side by side in one HTML file that needs nothing besides.
+//! `syva report`: runs side by side in one self-contained HTML file.
 //!
-//! Runs are read one after the other, and of each only what the page shows is kept: its figures, and the HTML of what
-//! opens on a click. What opens is text to the browser until then, so that a page of a hundred runs is at once there.
+//! Runs are read one after the other, and only what the page shows of each is kept: its figures, and the HTML of its
+//! details. A browser treats the details as text until they are opened, so that a page of a hundred runs appears at
+//! once.
 
 mod detail;
 mod groups;
@@ -32,11 +33,11 @@ use crate::{curves, eval, output};
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
 
-/// Runs of which each has its verdict in a sentence; of more, the table says it.
+/// The most runs that get their verdict in a sentence each. With more, the table shows it.
 const MOST_SENTENCES: usize = 4;
-/// Runs of whose reading a line tells where there is no terminal.
+/// Without a terminal, a line reports the progress every time this many runs have been read.
 const PROGRESS_EVERY: usize = 10;
-/// The most epochs whose values are in the page: of more, every second is, or third, and so on.
+/// The most epochs whose values are in the page. With more, only every second is, or every third, and so on.
 const MOST_EPOCHS: usize = 1000;
 
 /// What the page shows of a run.
@@ -52,7 +53,7 @@ struct Run {
     of_model: Epoch,
     /// The weights' SHA-256.
     digest: String,
-    /// What opens.
+    /// The HTML of the details.
     detail: String,
     network: String,
 }
@@ -62,7 +63,7 @@ impl Run {
         self.settings.iter().find(|setting| setting.name == name)
     }
 
-    /// What there is to say of it, for HTML: of a run that learned nothing that, else what its curves say.
+    /// The verdict on the run, as HTML: that it learned nothing, or what its curves say.
     fn verdict(&self) -> String {
         let mut text = self.diagnosis.to_string();
         if !self.diagnosis.learned_nothing() {
@@ -72,12 +73,12 @@ impl Run {
     }
 
     fn last(&self) -> &Epoch {
-        // A run without an epoch is none of the report's.
+        // A run without an epoch is not in the report.
         &self.epochs[self.epochs.len() - 1]
     }
 }
 
-/// What a model does on its validation data.
+/// The evaluation of a model on its validation data.
 struct Judged {
     predictions: Option<Predictions>,
     evaluation: Option<Evaluation>,
@@ -85,7 +86,8 @@ struct Judged {
 }
 
 impl Judged {
-    /// Whether the model learned anything. Its units are looked at only if not: that takes as long as all else.
+    /// Whether the model learned anything. Its units are examined only if not, because that takes as long as everything
+    /// else.
     fn diagnosis(&self, model: &Model, config: &RunConfig) -> Diagnosis {
         let data = &self.task.validation;
         let look = |activity: Option<&Activity>| {
@@ -122,7 +124,7 @@ pub fn report(args: &ReportFileArgs) -> Result<()> {
     Ok(())
 }
 
-/// How many runs a page shows, and how many it could not.
+/// The numbers of runs that the page shows, and of runs that it cannot show.
 struct Shown {
     runs: usize,
     skipped: usize,
@@ -130,7 +132,7 @@ struct Shown {
 
 /// Reads the runs, and makes the page of those that can be shown.
 fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
-    // A folder that is named twice is one run.
+    // A folder that is named twice counts as one run.
     let (mut folders, mut known) = (Vec::new(), Vec::new());
     for run in &runs_in(&args.runs) {
         let whole = run.canonicalize().unwrap_or_else(|_| run.clone());
@@ -166,7 +168,7 @@ fn read_all(args: &ReportFileArgs) -> Result<(String, Shown)> {
     Ok((page(&runs, &skipped, &mut palette), shown))
 }
 
-/// Tells how far the reading is: a bar on a terminal, else a line now and then where there are many runs.
+/// Reports how many runs are read: with a bar on a terminal, otherwise with a line now and then if there are many.
 struct Progress {
     bar: ProgressBar,
     runs: usize,
@@ -193,10 +195,10 @@ impl Progress {
     }
 }
 
-/// What data is known by: its digest, and the folder that it was read from.
+/// What identifies data: its digest, and the folder that it was read from.
 type DataKey = (String, Option<PathBuf>);
 
-/// What judges the models of all runs: their data is opened once, and so is the engine.
+/// Evaluates the models of all runs. Data and engine are opened only once.
 struct Judge {
     data_dir: Option<PathBuf>,
     tasks: Vec<(DataKey, Rc<Task>)>,
@@ -308,7 +310,7 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
     body += if runs.len() > 1 { "<h2>Runs</h2>\n" } else { "<h2>Results</h2>\n" };
     body += &tables::runs(runs, &differing, best);
     for (place, run) in runs.iter().enumerate() {
-        // Of a few runs the best is laid open.
+        // If there are only a few runs, the best one is open.
         let open = if runs.len() == 1 || runs.len() <= 6 && best == Some(place) { " open" } else { "" };
         let mark = if best == Some(place) { " <span class=best>best of these</span>" } else { "" };
         let heading = format!("<h2>{} in detail</h2>{mark}", isolated(&run.name));
@@ -329,7 +331,7 @@ fn page(runs: &[Run], skipped: &[(String, String)], palette: &mut Palette) -> St
     )
 }
 
-/// What is not shown, and why.
+/// The runs that are not shown, and the reasons.
 fn left_out(skipped: &[(String, String)]) -> String {
     if skipped.is_empty() {
         return String::new();
@@ -342,12 +344,13 @@ fn left_out(skipped: &[(String, String)]) -> String {
     format!("<details class=note{open}><summary>{runs} left out</summary><ul>{lines}</ul></details>\n")
 }
 
-/// What opens on a click. It is text to a browser that runs scripts until then, and laid out by one that does not.
+/// A section that opens on a click. A browser that runs scripts treats it as text until then; others lay it out at
+/// once.
 fn opens(heading: &str, open: &str, content: &str) -> String {
     format!("<details{open}><summary>{heading}</summary>\n<noscript>{content}</noscript></details>\n")
 }
 
-/// A group's curves, and how they look; for the script.
+/// A group's curves and their look, for the script.
 fn series(place: usize, groups: usize, group: &Group<'_>) -> serde_json::Value {
     let look = |training| {
         let (color, dash) = curves::look(place, groups, training, false);
@@ -381,7 +384,7 @@ fn series(place: usize, groups: usize, group: &Group<'_>) -> serde_json::Value {
     series
 }
 
-/// A curve's values.
+/// Picks a curve's value from an epoch.
 type Pick = fn(&Epoch) -> Option<f64>;
 
 const METRICS: [(&str, Pick); 4] = [
@@ -396,7 +399,7 @@ fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }
 
-/// For readers that run no scripts.
+/// The curves for readers without scripts.
 fn static_curves(runs: &[Run], groups: &[Group<'_>], palette: &mut Palette) -> String {
     if let [run] = runs {
         return palette.svg("curves", |theme| curves::of_report(&run.name, &run.epochs, theme));
@@ -412,7 +415,7 @@ fn static_curves(runs: &[Run], groups: &[Group<'_>], palette: &mut Palette) -> S
     palette.svg("curves", |theme| curves::of_reports(&loss, &acc, theme))
 }
 
-/// Which of several runs has the best model: by its val accuracy, or where there are no classes by its val loss.
+/// The run with the best model, if there are several: by val accuracy, or by val loss if there are no classes.
 fn best(runs: &[Run]) -> Option<usize> {
     let score = |run: &Run| run.of_model.val_acc.unwrap_or(-run.of_model.val_loss);
     let comparable = runs.iter().all(|run| run.config.data.digest == runs[0].config.data.digest);
@@ -420,7 +423,7 @@ fn best(runs: &[Run]) -> Option<usize> {
     best.filter(|_| runs.len() > 1 && comparable)
 }
 
-/// The diagrams of the networks; those of several runs that look the same, once.
+/// The diagrams of the networks. If those of several runs look the same, they are shown once.
 fn networks(runs: &[Run]) -> String {
     let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
     for run in runs {
@@ -444,12 +447,12 @@ fn networks(runs: &[Run]) -> String {
     found.iter().map(part).collect()
 }
 
-/// Text for HTML.
+/// Escapes text for HTML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A name for HTML: whatever script it is in, it does not turn the text around it.
+/// A name for HTML. Whatever its script is, it does not affect the direction of the text around it.
 fn isolated(name: &str) -> String {
     format!("<bdi>{}</bdi>", escape(name))
 }

@@ -1,5 +1,5 @@
-//! The settings of a training: from flags, from a TOML file of the same names, from another run, from the defaults; the
-//! first of them that has a setting wins.
+//! The settings of a training. They come from flags, from a TOML file of the same names, from another run, and from the
+//! defaults. The first of these that has a setting wins.
 
 use std::fmt;
 use std::io::Read;
@@ -16,7 +16,7 @@ use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Spec, Tr
 use crate::data::{self, Talk};
 use crate::values::{from_file, number, number_from_file};
 
-/// More than any settings file has.
+/// More bytes than any settings file has.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// What can be set, none of it yet resolved.
@@ -93,7 +93,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// These settings, and for what they leave open those of a TOML file.
+    /// These settings. Those that are missing come from a TOML file.
     pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
         Ok(match path {
             Some(path) => self.or(Self::from_file(path)?),
@@ -101,9 +101,9 @@ impl Settings {
         })
     }
 
-    /// These settings, and for what they leave open those of the run in the folder `run`: all of them but its folder.
+    /// These settings. Those that are missing come from the run in the folder `run`, except for its folder.
     pub fn or_like(self, run: &Path, config: &RunConfig, talk: Talk) -> Result<Self> {
-        // Of other data it is not known where that is.
+        // A run's configuration says where its own data is, but not where other data is.
         let data_dir = match self.data {
             None if self.data_dir.is_none() => data::place(run, &config.data, talk)?,
             _ => None,
@@ -137,7 +137,7 @@ impl Settings {
         }))
     }
 
-    /// These settings, and for what they leave open `others`.
+    /// These settings. Those that are missing come from `others`.
     fn or(self, others: Self) -> Self {
         Self {
             data: self.data.or(others.data),
@@ -161,7 +161,7 @@ impl Settings {
         }
     }
 
-    /// Whether any of them says what the network is, or what it reads.
+    /// Whether any of the settings changes the network or its input.
     pub fn change_network(&self) -> bool {
         self.hidden.is_some()
             || self.activation.is_some()
@@ -171,12 +171,12 @@ impl Settings {
             || self.data.is_some()
     }
 
-    /// The settings of a TOML file. A wrong one is wrong usage, as a wrong flag is.
+    /// The settings in a TOML file. An invalid setting is wrong usage, like an invalid flag.
     fn from_file(path: &Path) -> Result<Self> {
         let refuse = |place: &str, problem: &str, remedy: &str| {
             Error::setting(format!("{} ({place})", path.display()), problem, remedy)
         };
-        // Also from a pipe, as `<(…)` of a shell is.
+        // This also reads from a pipe, such as `<(…)` in a shell.
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
         file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
@@ -208,7 +208,7 @@ impl Settings {
             };
             refuse(&place, &problem, remedy)
         })?;
-        // What a flag says is checked where it is read; what the file says, here, where the file is known.
+        // Flags are checked when they are parsed. Settings from the file are checked here, where its name is known.
         file.training().map_err(|error| match error {
             Error::Setting { setting, problem, remedy } => refuse(&setting, &problem, &remedy),
             other => other,
@@ -221,7 +221,7 @@ impl Settings {
         Ok(file)
     }
 
-    /// How to train: what is set, else the chapter's defaults.
+    /// How to train: the given settings, with the chapter's defaults.
     pub fn training(&self) -> Result<Training> {
         let default = Training::default();
         let training = Training {
@@ -234,7 +234,7 @@ impl Settings {
         Ok(training)
     }
 
-    /// The network for a task: what is set, else the chapter's.
+    /// The network for a task: the given settings, with the chapter's defaults.
     pub fn network(&self, task: &Task) -> Result<Spec> {
         let hidden = self.hidden.clone().unwrap_or(Hidden(vec![256, 128]));
         let mut spec = task.network(&hidden.0, self.activation.unwrap_or(Activation::Sigmoid));
@@ -242,7 +242,7 @@ impl Settings {
         spec.optimizer = self.optimizer.unwrap_or(Optimizer::Sgd);
         spec.head = self.head.unwrap_or(spec.head);
         spec.validate()?;
-        // All else about the network is the task's own.
+        // Everything else about the network comes from the task.
         if let Err(Error::Mismatch { problem, .. }) = task.train.check(&spec) {
             let remedy = "leave it out, or use logits or log-softmax for classes";
             return Err(Error::setting("head", problem, remedy));
@@ -324,7 +324,7 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Refuses whatever of them was given for `run`.
+    /// Refuses any of these settings that was given for `run`.
     pub fn check(&self, run: &Path) -> Result<()> {
         let flags = [
             ("data", &self.data),

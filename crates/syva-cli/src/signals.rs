@@ -1,6 +1,7 @@
-//! Signals that ask a training to end. Before it has begun they end the process at once; after that the first stops it at
-//! the step at hand and saves, and the second ends the process at once. The exit code is 128 and the signal's number, as
-//! shells have it of processes that a signal ended: 130 for Ctrl-C (and q), 143 for TERM, 129 for a hang-up.
+//! Signals that ask a training to end. Before it begins, a signal ends the process at once. After that, the first
+//! signal stops the training at the current step and saves it, and the second ends the process at once. The exit code
+//! is 128 plus the signal's number, as shells report it for processes that a signal ended: 130 for Ctrl-C (and q), 143
+//! for TERM, 129 for a hang-up.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -11,17 +12,17 @@ use crate::{output, tui};
 /// Ctrl-C, on every system.
 const INTERRUPT: i32 = 2;
 
-/// The first signal that came; 0 until then.
+/// The first signal that was received; 0 if there was none.
 static FIRST: AtomicI32 = AtomicI32::new(0);
 
-/// Whether there is something to save; until then, what is said where a signal ends the process.
+/// Until there is something to save: the message for a signal that ends the process.
 static WAITING: Mutex<Option<&'static str>> = Mutex::new(None);
 
-/// A signal that came where no thread could be had to answer it.
+/// A signal that was received when no thread could be started to answer it.
 #[cfg(unix)]
 static NOTED: std::sync::OnceLock<std::sync::Arc<std::sync::atomic::AtomicUsize>> = std::sync::OnceLock::new();
 
-/// From now on signals are listened to. Until [`begin`] they end the process with the words `before`.
+/// Starts to listen for signals. Until [`begin`] is called, they end the process with the message `before`.
 pub fn catch(before: &'static str) {
     if let Ok(mut waiting) = WAITING.lock() {
         *waiting = Some(before);
@@ -29,19 +30,19 @@ pub fn catch(before: &'static str) {
     listen();
 }
 
-/// From now on the first signal is left to who asks for it ([`received`]).
+/// From now on, the first signal is only recorded, for [`received`].
 pub fn begin() {
     if let Ok(mut waiting) = WAITING.lock() {
         *waiting = None;
     }
 }
 
-/// As if Ctrl-C had been pressed.
+/// Acts as if Ctrl-C had been pressed.
 pub fn interrupt() {
     let _ = FIRST.compare_exchange(0, INTERRUPT, Ordering::SeqCst, Ordering::SeqCst);
 }
 
-/// Whether somebody wants this process to end.
+/// Whether a signal has asked this process to end.
 pub fn received() -> bool {
     #[cfg(unix)]
     if let Some(signal) = NOTED.get().map(|noted| noted.load(Ordering::SeqCst) as i32).filter(|&signal| signal > 0) {
@@ -50,7 +51,7 @@ pub fn received() -> bool {
     FIRST.load(Ordering::SeqCst) != 0
 }
 
-/// The exit code of what a signal stopped.
+/// The exit code after a signal.
 pub fn exit_code() -> ExitCode {
     ExitCode::from(code(FIRST.load(Ordering::SeqCst)))
 }
@@ -59,9 +60,9 @@ fn code(signal: i32) -> u8 {
     128 | u8::try_from(signal).unwrap_or(0)
 }
 
-/// Answers a signal; on a thread of its own, so that it may print.
+/// Answers a signal. Runs on a thread of its own, so it may print.
 fn answer(signal: i32) {
-    // Held while it ends the process, so that nothing begins meanwhile.
+    // The lock is held while the process ends, so that no training begins meanwhile.
     if let Ok(waiting) = WAITING.lock()
         && let Some(before) = *waiting
     {
@@ -85,19 +86,19 @@ fn name(_: i32) -> &'static str {
     "Ctrl-C"
 }
 
-/// From now on signals are listened to.
+/// Starts to listen for signals.
 #[cfg(unix)]
 pub fn listen() {
     use signal_hook::consts::signal::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
-    // What batch systems warn with before they kill is among them: SLURM's --signal, SGE's -notify (USR1, USR2), limits
-    // of processor time (XCPU).
+    // These include the signals by which batch systems warn before they kill: SLURM's --signal, SGE's -notify (USR1,
+    // USR2), limits of processor time (XCPU).
     let ignored = ignored();
     let mut signals = vec![SIGINT, SIGTERM];
     signals.extend([SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM].iter().filter(|&&signal| !ignored(signal)));
     let Ok(mut caught) = signal_hook::iterator::Signals::new(signals) else { return };
     let listen = move || caught.forever().for_each(answer);
     if std::thread::Builder::new().name("signals".into()).spawn(listen).is_err() {
-        // A system that has no thread left: the signal is noted in its handler, and looked for between steps.
+        // The system has no thread left. The handler records the signal, and the training checks for it between steps.
         let noted = NOTED.get_or_init(std::sync::Arc::default);
         for signal in [SIGINT, SIGTERM] {
             let _ = signal_hook::flag::register_usize(signal, std::sync::Arc::clone(noted), signal as usize);
@@ -105,8 +106,8 @@ pub fn listen() {
     }
 }
 
-/// `nohup` has hang-ups ignored, so that a training outlives its terminal; catching them would take that back. Only Linux
-/// tells what is ignored.
+/// `nohup` makes a process ignore hang-ups, so that a training outlives its terminal. Catching them would undo that.
+/// Only Linux tells which signals are ignored.
 #[cfg(unix)]
 fn ignored() -> impl Fn(i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -115,8 +116,8 @@ fn ignored() -> impl Fn(i32) -> bool {
     move |signal| ignored >> (signal - 1) & 1 == 1
 }
 
-/// A file that would grow beyond its limit (`ulimit -f`) ends the process, unless the signal is caught: then writing
-/// fails, and the error says which file.
+/// A file that would grow beyond its limit (`ulimit -f`) ends the process, unless the signal is caught. If it is
+/// caught, writing fails, and the error says which file.
 pub fn let_writing_fail() {
     #[cfg(unix)]
     {
@@ -125,7 +126,7 @@ pub fn let_writing_fail() {
     }
 }
 
-/// From now on Ctrl-C is listened to.
+/// Starts to listen for Ctrl-C.
 #[cfg(not(unix))]
 pub fn listen() {
     // Without a handler Ctrl-C still ends the process, and a run resumes from its last checkpoint.

@@ -20,7 +20,7 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
             _ => args.hidden.0.clone(),
         };
         let mlp = Mlp::new(args.inputs).hidden(&hidden, args.activation);
-        // One output tells nothing apart: it is a value.
+        // A single output is a value, because it cannot tell classes apart.
         if args.outputs == 1 { mlp.values(1) } else { mlp.classes(args.outputs) }
     };
     spec.validate()?;

@@ -1,7 +1,7 @@
-//! What a run tells TensorBoard: curves, histograms, pictures, hyperparameters, the network's graph.
+//! What a run logs for TensorBoard: curves, histograms, pictures, hyperparameters, the network's graph.
 //!
-//! The run itself counts steps; the curves of epochs are runs of their own, as PyTorch's `add_scalars` makes them. A log
-//! that cannot be written is warned of once and never stops a training.
+//! The run itself counts steps. Curves over epochs are separate runs, as with PyTorch's `add_scalars`. If the log
+//! cannot be written, there is one warning, and the training goes on.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ use crate::{output, pictures};
 /// The steps between two points of the loss of single batches.
 const BATCH_LOSS_EVERY: u64 = 50;
 
-/// What runs are compared by: tag, heading, and whether it judges training data, or validation data.
+/// The metrics by which runs are compared: tag, heading, and whether it is measured on training or on validation data.
 const METRICS: [(&str, &str, Option<bool>); 5] = [
     ("hparam/final_train_acc", "train accuracy", Some(true)),
     ("hparam/final_val_acc", "val accuracy", Some(false)),
     ("hparam/final_train_loss", "train loss", Some(true)),
     ("hparam/final_val_loss", "val loss", Some(false)),
-    // No hyperparameter, since a run that is resumed may be given more of them.
+    // Not a hyperparameter, because a run that is resumed may be given more of them.
     ("hparam/epochs", "epochs", None),
 ];
 
@@ -33,18 +33,18 @@ pub struct TensorBoard {
     writer: Option<Writer>,
     warned: bool,
     steps_per_epoch: u64,
-    /// `[height, width]` of the inputs where they are images.
+    /// `[height, width]` of the inputs if they are images.
     shape: Vec<usize>,
     last: Option<Epoch>,
 }
 
 impl TensorBoard {
-    /// Nothing is logged.
+    /// Logs nothing.
     pub fn off() -> Self {
         Self { writer: None, warned: false, steps_per_epoch: 0, shape: Vec::new(), last: None }
     }
 
-    /// Begins to log in the run's folder, or goes on after `(epoch, step in epoch)`.
+    /// Starts to log in the run's folder, or goes on after `(epoch, step in epoch)`.
     pub fn begin(run: &Path, config: &RunConfig, device: &str, task: &Task, at: (u64, usize)) -> Self {
         let steps_per_epoch = task.train.samples().div_ceil(config.training.batch_size) as u64;
         let step = at.0 * steps_per_epoch + at.1 as u64;
@@ -75,7 +75,7 @@ impl TensorBoard {
         self.writer.is_some()
     }
 
-    /// Logs what the trainer tells.
+    /// Logs an event of the trainer.
     pub fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Steps { progress, losses, .. } => {
@@ -95,12 +95,12 @@ impl TensorBoard {
                 let shape = self.shape.clone();
                 self.write(|writer| inspection(writer, step, state, gradient, &shape));
             }
-            // So that a resumed run finds its curves complete up to here.
+            // Then a resumed run finds its curves complete up to here.
             Event::Checkpoint { .. } => self.write(Writer::flush),
         }
     }
 
-    /// Logs the validation images that were read worst: a picture, and a line on each.
+    /// Logs the validation images with the worst predictions: a picture, and a line about each.
     pub fn worst_read(&mut self, predictions: &Predictions, task: &Task) {
         let &[height, width] = &task.shape[..] else { return };
         let worst = predictions.worst(50);
@@ -194,7 +194,7 @@ fn image(picture: pictures::Picture) -> Image {
     Image::gray(picture.width as u32, picture.height as u32, picture.pixels)
 }
 
-/// How the run is trained from this step on: also where it is resumed, since that may change the device, say.
+/// Logs how the run is trained from this step on. A run that is resumed may change its device, for example.
 fn describe(
     writer: &mut Writer,
     step: u64,
@@ -214,7 +214,7 @@ fn describe(
     writer.session(&experiment(&settings), &hparams, "")
 }
 
-/// The settings that runs are compared by: not what says the same twice, nor the epochs, which are a metric.
+/// The settings by which runs are compared: without duplicates, and without the epochs, which are a metric.
 fn compared(settings: &[Setting]) -> impl Iterator<Item = &Setting> {
     settings.iter().filter(|setting| !["epochs", "network", "data_sha256"].contains(&setting.name))
 }

@@ -1,5 +1,5 @@
-//! `syva train` and `syva resume`: opens data, run folder and engine, and lets the trainer tell
-//! [terminal](crate::progress) and files.
+//! `syva train` and `syva resume`: open data, run folder and engine, and pass the trainer's events to the
+//! [terminal](crate::progress) and to files.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
     let task = data::open(source, settings.data_dir.as_deref(), settings.threads, args.report.into())?;
     let spec = match &like {
-        // As it is, also where flags could not tell it.
+        // The network is taken as it is, even if no flags can describe it.
         Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
             config.network.clone()
         }
@@ -94,7 +94,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     let (engine, network, training) = (engine.as_ref(), &config.network, config.training);
     let trainer = match checkpoint {
         Some((state, progress)) => {
-            // Of a run that keeps the last weights the best are a luxury.
+            // A run that keeps the last weights can do without the best ones.
             let best = match folder.load_best(&config, &state, &progress) {
                 Err(error) if config.keep == Keep::Best => return Err(error),
                 best => best.ok().flatten(),
@@ -135,7 +135,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
         from += &format!(", so far in {}: the result will have the bits of neither", before.precision);
     }
     report.begin(&format!("{} on {device} ({}), {from}", describe(&config, &task), detail(engine, &device)), begin);
-    // Where no epoch is left, the log has its end already.
+    // If no epoch is left, the log is already complete.
     let log = LogArgs { no_tensorboard: args.log.no_tensorboard || done, ..args.log };
     let tensorboard = tensorboard(log, &folder, &config, &task, &device_name, (at, step_in_epoch));
     Ok(drive(&mut trainer, &mut folder, &config, &task, report, tensorboard))
@@ -147,7 +147,7 @@ fn detail(engine: &dyn Engine, device: &DeviceId) -> String {
     info.map_or(String::new(), |info| info.detail)
 }
 
-/// What a device is, and how it is used.
+/// The name of a device, and how it is used.
 fn name(engine: &dyn Engine, device: &DeviceId) -> String {
     let info = engine.devices().into_iter().find(|info| info.id == *device);
     info.map_or(String::new(), |info| format!("{}: {} ({})", info.id, info.name, info.detail))
@@ -187,7 +187,7 @@ fn describe(config: &RunConfig, task: &Task) -> String {
     )
 }
 
-/// The model that the run comes to, once all is trained.
+/// The run's final model, once the training is done.
 fn final_model(trainer: &mut Trainer, folder: &mut RunFolder, config: &RunConfig) -> Result<Model> {
     let last = trainer.model()?;
     if config.keep == Keep::Last {
@@ -202,7 +202,7 @@ fn final_model(trainer: &mut Trainer, folder: &mut RunFolder, config: &RunConfig
     })
 }
 
-/// Whether the model learned anything. A look at the validation data, of which the trainer's session has the weights.
+/// Whether the model learned anything. Evaluates it on the validation data, in the trainer's session.
 fn diagnose(trainer: &mut Trainer, model: &Model, task: &Task, config: &RunConfig) -> Result<Diagnosis> {
     let session = trainer.session();
     session.set_state(&model.state)?;
@@ -211,7 +211,7 @@ fn diagnose(trainer: &mut Trainer, model: &Model, task: &Task, config: &RunConfi
     Ok(Diagnosis::of(data, &evaluation, activity.as_ref(), &model.spec, Some(&config.training)))
 }
 
-/// Runs the trainer to its end, or to Ctrl-C; files first, then the terminal.
+/// Runs the trainer until it is done or Ctrl-C stops it. Events go to files first, and then to the terminal.
 fn drive(
     trainer: &mut Trainer,
     folder: &mut RunFolder,
@@ -260,7 +260,7 @@ fn drive(
             Ok(flow)
         }
     });
-    // A run that was interrupted goes on.
+    // A run that was interrupted is not over, so its log has no end yet.
     if !matches!(finished, Ok(Flow::Stop)) {
         tensorboard.end(finished.is_ok());
     }

@@ -20,31 +20,31 @@ use syva::{Epoch, Error, Overfitting, Result};
 use crate::hyperparameters::{self, Setting};
 use crate::{output, signals};
 
-/// Blue and orange of the common 256 colours, told apart by everyone on dark and on light ground.
+/// Blue and orange from the common 256 colours. Everyone can tell them apart, on dark and on light backgrounds.
 const TRAIN: Color = Color::Indexed(32);
 const VAL: Color = Color::Indexed(166);
 
-/// What there is to be seen of a training.
+/// The state of a dashboard.
 pub struct Dashboard {
     title: String,
     settings: Vec<Setting>,
     epochs: Vec<Epoch>,
     total: u64,
-    /// Share of the epoch at hand.
+    /// The share of the current epoch that is done.
     share: f64,
-    /// Where it is known.
+    /// The speed, if it is known.
     steps_per_second: Option<f64>,
     log: Vec<String>,
     /// What q does.
     leaving: &'static str,
-    /// Whether the keys are shown.
+    /// Whether the help on keys is shown.
     keys: bool,
-    /// Whether nobody trains it at this moment.
+    /// Whether no process is training the run now.
     stopped: bool,
 }
 
 impl Dashboard {
-    /// Of a run that goes on after `epochs`; `leaving` is what q does.
+    /// For a run that goes on after `epochs`. `leaving` says what q does.
     pub fn new(name: &str, config: &RunConfig, epochs: Vec<Epoch>, leaving: &'static str) -> Self {
         const SHOWN: [&str; 8] =
             ["data", "network", "activation", "parameters", "batch_size", "learning_rate", "seed", "device"];
@@ -70,20 +70,20 @@ impl Dashboard {
         self.share = 0.0;
     }
 
-    /// Says how far the epoch at hand is.
+    /// Sets the share of the current epoch that is done.
     pub fn progress(&mut self, share: f64) {
-        // The last step of an epoch is told of before the epoch.
+        // The last step of an epoch is reported before the epoch.
         self.share = share;
     }
 
-    /// Says how fast it goes.
+    /// Sets the speed.
     pub fn pace(&mut self, steps_per_second: f64) {
         self.steps_per_second = Some(steps_per_second);
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
         let area = frame.area();
-        // The head first: what is trained, how far it is, how to leave. Then the curves, then all else.
+        // In order of importance: the head (what is trained, how far it is, how to leave), the curves, everything else.
         let foot = if area.height < 20 { 0 } else { 10 };
         let parts = [Constraint::Length(area.height.min(3)), Constraint::Min(0), Constraint::Length(foot)];
         let [head, middle, foot] = Layout::vertical(parts).areas(area);
@@ -106,7 +106,8 @@ impl Dashboard {
         }
     }
 
-    /// Draws the settings, beside the log or where there is no room for both above it; returns what is left for the log.
+    /// Draws the settings beside the log, or above it if there is no room for both. Returns the area that is left for
+    /// the log.
     fn draw_settings(&self, frame: &mut Frame<'_>, area: Rect) -> Rect {
         let block = Block::bordered().title("settings");
         if area.width >= LOG_WIDTH + SETTINGS_WIDTH {
@@ -131,7 +132,7 @@ impl Dashboard {
         below
     }
 
-    /// What the keys do, over all else.
+    /// Draws the help on keys over everything else.
     fn draw_keys(&self, frame: &mut Frame<'_>, area: Rect) {
         let leaving = self.leaving;
         let mut lines = vec![format!(" q, Esc, Ctrl-C  {leaving}"), " ?, h            these keys".into()];
@@ -151,7 +152,7 @@ impl Dashboard {
         let ratio = ((done as f64 + self.share) / self.total.max(1) as f64).clamp(0.0, 1.0);
         let label = self.label(done);
         if area.height < 3 {
-            // No room for a frame.
+            // There is no room for a frame.
             let room = area.width.saturating_sub(3 + self.leaving.len() as u16);
             let text = format!("{}  q {}", fitting(&label, room), self.leaving);
             frame.render_widget(Paragraph::new(text), area);
@@ -161,7 +162,7 @@ impl Dashboard {
         let hints = [format!(" q {}, ? keys ", self.leaving), format!(" q {} ", self.leaving), " q ".into()];
         let width = |text: &str| Line::from(text).width();
         let hint = hints[..2].iter().find(|hint| width(hint) + width(&self.title) + 3 <= room);
-        // Where there is no room for all, for the way to leave.
+        // If there is no room for everything, show only how to leave.
         let hint = hint.or(hints.iter().skip(1).find(|hint| width(hint) + 6 <= room)).unwrap_or(&hints[2]);
         let left = room.saturating_sub(width(hint) + 3);
         let title = if width(&self.title) <= left { self.title.clone() } else { end_of(&self.title, left) };
@@ -172,11 +173,11 @@ impl Dashboard {
         frame.render_widget(gauge, area);
     }
 
-    /// How far it is, in words: from all that is known to the least.
+    /// The progress in words, from the longest text to the shortest.
     fn label(&self, done: u64) -> [String; 4] {
         let epoch = format!("epoch {done} of {}", self.total);
         let (mut each, mut left) = (String::new(), String::new());
-        // The last epochs tell best what the next will take.
+        // The last epochs are the best estimate of the next one.
         let recent = &self.epochs[self.epochs.len().saturating_sub(5)..];
         let seconds: f64 = recent.iter().map(|epoch| epoch.train_seconds + epoch.eval_seconds).sum();
         if !recent.is_empty() && done < self.total && !self.stopped {
@@ -216,7 +217,7 @@ impl Dashboard {
                 format!("val{val} ").fg(VAL),
             ])
         };
-        // A number that is cut short is another number.
+        // Numbers are left out rather than cut off: a number without its end is a wrong number.
         let whole = title(&format!(" {}", end(&train)), &format!(" {}", end(&val)));
         let title = if whole.width() + 2 <= usize::from(area.width) { whole } else { title("", "") };
         let chart = Chart::new(vec![line("train", TRAIN, &train[..]), line("val", VAL, &val[..])])
@@ -237,7 +238,7 @@ impl Dashboard {
         lines.extend(self.log.iter().rev().take(2).rev().map(|line| Line::from(line.as_str()).bold()));
         let room = usize::from(area.height).saturating_sub(3 + lines.len());
         let recent = &self.epochs[self.epochs.len().saturating_sub(room)..];
-        // A number that is cut short is another number.
+        // Numbers are left out rather than cut off: a number without its end is a wrong number.
         let whole = area.width >= LOG_WIDTH;
         let heading =
             if whole { "epoch   train loss     acc     val loss     acc" } else { "epoch   val loss       acc" };
@@ -257,14 +258,14 @@ impl Dashboard {
     }
 }
 
-/// A line of the log, with its frame.
+/// The width of a line of the log, with its frame.
 const LOG_WIDTH: u16 = 52;
-/// A line of the settings, with its frame.
+/// The width of a line of the settings, with its frame.
 const SETTINGS_WIDTH: u16 = 34;
-/// What q does where somebody else trains.
+/// What q does if another process trains.
 const LEAVES: &str = "leaves";
 
-/// A number beside an axis.
+/// A number for an axis.
 fn axis(value: f64) -> String {
     if value.abs() < 1000.0 { format!("{value:.3}") } else { number(value) }
 }
@@ -274,7 +275,7 @@ fn fitting(texts: &[String; 4], width: u16) -> &str {
     texts.iter().find(|text| Line::from(text.as_str()).width() <= usize::from(width)).map_or("", |text| text)
 }
 
-/// As much of the end of a name as fits; paths tell most there.
+/// As much of the end of a name as fits, because the end of a path tells most.
 fn end_of(name: &str, width: usize) -> String {
     let letters: Vec<char> = name.chars().collect();
     let fits = |end: &str| Line::from(end).width() < width;
@@ -284,30 +285,30 @@ fn end_of(name: &str, width: usize) -> String {
         .map_or(String::new(), |end| format!("…{end}"))
 }
 
-/// The whole terminal, given back when dropped or in a panic.
+/// The whole terminal. It is given back on drop and on a panic.
 pub struct Screen {
     terminal: DefaultTerminal,
     drawn: Instant,
-    /// The terminal, to ask whether it is still there.
+    /// The terminal, for checking whether it is still there.
     #[cfg(unix)]
     tty: Option<std::os::fd::OwnedFd>,
-    /// Whether it went away.
+    /// Whether the terminal is gone.
     lost: bool,
 }
 
 /// Whether a dashboard has the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Gives the terminal back, where a dashboard has it: for who ends the process at once.
+/// Gives the terminal back if a dashboard has it. For code that ends the process at once.
 pub fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // Of a terminal that went away nothing is left to give back.
+        // If the terminal is gone, there is nothing to give back.
         let _ = ratatui::try_restore();
     }
 }
 
 impl Screen {
-    /// Whether there is a terminal to take over for what is called `name`.
+    /// Checks that there is a terminal to take over. `name` is the setting or command for the error message.
     pub fn check(name: &str) -> Result<()> {
         let remedy = match name {
             "tui" => "leave it out, or run it in a terminal",
@@ -322,9 +323,9 @@ impl Screen {
         Ok(())
     }
 
-    /// Takes the terminal over; what is written to standard error waits until it is given back.
+    /// Takes over the terminal. Lines for standard error are held back until it is given back.
     pub fn open() -> Result<Self> {
-        // Installs a panic hook that gives the terminal back first.
+        // This installs a panic hook that gives the terminal back first.
         let terminal = ratatui::try_init().map_err(Error::io("use", "the terminal"))?;
         TAKEN.store(true, Ordering::SeqCst);
         output::hold_notes();
@@ -337,25 +338,26 @@ impl Screen {
         })
     }
 
-    /// Draws the dashboard unless that was done just now; says whether the user wants to leave.
+    /// Draws the dashboard, unless that was done a moment ago. Returns whether the user wants to leave.
     pub fn show(&mut self, dashboard: &mut Dashboard) -> bool {
         if self.drawn.elapsed() >= FRAME && !self.lost {
             self.drawn = Instant::now();
             dashboard.log = output::held_notes();
-            // A terminal that went away must not stop a training.
+            // A terminal that is gone must not stop a training.
             let _ = self.terminal.draw(|frame| dashboard.draw(frame));
         }
         self.asked_to_leave(dashboard, Duration::ZERO)
     }
 
-    /// Waits for a key at most so long. Of a terminal that went away crossterm reads for ever, so it is asked for first.
+    /// Waits for a key, at most this long. Crossterm reads forever if the terminal is gone, so the terminal is checked
+    /// first.
     fn wait(&mut self, wait: Duration) -> bool {
         #[cfg(unix)]
         if let Some(tty) = &self.tty {
             use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
             use std::os::fd::AsFd;
             let mut asked = [PollFd::new(tty.as_fd(), PollFlags::POLLIN)];
-            // Where a signal cuts it short (a new size, say), there may be an event all the same.
+            // If a signal interrupts the wait (a change of size, for example), there may be an event nevertheless.
             let _ = poll(&mut asked, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO));
             let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
             self.lost |= asked[0].revents().is_some_and(|found| found.intersects(gone));
@@ -364,7 +366,7 @@ impl Screen {
         event::poll(wait).unwrap_or(false)
     }
 
-    /// Answers the keys; says whether the user wants to leave.
+    /// Handles the keys. Returns whether the user wants to leave.
     fn asked_to_leave(&mut self, dashboard: &mut Dashboard, wait: Duration) -> bool {
         let mut wait = wait;
         while !self.lost && self.wait(wait) {
@@ -390,7 +392,7 @@ impl Screen {
     }
 }
 
-/// The terminal that keys come from: the process's own, or what it was given as standard input.
+/// The terminal that keys come from: the process's own, or the one that it was given as standard input.
 #[cfg(unix)]
 fn controlling_terminal() -> Option<std::os::fd::OwnedFd> {
     use std::os::fd::AsFd;
@@ -405,7 +407,7 @@ impl Drop for Screen {
     }
 }
 
-/// The least time between two pictures.
+/// The minimum time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// `syva top`: follows a run that another process trains.
@@ -420,11 +422,11 @@ pub fn top(run: &Path) -> Result<ExitCode> {
     let mut dashboard = Dashboard::new(&name, &config, read_metrics(run)?, LEAVES);
     let mut screen = Screen::open()?;
     loop {
-        // A run that is resumed with more epochs says so in its configuration.
+        // A run that is resumed with more epochs has the new number in its configuration.
         if let Ok(config) = read_config(run) {
             dashboard.total = config.training.epochs;
         }
-        // Asked for first: what it wrote before it let go of its lock is then read.
+        // Checked first, so that everything that was written before the lock was released is read below.
         dashboard.stopped = !is_locked(run);
         dashboard.epochs = read_metrics(run)?;
         let finished = dashboard.epochs.last().is_some_and(|epoch| epoch.epoch >= dashboard.total);
@@ -443,7 +445,7 @@ pub fn top(run: &Path) -> Result<ExitCode> {
     }
 }
 
-/// The configuration of a run, once there is one; none where the user does not want to wait any longer.
+/// The configuration of a run, as soon as there is one. `None` if the user stops waiting.
 fn begun(run: &Path) -> Result<Option<RunConfig>> {
     const LOOK: Duration = Duration::from_millis(200);
     while !run.exists() {
@@ -452,7 +454,7 @@ fn begun(run: &Path) -> Result<Option<RunConfig>> {
         }
         std::thread::sleep(LOOK);
     }
-    // A folder that was made just now gets its configuration in a moment.
+    // A new folder gets its configuration within a moment.
     for _ in 0..10 {
         if run.join("config.toml").is_file() || !is_locked(run) {
             break;
@@ -542,8 +544,8 @@ mod tests {
         assert!(text.contains("loss: train, val") && !text.contains("train 0"), "{text}");
     }
 
-    /// What is trained, how far it is and how to leave are there as long as there is room for them at all, and of the
-    /// settings their values.
+    /// What is trained, how far it is and how to leave are shown as long as they fit at all, and so are the values of
+    /// the settings.
     #[test]
     fn the_smallest_terminals_show_how_far_it_is_and_how_to_leave() {
         let dashboard = dashboard(40);

@@ -1,15 +1,15 @@
-//! Numbers as people write them on a command line or in a settings file, and what is said where one is no number.
+//! Numbers as people write them on a command line or in a settings file, and the errors for text that is not a number.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-/// A number that a setting can be.
+/// A type of number that a setting can have.
 pub trait Number: FromStr + Display + Copy {
-    /// Whether it has digits behind a point.
+    /// Whether its numbers can have a fraction.
     const FRACTIONS: bool;
-    /// The largest, for whole numbers.
+    /// The largest number, for whole numbers.
     const MOST: &'static str;
 }
 
@@ -38,13 +38,13 @@ impl Number for f64 {
     const MOST: &'static str = "";
 }
 
-/// Reads a number; what is wrong with a text that is none, and what to write, follows a colon.
+/// Parses a number. The error says what is wrong with the text and what to write, in words that follow a colon.
 pub fn number<T: Number>(text: &str) -> Result<T, String> {
     let trimmed = text.trim();
     trimmed.parse().map_err(|_| if T::FRACTIONS { no_number(trimmed) } else { no_whole_number(trimmed, T::MOST) })
 }
 
-/// Reads a whole number that is not 0.
+/// Parses a whole number that is not 0.
 pub fn at_least_one(text: &str) -> Result<u64, String> {
     number(text).and_then(|value| if value > 0 { Ok(value) } else { Err("it is 0; give 1 or more".into()) })
 }
@@ -60,7 +60,7 @@ fn no_number(text: &str) -> String {
     }
 }
 
-/// What `5%` would be.
+/// The number that a percentage such as `5%` stands for.
 fn percent(text: &str) -> Option<String> {
     let share: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
     Some(format!("it is not a number; write {}", share / 100.0))
@@ -89,7 +89,7 @@ fn no_whole_number(text: &str, most: &str) -> String {
         };
     }
     match plain(text) {
-        // All whole numbers up to here are their own f64.
+        // Up to here, every whole number is exact in f64.
         Some(value) if value >= 0.0 && value.fract() == 0.0 && value <= 9e15 => {
             format!("it is not written in plain digits; write {value:.0}")
         }
@@ -100,12 +100,12 @@ fn no_whole_number(text: &str, most: &str) -> String {
     }
 }
 
-/// A finite number with digits in it.
+/// Parses a finite number.
 fn plain(text: &str) -> Option<f64> {
     text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// A setting in a file, read as the flag of its name is: a text, or a number as TOML has them.
+/// A setting in a file, parsed like the flag of its name. It may be a text or a TOML number.
 pub fn from_file<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T::Err: Display,
@@ -113,7 +113,7 @@ where
     text(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// A number in a file, read as that of a flag is.
+/// A number in a file, parsed like the number of a flag.
 pub fn number_from_file<'de, D: Deserializer<'de>, T: Number>(deserializer: D) -> Result<Option<T>, D::Error> {
     let text = text(deserializer).map_err(|error: D::Error| {
         // TOML's integers have 64 bits. For a larger one serde names types that no one wrote.
@@ -130,11 +130,11 @@ pub fn number_from_file<'de, D: Deserializer<'de>, T: Number>(deserializer: D) -
     number(&text).map(Some).map_err(|problem| serde::de::Error::custom(format!("'{text}': {problem}")))
 }
 
-/// What a flag would have had in this place.
+/// The text that a flag would have had.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match toml::Value::deserialize(deserializer)? {
         toml::Value::String(text) => text,
-        // 10.0 as 1e1 is read.
+        // A number such as 1e1 becomes 10.0 here.
         other => other.to_string(),
     })
 }

@@ -1,4 +1,4 @@
-//! `syva bench`: its figures belong together, and it trains what `syva train` trains. How fast is never tested.
+//! `syva bench`: its figures are consistent, and it trains what `syva train` trains. Speed is never tested.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn the_figures_belong_together_and_the_losses_are_those_of_train() {
     assert!(
         times.iter().all(|&time| time > 0.0) && (times[0].min(times[1])..=times[0].max(times[1])).contains(&median)
     );
-    // 784 to 10, forward and weight gradient; all of it where inputs are read dense, less where zeros are passed over.
+    // 784 to 10, forward and weight gradient. All of it is done if inputs are read dense, less if zeros are skipped.
     let dense = 2.0 * 7840.0 * 60_000.0;
     assert_eq!(number(&device["dense_multiply_adds"]), dense);
     assert!((number(&device["dense_flops"]) * median / (2.0 * dense) - 1.0).abs() < 1e-9);

@@ -1,14 +1,14 @@
-//! Which weights a run keeps, and what is said of them.
+//! Which weights a run keeps, and what is reported about them.
 
 mod common;
 
 use common::{Place, files_with_times, metrics};
 use serde_json::Value;
 
-/// A rate so large that validation gets worse again: the best epoch of nine is the eighth.
+/// A rate so large that validation gets worse again: of nine epochs, the eighth is the best.
 const WORSE: &str = "--epochs 9 --lr 20 --out run";
 
-/// The bytes of the model, and whether they are those of the best epoch.
+/// The bytes of the model, and whether its weights are those of the best epoch.
 fn model(place: &Place) -> (Vec<u8>, bool) {
     let read = |name: &str| std::fs::read(place.path(name)).unwrap();
     let model = read("run/model.safetensors");
@@ -45,7 +45,7 @@ fn to_resume_what_is_done_changes_no_file() {
     let text = place.run("resume run").succeeds().stderr;
     assert!(text.contains("already finished, so nothing is changed"), "{text}");
     assert!(files_with_times(&place.path("run")) == before);
-    // Asked for other weights, it gives them; and so on, until it is asked again.
+    // If other weights are asked for, they become the model. The choice holds until it is changed again.
     place.run("resume run --keep last --quiet").succeeds();
     assert!(!model(&place).1);
     place.run("resume run --epochs 10 --quiet").succeeds();
@@ -63,7 +63,7 @@ fn what_to_keep_is_a_setting_that_resume_inherits() {
     let before = model(&place);
     place.run("resume run --epochs 10 --quiet").succeeds();
     assert_eq!(model(&place), before, "epoch 10 is no better");
-    // Runs that were begun before there was such a setting keep the last.
+    // Runs that were started before this setting existed keep the last weights.
     place.edit("run/config.toml", "keep = \"best\"\n", "");
     place.run("resume run --epochs 12 --quiet").succeeds();
     assert!(!model(&place).1);
@@ -72,7 +72,7 @@ fn what_to_keep_is_a_setting_that_resume_inherits() {
     place.train("--keep worst --out other").fails(2, &["use one of last, best"]);
 }
 
-/// A model of another network is not taken for the best, whoever put it there.
+/// A model of another network is not taken for the best one.
 #[test]
 fn a_best_model_that_is_missing_or_foreign_is_named_and_the_model_stays() {
     let place = Place::new();
@@ -86,7 +86,7 @@ fn a_best_model_that_is_missing_or_foreign_is_named_and_the_model_stays() {
     assert_eq!(std::fs::read(place.path("run/model.safetensors")).unwrap(), before);
 }
 
-/// A run that goes on beyond its end is no longer judged by the model that it had there.
+/// If a run goes on beyond its end, its old final model no longer counts.
 #[test]
 fn a_run_that_goes_on_is_judged_by_its_last_checkpoint() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! `syva data` and where data comes from.
+//! `syva data`, and where data comes from.
 
 mod common;
 
@@ -36,7 +36,7 @@ fn the_grid_is_a_picture_of_the_size_asked() {
     let png = std::fs::read(place.path("grid.png")).unwrap();
     assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
     let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
-    // Ten digits of 3 · 28 pixels across with gaps of 8; under a heading of 34, three down.
+    // Across: ten digits of 3 · 28 pixels, with gaps of 8. Down: a heading of 34, and three digits.
     assert_eq!((number(16), number(20)), (10 * (84 + 8) + 8, 34 + 3 * (84 + 8) + 8));
     assert_eq!(&png[png.len() - 8..png.len() - 4], b"IEND");
     for (rows, out, code, says) in [

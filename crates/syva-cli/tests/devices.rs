@@ -1,7 +1,7 @@
-//! `syva devices`, and training on what it lists.
+//! `syva devices`, and training on the devices that it lists.
 //!
-//! Has its own main, so that the tests of a graphics adapter are marked as ignored where there is none, visibly and
-//! counted.
+//! This has its own main, so that tests that need a graphics adapter are visibly marked and counted as ignored on
+//! machines without one.
 
 mod common;
 
@@ -74,7 +74,7 @@ fn trains_to_the_same_bits() -> Result<(), Failed> {
 fn goes_on_elsewhere() -> Result<(), Failed> {
     let place = Place::new();
     place.train("--epochs 1 --device gpu --exact --out run").succeeds();
-    // Without a word about it, on the device it began on, and exactly.
+    // Without flags, it goes on with the device and the exactness that it began with.
     let here = place.run("resume run --epochs 2").succeeds();
     assert!(here.stderr.contains("on gpu ("), "{}", here.stderr);
     let there = place.run("resume run --epochs 3 --device cpu").succeeds();

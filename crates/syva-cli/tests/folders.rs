@@ -1,4 +1,4 @@
-//! Run folders: nothing is overwritten, nothing of others is removed, and odd names work.
+//! Run folders: nothing is overwritten, no one else's files are removed, and odd names work.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn force_leaves_what_is_not_the_runs() {
     assert_eq!(place.names("run/tensorboard"), ["mine.md"]);
 }
 
-/// Other programs keep a config.toml too, and plots beside it.
+/// Other programs have a config.toml too, and plots beside it.
 #[test]
 fn force_refuses_a_folder_that_is_no_run() {
     let place = Place::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{Place, Ran, SMALL, metrics, wait_for};
 
-/// A training without end in `run`, once it has gone through an epoch.
+/// An endless training in `run` that has finished an epoch.
 fn endless(place: &Place) -> Child {
     let args = ["train", "--epochs", "1000000", "--out", "run"];
     let mut command = place.syva(args.into_iter().chain(SMALL));
@@ -23,7 +23,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 fn ended(mut child: Child) -> Ran {
-    // What it prints until then fits a pipe. One that does not end is not left running.
+    // What it prints until then fits into a pipe. If it does not end, it is killed.
     let begin = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if begin.elapsed() > Duration::from_mins(1) {
@@ -44,7 +44,7 @@ fn stopped_at(text: &str) -> (u64, u64) {
 
 #[test]
 fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
-    // Not HUP: where the tests themselves run under nohup, it is ignored, as it should be.
+    // Not HUP, which is rightly ignored if the tests themselves run under nohup.
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let place = Place::new();
         let child = endless(&place);
@@ -65,8 +65,8 @@ fn an_interrupted_run_is_saved_and_goes_on_to_the_same_bits() {
     }
 }
 
-/// Batch systems warn before they kill: SLURM with the signal that it is told to, SGE by USR1 and USR2, limits of processor
-/// time by XCPU.
+/// Batch systems warn before they kill: SLURM with the signal that it is told to use, SGE with USR1 and USR2, limits of
+/// processor time with XCPU.
 #[cfg(target_os = "linux")]
 #[test]
 fn warnings_of_batch_systems_stop_and_save() {
@@ -85,7 +85,7 @@ fn before_it_has_begun_a_signal_ends_it_with_the_same_code_and_leaves_nothing() 
     let place = Place::new();
     let mut command = place.syva(["train", "--data", "digits", "--out", "run"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // From when it is caught until the data is drawn there is time enough.
+    // Drawing the data takes long enough for the signal to arrive before the training begins.
     wait_for("the handler", || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
@@ -129,7 +129,8 @@ fn a_run_under_nohup_outlives_its_terminal() {
     place.sh(&script).fails(143, &["stopped and saved"]);
 }
 
-/// It is not its controlling terminal, so no hang-up is signalled: as under nohup, only the dashboard ends.
+/// The terminal is not the process's controlling terminal, so there is no hang-up. As under nohup, only the dashboard
+/// ends.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_dashboard_whose_terminal_is_closed_stops_no_training() {
@@ -138,7 +139,7 @@ fn a_dashboard_whose_terminal_is_closed_stops_no_training() {
     let side = || Stdio::from(terminal.slave.try_clone().unwrap());
     let mut command = place.syva(["train", "--epochs", "60", "--tui", "--out", "run"].into_iter().chain(SMALL));
     command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side());
-    // Somebody has to read what is drawn, or the training waits for that.
+    // The training waits until what it draws is read.
     let mut reader = std::fs::File::from(terminal.master.try_clone().unwrap());
     let mut drawn = vec![0; 1 << 16];
     let mut child = command.spawn().unwrap();
@@ -151,7 +152,7 @@ fn a_dashboard_whose_terminal_is_closed_stops_no_training() {
     assert!(place.path("run/model.safetensors").exists());
 }
 
-/// A dashboard on a terminal of so many columns and rows, and what it has drawn so far.
+/// A dashboard on a terminal of this size (columns, rows), and what it has drawn so far.
 #[cfg(target_os = "linux")]
 fn dashboard(place: &Place, size: (u16, u16)) -> (Child, std::fs::File, String) {
     let size = nix::pty::Winsize { ws_col: size.0, ws_row: size.1, ws_xpixel: 0, ws_ypixel: 0 };
@@ -174,12 +175,12 @@ fn dashboard(place: &Place, size: (u16, u16)) -> (Child, std::fs::File, String) 
 fn q_in_the_dashboard_stops_and_saves_as_ctrl_c_does() {
     let place = Place::new();
     let (mut child, mut master, drawn) = dashboard(&place, (30, 8));
-    // Spaces are passed over, so that only words come whole.
+    // The dashboard moves the cursor over spaces, so only single words appear whole.
     assert!(["stops", "and", "saves"].iter().all(|word| drawn.contains(word)), "{drawn}");
     std::io::Write::write_all(&mut master, b"?xq").unwrap();
     let reader = std::thread::spawn(move || {
         let (mut all, mut piece) = (Vec::new(), vec![0; 1 << 16]);
-        // The other side's end is an error here.
+        // Reading fails once the other side is closed.
         while let Ok(length @ 1..) = std::io::Read::read(&mut master, &mut piece) {
             all.extend_from_slice(&piece[..length]);
         }
@@ -199,12 +200,12 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state() {
         ["the loss is not finite at epoch 1, step ", "(learning rate 1e30)", "try a learning rate of 0.1 or less"];
     place.run(run).fails(1, &says).fails(1, &["run/checkpoint", "`syva resume` would reach the same", "--force"]);
     place.run("eval run").succeeds();
-    // It is as it says.
+    // Resuming fails in the same way, as the message says.
     place.run("resume run").fails(1, &says);
     place.run("eval run").succeeds();
 }
 
-/// A step can leave a finite loss and weights beyond all bounds; such a state is no checkpoint.
+/// A step can leave a finite loss, but weights that are not finite. Such a state must not become a checkpoint.
 #[test]
 fn a_weight_that_is_not_finite_does_not_replace_the_last_good_state() {
     let place = Place::new();
@@ -214,7 +215,7 @@ fn a_weight_that_is_not_finite_does_not_replace_the_last_good_state() {
     place.run("eval run").succeeds();
 }
 
-/// Every file is limited to 16 KiB, less than a checkpoint: writing fails half-way, as on a full disk.
+/// Every file is limited to 16 KiB, less than a checkpoint, so that writing fails half-way, as on a full disk.
 #[test]
 fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     let place = Place::new();
@@ -222,7 +223,7 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     place.finished("run");
     let last = place.path("run/checkpoint/last.safetensors");
     let before = std::fs::read(&last).unwrap();
-    // Also where nobody has the signal ignored that says so: it would end the process without a word.
+    // SIGXFSZ is not ignored here. Without a handler, it would end the process without a message.
     let full = place.sh("ulimit -f 32; \"$SYVA\" resume run --epochs 3");
     let says = ["cannot write run/checkpoint/", "the last checkpoint is intact", "continue with `syva resume run`"];
     full.fails(1, &says);
@@ -234,7 +235,7 @@ fn a_disk_that_fills_up_costs_nothing_that_was_saved() {
     assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
 }
 
-/// The same from the first byte on: the run can be begun again in its own folder.
+/// The same from the first byte on. The run can be started again in its own folder.
 #[test]
 fn a_disk_that_is_full_from_the_beginning_leaves_a_run_that_can_go_on() {
     let place = Place::new();

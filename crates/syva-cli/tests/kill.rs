@@ -1,4 +1,4 @@
-//! Killed at random moments and resumed until it is done, a run comes to the bits of one that was left alone.
+//! A run that is killed at random moments and resumed until it is done reaches the bits of one that was left alone.
 //! `scripts/kill-resume.sh` does the same at length.
 
 mod common;
@@ -11,8 +11,8 @@ use common::{Place, metrics, wait_for};
 const RUN: &str = "--data digits --hidden 64 --batch-size 32 --epochs 4";
 const KILLS: u32 = 4;
 
-/// Starts the run, or goes on with it where there is one. Densely saved, it is killed while it saves; sparsely, it
-/// loses epochs whose metrics are written already.
+/// Starts the run, or goes on with it if there is one. If it saves often, it is killed while it saves. If it saves
+/// seldom, it loses epochs whose metrics are already written.
 fn start(place: &Place, checkpoint_seconds: u32) -> Child {
     let run =
         if place.path("run/config.toml").exists() { "resume run".into() } else { format!("train {RUN} --out run") };
@@ -20,14 +20,14 @@ fn start(place: &Place, checkpoint_seconds: u32) -> Child {
     place.syva(line.split_whitespace()).spawn().unwrap()
 }
 
-/// Waits until the process has saved (or, where it saves seldom, has finished an epoch), or has ended.
+/// Waits until the process has saved (or has finished an epoch, if it saves seldom), or has ended.
 fn wait_for_work(place: &Place, child: &mut Child, saves_seldom: bool) {
     let checkpoint = place.path("run/checkpoint/last.safetensors");
     let saved = || checkpoint.metadata().and_then(|file| file.modified()).ok();
     let epochs = || std::fs::read_to_string(place.path("run/metrics.jsonl")).unwrap_or_default().lines().count();
     let (before, mut least) = (saved(), epochs());
     wait_for("work", || {
-        // Resuming takes epochs back before it adds any.
+        // Resuming removes epochs before it adds any.
         least = least.min(epochs());
         let worked = if saves_seldom { epochs() > least } else { saved() != before };
         worked || child.try_wait().unwrap().is_some()
@@ -46,7 +46,7 @@ fn a_run_killed_at_random_moments_comes_to_the_same_bits() {
     for kill in 0..KILLS {
         let saves_seldom = kill % 2 == 1;
         let mut child = start(&place, if saves_seldom { 10 } else { 0 });
-        // The first is killed wherever it is by then, the others while they train.
+        // The first process is killed wherever it is by then, the others while they train.
         if kill > 0 {
             wait_for_work(&place, &mut child, saves_seldom);
         }

@@ -1,4 +1,4 @@
-//! `--like RUN` repeats a run, with what flags change.
+//! `--like RUN` repeats a run, except for what flags change.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn a_run_that_is_repeated_comes_to_the_same_bits() {
     assert_eq!(place.run("train --like a --json --out b").succeeds().digest(), digest);
     assert_eq!(place.read("a/config.toml"), place.read("b/config.toml"));
     assert_eq!(metrics(&place.path("a")), metrics(&place.path("b")));
-    // The run's folder is no setting.
+    // The run's folder is not one of the settings.
     assert_eq!(place.run("train --like a --json").succeeds().digest(), digest);
     assert_eq!(place.names("runs"), ["digits-001"]);
 }
@@ -35,7 +35,7 @@ fn flags_win_over_the_file_and_the_file_over_the_run() {
     }
 }
 
-/// Flags can tell one activation for all hidden layers; a run may have several.
+/// Flags can set one activation for all hidden layers, but a run can have several.
 #[test]
 fn a_network_that_no_flags_can_tell_is_repeated_as_it_is() {
     let place = Place::new();

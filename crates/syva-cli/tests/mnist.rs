@@ -1,6 +1,7 @@
 //! The program on the real MNIST.
 //!
-//! Has its own main, so that its tests are marked as ignored where SYVA_MNIST_DIR names no folder, visibly and counted.
+//! This has its own main, so that its tests are visibly marked and counted as ignored if SYVA_MNIST_DIR names no
+//! folder.
 
 mod common;
 

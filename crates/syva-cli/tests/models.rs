@@ -1,16 +1,17 @@
-//! Model files that are absent, damaged or lie: `eval` and `summary` name the file and the place, and never panic.
+//! Model files that are missing, damaged or inconsistent: `eval` and `summary` name the file and the place, and never
+//! panic.
 
 mod common;
 
 use common::{Place, Ran};
 
-/// The model of a finished run; damaged copies are made of it.
+/// The model of a finished run, from which damaged copies are made.
 fn model(place: &Place) -> Vec<u8> {
     place.finished("run");
     std::fs::read(place.path("run/model.safetensors")).unwrap()
 }
 
-/// The file with its header changed as text, and the header's length corrected.
+/// The file after an edit of its header as text, with the header's length corrected.
 fn edited(model: &[u8], from: &str, to: &str) -> Vec<u8> {
     let n = u64::from_le_bytes(model[..8].try_into().unwrap()) as usize;
     let header = std::str::from_utf8(&model[8..8 + n]).unwrap();
@@ -80,13 +81,13 @@ fn a_model_that_is_not_there_is_answered_with_what_to_name() {
 fn a_model_of_another_shape_than_the_data_is_named() {
     let place = Place::new();
     let good = model(&place);
-    // Of the same bytes: 5 outputs of 1568 features. Nothing vouches for what was changed.
+    // The same bytes as 5 outputs of 1568 features. Without a digest, the edit is not noticed.
     let good = edited(&good, "\"sha256\"", "\"none\"");
     let wide = edited(&good, "[10,784]", "[5,1568]");
     let wide = edited(&wide, "[10]", "[5]");
     let wide = edited(&wide, r#"\"features\":784,\"shape\":[28,28]"#, r#"\"features\":1568"#);
     let wide = edited(&wide, r#"\"units\":10"#, r#"\"units\":5"#);
-    // The bias is shorter by five numbers, so the data is too; the bias comes first.
+    // The bias comes first. It is shorter by five numbers, so the data is too.
     let n = u64::from_le_bytes(wide[..8].try_into().unwrap()) as usize;
     let wide = [&wide[..8 + n], &wide[8 + n + 20..]].concat();
     let wide = edited(&wide, "[0,40]", "[0,20]");
@@ -95,7 +96,7 @@ fn a_model_of_another_shape_than_the_data_is_named() {
     place.run("summary wide.safetensors").succeeds();
     let says = ["wide.safetensors (metadata): the data has 784 features, the network reads 1568; use the data"];
     place.run("eval wide.safetensors --data digits").fails(1, &says);
-    // Before data is looked for, drawn or fetched.
+    // This is checked before data is looked for, drawn or fetched.
     place.run("eval wide.safetensors --data-dir absent").fails(1, &says);
 }
 

@@ -1,4 +1,4 @@
-//! What goes to standard output and what to standard error, and readers that do not wait for the end.
+//! What goes to standard output and what to standard error, and readers that stop early.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn json_is_all_there_is_on_standard_output() {
     assert_eq!(judged.digest(), trained.digest());
     assert_eq!(judged.json()[0]["loss"], lines[1]["val_loss"], "the same model on the same data");
     assert_eq!(place.run("summary run --json").succeeds().json()[0]["network"], "784-10");
-    // The last one names what was asked for, so that a loop over runs needs no names of folders.
+    // The last line has the settings, so that a loop over runs does not need the names of folders.
     for (name, value) in [
         ("data", serde_json::json!("digits")),
         ("network", serde_json::json!("784-10")),
@@ -46,7 +46,7 @@ fn json_is_all_there_is_on_standard_output() {
         assert_eq!(lines[2][name], value, "{name}");
     }
     assert!(lines[2]["data_sha256"].is_string());
-    // Also where it fails there is nothing else.
+    // If the command fails, there is nothing else either.
     assert_eq!(place.run("resume run --json --epochs 1").fails(2, &["epochs"]).json().len(), 0);
     place.run("train --json --quiet").fails(2, &["--json"]);
 }
@@ -76,7 +76,7 @@ fn a_reader_that_goes_away_is_no_error() {
         let ran = place.sh(&script);
         assert_eq!((place.read("code").trim(), ran.stderr.as_str()), ("0", ""), "{command}");
     }
-    // The program goes on when nobody reads what it says of itself.
+    // The program goes on if nobody reads its messages.
     let train = |out| format!("\"$SYVA\" train {} --epochs 1 --out {out}", SMALL.join(" "));
     place.sh(&format!("{{ {}; echo $? >code; }} 2>&1 | true", train("piped")));
     assert_eq!(place.read("code").trim(), "0");
@@ -92,7 +92,7 @@ fn output_that_a_full_disk_swallowed_is_an_error() {
     for command in ["data info --data digits", "completions bash", "summary", "--help", "train --help", "--version"] {
         place.sh(&format!("\"$SYVA\" {command} >/dev/full")).fails(1, &["cannot write standard output"]);
     }
-    // But no reason to stop a training.
+    // A training does not stop because of it.
     let train = format!("\"$SYVA\" train {} --epochs 1 --out run >/dev/full", SMALL.join(" "));
     place.sh(&train).fails(1, &["cannot write standard output"]);
     assert!(place.path("run/model.safetensors").exists());
@@ -121,7 +121,7 @@ fn without_a_home_folder_what_needs_none_works() {
     Ran::new(command.env_remove("HOME").env_remove("XDG_CACHE_HOME").output().unwrap()).succeeds();
 }
 
-/// Whatever a name holds, it steers no terminal.
+/// No name can control the terminal.
 #[test]
 fn names_from_outside_are_shown_without_what_steers_a_terminal() {
     let place = Place::new();
@@ -129,7 +129,7 @@ fn names_from_outside_are_shown_without_what_steers_a_terminal() {
     assert!(!ran.stderr.contains(['\u{1b}', '\u{7}']), "{}", ran.stderr);
 }
 
-/// What a terminal of so many columns gets on standard error.
+/// What a terminal with this many columns gets on standard error.
 #[cfg(target_os = "linux")]
 fn on_terminal(place: &Place, columns: u16, args: &[&str]) -> String {
     let size = nix::pty::Winsize { ws_col: columns, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 };
@@ -137,7 +137,7 @@ fn on_terminal(place: &Place, columns: u16, args: &[&str]) -> String {
     let mut command = place.syva(args);
     command.env("TERM", "xterm").stdout(std::process::Stdio::null()).stderr(terminal.slave);
     let mut child = command.spawn().unwrap();
-    // Its copy of the other side would keep the terminal open.
+    // The command's copy of the other side would keep the terminal open.
     drop(command);
     let mut master = std::fs::File::from(terminal.master);
     let (mut all, mut piece) = (Vec::new(), vec![0; 1 << 16]);
@@ -156,7 +156,7 @@ fn the_status_line_fits_the_terminal_and_leaves_nothing() {
         let args =
             ["train", "--epochs", "40", "--batch-size", "256", "--data", "digits", "--hidden", "none", "--out", out];
         let text = on_terminal(&place, columns, &args);
-        // Control sequences away: each begins with ESC and ends with a letter.
+        // Removes control sequences: each begins with ESC and ends with a letter.
         let plain: String = text
             .split('\u{1b}')
             .enumerate()
@@ -188,7 +188,7 @@ fn a_run_that_learned_nothing_is_told_so() {
     assert!(!told.stdout.contains("val loss is at its lowest"), "{}", told.stdout);
     let told = run("--init zeros --batch-size 8192 --out alike");
     assert!(told.stderr.contains("units that start out equal stay equal (--init zeros)"), "{}", told.stderr);
-    // Rates so large that all units of ReLU are dead after a few steps.
+    // A rate so large that all units of ReLU are dead after a few steps.
     let told = run("--activation relu --lr 30 --batch-size 1024 --json --out dead");
     let last = told.json().pop().unwrap();
     let warnings = last["warnings"].to_string();

@@ -1,4 +1,4 @@
-//! `syva plot`, and what a run leaves for TensorBoard.
+//! `syva plot` and `syva report`, and what a run logs for TensorBoard.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn curves_of_ranges_several_runs_and_event_files() {
     place.run("plot a b --metric acc --from 2 --to 3 --smooth 0.5 --out both.svg").succeeds();
     let svg = place.read("both.svg");
     assert!(svg.contains("a val_acc") && svg.contains("b train_acc") && !svg.contains("loss"), "{svg}");
-    // The same curves from the event files, which anyone may have written.
+    // The same curves, from event files, which any program may have written.
     place.run("plot a/tensorboard --metric loss --out events.svg").succeeds();
     let svg = place.read("events.svg");
     assert!(svg.contains("Loss_train_vs_val_train") && !svg.contains("hparam"), "{svg}");
@@ -68,7 +68,7 @@ fn curves_of_ranges_several_runs_and_event_files() {
     assert!(!place.path("none.png").exists() && !place.path("picture.gif").exists());
 }
 
-/// Epochs of ours and steps of others are not silently put on one axis.
+/// A syva run's epochs and another program's steps are not silently put on one axis.
 #[test]
 fn steps_are_not_called_epochs() {
     let place = Place::new();
@@ -96,11 +96,11 @@ fn curves_are_told_apart_by_one_rule() {
         place.run(&format!("plot {line} --out {out}.svg")).succeeds();
         place.read(&format!("{out}.svg")).matches("stroke-dasharray=\"6 5\"").count()
     };
-    // Each in the chart and in the legend.
+    // Each counts twice: in the chart and in the legend.
     assert_eq!(dashed("run", "both"), 2 * 2, "accuracy beside loss");
     assert_eq!(dashed("run --metric loss", "loss"), 0, "colours are enough");
     assert_eq!(dashed("run run", "several"), 2 * 2, "training");
-    // When the colours are used up, runs have other dashes.
+    // When the colours are used up, runs get other dashes.
     place.run(&format!("plot {} --out many.svg", "run ".repeat(7))).succeeds();
     assert!(place.read("many.svg").contains("stroke-dasharray=\"12 3 2 3\""));
     let smooth = place.run("plot run --smooth 0.6 --out smooth.svg").succeeds();
@@ -108,7 +108,7 @@ fn curves_are_told_apart_by_one_rule() {
     assert!(place.read("smooth.svg").contains("loss and accuracy, smoothed 0.6"));
 }
 
-/// An epoch's figures are not taken for those of the model, where it holds another epoch's weights.
+/// If the model holds the weights of another epoch, the last epoch's figures are not taken for the model's.
 #[test]
 fn a_report_says_of_which_epoch_the_model_is() {
     let place = Place::new();
@@ -117,7 +117,7 @@ fn a_report_says_of_which_epoch_the_model_is() {
     place.edit("other/config.toml", "device = \"cpu\"", "device = \"<script>\"");
     place.run("report run other --out both.html").succeeds();
     let page = place.read("both.html");
-    // Of each run the epoch whose weights the model holds, and how many there were.
+    // For each run: the epoch whose weights the model holds, and the number of epochs.
     for part in ["<td data-v=8e0>8</td><td data-v=9e0>9 of 9</td>", "<td data-v=2e0>2</td><td data-v=2e0>2 of 2</td>"] {
         assert!(page.contains(part), "{part}");
     }
@@ -160,7 +160,7 @@ fn a_run_logs_to_tensorboard_unless_told_not_to() {
     assert_eq!(main["hparam/final_val_loss"].len(), 1);
     assert_eq!(main["hparam/epochs"].iter().map(|point| point.value).collect::<Vec<_>>(), [3.0]);
 
-    // Going on adds to it, and counts nothing twice.
+    // A resumed run adds to the log, and counts nothing twice.
     place.run("resume run --epochs 5").succeeds();
     let mut log = Log::new(place.path("run/tensorboard"));
     log.refresh().unwrap();
@@ -235,13 +235,13 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     place.run("report a --out missing/report.html").fails(1, &["cannot create"]);
 }
 
-/// One run that cannot be shown, a stopped one say, is no reason to show none.
+/// If one run cannot be shown, for example one that was stopped, the others still are.
 #[test]
 fn a_report_leaves_out_what_cannot_be_shown_and_says_so() {
     let place = Place::new();
     place.train("--epochs 1 --out runs/good").succeeds();
     place.finished("runs/early");
-    // As a run that was stopped in its first epoch, before there was anything to save.
+    // Like a run that was stopped in its first epoch, before there was anything to save.
     for file in ["metrics.jsonl", "model.safetensors"] {
         std::fs::remove_file(place.path(format!("runs/early/{file}"))).unwrap();
     }
@@ -276,7 +276,7 @@ fn a_folder_of_runs_stands_for_them() {
     place.run("plot runs --out all.svg").succeeds();
     place.run("plot runs/s2 runs/s10 --out both.svg").succeeds();
     assert_eq!(place.read("all.svg"), place.read("both.svg"));
-    // A run in it that cannot be drawn does not keep the others from being drawn.
+    // If one of them cannot be drawn, the others still are.
     place.write("runs/broken/config.toml", "a = 1");
     let ran = place.run("plot runs --out all.svg").succeeds();
     assert!(ran.stderr.starts_with("syva: left out of the plot: runs/broken/config.toml (line 1)"), "{}", ran.stderr);
@@ -300,7 +300,7 @@ fn a_report_puts_runs_together_that_differ_only_in_seed() {
     }
     place.train("--epochs 3 --seed 1 --init he-normal --no-tensorboard --quiet --out he").succeeds();
     place.train("--epochs 2 --seed 4 --no-tensorboard --quiet --out short").succeeds();
-    // The same seed once more, and the same folder: neither is another sample.
+    // The same seed and the same folder once more: neither is another sample.
     place.train("--epochs 3 --seed 1 --no-tensorboard --quiet --out s1again").succeeds();
     place.run("report s10 s2 s1 he short s1again ./s1 --out r.html").succeeds();
     let page = place.read("r.html");
@@ -333,7 +333,7 @@ fn a_report_puts_runs_together_that_differ_only_in_seed() {
         }
     }
     assert!(page.contains("<td data-v=3e0>3</td>") && page.contains(" ± "), "a table of groups");
-    // Both differ in what they differ in, and in nothing else.
+    // The table has columns for the settings that differ, and for no others.
     for (head, there) in
         [("init", true), ("seed", true), ("batch size", false), ("optimizer", false), ("hidden", false)]
     {
@@ -342,7 +342,7 @@ fn a_report_puts_runs_together_that_differ_only_in_seed() {
     assert!(page.contains("optimizer <b>sgd</b>"), "what is the same is said once");
 }
 
-/// Of many runs the page stays small, tells nothing in thirty sentences, and lays out what is opened only.
+/// With many runs, the page stays small, has no sentences about each, and lays out only what is opened.
 #[test]
 fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
     let place = Place::new();
@@ -360,13 +360,13 @@ fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
     let page = place.read("r.html");
     assert!(page.contains("<h1><bdi>12 runs</bdi></h1>"));
     assert!(page.len() < 12 * 150_000, "{} bytes a run", page.len() / 12);
-    // What the browser lays out at once: all but what opens.
+    // What the browser lays out at once: everything but the sections that open.
     let at_once: String = page.split("<noscript>").map(|part| part.split("</noscript>").last().unwrap()).collect();
     assert!(!at_once.contains("val loss is at its lowest") && !at_once.contains("data:image"), "{at_once}");
     assert!(page.contains("data:image/png;base64,") && page.contains("val loss is at its lowest"));
 }
 
-/// Names steer neither the terminal nor the direction of the text around them.
+/// Names control neither the terminal nor the direction of the text around them.
 #[cfg(unix)]
 #[test]
 fn names_from_outside_are_shown_harmless() {
@@ -399,7 +399,7 @@ fn weights_are_numbered_and_those_of_classes_say_so() {
     assert!(svg.contains(">1<") && svg.contains(">11<") && svg.contains("first layer (11 of 12)"), "{svg}");
 }
 
-/// Numbers of any size stay readable: once, axes had labels of 39 digits.
+/// Numbers of any size stay readable. Axes once had labels of 39 digits.
 #[test]
 fn huge_numbers_are_short_in_pictures_and_lines() {
     let place = Place::new();
@@ -415,7 +415,7 @@ fn huge_numbers_are_short_in_pictures_and_lines() {
     assert!(!wild.stdout.contains("0000000"), "{}", wild.stdout);
 }
 
-/// A run that learned nothing is told so, and not that it is at its best.
+/// The report on a run that learned nothing says so, and not that its loss is at its lowest.
 #[test]
 fn a_report_says_of_a_run_that_it_learned_nothing() {
     let place = Place::new();

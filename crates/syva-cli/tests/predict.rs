@@ -1,10 +1,10 @@
-//! `syva predict`: images of all kinds, and what are none.
+//! `syva predict`: images of all kinds, and files that are not images.
 
 mod common;
 
 use common::Place;
 
-/// A grey BMP of 24 bits a pixel: `[height, width]`, the last row first, rows padded to four bytes.
+/// A grey BMP with 24 bits per pixel: `[height, width]`, the last row first, rows padded to four bytes.
 fn bmp(width: usize, height: usize, pixel: impl Fn(usize, usize) -> u8) -> Vec<u8> {
     let stride = (3 * width).next_multiple_of(4);
     let size = 54 + stride * height;
@@ -20,7 +20,7 @@ fn bmp(width: usize, height: usize, pixel: impl Fn(usize, usize) -> u8) -> Vec<u
     bytes
 }
 
-/// A one in dark ink on light paper.
+/// The digit one in dark ink on light paper.
 fn one(x: usize, y: usize) -> u8 {
     if (60..72).contains(&x) && (30..130).contains(&y) { 30 } else { 220 }
 }
@@ -52,7 +52,7 @@ fn idx_files_are_read_as_they_are_and_as_eval_reads_them() {
     assert_eq!(read.iter().map(|line| line["class"].as_u64()).collect::<Vec<_>>(), guesses);
 }
 
-/// What the framing was not made for is answered with a doubt.
+/// Pictures that the framing was not made for get a doubt.
 #[test]
 fn several_digits_and_crossed_lines_are_doubted() {
     let place = Place::new();
@@ -68,7 +68,7 @@ fn several_digits_and_crossed_lines_are_doubted() {
     assert_eq!(doubts, [0, 1, 1]);
 }
 
-/// Grey paper, boards, rims: what was read backwards or not at all.
+/// Grey paper, boards, rims: these were once read backwards, or not at all.
 #[test]
 fn the_digit_is_found_on_any_paper() {
     let place = Place::new();
@@ -90,7 +90,7 @@ fn the_digit_is_found_on_any_paper() {
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
 }
 
-/// On every path: framed, as it is, out of an IDX file.
+/// In all three ways: framed, as it is, and from an IDX file.
 #[test]
 fn where_nothing_is_to_be_seen_nothing_is_read() {
     let place = Place::new();
@@ -115,7 +115,8 @@ fn where_nothing_is_to_be_seen_nothing_is_read() {
     ran.fails(1, &["three-idx3#0: it is blank", "three-idx3#2: it is blank"]);
 }
 
-/// A picture in each format, made by the crate that reads them; of those with several pictures the first, and a word.
+/// A picture in each format, made by the crate that reads them. If a file has several pictures, the first is read, with
+/// a note.
 #[test]
 fn formats_are_read_by_their_content() {
     use image::{DynamicImage, Frame, GrayImage, ImageFormat, Luma, Rgba, RgbaImage, codecs::gif::GifEncoder};
@@ -133,7 +134,7 @@ fn formats_are_read_by_their_content() {
         place.write(&format!("{i}.picture"), bytes.into_inner());
         names += &format!(" {i}.picture");
     }
-    // White, yellow and black strokes on nothing; on a canvas what was never drawn on is black.
+    // White, yellow and black strokes on a transparent picture. As on a canvas, transparent pixels are black.
     for (i, colour) in [[255, 255, 255], [255, 235, 60], [0, 0, 0]].into_iter().enumerate() {
         let [r, g, b] = colour;
         let pixel = |x, y| if one(x as usize, y as usize) == 30 { Rgba([r, g, b, 255]) } else { Rgba([0; 4]) };
@@ -180,7 +181,7 @@ fn what_else_a_file_is_gets_its_name() {
     place.run("predict run run/model.safetensors").fails(1, &["a safetensors file; name the model first"]);
 }
 
-/// Dimensions that promise the moon cost neither memory nor time.
+/// Files that claim huge dimensions cost neither memory nor time.
 #[test]
 fn bombs_are_refused() {
     let place = Place::new();

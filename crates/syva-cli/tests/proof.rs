@@ -1,4 +1,4 @@
-//! What a run believes: nothing that somebody put into its folder, changed or took away passes for its own record.
+//! What a run trusts: nothing that someone put into its folder, changed or removed passes for its own record.
 
 mod common;
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use common::{Place, metrics, wait_for};
 
-/// The best epoch of nine is the eighth.
+/// Of nine epochs, the eighth is the best.
 const NINE: &str = "--epochs 9 --lr 20 --quiet";
 
-/// A run that was stopped at its last checkpoint but one, as by a kill: `whole` goes on from there to the same bits.
+/// A run that was stopped after half of its epochs, as by a kill. From there, it goes on to the same bits as `whole`.
 fn two_epochs_of_four(place: &Place, run: &str) {
     place.train(&format!("--epochs 2 --quiet --out {run}")).succeeds();
     place.edit(&format!("{run}/config.toml"), "epochs = 2", "epochs = 4");
@@ -43,7 +43,7 @@ fn a_flipped_bit_of_a_weight_is_refused_wherever_the_file_is_read() {
     place
         .run("eval done/model.safetensors --data digits")
         .fails(1, &["(sha256): the file has changed since", "use an undamaged copy"]);
-    // What the run came to is in its checkpoint.
+    // The checkpoint holds what the run has reached.
     let ran = place.run("resume done").succeeds();
     assert!(
         ran.stderr.contains("model.safetensors does not have the run's final weights; it will be written again"),
@@ -53,7 +53,7 @@ fn a_flipped_bit_of_a_weight_is_refused_wherever_the_file_is_read() {
     place.run("eval done").succeeds();
 }
 
-/// H2: the best of another run of the same network.
+/// H2: the best model of another run of the same network.
 #[test]
 fn the_best_model_of_another_run_is_refused_and_the_model_stays() {
     let place = Place::new();
@@ -72,7 +72,7 @@ fn the_best_model_of_another_run_is_refused_and_the_model_stays() {
     place.run("resume s5 --keep last --quiet").succeeds();
 }
 
-/// H3: the model of another run of the same network and as many steps.
+/// H3: the model of another run of the same network, after as many steps.
 #[test]
 fn the_model_of_another_run_is_refused_and_made_again() {
     let place = Place::new();
@@ -92,7 +92,7 @@ fn the_model_of_another_run_is_refused_and_made_again() {
     }
 }
 
-/// A training that saves often, and that has been at it for some epochs.
+/// A training that saves often, after it has finished some epochs.
 fn at_work(place: &Place, epochs: u32) -> std::process::Child {
     let line = format!(
         "train --data digits --hidden none --batch-size 512 --epochs {epochs} --checkpoint-seconds 0 --no-tensorboard --quiet --out run"
@@ -112,7 +112,7 @@ fn who_deletes_the_lock_of_a_run_at_work_ends_one_of_the_two() {
     let place = Place::new();
     let first = at_work(&place, 60);
     fs::remove_file(place.path("run/.lock")).unwrap();
-    // The first makes it again as soon as it saves; between the two there is no knowing.
+    // The first creates the lock again when it next saves. Which of the two then has it is a matter of chance.
     let second = place.run("resume run --quiet");
     let first = ended(first);
     let (winner, loser) = if second.code == Some(0) { (second, first) } else { (first, second) };
@@ -126,7 +126,7 @@ fn who_deletes_the_lock_of_a_run_at_work_ends_one_of_the_two() {
     place.run("plot run").succeeds();
 }
 
-/// H4, after the fact: lines that stand twice are refused, and written again by `resume`.
+/// H4, after the fact: duplicate lines are refused, and `resume` writes the file again.
 #[test]
 fn metrics_that_repeat_lack_or_change_epochs_are_refused_and_written_again() {
     let place = Place::new();
@@ -142,7 +142,7 @@ fn metrics_that_repeat_lack_or_change_epochs_are_refused_and_written_again() {
         (join(&[]), "(epoch 1): is missing", Some("lacked 4 epochs")),
         (changed, "(epoch 1): differs from the checkpoint", Some("had other numbers for 1 epoch")),
         (join(&[0]) + "no epoch\n" + &join(&[1, 2, 3]), "(line 2): ", Some("had 1 damaged line")),
-        // A kill tears a line; that is nothing to speak of.
+        // A line torn by a kill is normal, and is not reported.
         (good.clone() + "{\"epoch\":5,\"tr", "", None),
     ] {
         place.write("run/metrics.jsonl", &bad);
@@ -167,7 +167,7 @@ fn metrics_that_repeat_lack_or_change_epochs_are_refused_and_written_again() {
     assert!(after.starts_with(&good) && after.lines().count() == 5, "{after}");
 }
 
-/// M9 and M10: what is deleted while a run trains is in its memory.
+/// M9 and M10: what is deleted while a run trains is still in the process's memory.
 #[test]
 fn what_is_deleted_while_a_run_trains_is_written_again_and_said() {
     let place = Place::new();
@@ -190,7 +190,7 @@ fn what_is_deleted_while_a_run_trains_is_written_again_and_said() {
 fn a_folder_that_was_deleted_while_its_run_trains_is_named_as_such() {
     let place = Place::new();
     let child = at_work(&place, 100_000);
-    // The training may write between two of the deletions.
+    // The training may write something between two deletions.
     wait_for("the end of the folder", || {
         let _ = fs::remove_dir_all(place.path("run"));
         std::thread::sleep(Duration::from_millis(20));
@@ -200,7 +200,7 @@ fn a_folder_that_was_deleted_while_its_run_trains_is_named_as_such() {
     assert!(!ran.stderr.contains("the last checkpoint is intact"), "{}", ran.stderr);
 }
 
-/// M1: what was edited is not what was trained.
+/// M1: an edited configuration is not what was trained.
 #[test]
 fn a_configuration_that_was_edited_is_refused_by_all_who_read_it() {
     let place = Place::new();
@@ -224,7 +224,8 @@ fn a_configuration_that_was_edited_is_refused_by_all_who_read_it() {
     place.run("report run").succeeds();
 }
 
-/// A run of a version that kept no digests and no history: its files open, with a word, and go on to the same bits.
+/// A run of a version that stored no digests and no history: its files open, with a note, and it goes on to the same
+/// bits.
 #[test]
 fn files_without_a_digest_still_open_with_a_word() {
     let place = Place::new();
@@ -242,7 +243,8 @@ fn files_without_a_digest_still_open_with_a_word() {
     assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
 }
 
-/// The file as it was written before there were digests: no digest, no history, no digest of the best or of the data.
+/// The file as it was written before there were digests: no digest, no history, no digest of the best weights or of the
+/// data.
 fn without_digest(bytes: &[u8]) -> Vec<u8> {
     let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + n]).unwrap();
@@ -271,7 +273,7 @@ fn without_digest(bytes: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
-/// M11: in a folder from elsewhere.
+/// M11: links in a folder from somewhere else.
 #[cfg(unix)]
 #[test]
 fn nothing_is_written_through_a_link_that_leaves_the_run() {
@@ -290,7 +292,7 @@ fn nothing_is_written_through_a_link_that_leaves_the_run() {
         (".lock", "resume run --epochs 2"),
     ] {
         place.train("--epochs 1 --lr 0.1 --quiet --force --out run").succeeds();
-        // What is read must be there: the link's target holds the file's own bytes.
+        // Files that are read must exist, so the link's target holds the file's own bytes.
         let content = fs::read(place.path("run").join(name)).unwrap_or_default();
         place.write("victim", &content);
         let _ = fs::remove_file(place.path("run").join(name));
@@ -312,7 +314,7 @@ fn nothing_is_written_through_a_link_that_leaves_the_run() {
         symlink(&to, &from).unwrap();
         let before = common::files_with_times(&to);
         let ran = place.run(command);
-        // A log is a luxury: a training goes on without it, and says so.
+        // A training can do without a log. It goes on, and says so.
         assert_eq!(ran.code, Some(i32::from(name != "tensorboard")), "{}", ran.stderr);
         assert!(ran.stderr.contains("leads out of the run folder"), "{name}: {}", ran.stderr);
         assert!(common::files_with_times(&to) == before, "{name}");
@@ -321,7 +323,7 @@ fn nothing_is_written_through_a_link_that_leaves_the_run() {
     }
 }
 
-/// A pipe in the place of a file would be waited for, for ever.
+/// Reading a pipe in place of a file would wait forever.
 #[cfg(unix)]
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {

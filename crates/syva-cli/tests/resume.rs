@@ -1,4 +1,4 @@
-//! Going on with a run: refused where it would not come to the same bits, and whole after all that can happen before.
+//! Resuming a run: refused if it would not reach the same bits, and complete whatever happened before.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn a_resumed_run_is_the_run_that_was_never_stopped() {
     place.run("resume run --epochs 2 --quiet").succeeds();
     assert_eq!(place.run("resume run --epochs 3 --json").succeeds().digest(), whole);
     assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
-    // Done is done: the same again.
+    // Resuming a run that is done gives the same again.
     assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
     assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
 }
@@ -22,12 +22,12 @@ fn a_run_goes_on_in_its_own_precision() {
     let place = Place::new();
     place.finished("run");
     place.edit("run/config.toml", "precision = \"f32\"", "precision = \"tf32\"");
-    // The processor has none but f32, which shows that it was asked for the run's.
+    // The processor computes only in f32, so the error shows that the run's own precision was asked for.
     place.run("resume run --epochs 2").fails(2, &["precision: device cpu does not compute in tf32", "precision f32"]);
     place.run("resume run --epochs 2 --exact").fails(2, &["exact: with precision tf32 nothing is exact"]);
     place.run("resume run --epochs 2 --precision f32").succeeds();
     assert!(place.read("run/config.toml").contains("exact = false\nprecision = \"f32\"\n"));
-    // Runs of before know of nothing else.
+    // Runs of earlier versions do not have the setting.
     place.edit("run/config.toml", "precision = \"f32\"\n", "");
     place.run("resume run --epochs 3").succeeds();
 }
@@ -102,7 +102,7 @@ fn a_checkpoint_that_is_missing_or_damaged_is_named() {
     place
         .run("resume run --epochs 2")
         .fails(1, &["last.safetensors (sha256): the file has changed since it was written"]);
-    // And where nothing vouches for them.
+    // Without a digest, the contradiction itself is found.
     let key = text.find("sha256").unwrap() + 8;
     lying[key..key + 6].copy_from_slice(b"unsure");
     std::fs::write(&path, lying).unwrap();
@@ -139,7 +139,7 @@ fn fewer_epochs_than_done_are_refused_and_lose_nothing() {
     assert!(place.read("run/config.toml").contains("epochs = 2\n"));
 }
 
-/// A flag that a run cannot have, because it would come to other bits, is answered with the way to have it.
+/// A flag that a run cannot have, because it would reach other bits, is answered with the command that does it.
 #[test]
 fn a_run_keeps_its_settings() {
     let place = Place::new();
@@ -162,7 +162,7 @@ fn a_run_keeps_its_settings() {
     assert!(!place.run("resume --help").succeeds().stdout.contains("--lr"));
 }
 
-/// Data that has moved is found where else it is named; it is known by its digest.
+/// Data that was moved is found in other places. It is identified by its digest.
 #[test]
 fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
     let place = Place::new();
@@ -173,7 +173,7 @@ fn data_that_has_moved_is_looked_for_and_named_as_what_config_toml_says() {
             "run/config.toml (data.dir): it names gone: there is no such folder; give the new folder with --data-dir";
         place.run(command).fails(1, &[says]);
     }
-    // Only names are looked at; that these are not MNIST is found when they are read.
+    // Only the names are looked at. That these are not MNIST is found when they are read.
     for name in
         ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
     {

@@ -50,7 +50,7 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--data-dir here", "data-dir: digits are drawn, not read; leave it out"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds"),
         ("--hidden 100000,100000", "hidden: 10079600010 parameters are more than 2^31; use fewer or narrower"),
-        // The sum of the products is beyond 128 bits.
+        // The sum of the products exceeds 128 bits.
         ("--hidden 18446744073709551615,18446744073709551615", "parameters are more than 2^31"),
     ] {
         let mut args = vec!["train", "--out", "run"];
@@ -74,7 +74,7 @@ fn the_extremes_that_make_sense_work() {
     let whole = digest("whole", "60000");
     assert_eq!(digest("large", "60001"), whole, "a batch larger than the data is all of it");
     assert_eq!(digest("huge", "18446744073709551615"), whole);
-    // What was begun with such a number can be read back.
+    // A run that was started with such a number can be read back.
     place.run("resume huge --epochs 2 --quiet").succeeds();
     let narrow = "train --data digits --hidden 1,1,1,1,1,1,1,1,1,1 --epochs 1 --batch-size 8192 --quiet --out narrow";
     place.run(narrow).succeeds();
@@ -121,7 +121,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_line() {
         ("data-dir = \"\"\n", "bad.toml (data-dir): the folder's name is empty"),
     ] {
         place.write("bad.toml", text);
-        // As a flag of that value would be: wrong usage.
+        // This is wrong usage, like a flag with that value.
         place.run("train --config bad.toml --out run").fails(2, &[says]);
     }
     place.write("bad.toml", b"\xff\xfe");
@@ -201,7 +201,7 @@ fn summaries_of_absurd_sizes_are_numbers_or_errors() {
     place.run("summary --neurons 10").fails(2, &["--uniform"]);
 }
 
-/// Where the system refuses memory, that is an error and no abort.
+/// If the system refuses memory, that is an error and not an abort.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_network_beyond_the_memory_is_refused() {
@@ -211,7 +211,7 @@ fn a_network_beyond_the_memory_is_refused() {
     assert!(place.names("").is_empty());
 }
 
-/// Nor where it refuses it earlier: from what the program itself takes, up to what a training needs.
+/// The same with less memory, from what the program itself takes to what a training needs.
 #[cfg(target_os = "linux")]
 #[test]
 fn too_little_memory_for_the_data_is_refused() {
@@ -239,7 +239,7 @@ fn a_file_without_an_end_is_no_settings() {
     place
         .run("train --config /dev/zero --out run")
         .fails(2, &["/dev/zero (its size): a settings file has at most 1 MiB"]);
-    // A pipe is read to its end, wherever that is.
+    // A pipe is read to its end.
     place.sh("(echo 'lr = -1'; sleep 0.1; echo) | \"$SYVA\" train --config /dev/stdin --out run").fails(2, &["(lr): "]);
     assert!(place.names("").is_empty());
 }

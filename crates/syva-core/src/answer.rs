@@ -21,8 +21,8 @@ use crate::{Error, Result};
 pub struct ClassNames(Arc<[String]>);
 
 impl ClassNames {
-    /// Takes a name for each class of the network, in the order of their labels. An error for regression, which has no
-    /// classes.
+    /// Takes a name for each class of the network, in the order of their labels. Returns an error for regression, which
+    /// has no classes.
     pub fn new<N: Into<String>>(spec: &Spec, names: impl IntoIterator<Item = N>) -> Result<Self> {
         let names: Arc<[String]> = names.into_iter().map(Into::into).collect();
         match spec.classes() {
@@ -52,10 +52,10 @@ impl ClassNames {
         self.0.len()
     }
 
-    /// The answer for a sample, from its outputs as [`Session::predict`](crate::Session::predict) returns them. An
-    /// error if there are no probabilities because an output is NaN or infinite.
+    /// The answer for a sample, from its outputs as [`Session::predict`](crate::Session::predict) returns them. Returns
+    /// an error if there are no probabilities because an output is NaN or infinite.
     pub fn answer(&self, spec: &Spec, outputs: &[f32]) -> Result<Answer> {
-        // The log-probability of an impossible class may be −∞, as long as that of another class is not.
+        // The log-probability of an impossible class can be −∞, as long as that of another class is not.
         let impossible = outputs.iter().all(|&z| z == f32::NEG_INFINITY);
         if let Some(j) = outputs.iter().position(|&z| z.is_nan() || z == f32::INFINITY || impossible) {
             let problem = format!("output {j} is {}, so there are no probabilities", outputs[j]);
@@ -84,7 +84,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The class with the highest probability. The first one if there are several.
+    /// The class with the highest probability; the first one if several are equal.
     #[must_use]
     pub fn class(&self) -> usize {
         first_largest(&self.probabilities)
@@ -108,7 +108,8 @@ impl Answer {
         &self.probabilities
     }
 
-    /// The names and probabilities of the classes, the likeliest first. Equal ones are in the order of the labels.
+    /// The names and probabilities of the classes, the likeliest first. Classes with equal probabilities are in the
+    /// order of their labels.
     pub fn ranked(&self) -> impl Iterator<Item = (&str, f64)> {
         let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
         order.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]));

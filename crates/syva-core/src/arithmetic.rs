@@ -2,8 +2,8 @@
 //!
 //! Every function is a fixed sequence of correctly rounded operations (+ − × ÷ √ fma, comparisons, bit moves), so it
 //! gives the same bits on every machine; `docs/ARITHMETIC.md` states the sequences. They are written once for `f32`
-//! (the contract) and `f64` (the yardstick that the reference is differentiated with). None of them branches on data:
-//! a loop over a slice becomes SIMD code in any engine that compiles it for its instruction set.
+//! (the contract) and `f64` (in which the reference's gradients are checked). None of them branches on data, so a loop
+//! over a slice becomes SIMD code in any engine that compiles it for its instruction set.
 
 mod fma;
 
@@ -50,14 +50,14 @@ pub trait Real:
     const ROUNDER: Self;
     /// Arguments of `exp` are clamped to this range; beyond it the result is 0 or ∞ already.
     const EXP_RANGE: (Self, Self);
-    /// Beyond ±this, `tanh` is ±1.
+    /// Beyond this magnitude, `tanh` is ±1.
     const TANH_LIMIT: Self;
     /// 1/k! for k = N … 1: the series of `(e^r − 1)/r`, truncated below half an ulp for |r| ≤ ln(2)/2.
     const EXP_SERIES: &'static [Self];
     /// 2/(2k+1) for k = N … 1: the series of `2·atanh(s)/s − 2` in s², truncated likewise for |s| ≤ 3 − 2√2.
     const LOG_SERIES: &'static [Self];
 
-    /// `self · factor + addend` with one rounding, on every processor. (`f32::mul_add` is not, on some.)
+    /// `self · factor + addend` with one rounding, on every processor. (`f32::mul_add` rounds twice on some.)
     #[must_use]
     fn fma(self, factor: Self, addend: Self) -> Self;
     /// The magnitude (sign bit cleared).
@@ -92,7 +92,7 @@ pub trait Real:
     #[must_use]
     fn square_root(self) -> Self;
 
-    /// Whether neither infinite nor NaN.
+    /// Whether the number is neither infinite nor NaN.
     #[must_use]
     fn finite(self) -> bool {
         self.magnitude() < Self::infinity()
@@ -298,15 +298,15 @@ real! { f64, u64, i64, mantissa: 52, bias: 1023,
 pub struct SoftmaxRow<T> {
     /// The first largest logit.
     pub max: T,
-    /// Where it is: the predicted class.
+    /// The index of that logit, which is the predicted class.
     pub argmax: usize,
     /// `Σ_j e^(z_j − max)`.
     pub sum: T,
 }
 
 impl<T: Real> SoftmaxRow<T> {
-    /// Reads a row of logits and leaves `e^(z − max)` in `exponentials` (same length). Both may be kept in another type
-    /// `S` of the same numbers.
+    /// Reads a row of logits and writes `e^(z − max)` to `exponentials`, which has the same length. Both can be stored
+    /// in another type `S` for the same numbers.
     ///
     /// ```
     /// use syva_core::arithmetic::SoftmaxRow;
@@ -362,7 +362,7 @@ pub fn binary_cross_entropy<T: Real>(z: T, y: T) -> T {
 mod tests {
     use super::*;
 
-    /// The largest error of `ours` (in ulp of f32) over all exponents, against `truth` in f64.
+    /// The largest error of `ours` (in ulp of f32) over all exponents, compared with `truth` in f64.
     fn worst_ulp(low: f32, high: f32, ours: fn(f32) -> f32, truth: fn(f64) -> f64) -> f64 {
         let (a, b) = (low.to_bits(), high.to_bits());
         let mut worst: f64 = 0.0;
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(binary_cross_entropy(-200.0_f32, 1.0), 200.0);
     }
 
-    /// The bits themselves, so that a change of compiler or machine cannot pass unseen.
+    /// Compares the bits themselves, so that a change of compiler or machine does not go unnoticed.
     #[test]
     fn bits_are_pinned() {
         use sha2::{Digest, Sha256};

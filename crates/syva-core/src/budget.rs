@@ -12,9 +12,9 @@ const MAX_DEPTH: usize = 10_000;
 /// The limit of a network's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// Hidden units in all.
+    /// The total number of hidden units.
     Neurons(usize),
-    /// Weights and biases in all, output layer included.
+    /// The total number of weights and biases, output layer included.
     Parameters(usize),
 }
 

@@ -3,7 +3,7 @@
 use crate::spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
 use crate::{Error, Result};
 
-/// The short way: the input's width, the hidden layers, then the kind of output.
+/// The short way: the input's width, the hidden layers, and the kind of output.
 ///
 /// ```
 /// use syva_core::{Activation::{Relu, Sigmoid}, Mlp};
@@ -47,19 +47,19 @@ impl Mlp {
         self
     }
 
-    /// Ends the network in one logit per class, trained with cross-entropy.
+    /// Ends the network with one logit per class, trained with cross-entropy.
     #[must_use]
     pub fn classes(self, classes: usize) -> Spec {
         self.end(classes, Head::Logits)
     }
 
-    /// Ends the network in one logit for the question "is it class 1?", trained with binary cross-entropy.
+    /// Ends the network with one logit for the question "is it class 1?", trained with binary cross-entropy.
     #[must_use]
     pub fn binary(self) -> Spec {
         self.end(1, Head::Binary)
     }
 
-    /// Ends the network in `outputs` real values, trained with mean squared error.
+    /// Ends the network with `outputs` real values, trained with mean squared error.
     #[must_use]
     pub fn values(self, outputs: usize) -> Spec {
         self.end(outputs, Head::Regression)

@@ -1,4 +1,4 @@
-//! What `--force` takes out of a run's folder: what syva wrote there, and nothing that somebody laid beside it.
+//! Removes a run for `--force`: the files that syva wrote to its folder, and no others.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,18 +7,18 @@ use std::path::Path;
 use crate::files::is_scratch;
 use crate::{Error, Result};
 
-/// Files of a run, before its configuration: that goes last, since it is what tells that the folder is a run.
+/// Files of a run, apart from its configuration. That is removed last, because it marks the folder as a run.
 const FILES: [&str; 3] = ["metrics.jsonl", "model.safetensors", "report.html"];
-/// Whether a name is one that syva gives in some folder of a run.
+/// Whether a file of this name, in some folder of a run, is one of syva's own.
 type IsOwn = fn(&str) -> bool;
-/// Folders of a run, and what in them is a run's.
+/// Folders of a run, and which of their files are the run's.
 const FOLDERS: [(&str, IsOwn); 3] = [
     ("checkpoint", |name| matches!(name, "last.safetensors" | "best.safetensors")),
     ("tensorboard", |name| name.starts_with("events.out.tfevents.")),
     ("plots", is_plot),
 ];
 
-/// Whether `syva plot` gives such a name.
+/// Whether `syva plot` writes files of this name.
 fn is_plot(name: &str) -> bool {
     const WHAT: [&str; 6] = ["curves", "confusion", "weights", "misread", "reliability", "network"];
     let parts = name.rsplit_once('.');
@@ -36,11 +36,11 @@ pub(crate) fn clear(path: &Path) -> Result<()> {
     remove(&path.join("config.toml"))
 }
 
-/// Removes a folder's own files, those of the folders in it, and what is then empty.
+/// Removes the run's own files from a folder and its subfolders, and then the folders that are empty.
 fn clear_folder(folder: &Path, is_own: IsOwn) -> Result<()> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        // What a link leads to is not the run's.
+        // The target of a link does not belong to the run.
         Ok(found) if !found.is_dir() => return remove(folder),
         _ => {}
     }
@@ -55,7 +55,7 @@ fn clear_folder(folder: &Path, is_own: IsOwn) -> Result<()> {
         }
     }
     match fs::remove_dir(folder) {
-        // Somebody's own files stay, and so does the folder.
+        // A folder that holds other people's files stays, and so do the files.
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
             Err(Error::io("remove", folder)(error))
         }
@@ -63,7 +63,7 @@ fn clear_folder(folder: &Path, is_own: IsOwn) -> Result<()> {
     }
 }
 
-/// Removes a file, or a link, that may be there.
+/// Removes a file or a link, if it exists.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),

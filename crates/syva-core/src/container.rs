@@ -4,12 +4,12 @@
 //! 8 bytes   length n of the header, little-endian
 //! n bytes   JSON: "__metadata__": { name: text, … }, then for each tensor its dtype, shape, first and last byte; padded
 //!           with spaces to a multiple of 8
-//! the rest  the tensors, one behind the other
+//! the rest  the tensors, one after the other
 //! ```
 //!
-//! The `safetensors` crate reads it. It does not write it, because it keeps metadata in a hash map, whose order differs
-//! from process to process, and equal models must give equal bytes. It also does not notice a name that stands twice,
-//! and of several faults it names one by chance, so [`read`] looks at the header first.
+//! The `safetensors` crate reads files, but does not write them here, because it keeps metadata in a hash map, whose
+//! order differs from process to process, and equal models must give equal bytes. The crate also does not detect
+//! duplicate names, and if a file has several faults, it reports an arbitrary one. So [`read`] checks the header first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,9 +18,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The header's entry for what is no tensor.
+/// The header's entry for metadata, which is not a tensor.
 const METADATA: &str = "__metadata__";
-/// No longer header is read, by this program or the `safetensors` crate.
+/// The longest header that this program and the `safetensors` crate read.
 const MAX_HEADER: usize = 100_000_000;
 
 /// A tensor to be written.
@@ -52,7 +52,7 @@ impl Values<'_> {
     }
 }
 
-/// What the header says of a tensor. The order of the fields is that of the `safetensors` crate.
+/// What the header says about a tensor. The order of the fields is that of the `safetensors` crate.
 #[derive(Serialize, Deserialize)]
 struct Place {
     dtype: Dtype,
@@ -60,8 +60,8 @@ struct Place {
     data_offsets: (usize, usize),
 }
 
-/// The bytes of a file with this metadata and these tensors, in the order that the format demands: wider numbers first,
-/// then by name. None where the header would be longer than any reader takes.
+/// The bytes of a file with this metadata and these tensors, in the order that the format requires: wider numbers
+/// first, then by name. `None` if the header would be longer than any reader accepts.
 pub(crate) fn write(metadata: &BTreeMap<&str, String>, mut entries: Vec<Entry<'_>>) -> Option<Vec<u8>> {
     entries.sort_by(|a, b| {
         let narrow = |entry: &Entry<'_>| matches!(entry.values, Values::F32(_));
@@ -91,12 +91,13 @@ pub(crate) fn write(metadata: &BTreeMap<&str, String>, mut entries: Vec<Entry<'_
     Some(bytes)
 }
 
-/// JSON of what cannot fail to be JSON: texts, and maps and structs of texts and integers.
+/// Serialises a value for which this cannot fail: strings, and maps and structs of strings and integers.
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// The tensors and the metadata in the bytes of a file; or what is wrong with them, the same words for the same bytes.
+/// The tensors and the metadata in the bytes of a file, or a description of what is wrong with them. The same bytes
+/// always give the same description.
 pub(crate) fn read(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
     check_header(bytes)?;
     let say = |error: safetensors::SafeTensorError| error.to_string();
@@ -105,7 +106,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, St
     Ok((tensors, metadata.metadata().clone().unwrap_or_default().into_iter().collect()))
 }
 
-/// Refuses names that stand twice, and tensors that overlap or leave gaps, in the order in which they lie. All other
+/// Rejects duplicate names, and tensors that overlap or leave gaps, in the order in which they are stored. All other
 /// faults are left to the `safetensors` crate.
 fn check_header(bytes: &[u8]) -> Result<(), String> {
     let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(()) };
@@ -125,11 +126,11 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// The header's names, and where the tensors lie.
+/// The names in the header, and the positions of the tensors.
 #[derive(Default)]
 struct Header {
     places: Vec<((usize, usize), String)>,
-    /// The first name that stands twice, of tensors or in the metadata.
+    /// The first duplicate name, of a tensor or in the metadata.
     twice: Option<String>,
 }
 
@@ -164,7 +165,7 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// The first name that stands twice in a map of texts.
+/// The first duplicate name in a map of strings.
 struct Unique(Option<String>);
 
 impl<'de> Deserialize<'de> for Unique {

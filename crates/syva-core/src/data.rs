@@ -22,16 +22,16 @@ use crate::{Error, Result};
 /// Which part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// What the network learns from.
+    /// The data that the network learns from.
     Train,
-    /// What it is judged by (the chapter's "val").
+    /// The data that it is evaluated on (the chapter's "val").
     Validation,
 }
 
 /// Inputs of all samples, row-major `[samples, features]`, in the form they are stored in.
 ///
-/// The normalisation is not applied here: the network's first layer does it (see [`Normalization`]).
-/// Cloning shares the memory; a `Vec` becomes one by `.into()`, without a copy.
+/// The normalisation is not applied here: the network's first layer does it (see [`Normalization`]). Cloning shares the
+/// memory. A `Vec` is converted by `.into()`, without a copy.
 #[derive(Clone, Debug)]
 pub enum Inputs {
     /// Pixels or other small counts, 0 to 255.
@@ -60,19 +60,19 @@ impl Inputs {
         }
     }
 
-    /// Whether nothing is stored.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What the network should answer, one entry (or row) a sample.
+/// What the network should predict, one entry (or row) per sample.
 #[derive(Clone, Debug)]
 pub enum Targets {
     /// Class indices, each below `classes`.
     Classes {
-        /// One label a sample.
+        /// One label per sample.
         labels: Arc<[u32]>,
         /// Number of classes.
         classes: usize,
@@ -81,7 +81,7 @@ pub enum Targets {
     Values {
         /// The values.
         values: Arc<[f32]>,
-        /// Values a sample.
+        /// Values per sample.
         outputs: usize,
     },
 }
@@ -104,8 +104,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Puts inputs `[samples, features]` and their targets together; counts must agree, labels be below the classes,
-    /// values be finite.
+    /// Combines inputs `[samples, features]` with their targets. The counts must agree, labels must be below the number
+    /// of classes, and values must be finite.
     pub fn new(inputs: Inputs, features: usize, targets: Targets) -> Result<Self> {
         let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
         if features == 0 || inputs.is_empty() || !inputs.len().is_multiple_of(features) {
@@ -149,7 +149,7 @@ impl Dataset {
         self.inputs.len() / self.features
     }
 
-    /// Values a sample.
+    /// Input values per sample.
     #[must_use]
     pub fn features(&self) -> usize {
         self.features
@@ -167,9 +167,9 @@ impl Dataset {
         &self.targets
     }
 
-    /// Divides the data into what a network learns from and what it is judged by: `share` of the samples, drawn at
-    /// random, become the second part. Each class gives as near to its share of them as whole samples can be (as
-    /// `sklearn.model_selection.train_test_split` does with `stratify`); both parts keep the order of the samples. The
+    /// Divides the data into a part to learn from and a part for evaluation. `share` of the samples, drawn at random,
+    /// become the second part. Each class contributes its share of them, as nearly as whole samples allow (as
+    /// `sklearn.model_selection.train_test_split` does with `stratify`). Both parts keep the order of the samples. The
     /// same data, share and seed give the same parts.
     ///
     /// ```
@@ -200,7 +200,7 @@ impl Dataset {
         let (mut before, mut drawn) = (0, 0);
         for (class, group) in groups.iter_mut().enumerate() {
             before += group.len();
-            // So that roundings do not add up.
+            // Computed from the total so far, so that rounding errors do not add up.
             let wanted = count(before) - drawn;
             let mut random = Random::new(seed, Stream::Split, class as u64);
             // The first steps of a Fisher-Yates shuffle.
@@ -218,7 +218,7 @@ impl Dataset {
         Ok((part(false)?, part(true)?))
     }
 
-    /// Some of the samples, in this order.
+    /// The samples with these indices, in this order.
     fn select(&self, samples: &[usize]) -> Result<Self> {
         fn rows<T: Copy>(values: &[T], columns: usize, samples: &[usize]) -> Vec<T> {
             samples.iter().flat_map(|sample| &values[sample * columns..(sample + 1) * columns]).copied().collect()
@@ -238,7 +238,7 @@ impl Dataset {
         Self::new(inputs, self.features, targets)
     }
 
-    /// Checks that a network can be trained on, or judged by, this data. Engines call it in `load`.
+    /// Checks that a network can be trained or evaluated on this data. Engines call it in `load`.
     pub fn check(&self, spec: &Spec) -> Result<()> {
         if self.features != spec.input.features {
             let problem = format!("the data has {} features, the network reads {}", self.features, spec.input.features);
@@ -262,7 +262,7 @@ impl Dataset {
         Err(Error::mismatch(problem, "use the data this network is for"))
     }
 
-    /// SHA-256 over features, inputs and targets: names the data to the bit.
+    /// SHA-256 over features, inputs and targets. It identifies the data to the bit.
     #[must_use]
     pub fn digest(&self) -> String {
         fn update(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
@@ -289,25 +289,25 @@ impl Dataset {
     }
 }
 
-/// A task: training and validation data, and what a network for it must know.
+/// A task: training and validation data, and what is needed to describe a network for it.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// `mnist`, `digits`, …
     pub name: String,
-    /// What the network learns from.
+    /// The data that the network learns from.
     pub train: Dataset,
-    /// What it is judged by.
+    /// The data that it is evaluated on.
     pub validation: Dataset,
-    /// `[height, width]` where inputs are images, else empty.
+    /// `[height, width]` if the inputs are images, otherwise empty.
     pub shape: Vec<usize>,
     /// How inputs are normalised, fitted on the training data.
     pub normalization: Normalization,
-    /// What [`Task::digest`] answers, where the source knows it already.
+    /// The value of [`Task::digest`], if the source already knows it.
     pub known_digest: Option<String>,
 }
 
 impl Task {
-    /// A task whose inputs are no images and are used as they are.
+    /// A task whose inputs are not images, and are used as they are.
     #[must_use]
     pub fn new(name: &str, train: Dataset, validation: Dataset) -> Self {
         Self {
@@ -320,7 +320,8 @@ impl Task {
         }
     }
 
-    /// The network of these hidden layers for this task: its input, its normalisation, its classes or values.
+    /// A network for this task with these hidden layers. Its input, normalisation, and classes or values are the
+    /// task's.
     ///
     /// ```
     /// # use syva_core::data::{Dataset, Inputs, Targets, Task};
@@ -344,7 +345,7 @@ impl Task {
         }
     }
 
-    /// The part of the data.
+    /// One part of the data.
     #[must_use]
     pub fn split(&self, split: Split) -> &Dataset {
         match split {
@@ -353,8 +354,8 @@ impl Task {
         }
     }
 
-    /// Names the whole data to the bit: SHA-256 over the digests of both parts, or what the source gives instead (for
-    /// MNIST the published digests of its files, which its content was checked against).
+    /// Identifies all of the data to the bit: SHA-256 over the digests of both parts, or the digest that the source
+    /// gives instead (for MNIST, the published digests of its files, against which their content was checked).
     #[must_use]
     pub fn digest(&self) -> String {
         if let Some(digest) = &self.known_digest {
@@ -368,7 +369,7 @@ impl Task {
 mod tests {
     use super::*;
 
-    /// Samples whose one input is their number.
+    /// Samples whose only input is their number.
     fn numbered(labels: Vec<u32>, classes: usize) -> Dataset {
         let inputs = Inputs::F32((0..labels.len()).map(|i| i as f32).collect::<Vec<_>>().into());
         Dataset::new(inputs, 1, Targets::Classes { labels: labels.into(), classes }).unwrap()

@@ -1,9 +1,9 @@
-//! Runs that learned nothing: noticed, and told what to try.
+//! Detects runs that learned nothing, and suggests what to try.
 //!
-//! Three things are looked at. What the network answers: one class for every sample, or no better than the best answer
-//! that does not look at the input. What its hidden units do on a few hundred samples: units of ReLU that are 0 on all
-//! of them, units of sigmoid or tanh that stay at their ends on all of them; no gradient passes through either. And how
-//! it was trained, for the advice.
+//! Three things are examined. The first is the network's predictions: whether every sample is given the same class, or
+//! the predictions are no better than the best constant one. The second is the activity of its hidden units on a few
+//! hundred samples: ReLU units that are 0 for all of them, and sigmoid or tanh units that stay at an end of their range
+//! for all of them. No gradient passes through either. The third is how the network was trained, for the advice.
 
 use std::fmt;
 
@@ -18,18 +18,19 @@ use crate::spec::{Activation, Init, Spec};
 use crate::text::number;
 use crate::{Model, Training};
 
-/// What the hidden units of a layer do on a few hundred samples.
+/// The activity of a layer's hidden units on a few hundred samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LayerActivity {
     /// The layer's activation.
     pub activation: Activation,
-    /// Its units.
+    /// The number of units.
     pub units: usize,
-    /// Those that pass no gradient on for any of the samples: 0 after ReLU, within 1 % of an end after sigmoid or tanh.
+    /// The number of units that pass on no gradient for any of the samples: 0 after ReLU, or within 1 % of an end of
+    /// the range after sigmoid or tanh.
     pub stuck: usize,
 }
 
-/// What all hidden units do on a few hundred samples.
+/// The activity of all hidden units on a few hundred samples.
 ///
 /// ```
 /// use syva_core::data::{Dataset, Inputs, Targets};
@@ -49,22 +50,23 @@ pub struct LayerActivity {
 pub struct Activity {
     /// The hidden layers, in order.
     pub layers: Vec<LayerActivity>,
-    /// Samples that were looked at.
+    /// The number of samples examined.
     pub samples: usize,
 }
 
-/// Samples that are looked at: of fewer a unit that seldom answers could not be told from a dead one.
+/// The fewest and the most samples to examine. With fewer, a unit that is rarely active looks like a dead one.
 const SAMPLES: (usize, usize) = (128, 512);
-/// Multiplications that a look may take: a fraction of a second.
+/// The most multiplications that an examination may take: a fraction of a second.
 const WORK: usize = 300_000_000;
-/// As near as this to its end, sigmoid's gradient is a twenty-fifth of its largest.
+/// At this distance from an end of its range, sigmoid's gradient is a twenty-fifth of its largest.
 const END: f32 = 0.01;
 
 impl Activity {
-    /// Of a model on the first samples of a data set. None where nothing can be said: without hidden layers, with too few
-    /// samples, with data of another network, and for networks so large that looking would take long.
+    /// The activity of a model on samples of a data set. `None` if nothing can be said: if there are no hidden layers,
+    /// too few samples or data that does not fit, or if the network is so large that the examination would take long.
     ///
-    /// Computed in plain f32, apart from the arithmetic contract: what is asked of each unit is only where it stays.
+    /// Computed in plain f32, outside the arithmetic contract, because all that matters is the range in which each unit
+    /// stays.
     #[must_use]
     pub fn of(model: &Model, data: &Dataset) -> Option<Self> {
         let spec = &model.spec;
@@ -77,7 +79,7 @@ impl Activity {
         }
         let hidden = &spec.layers[..spec.layers.len() - 1];
         let mut free: Vec<Vec<bool>> = hidden.iter().map(|layer| vec![false; layer.units]).collect();
-        // Taken from all of the data, which may be sorted by class.
+        // Spread over all of the data, which may be sorted by class.
         for sample in (0..samples).map(|i| i * data.samples() / samples) {
             let features = sample * data.features()..(sample + 1) * data.features();
             let raw = features.map(|i| data.inputs().get(i)).enumerate();
@@ -100,18 +102,18 @@ impl Activity {
     }
 }
 
-/// Whether a gradient passes through a unit that answers so.
+/// Whether a gradient passes through a unit with this output.
 fn moves(activation: Activation, h: f32) -> bool {
     match activation {
         Activation::Identity => true,
         Activation::Relu => h > 0.0,
         Activation::Sigmoid => h > END && h < 1.0 - END,
-        // From −1 to 1, so twice as far.
+        // The range is −1 to 1, so the distance is twice as large.
         Activation::Tanh => h.abs() < 1.0 - 2.0 * END,
     }
 }
 
-/// In eight chains, which a compiler makes vectors of.
+/// The dot product, summed in eight chains, which compilers turn into vector instructions.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 8];
     let (a, rest_a) = a.as_chunks::<8>();
@@ -122,42 +124,42 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// Something about a run that a person should know.
+/// A finding about a run that the user should know.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Every sample, or almost, is given to one class, though there are several.
+    /// All samples, or almost all, are predicted as the same class, although there are several classes.
     OneClass {
         /// That class.
         class: usize,
-        /// The samples that are given to it.
+        /// The number of samples that are predicted as that class.
         given: u64,
-        /// All samples.
+        /// The number of all samples.
         samples: u64,
     },
-    /// No better than the best answer that does not look at the input.
+    /// The network is no better than the best constant prediction.
     Chance {
-        /// The share that was read rightly; none for regression.
+        /// The share of correct predictions; `None` for regression.
         accuracy: Option<f64>,
-        /// The share of the most frequent class: what always naming that gets.
+        /// The share of the most frequent class, which is the accuracy of always predicting it.
         guess_accuracy: Option<f64>,
         /// The loss.
         loss: f64,
-        /// The loss of the best constant answer: the entropy of the classes' shares, or the variance of the values.
+        /// The loss of the best constant prediction: the entropy of the classes' shares, or the variance of the values.
         guess_loss: f64,
     },
-    /// Most units of a hidden layer pass no gradient on.
+    /// Most units of a hidden layer pass on no gradient.
     Stuck {
         /// The layer, counted from 1.
         layer: usize,
-        /// Its units.
+        /// Its activity.
         #[serde(flatten)]
         activity: LayerActivity,
     },
 }
 
-/// What a person should know about a run, and what to try.
+/// What the user should know about a run, and what to try.
 ///
 /// ```
 /// use syva_core::{Confusion, Diagnosis, Mlp, Training, Activation::Sigmoid};
@@ -171,24 +173,24 @@ pub enum Finding {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Diagnosis {
-    /// What was found; nothing of a run that learns.
+    /// What was found. Empty for a run that learns.
     pub findings: Vec<Finding>,
     /// What to try.
     pub advice: Vec<String>,
 }
 
-/// A loss this near to that of the best constant answer is no better than it.
+/// A loss above this share of the best constant prediction's loss counts as no better.
 const NEAR: f64 = 0.995;
-/// This share of the samples is as good as all.
+/// This share of the samples counts as all of them.
 const ALMOST_ALL: f64 = 0.99;
-/// A class with this share of the samples is so frequent that always naming it is hard to beat.
+/// If a class has this share of the samples, always predicting it is hard to beat.
 const LOPSIDED: f64 = 0.9;
-/// A layer of which this share is stuck is worth a word where the run learned all the same.
+/// In a run that learned, a layer is reported only if this share of its units is stuck.
 const MOST: f64 = 0.9;
 
 impl Diagnosis {
-    /// Of a classifier: truth against prediction on some data, the mean loss there, what the hidden units do where that is
-    /// known, and how it was trained.
+    /// Diagnoses a classifier, from its confusion matrix on some data, the mean loss there, the activity of its hidden
+    /// units (if known), and how it was trained.
     #[must_use]
     pub fn new(
         confusion: &Confusion,
@@ -209,13 +211,13 @@ impl Diagnosis {
         let mut findings = Vec::new();
         let given = |guess: usize| (0..classes).map(|truth| confusion.count(truth, guess)).sum::<u64>();
         let most = share(supports.iter().copied().max().unwrap_or(0));
-        // Where nearly all samples are of one class, to give nearly all to it is right.
+        // If nearly all samples are of one class, it is right to predict it for nearly all.
         let least = if most < LOPSIDED { ALMOST_ALL } else { 1.0 };
         if let Some(class) = (0..classes).find(|&guess| share(given(guess)) >= least) {
             findings.push(Finding::OneClass { class, given: given(class), samples: total });
         }
         let accuracy = confusion.accuracy();
-        // Three standard deviations of a guess.
+        // Three standard deviations of the accuracy of a guess.
         let luck = 3.0 * (most * (1.0 - most) / total as f64).sqrt();
         let entropy = supports
             .iter()
@@ -234,7 +236,8 @@ impl Diagnosis {
         Self::with_units(findings, activity, spec, training)
     }
 
-    /// Of any network: what an engine makes of a data set, and the rest as in [`Diagnosis::new`].
+    /// Diagnoses any network, from an engine's evaluation of a data set. The other arguments are those of
+    /// [`Diagnosis::new`].
     #[must_use]
     pub fn of(
         data: &Dataset,
@@ -262,7 +265,7 @@ impl Diagnosis {
         training: Option<&Training>,
     ) -> Self {
         let learned = findings.is_empty();
-        // Of a run that learned, only what is almost lost; of another, whatever may be the reason.
+        // In a run that learned, only layers that are almost lost; otherwise, every layer that might be the reason.
         let least = if learned { MOST } else { 0.25 };
         let layers = activity.map_or(&[][..], |activity| &activity.layers).iter().enumerate();
         findings.extend(
@@ -274,13 +277,13 @@ impl Diagnosis {
         Self { findings, advice }
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is nothing to report.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// Whether the network answers no better than one that does not look at its input.
+    /// Whether the network is no better than one that ignores its input.
     #[must_use]
     pub fn learned_nothing(&self) -> bool {
         self.findings.iter().any(|finding| matches!(finding, Finding::OneClass { .. } | Finding::Chance { .. }))
@@ -298,7 +301,7 @@ fn variance(values: &[f32], outputs: usize) -> f64 {
     (0..outputs).map(one).sum::<f64>() / outputs as f64
 }
 
-/// What to try, the likeliest first.
+/// What to try, the most likely remedy first.
 fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec<String> {
     if matches!(spec.init, Init::Zeros | Init::Constant(_)) && spec.layers.len() > 1 {
         let init = spec.init;
@@ -340,9 +343,9 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
     advice
 }
 
-/// A rate in as few figures as it needs.
+/// A learning rate in as few digits as it needs.
 fn shown(rate: f32) -> String {
-    // Products such as 10 · 0.01 carry a rounding that no one wrote.
+    // Products such as 10 · 0.01 have rounding errors, which are left out.
     format!("{rate:.3e}").parse::<f32>().map_or(String::new(), |rate| format!("{rate:?}"))
 }
 
@@ -401,7 +404,7 @@ mod tests {
         Mlp::new(4).hidden(&[8], Activation::Relu).classes(10)
     }
 
-    /// 1,000 samples of 10 classes, of which so many are read rightly; the rest go round.
+    /// 1,000 samples of 10 classes, of which `right` are predicted correctly. The errors are spread over all classes.
     fn confusion(right: usize) -> Confusion {
         let mut confusion = Confusion::new(10);
         (0..1000).for_each(|i| confusion.add(i % 10, if i < right { i % 10 } else { (i + 1 + i / 10 % 9) % 10 }));
@@ -416,10 +419,10 @@ mod tests {
 
     #[test]
     fn runs_that_learn_are_told_nothing() {
-        // The chapter's network after its first epoch: 19 %, loss 2.2666 where guessing gets 2.3026.
+        // The chapter's network after its first epoch: 19 %, loss 2.2666, where guessing gets 2.3026.
         assert_eq!(told(&confusion(190), 2.2666, 0), Diagnosis::default());
         assert_eq!(told(&confusion(980), 0.07, 3), Diagnosis::default());
-        // Sure and often wrong, but no guessing.
+        // Confident and often wrong, but not guessing.
         assert_eq!(told(&confusion(600), 5.0, 0), Diagnosis::default());
     }
 
@@ -437,7 +440,7 @@ mod tests {
         let text = told(&confusion(100), 2.31, 6).to_string();
         assert!(text.contains("6 of the 8 relu units of hidden layer 1 are 0 for every sample (dead)"), "{text}");
         assert!(text.contains("smaller learning rate (--lr 0.001)") && text.contains("he-uniform"), "{text}");
-        // And a loss where much was.
+        // Also reported if much was learned.
         let found = told(&confusion(980), 0.07, 8);
         assert!(!found.learned_nothing() && found.to_string().starts_with("8 of the 8 relu units"), "{found}");
     }
@@ -451,7 +454,7 @@ mod tests {
         let mut confusion = Confusion::new(2);
         (0..1000).for_each(|i| confusion.add(usize::from(i < 10), usize::from(i < 7)));
         assert!(told(&confusion, 0.02, 0).is_empty());
-        // Nothing to tell apart.
+        // With one class there is nothing to tell apart.
         let mut confusion = Confusion::new(2);
         (0..10).for_each(|_| confusion.add(1, 1));
         assert!(told(&confusion, 0.0, 0).is_empty());

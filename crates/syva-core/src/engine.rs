@@ -299,7 +299,7 @@ pub struct Breakdown {
     pub threads: usize,
     /// Seconds from the span's start to its end. This times the threads, less the seconds of the parts, is waiting.
     pub seconds: f64,
-    /// Multiply-adds that the products took. There are fewer than in a dense network if zeros were passed over.
+    /// Multiply-adds that the products took. There are fewer than in a dense network if zeros were skipped.
     pub multiply_adds: u64,
 }
 

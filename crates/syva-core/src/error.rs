@@ -86,14 +86,14 @@ pub enum Error {
     /// A download failed.
     #[error("{url}: {problem}; {remedy}")]
     Network {
-        /// The address asked.
+        /// The address of the download.
         url: String,
         /// What happened.
         problem: String,
         /// What the user can do.
         remedy: String,
     },
-    /// A number of the training is no longer finite.
+    /// A number in the training is no longer finite.
     #[error(
         "{what} is not finite at epoch {epoch}, step {step} (learning rate {learning_rate:?}); \
          try a learning rate of {suggestion:?} or less (--lr), or inputs of smaller scale"
@@ -116,22 +116,22 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A [`Error::Setting`].
+    /// Creates an [`Error::Setting`].
     pub fn setting(setting: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Setting { setting: setting.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A [`Error::Resource`].
+    /// Creates an [`Error::Resource`].
     pub fn resource(resource: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Resource { resource: resource.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A [`Error::Mismatch`].
+    /// Creates an [`Error::Mismatch`].
     pub fn mismatch(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Mismatch { problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A [`Error::File`].
+    /// Creates an [`Error::File`].
     pub fn file(
         path: impl Into<PathBuf>,
         place: impl Into<String>,
@@ -141,7 +141,7 @@ impl Error {
         Self::File { path: path.into(), place: place.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// For `map_err`: wraps an [`std::io::Error`] with what was tried on which path.
+    /// For `map_err`: wraps a [`std::io::Error`] with what was tried on which path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }

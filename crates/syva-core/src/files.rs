@@ -1,4 +1,4 @@
-//! Writing files so that a crash leaves the old file or the new one, never a half.
+//! Writes files so that a crash leaves either the old file or the new one, but never a partial one.
 
 use crate::{Error, Result};
 use std::ffi::OsStr;
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 /// How the names of scratch files begin and end.
 const SCRATCH: (&str, &str) = (".syva-", ".part");
 
-/// Whether this is the name of a scratch file, which a killed process may have left.
+/// Whether this is the name of a scratch file. A killed process may have left one.
 pub(crate) fn is_scratch(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(SCRATCH.0) && name.ends_with(SCRATCH.1))
 }
 
-/// Writes a file through a scratch file beside it: sync, rename, sync the folder. A link stays a link, to the new file;
-/// a device or pipe, which must not be replaced, is written to as it is.
+/// Writes a file through a scratch file beside it: sync, rename, sync the folder. A link stays a link, and its target
+/// is replaced. A device or pipe must not be replaced, so it is written to directly.
 ///
 /// # Errors
-/// [`Error::Io`] with the operating system's reason; an existing file is then as it was.
+/// [`Error::Io`] with the operating system's reason. An existing file is then unchanged.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -35,16 +35,17 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     }
     let target = link_target(path);
     let path = target.as_deref().unwrap_or(path);
-    // In the same folder, since a rename is atomic only within a file system.
+    // In the same folder, because a rename is atomic only within a file system.
     let mut builder = tempfile::Builder::new();
     builder.prefix(SCRATCH.0).suffix(SCRATCH.1);
     #[cfg(unix)]
     {
-        // Scratch files are made private (0600); what is renamed into place should be what the umask says.
+        // Scratch files are private (0600), but the file that replaces the old one should have the mode that the umask
+        // gives.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    // The scratch file's own name would tell nobody anything.
+    // The name of the scratch file would not help the user.
     let plain = |error: io::Error| match error.kind() {
         kind @ (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => kind.into(),
         _ => error,
@@ -53,22 +54,22 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     let mut writer = BufWriter::new(scratch);
     write(&mut writer).map_err(Error::io("write", path))?;
     let scratch = writer.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
-    // The bytes must be on the disk before the name is, or a power cut could leave the name on an empty file.
+    // The bytes must be on the disk before the name is. Otherwise a power cut could leave the name on an empty file.
     scratch.as_file().sync_all().map_err(Error::io("write", path))?;
     scratch.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
     sync_folder(folder_of(path))
 }
 
-/// Where a link leads; none for what is no link.
+/// The target of a link. `None` if the path is not a link.
 fn link_target(path: &Path) -> Option<PathBuf> {
     let link = fs::read_link(path).ok()?;
-    // What it leads to may not be there yet.
+    // The target may not exist yet.
     Some(fs::canonicalize(path).unwrap_or_else(|_| folder_of(path).join(link)))
 }
 
-/// Refuses a path that a link leads out of the folder `root`, so that nothing is written to where a run folder from
-/// somewhere else points, and one that is a pipe or a device. A `root` that is a link itself is followed: it is what the
-/// user named.
+/// Refuses a path that a link leads out of the folder `root`, so that a run folder from somewhere else cannot direct
+/// writes to other places. Also refuses a path that is a pipe or a device. If `root` itself is a link, it is followed,
+/// because the user named it.
 ///
 /// # Errors
 /// [`Error::File`], naming the link or the pipe.
@@ -93,7 +94,7 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
             continue;
         }
         let root = fs::canonicalize(root).map_err(Error::io("read", root))?;
-        // What it leads to may not be there yet.
+        // The target may not exist yet.
         let target = link_target(&at).unwrap_or_default();
         let inside = folder_of(&target).canonicalize().is_ok_and(|folder| folder.starts_with(&root));
         if !inside {
@@ -106,7 +107,7 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
             ));
         }
     }
-    // Who opens a pipe waits for somebody at its other end.
+    // Opening a pipe would wait for a process at its other end.
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return Err(Error::file(path, "the path", "this is not a regular file", "remove it"));
     }
@@ -131,7 +132,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Reads a file of at most `limit` bytes; a larger one is refused unread.
+/// Reads a file of at most `limit` bytes. A larger file is refused without being read.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     if !metadata.is_file() {

@@ -1,8 +1,8 @@
-//! Syvä's core: what a network is, the arithmetic that defines every bit of its training, the reference engine, data,
-//! the trainer, and model files. No engine but the reference lives here, and no `unsafe`.
+//! Syvä's core: the description of networks, the arithmetic that defines every bit of their training, the reference
+//! engine, data, the trainer, and model files. It contains no engine but the reference, and no `unsafe`.
 //!
-//! The one path through it: a [`Spec`] and a [`data::Task`] go to an [`Engine`], whose [`Session`] the trainer drives
-//! span by span. `ARCHITECTURE.md` follows it link by link; `docs/ARITHMETIC.md` is the contract.
+//! The path through it: a [`Spec`] and a [`data::Task`] go to an [`Engine`], whose [`Session`] the trainer drives span
+//! by span. `ARCHITECTURE.md` describes each part of this path; `docs/ARITHMETIC.md` is the contract.
 #![forbid(unsafe_code)]
 
 mod answer;

@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! "__metadata__"  sha256: digest of all that follows; syva: the description, one JSON text
-//! history         f64 [epochs, columns], only in checkpoints: what the epochs came to
+//! history         f64 [epochs, columns], only in checkpoints: the results of the epochs
 //! fc1.bias        f32 [256]
 //! fc1.weight      f32 [256, 784]
 //! …
 //! ```
 //!
-//! `load_state_dict(load_file("model.safetensors"))` fills the chapter's class with no key changed. The description holds
-//! the [`Spec`] with its normalisation, so a model file needs nothing beside it: it takes raw pixels.
+//! `load_state_dict(load_file("model.safetensors"))` fills the chapter's class without renaming a key. The description
+//! holds the [`Spec`] with its normalisation, so a model file is complete by itself: it takes raw pixels.
 //!
-//! **The digest** is the SHA-256 of the weights in the order of [`State::digest`], the history, and the description's
-//! text, and is checked whenever a file is read: a file in which one bit has changed is refused. A file without one, as
-//! syva wrote them before there was a digest and as PyTorch writes them, is read all the same.
+//! **The digest** is the SHA-256 of the weights (in the order of [`State::digest`]), the history, and the description's
+//! text. It is checked whenever a file is read, and a file in which one bit has changed is refused. A file without a
+//! digest is still read: PyTorch writes such files, and so did early versions of syva.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,7 @@ const FORMAT: u32 = 1;
 const KEY: &str = "syva";
 /// The digest's key in the metadata.
 const DIGEST: &str = "sha256";
-/// The tensor of a checkpoint that holds what the epochs came to.
+/// The tensor of a checkpoint that holds the results of the epochs.
 const HISTORY: &str = "history";
 
 /// A network and its weights.
@@ -50,26 +50,26 @@ const HISTORY: &str = "history";
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// What the network is, with the normalisation of its inputs.
+    /// The network, with the normalisation of its inputs.
     pub spec: Spec,
-    /// Its weights and biases, and the steps they took.
+    /// Its weights and biases, and the number of steps that they have taken.
     pub state: State,
 }
 
-/// What the metadata says.
+/// The description in the metadata.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
     format: u32,
     spec: Spec,
     step: u64,
-    /// Only in checkpoints: where the training stands.
+    /// Only in checkpoints: the progress of the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
-    /// Only in checkpoints: how it is trained, so that a change of `config.toml` does not go unnoticed.
+    /// Only in checkpoints: the settings of the training, so that a change of `config.toml` does not go unnoticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     training: Option<Training>,
-    /// Only in checkpoints: the SHA-256 of the data that it is trained on, for the same reason.
+    /// Only in checkpoints: the SHA-256 of the training data, for the same reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     /// Only in checkpoints: the columns of the history.
@@ -77,57 +77,57 @@ struct Description {
     history: Option<Vec<String>>,
 }
 
-/// The description's first entry, which is read before the others can be understood.
+/// The description's first entry. It is read before the others, because they cannot be understood without it.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
 }
 
-/// What a checkpoint holds beside the model.
+/// The parts of a checkpoint that a model does not have.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Checkpoint {
     pub training: Training,
     pub progress: Progress,
-    /// The SHA-256 of the data; none in checkpoints from before it was kept.
+    /// The SHA-256 of the data. `None` in checkpoints from versions that did not store it.
     pub data: Option<String>,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stored {
     pub model: Model,
     pub checkpoint: Option<Checkpoint>,
-    /// Whether a digest proves that the file is as it was written.
+    /// Whether a digest proves that the file is unchanged.
     pub sealed: bool,
 }
 
 impl Model {
-    /// The model as the bytes of a safetensors file; equal models give equal bytes.
+    /// The model as the bytes of a safetensors file. Equal models give equal bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         encode(&self.spec, &self.state, None)
     }
 
-    /// Reads the bytes of a safetensors file; `name` is what error messages call it. A file that has changed since it
-    /// was written is refused, by the SHA-256 in its metadata; one without a SHA-256 is read as it is.
+    /// Reads the bytes of a safetensors file, which error messages call `name`. A file that has changed since it was
+    /// written is refused, by the SHA-256 in its metadata. A file without a SHA-256 is read as it is.
     pub fn from_bytes(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self> {
         Ok(decode(bytes, name.as_ref())?.model)
     }
 
-    /// Writes the file, atomically.
+    /// Writes the file atomically.
     #[cfg(feature = "files")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let bytes = self.to_bytes()?;
         crate::files::write_atomically(path.as_ref(), |file| file.write_all(&bytes))
     }
 
-    /// Reads a file that [`Model::save`] wrote; checks it as [`Model::from_bytes`] does.
+    /// Reads a file that [`Model::save`] wrote, and checks it as [`Model::from_bytes`] does.
     #[cfg(feature = "files")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Ok(load(path.as_ref())?.model)
     }
 
-    /// Like [`Model::load`], and whether a SHA-256 in the file proves that it is as it was written. Where not, nobody
-    /// can tell a damaged weight from a trained one.
+    /// Like [`Model::load`], but also returns whether a SHA-256 in the file proves that it is unchanged. Without a
+    /// SHA-256, a damaged weight cannot be told from a trained one.
     #[cfg(feature = "files")]
     pub fn load_sealed(path: impl AsRef<Path>) -> Result<(Self, bool)> {
         let stored = load(path.as_ref())?;
@@ -135,7 +135,7 @@ impl Model {
     }
 }
 
-/// More than the largest network's weights: 2^31 parameters of 4 bytes, and a header.
+/// More bytes than the weights of the largest network take: 2^31 parameters of 4 bytes, and a header.
 #[cfg(feature = "files")]
 const MAX_BYTES: u64 = (1 << 33) + (1 << 27);
 
@@ -144,8 +144,7 @@ pub(crate) fn load(path: &Path) -> Result<Stored> {
     decode(&crate::files::read_limited(path, MAX_BYTES)?, path)
 }
 
-/// The bytes of a file; `checkpoint` is how the network is trained, where the training stands, and the SHA-256 of the
-/// data.
+/// The bytes of a file. `checkpoint` is the settings of the training, its progress, and the SHA-256 of the data.
 pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, &Progress, &str)>) -> Result<Vec<u8>> {
     state.check(spec)?;
     let refuse = |why: &str| Error::mismatch(format!("the model cannot be written: {why}"), "report this");
@@ -161,7 +160,7 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     let mut history = Vec::new();
     if let Some((training, progress, data)) = checkpoint {
         history.extend(progress.history.iter().flat_map(row));
-        // The history is no part of the JSON.
+        // The history is stored as a tensor, not in the JSON.
         let Progress { epoch, step_in_epoch, loss_sum, best, train_seconds, .. } = *progress;
         let (confusion, best_weights) = (progress.confusion.clone(), progress.best_weights.clone());
         let history = Vec::new();
@@ -189,12 +188,12 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     container::write(&metadata, entries).ok_or_else(|| refuse("its description is too long"))
 }
 
-/// The names of a layer's tensors, as PyTorch has them in the chapter's class.
+/// The names of a layer's tensors, as in PyTorch's state dict of the chapter's class.
 fn names(layer: usize) -> [String; 2] {
     ["weight", "bias"].map(|part| format!("fc{}.{part}", layer + 1))
 }
 
-/// The digest that proves a file.
+/// The digest that is stored in a file.
 fn digest(state: &State, history: &[f64], description: &str) -> String {
     let mut hash = Sha256::new();
     state.hash(&mut hash);
@@ -205,7 +204,7 @@ fn digest(state: &State, history: &[f64], description: &str) -> String {
     hex(&hash.finalize())
 }
 
-/// What a row of the history holds.
+/// The columns of the history.
 const COLUMNS: [&str; 10] = [
     "epoch",
     "train_loss",
@@ -219,7 +218,7 @@ const COLUMNS: [&str; 10] = [
     "eval_seconds",
 ];
 
-/// A row of the history; what an epoch does not have is NaN.
+/// A row of the history. Values that an epoch does not have are NaN.
 fn row(epoch: &Epoch) -> [f64; COLUMNS.len()] {
     let some = |share: Option<f64>| share.unwrap_or(f64::NAN);
     [
@@ -236,7 +235,7 @@ fn row(epoch: &Epoch) -> [f64; COLUMNS.len()] {
     ]
 }
 
-/// The epoch of a row.
+/// The epoch in a row of the history.
 fn epoch_of(row: &[f64; COLUMNS.len()]) -> Epoch {
     let [epoch, train_loss, train_acc, val_loss, val_acc, train_balanced, val_balanced, rate, train, eval] = *row;
     let some = |share: f64| Some(share).filter(|share| !share.is_nan());
@@ -313,9 +312,9 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     Ok(Stored { model: Model { spec, state }, checkpoint, sealed: found.is_some() })
 }
 
-/// Says what a file is that is no safetensors file, or what is wrong with one.
+/// The error for a file that is not a safetensors file, or that is a damaged one.
 fn unreadable(bytes: &[u8], path: &Path, problem: String) -> Error {
-    // A safetensors file begins with a length, which may look like anything, and a brace.
+    // A safetensors file begins with a length, which can look like anything, and a brace.
     let format = if bytes.get(8) == Some(&b'{') { None } else { recognise(bytes) };
     let Some(Format { name, family }) = format else {
         let remedy = "use an undamaged safetensors file, or train again";
@@ -348,7 +347,7 @@ fn listed(tensors: &SafeTensors<'_>) -> String {
     }
 }
 
-/// The numbers of the history.
+/// The values of the history.
 fn history(tensors: &SafeTensors<'_>, path: &Path, columns: &[String]) -> Result<Vec<f64>> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, HISTORY, problem, remedy));
     if columns != COLUMNS {
@@ -366,7 +365,7 @@ fn history(tensors: &SafeTensors<'_>, path: &Path, columns: &[String]) -> Result
     Ok(view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
 }
 
-/// A tensor of this shape, all finite.
+/// A tensor, which must have this shape and be finite.
 fn tensor(tensors: &SafeTensors<'_>, path: &Path, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, name, problem, remedy));
     let Ok(view) = tensors.tensor(name) else {
@@ -374,7 +373,7 @@ fn tensor(tensors: &SafeTensors<'_>, path: &Path, name: &str, shape: &[usize]) -
         let names = tensors.names();
         let prefix = names.iter().find_map(|found| found.strip_suffix(name).filter(|prefix| prefix.ends_with('.')));
         let remedy = match prefix {
-            // As torch.compile and DataParallel have them.
+            // torch.compile and DataParallel add such prefixes.
             Some(prefix) => format!("remove the prefix '{prefix:.60}' from the names before saving"),
             None => "name the tensors as PyTorch does for the chapter's class (fc1.weight, fc1.bias, …), or use an \
                      undamaged copy"
@@ -412,7 +411,7 @@ mod tests {
         Model::from_bytes(bytes, "m.safetensors").unwrap_err().to_string()
     }
 
-    /// The bytes of a file whose header was edited as text, its length corrected.
+    /// The bytes of a file after an edit of its header as text. The header's length is corrected.
     fn edited(from: &str, to: &str) -> Vec<u8> {
         let bytes = model().to_bytes().unwrap();
         let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -481,7 +480,7 @@ mod tests {
         assert_eq!(again.unwrap(), checkpoint());
     }
 
-    /// Every bit of a model and of a checkpoint.
+    /// Flips every bit of a model and of a checkpoint.
     #[test]
     fn a_flipped_bit_is_refused_or_without_effect() {
         for good in [model().to_bytes().unwrap(), checkpoint()] {
@@ -499,13 +498,13 @@ mod tests {
                     Err(error) => assert!(error.to_string().starts_with("m ("), "{error}"),
                 }
             }
-            // In the name of the digest: a file without one.
+            // A flip in the name of the digest leaves a file without one.
             let name = good.windows(6).position(|bytes| bytes == b"sha256").unwrap();
             assert!(harmless.iter().all(|at| (name..name + 6).contains(at)), "{harmless:?} of a header of {n}");
         }
     }
 
-    /// The same at random, over the files of a real run: its model, its last checkpoint and its best model.
+    /// The same at random, on the files of a real run: its model, its last checkpoint and its best model.
     /// `SYVA_RUN=runs/mnist-001 cargo test --release -p syva-core -- --ignored --nocapture random_bit_flips`
     #[test]
     #[ignore = "needs a run (SYVA_RUN), and takes a minute"]
@@ -522,7 +521,7 @@ mod tests {
             let n = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
             let (mut refused, mut harmless) = (0, 0);
             for flip in 0..FLIPS {
-                // A tenth of them in the header, which is short.
+                // A tenth of the flips hit the header, which is short.
                 let bytes = if flip % 10 == 0 { 8 + n } else { good.len() };
                 let bit = random.below(8 * bytes as u64) as usize;
                 let mut bad = good.clone();

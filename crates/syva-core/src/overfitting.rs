@@ -1,4 +1,4 @@
-//! Overfitting, said plainly: when validation stopped getting better while training went on.
+//! Overfitting in plain words: when validation stopped improving while training went on.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::text::number;
 use crate::trainer::Epoch;
 
-/// What the curves of a run say of overfitting.
+/// What the curves of a run say about overfitting.
 ///
 /// ```
 /// # use syva_core::{Epoch, Overfitting};
@@ -19,22 +19,22 @@ use crate::trainer::Epoch;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Overfitting {
-    /// The epoch with the lowest validation loss, the first of several.
+    /// The epoch with the lowest validation loss; the first one if several are equal.
     pub best_epoch: u64,
     /// Its validation loss.
     pub best_val_loss: f64,
-    /// Epochs after it: in none of them did the validation loss get lower.
+    /// The number of epochs after it. None of them has a lower validation loss.
     pub epochs_since: u64,
-    /// Validation loss less training loss at the end. They are not measured alike: see [`Epoch::train_loss`].
+    /// Validation loss minus training loss in the last epoch. They are measured differently: see [`Epoch::train_loss`].
     pub loss_gap: f64,
-    /// Training accuracy less validation accuracy at the end, where there are classes.
+    /// Training accuracy minus validation accuracy in the last epoch; `None` for regression.
     pub acc_gap: Option<f64>,
-    /// The validation loss at the end.
+    /// The validation loss of the last epoch.
     pub last_val_loss: f64,
 }
 
 impl Overfitting {
-    /// From a run's epochs; none if there are none.
+    /// Examines a run's epochs. `None` if there are none.
     #[must_use]
     pub fn of(epochs: &[Epoch]) -> Option<Self> {
         let last = epochs.last()?;
@@ -42,7 +42,7 @@ impl Overfitting {
         Some(Self {
             best_epoch: best.epoch,
             best_val_loss: best.val_loss,
-            // Epochs that a hand has put out of order are no reason to overflow.
+            // Epochs that were put out of order by hand must not cause an overflow.
             epochs_since: last.epoch.saturating_sub(best.epoch),
             loss_gap: last.val_loss - last.train_loss,
             acc_gap: last.train_acc.zip(last.val_acc).map(|(train, val)| train - val),
@@ -59,7 +59,7 @@ impl fmt::Display for Overfitting {
         } else {
             let since = if self.epochs_since == 1 { "1 epoch".into() } else { format!("{} epochs", self.epochs_since) };
             let rose = 100.0 * (last_val_loss / best_val_loss - 1.0);
-            // More than tenfold is no matter of per cent.
+            // A rise of more than tenfold is shown as a factor.
             let rose =
                 if rose < 1000.0 { format!("{rose:+.1} %") } else { format!("× {}", number(rose / 100.0 + 1.0)) };
             write!(
@@ -72,7 +72,7 @@ impl fmt::Display for Overfitting {
         let gap = self.acc_gap.map_or(String::new(), |gap| format!(", {:.2} points of accuracy", 100.0 * gap));
         write!(f, "\ngap between train and val at the end: {} in loss{gap}", number(self.loss_gap))?;
         if self.loss_gap < 0.0 {
-            // What else than an error would it seem to be?
+            // Without this explanation, a negative gap looks like an error.
             write!(f, " (train loss is the mean over the epoch, val loss is taken after it)")?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Judging a classifier by the probabilities it gives: scores, calibration, ranking. All in f64, so that a score is a
-//! property of the predictions and not of the engine that made them.
+//! Evaluates a classifier by the probabilities that it gives: scores, calibration, ranking. Everything is computed in
+//! f64, so that a score is a property of the predictions and not of the engine that made them.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::spec::{Head, Spec};
 use crate::state::Matrix;
 use crate::{Error, Result};
 
-/// Probabilities that a classifier gave to samples, and what they are.
+/// The probabilities that a classifier gave to samples, and the samples' true classes.
 ///
 /// ```
 /// use syva_core::Predictions;
@@ -29,22 +29,22 @@ pub struct Predictions {
     labels: Vec<u32>,
 }
 
-/// Samples whose highest probability falls into the same part of 0 … 1.
+/// Samples whose highest probability lies in the same interval of 0 … 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ReliabilityBin {
-    /// Samples.
+    /// The number of samples.
     pub samples: usize,
-    /// Mean of their highest probabilities; 0 if there are none.
+    /// The mean of their highest probabilities; 0 if there are no samples.
     pub confidence: f64,
-    /// Share of them that was read rightly; 0 if there are none.
+    /// The share of correct predictions; 0 if there are no samples.
     pub accuracy: f64,
 }
 
-/// Rows that are predicted at a time: enough to keep an engine busy, too few to fill the memory.
+/// The number of rows that are predicted at a time: enough to keep an engine busy, too few to fill the memory.
 const BLOCK: usize = 1024;
 
 impl Predictions {
-    /// From probabilities `[samples, classes]` and a label each.
+    /// Takes probabilities `[samples, classes]` and one label per sample.
     pub fn new(classes: usize, probabilities: Vec<f64>, labels: Vec<u32>) -> Result<Self> {
         if classes < 2 || probabilities.len() != labels.len().saturating_mul(classes) {
             let problem =
@@ -57,7 +57,7 @@ impl Predictions {
         Ok(Self { classes, probabilities, labels })
     }
 
-    /// What the session's network makes of a data set.
+    /// The predictions of a session's network for a data set.
     pub fn of(session: &mut dyn Session, spec: &Spec, data: &Dataset) -> Result<Self> {
         data.check(spec)?;
         let Targets::Classes { labels, classes } = data.targets() else {
@@ -87,25 +87,25 @@ impl Predictions {
         self.labels.len()
     }
 
-    /// The class of a sample.
+    /// The true class of a sample.
     #[must_use]
     pub fn label(&self, sample: usize) -> usize {
         self.labels[sample] as usize
     }
 
-    /// A sample's probabilities, one a class.
+    /// A sample's probabilities, one per class.
     #[must_use]
     pub fn probabilities(&self, sample: usize) -> &[f64] {
         &self.probabilities[sample * self.classes..(sample + 1) * self.classes]
     }
 
-    /// The class with the highest probability; the first of several.
+    /// The predicted class, which has the highest probability; the first one if several are equal.
     #[must_use]
     pub fn guess(&self, sample: usize) -> usize {
         first_largest(self.probabilities(sample))
     }
 
-    /// Truth against guess.
+    /// The confusion matrix.
     #[must_use]
     pub fn confusion(&self) -> Confusion {
         let mut confusion = Confusion::new(self.classes);
@@ -113,9 +113,10 @@ impl Predictions {
         confusion
     }
 
-    /// Share of samples whose class is among the `k` most probable, as `sklearn.metrics.top_k_accuracy_score` counts
-    /// them: of classes with equal probabilities the last count as more probable, except of two classes the first does.
-    /// (So among equals the most probable class may be another than [`Predictions::guess`], which is the first.)
+    /// Share of samples whose class is among the `k` most probable. Ties are resolved as in
+    /// `sklearn.metrics.top_k_accuracy_score`: of classes with equal probabilities the last count as more probable, but
+    /// if there are only two classes, the first does. (So the most probable class can differ from
+    /// [`Predictions::guess`], which is the first of equals.)
     ///
     /// ```
     /// use syva_core::Predictions;
@@ -134,15 +135,15 @@ impl Predictions {
         (0..self.samples()).filter(|&sample| hit(sample)).count() as f64 / self.samples() as f64
     }
 
-    /// Mean of −ln of the true class's probability, which is taken as 2⁻⁵² at least (`sklearn.metrics.log_loss`).
+    /// Mean of −ln of the true class's probability, which is taken to be at least 2⁻⁵² (`sklearn.metrics.log_loss`).
     #[must_use]
     pub fn log_loss(&self) -> f64 {
         let loss = |sample| -Real::log(f64::max(self.probabilities(sample)[self.label(sample)], f64::EPSILON));
         (0..self.samples()).map(loss).sum::<f64>() / self.samples() as f64
     }
 
-    /// Mean squared difference of probability and truth, summed over the classes: 0 … 2 (Brier 1950); for two classes
-    /// half of that. As `sklearn.metrics.brier_score_loss` has it.
+    /// Mean squared difference between probability and truth, summed over the classes: 0 … 2 (Brier 1950). For two
+    /// classes it is half of that, as in `sklearn.metrics.brier_score_loss`.
     #[must_use]
     pub fn brier_score(&self) -> f64 {
         let square = |sample: usize, j: usize, p: f64| {
@@ -157,7 +158,7 @@ impl Predictions {
         sum / self.samples() as f64 / if self.classes == 2 { 2.0 } else { 1.0 }
     }
 
-    /// Samples by their highest probability, in `bins` parts of equal width: the reliability diagram.
+    /// The reliability diagram: samples grouped by their highest probability, in `bins` intervals of equal width.
     #[must_use]
     pub fn reliability(&self, bins: usize) -> Vec<ReliabilityBin> {
         let mut sums = vec![ReliabilityBin::default(); bins];
@@ -176,8 +177,9 @@ impl Predictions {
         sums
     }
 
-    /// Expected calibration error: how far confidence is from accuracy in the bins of [`Predictions::reliability`], on
-    /// the average over the samples (Naeini et al. 2015; torchmetrics' `MulticlassCalibrationError` with `norm="l1"`).
+    /// Expected calibration error: the distance between confidence and accuracy in the bins of
+    /// [`Predictions::reliability`], averaged over the samples (Naeini et al. 2015; torchmetrics'
+    /// `MulticlassCalibrationError` with `norm="l1"`).
     #[must_use]
     pub fn calibration_error(&self, bins: usize) -> f64 {
         let gap = |bin: &ReliabilityBin| bin.samples as f64 * (bin.confidence - bin.accuracy).abs();
@@ -185,8 +187,8 @@ impl Predictions {
     }
 
     /// Area under the receiver operating characteristic of a class against all others: the probability that a sample of
-    /// the class has a higher probability for it than one of another class, equal ones counting half
-    /// (`sklearn.metrics.roc_auc_score`). None where only one of the two occurs.
+    /// the class has a higher probability for it than a sample of another class, where ties count half
+    /// (`sklearn.metrics.roc_auc_score`). `None` if only one of the two kinds occurs.
     #[must_use]
     pub fn auroc(&self, class: usize) -> Option<f64> {
         let mut ranked: Vec<(f64, bool)> =
@@ -203,7 +205,7 @@ impl Predictions {
         (yes > 0.0 && below > 0.0).then(|| wins / (yes * below))
     }
 
-    /// The `count` samples that the true class was given the least probability, the worst first.
+    /// The `count` samples whose true class got the lowest probability, the worst first.
     #[must_use]
     pub fn worst(&self, count: usize) -> Vec<usize> {
         let truth = |&sample: &usize| self.probabilities(sample)[self.label(sample)];
@@ -228,7 +230,7 @@ pub fn probabilities(head: Head, outputs: &[f32]) -> Vec<f64> {
         // The logit of class 1 against 0 for class 0.
         z.insert(0, 0.0);
     }
-    // Log-probabilities are logits like any others.
+    // Log-probabilities can be used as logits.
     let mut probabilities = vec![0.0; z.len()];
     let sum = SoftmaxRow::<f64>::new(&z, &mut probabilities).sum;
     for p in &mut probabilities {
@@ -237,7 +239,7 @@ pub fn probabilities(head: Head, outputs: &[f32]) -> Vec<f64> {
     probabilities
 }
 
-/// The place of the first largest value.
+/// The index of the first largest value.
 #[must_use]
 pub fn first_largest(values: &[f64]) -> usize {
     values.iter().enumerate().fold(0, |best, (j, value)| if *value > values[best] { j } else { best })
@@ -247,7 +249,7 @@ pub fn first_largest(values: &[f64]) -> usize {
 mod tests {
     use super::*;
 
-    /// The worked example of scikit-learn's and Naeini's definitions, by hand.
+    /// An example worked by hand, from the definitions of scikit-learn and Naeini.
     #[test]
     #[allow(clippy::disallowed_methods, reason = "a target's logarithm is near enough")]
     fn scores_of_four_samples() {
@@ -259,7 +261,7 @@ mod tests {
         assert!((predictions.log_loss() - log_loss).abs() < 1e-15);
         let brier: f64 = [0.09 + 0.04 + 0.01, 0.01 + 0.25 + 0.36, 0.09 + 0.36 + 0.09, 0.0025 * 2.0 + 0.01].iter().sum();
         assert!((predictions.brier_score() - brier / 4.0).abs() < 1e-15);
-        // Bins of a fifth: 0.4 and 0.5 together (one of two right), 0.7, 0.9.
+        // Bins of width 0.2: one with 0.4 and 0.5 (one of the two is right), one with 0.7, and one with 0.9.
         let gaps: f64 = 2.0 * f64::abs(0.45 - 0.5) + 0.3 + 0.1;
         assert!((predictions.calibration_error(5) - gaps / 4.0).abs() < 1e-15);
         // Class 2: 0.4 and 0.9 against 0.1 and 0.3.
@@ -267,7 +269,7 @@ mod tests {
         assert_eq!(predictions.worst(2), [1, 2]);
     }
 
-    /// What scikit-learn 1.9 says of the same:
+    /// The results of scikit-learn 1.9 for the same input:
     ///
     /// ```python
     /// p = [[.25, .25, .25, .25], [.4, .2, .2, .2], [.1, .4, .4, .1], [.3, .3, .1, .3], [.2, .2, .3, .3]]

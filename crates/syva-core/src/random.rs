@@ -20,7 +20,7 @@ pub enum Stream {
     Augmentation = 4,
     /// The drawn digits. The substream is the sample's index.
     Digits = 5,
-    /// Which samples of a data set become its second part; the substream is the class.
+    /// The split of a data set into two parts. The substream is the class.
     Split = 6,
 }
 

@@ -1,17 +1,17 @@
-//! A run folder: everything a training leaves, and everything it needs to go on.
+//! A run folder: everything that a training leaves behind, and everything that it needs to go on.
 //!
 //! ```text
-//! runs/<name>/config.toml                  what was asked, everything resolved
-//!             metrics.jsonl                a line per epoch
-//!             checkpoint/last.safetensors  weights and progress: where `resume` goes on
+//! runs/<name>/config.toml                  all settings, with defaults filled in
+//!             metrics.jsonl                one line per epoch
+//!             checkpoint/last.safetensors  weights and progress, from which `resume` goes on
 //!             checkpoint/best.safetensors  the model after the epoch with the lowest validation loss
-//!             model.safetensors            the model at the end
-//!             tensorboard/, plots/, report.html   what `syva train`, `plot` and `report` show of it
+//!             model.safetensors            the final model
+//!             tensorboard/, plots/, report.html   the output of `syva train`, `plot` and `report`
 //! ```
 //!
-//! A process that works in the folder holds a lock on `.lock`, so that two never write to one run. Nothing is
-//! written through a link that leads out of the folder. Who reads it ([`read_run`], [`Reached`]) gets its parts compared
-//! with each other.
+//! A process that works in the folder holds a lock on `.lock`, so that two processes never write to one run. Nothing is
+//! written through a link that leads out of the folder. [`read_run`] and [`Reached`] compare the parts of the folder
+//! with each other when they read them.
 
 mod lock;
 mod metrics;
@@ -39,18 +39,18 @@ pub use self::lock::is_locked;
 pub use self::metrics::read_metrics;
 pub use self::reached::{Reached, read_run};
 
-/// What a run is, everything resolved: `config.toml`.
+/// The configuration of a run, with defaults filled in: `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// The version of syva that began the run.
+    /// The version of syva that started the run.
     pub syva: String,
     /// The device it was last trained on.
     pub device: String,
-    /// Whether that was made exact where its own arithmetic is not.
+    /// Whether the device was made exact, if its own arithmetic is not.
     #[serde(default)]
     pub exact: bool,
-    /// What factors of products were rounded to there.
+    /// The precision to which that device rounded the factors of products.
     #[serde(default)]
     pub precision: Precision,
     /// Which weights become the model.
@@ -58,7 +58,7 @@ pub struct RunConfig {
     pub keep: Keep,
     /// How it is trained.
     pub training: Training,
-    /// What it is trained on.
+    /// The data that it is trained on.
     pub data: DataConfig,
     /// The network.
     pub network: Spec,
@@ -68,10 +68,10 @@ pub struct RunConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
-    /// Those at the end.
+    /// The weights at the end of the training.
     #[default]
     Last,
-    /// Those of the epoch with the lowest validation loss.
+    /// The weights of the epoch with the lowest validation loss.
     Best,
 }
 
@@ -83,31 +83,31 @@ names!(Keep, "keep", Last = "last", Best = "best");
 pub struct DataConfig {
     /// `mnist`, `digits`, …
     pub source: String,
-    /// The folder it was read from, if it was named.
+    /// The folder that it was read from, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// SHA-256 of the data.
     pub digest: String,
 }
 
-/// The model at the end, and the checkpoints.
+/// The final model, and the checkpoints.
 const MODEL: &str = "model.safetensors";
 const LAST: &str = "checkpoint/last.safetensors";
 const BEST: &str = "checkpoint/best.safetensors";
 
-/// A run's folder, locked.
+/// The folder of a run, locked.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     lock: Lock,
-    /// The length that `metrics.jsonl` has if nobody else wrote to it.
+    /// The length of `metrics.jsonl` as this process left it.
     metrics: u64,
-    /// The digest of the weights in `checkpoint/best.safetensors`, where it is known.
+    /// The digest of the weights in `checkpoint/best.safetensors`, if it is known.
     best: Option<String>,
 }
 
 impl RunFolder {
-    /// Makes the first free of `runs/<name>-001`, `-002`, … under `parent`.
+    /// Creates the first of `runs/<name>-001`, `-002`, … under `parent` that does not exist yet.
     pub fn create_numbered(parent: &Path, name: &str, config: &RunConfig) -> Result<Self> {
         fs::create_dir_all(parent).map_err(Error::io("create folder", parent))?;
         for number in 1.. {
@@ -121,8 +121,8 @@ impl RunFolder {
         unreachable!("the numbers do not end")
     }
 
-    /// Makes the folder `path`. One that exists is refused unless it is empty, or a run and `force` is given: then
-    /// what the old run left is removed.
+    /// Creates the folder `path`. A folder that exists is refused, unless it is empty, or it is a run and `force` is
+    /// given. In the latter case the old run's files are removed.
     pub fn create(path: &Path, force: bool, config: &RunConfig) -> Result<Self> {
         if path.as_os_str().is_empty() {
             return Err(Error::setting("out", "the folder's name is empty", "name the run's folder, or leave it out"));
@@ -132,7 +132,7 @@ impl RunFolder {
         }
         fs::create_dir_all(path).map_err(Error::io("create folder", path))?;
         let lock = Lock::take(path)?;
-        // Once more, since another process may have made a run there before it was locked.
+        // Checked again, because another process may have created a run there before the lock was taken.
         check_free(path, force)?;
         clear(path)?;
         Self::fill(lock, path.to_path_buf(), config)
@@ -146,7 +146,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens a run that was begun earlier.
+    /// Opens a run that was started earlier.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
         let config = read_config(path)?;
         let lock = Lock::take(path)?;
@@ -160,7 +160,7 @@ impl RunFolder {
         &self.path
     }
 
-    /// The model at the end, whether it is there or not.
+    /// The path of the final model, whether it exists or not.
     #[must_use]
     pub fn model_path(&self) -> PathBuf {
         self.path.join(MODEL)
@@ -176,9 +176,9 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Makes `metrics.jsonl` what the checkpoint remembers: takes back later epochs, which a resumed run goes through
-    /// again, and a torn last line; and where lines are lost, doubled or changed, writes them again and returns a
-    /// sentence that says so.
+    /// Makes `metrics.jsonl` agree with the checkpoint. Removes later epochs, which a resumed run trains again, and a
+    /// torn last line. If lines are missing, duplicated or changed, writes them again and returns a sentence that says
+    /// so.
     pub fn restore_metrics(&mut self, progress: &Progress) -> Result<Option<String>> {
         let damage = metrics::damage(&self.path, progress)?;
         let wanted = metrics::text(&progress.history)?;
@@ -199,8 +199,8 @@ impl RunFolder {
         })
     }
 
-    /// Writes the last checkpoint, and the best model where there is a new one. Returns a sentence where something had
-    /// been taken away meanwhile and was made again.
+    /// Writes the last checkpoint, and the best model if there is a new one. If something was removed or changed in the
+    /// meantime and had to be written again, returns a sentence that says so.
     pub fn save_checkpoint(
         &mut self,
         config: &RunConfig,
@@ -217,7 +217,8 @@ impl RunFolder {
             self.save_config(config)?;
             made_again.push("config.toml");
         }
-        // The epochs before this point will not be gone through again, so their lines must be as safe as it is.
+        // The epochs before this checkpoint will not be trained again, so their lines must be as durable as the
+        // checkpoint.
         if metrics::length(&self.path) != self.metrics {
             let whole = metrics::text(&progress.history)?;
             self.write(METRICS, whole.as_bytes())?;
@@ -243,8 +244,8 @@ impl RunFolder {
         }))
     }
 
-    /// The last checkpoint; none where the run ended before there was one, so that it has to begin at the beginning.
-    /// Epochs that a checkpoint of an older version does not remember are taken from `metrics.jsonl`.
+    /// The last checkpoint. `None` if the run ended before there was one, so that it has to start from the beginning.
+    /// Epochs that a checkpoint of an older version does not hold are taken from `metrics.jsonl`.
     pub fn load_checkpoint(&self, config: &RunConfig) -> Result<Option<(State, Progress)>> {
         let path = self.path.join(LAST);
         if !path.exists() {
@@ -259,16 +260,16 @@ impl RunFolder {
         Ok(Some((stored.model.state, progress)))
     }
 
-    /// Changes `config.toml` (more epochs, say).
+    /// Replaces `config.toml`, for example by one with more epochs.
     pub fn save_config(&mut self, config: &RunConfig) -> Result<()> {
         let text = toml::to_string(config)
             .map_err(|error| Error::mismatch(format!("the configuration cannot be written: {error}"), "report this"))?;
         self.write("config.toml", text.as_bytes())
     }
 
-    /// The weights of the epoch with the lowest validation loss, for a run that stands at `state` and `progress`; none
-    /// where there is no such epoch yet, or where the process ended between saving a new best and saving where it stood,
-    /// so that the run will come to that epoch once more.
+    /// The weights of the epoch with the lowest validation loss, for a run that is at `state` and `progress`. `None` if
+    /// there is no such epoch yet. Also `None` if the process ended after saving a new best model and before saving the
+    /// checkpoint, because the run will then reach that epoch again.
     pub fn load_best(&mut self, config: &RunConfig, state: &State, progress: &Progress) -> Result<Option<Model>> {
         let Some((epoch, _)) = progress.best else { return Ok(None) };
         let path = self.path.join(BEST);
@@ -295,7 +296,7 @@ impl RunFolder {
             self.best = Some(digest);
             return Ok(Some(model));
         }
-        // Also where all steps of that epoch are taken and it is only not yet judged.
+        // This includes the case that all steps of that epoch are taken, but it is not evaluated yet.
         let of_epoch = model.state.step.checked_div(steps_per_epoch).unwrap_or(0);
         if of_epoch > progress.epoch && of_epoch <= config.training.epochs {
             return Ok(None);
@@ -303,27 +304,27 @@ impl RunFolder {
         refuse("the best model", format!("its weights, {digest:.12}…, are not those of the best epoch, {epoch}"))
     }
 
-    /// Whether the model at the end is there, and is this one.
+    /// Whether the final model exists, and is this one.
     #[must_use]
     pub fn holds(&self, model: &Model) -> bool {
         Model::load_sealed(self.model_path()).is_ok_and(|(there, sealed)| sealed && there == *model)
     }
 
-    /// Whether the run can go on from what is in the folder: from a checkpoint, or from the beginning where it had not
-    /// come to one.
+    /// Whether the run can go on from what is in the folder: from a checkpoint, or from the beginning if it never
+    /// reached one.
     #[must_use]
     pub fn can_resume(&self) -> bool {
         let has_begun = metrics::length(&self.path) > 0 || self.model_path().exists();
         self.path.join("config.toml").is_file() && (self.path.join(LAST).is_file() || !has_begun)
     }
 
-    /// Writes the model at the end.
+    /// Writes the final model.
     pub fn save_model(&mut self, model: &Model) -> Result<PathBuf> {
         self.write(MODEL, &model.to_bytes()?)?;
         Ok(self.model_path())
     }
 
-    /// Makes the folder of the checkpoints; true where it was not there.
+    /// Creates the folder of the checkpoints. Returns true if it did not exist.
     fn make_checkpoint_folder(&mut self) -> Result<bool> {
         let folder = self.own("checkpoint")?;
         if folder.is_dir() {
@@ -339,8 +340,8 @@ impl RunFolder {
         write_atomically(&path, |file| file.write_all(bytes))
     }
 
-    /// The path of one of the run's files, if it may be written: the folder is still this process's, and no link leads
-    /// out of it.
+    /// The path of one of the run's files, if it may be written: the folder still belongs to this process, and no link
+    /// leads out of it.
     fn own(&mut self, name: &str) -> Result<PathBuf> {
         self.lock.check()?;
         let path = self.path.join(name);
@@ -372,8 +373,8 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
     Ok(config)
 }
 
-/// Refuses a path that a new run would harm: a file, a folder that holds anything but a run, and unless `force` is given
-/// a run. A folder in which a process was killed before it had made a run counts as empty.
+/// Refuses a path where a new run would do damage: a file, a folder that holds anything but a run, and, unless `force`
+/// is given, a run. A folder in which a process was killed before it had created a run counts as empty.
 fn check_free(path: &Path, force: bool) -> Result<()> {
     let refuse = |problem: &str, remedy: &str| Err(Error::file(path, "the run folder", problem, remedy));
     if !path.is_dir() {
@@ -389,7 +390,7 @@ fn check_free(path: &Path, force: bool) -> Result<()> {
     if entries == 0 {
         return Ok(());
     }
-    // Other programs have a config.toml too.
+    // Other programs have a config.toml, too.
     match read_config(path) {
         Err(_) => refuse("it exists and is not a run", "choose another folder"),
         Ok(_) if !force => {
@@ -399,12 +400,12 @@ fn check_free(path: &Path, force: bool) -> Result<()> {
     }
 }
 
-/// Removes what killed processes left of files that they were writing. Only for who holds the lock.
+/// Removes scratch files that killed processes left. Only for the holder of the lock.
 fn remove_scratch(path: &Path) {
     for folder in [path.to_path_buf(), path.join("checkpoint")] {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| is_scratch(&entry.file_name())) {
-            // One that stays does no harm.
+            // A file that stays does no harm.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -450,7 +451,7 @@ mod tests {
             let bytes = model::encode(&network, best, None).unwrap();
             fs::write(place.path().join("run").join(BEST), bytes).unwrap();
         };
-        // In the middle of the second epoch, and at its last step, before it is judged.
+        // In the middle of the second epoch, and at its last step, before it is evaluated.
         for step_in_epoch in [4, 10] {
             let (last, progress) = (state(2, 10 + step_in_epoch as u64), at(step_in_epoch));
             save(&first);
@@ -461,7 +462,7 @@ mod tests {
             save(&state(3, 10));
             let error = folder.load_best(&config, &last, &progress).unwrap_err().to_string();
             assert!(error.contains("are not those of the best epoch, 1"), "{error}");
-            // An epoch that the run will not come to.
+            // An epoch that the run will not reach.
             config.training.epochs = 1;
             save(&state(3, 20));
             assert!(folder.load_best(&config, &last, &progress).is_err());

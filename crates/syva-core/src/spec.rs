@@ -1,7 +1,7 @@
-//! What a network is: input, linear layers with activations, head, initialisation, optimiser.
+//! The description of a network: input, linear layers with activations, head, initialisation, optimiser.
 //!
-//! A [`Spec`] says everything an engine needs to know before it sees data. It is plain data: it is stored as JSON in
-//! model files and as TOML in run folders, and two equal specs with equal states and equal spans give equal bits.
+//! A [`Spec`] tells an engine everything that it needs to know before it sees data. It is plain data, stored as JSON in
+//! model files and as TOML in run folders. Two equal specs with equal states and equal spans give equal bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,13 +23,13 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// What comes in.
+    /// The input.
     pub input: Input,
     /// The linear layers in order; the last one is the output layer.
     pub layers: Vec<Layer>,
     /// How the output is read, and the loss that goes with it.
     pub head: Head,
-    /// How weights begin.
+    /// How weights are initialised.
     pub init: Init,
     /// How weights are updated.
     pub optimizer: Optimizer,
@@ -39,9 +39,9 @@ pub struct Spec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Values a sample.
+    /// Values per sample.
     pub features: usize,
-    /// `[height, width]` where the features are an image, else empty.
+    /// `[height, width]` if the features are an image, otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<usize>,
     /// Applied by the first layer to each feature.
@@ -65,9 +65,9 @@ pub enum Normalization {
     },
     /// A scale and shift for each feature.
     PerFeature {
-        /// Factors, one a feature.
+        /// Factors, one per feature.
         scale: Vec<f32>,
-        /// Addends, one a feature.
+        /// Addends, one per feature.
         shift: Vec<f32>,
     },
 }
@@ -85,9 +85,9 @@ impl Normalization {
         Self::Uniform { scale: (1.0 / (255.0 * std)) as f32, shift: (-mean / std) as f32 }
     }
 
-    /// Fitted to data, as a rule the training data: each feature less its mean, divided by its standard deviation (as
-    /// `sklearn.preprocessing.StandardScaler` does). All is computed in f64 and rounded once. A feature that is the same
-    /// in all samples tells nothing apart, and becomes 0.
+    /// Fitted to data, usually the training data: each feature minus its mean, divided by its standard deviation (as
+    /// `sklearn.preprocessing.StandardScaler` does). Everything is computed in f64 and rounded once. A feature that is
+    /// the same in all samples carries no information, and becomes 0.
     ///
     /// ```
     /// use syva_core::{Normalization, data::{Dataset, Inputs, Targets}};
@@ -107,9 +107,9 @@ impl Normalization {
             let variance = values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / samples as f64;
             let std = variance.sqrt();
             let (scale, shift) = ((1.0 / std) as f32, (-mean / std) as f32);
-            // Where all values are equal their mean may be rounded, and so differ from them.
+            // If all values are equal, rounding can still make their mean differ from them.
             let is_constant = values().all(|x| x == f64::from(data.inputs().get(k)));
-            // A spread below 10⁻³⁸ is none that f32 can divide by.
+            // f32 cannot divide by a spread below 10⁻³⁸.
             if is_constant || !scale.is_finite() || !shift.is_finite() { (0.0, 0.0) } else { (scale, shift) }
         };
         let (scale, shift) = (0..features).map(of_feature).unzip();
@@ -166,18 +166,18 @@ pub enum Head {
     Regression,
     /// One logit for classes 0 and 1; binary cross-entropy (`torch.nn.BCEWithLogitsLoss`).
     Binary,
-    /// One logit a class; cross-entropy (`torch.nn.CrossEntropyLoss`).
+    /// One logit per class; cross-entropy (`torch.nn.CrossEntropyLoss`).
     Logits,
-    /// One log-probability a class: log-softmax of the logits; negative log-likelihood
-    /// (`torch.nn.LogSoftmax` + `torch.nn.NLLLoss`). Trains to the same bits as [`Head::Logits`].
+    /// One log-probability per class, the log-softmax of the logits; negative log-likelihood (`torch.nn.LogSoftmax` +
+    /// `torch.nn.NLLLoss`). Trains to the same bits as [`Head::Logits`].
     LogSoftmax,
 }
 
-/// How weights and biases begin; each number comes from its place in the Philox stream `Init`.
+/// How weights and biases are initialised. Each number is drawn at its own position in the Philox stream `Init`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Init {
-    /// Weights and biases from U(±1/√fan_in): what `torch.nn.Linear` does.
+    /// Weights and biases from U(±1/√fan_in), as `torch.nn.Linear` does.
     Pytorch,
     /// Weights from U(±√(6/(fan_in + fan_out))), biases 0 (Glorot and Bengio 2010; `xavier_uniform_`).
     XavierUniform,
@@ -187,13 +187,13 @@ pub enum Init {
     HeUniform,
     /// Weights from N(0, 2/fan_in), biases 0 (`kaiming_normal_` for ReLU).
     HeNormal,
-    /// All 0 (every unit of a layer then stays the same: a lesson, not a method).
+    /// All 0. (All units of a layer then stay equal: an example for teaching, not a method.)
     Zeros,
-    /// All weights this value, biases 0.
+    /// All weights have this value, biases are 0.
     Constant(f32),
 }
 
-/// How weights are updated from gradients; the learning rate comes with each step.
+/// How weights are updated from gradients. The learning rate comes with each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -202,7 +202,7 @@ pub enum Optimizer {
     Sgd,
 }
 
-/// The most parameters a network may have: sample and weight indices fit 32 bits on every device.
+/// The most parameters that a network may have, so that sample and weight indices fit 32 bits on every device.
 const MAX_PARAMETERS: u128 = 1 << 31;
 
 impl Spec {
@@ -218,7 +218,7 @@ impl Spec {
         self.layers.last().map_or(0, |layer| layer.units)
     }
 
-    /// Number of classes that the head tells apart; 0 for regression.
+    /// Number of classes; 0 for regression.
     #[must_use]
     pub fn classes(&self) -> usize {
         match self.head {
@@ -228,13 +228,13 @@ impl Spec {
         }
     }
 
-    /// Weights and biases in all.
+    /// Number of weights and biases.
     #[must_use]
     pub fn parameters(&self) -> usize {
         (0..self.layers.len()).map(|k| (self.fan_in(k) + 1) * self.layers[k].units).sum()
     }
 
-    /// The same network reading `input` normalised so.
+    /// The same network with this normalisation of its input.
     #[must_use]
     pub fn normalized(mut self, normalization: Normalization) -> Self {
         self.input.normalization = normalization;
@@ -254,14 +254,14 @@ impl Spec {
         self.layers.iter().fold(self.input.features.to_string(), |text, layer| format!("{text}-{}", layer.units))
     }
 
-    /// Checks that the network can exist: every width at least 1, a head that fits, finite normalisation, a size that
-    /// can be indexed. Engines call it in `open`.
+    /// Checks that the network is valid: every width is at least 1, the head fits, the normalisation is finite, and the
+    /// size can be indexed. Engines call it in `open`.
     pub fn validate(&self) -> Result<()> {
         let refuse = |what: &str, problem: String, remedy: &str| Err(Error::setting(what, problem, remedy));
         if self.input.features == 0 {
             return refuse("input", "0 features".into(), "give at least 1");
         }
-        // A file may claim anything, so products and sums of what it says must not overflow.
+        // A file may contain any numbers, so products and sums of them must not overflow.
         let pixels = self.input.shape.iter().try_fold(1, |product: usize, &side| product.checked_mul(side));
         if !self.input.shape.is_empty() && pixels != Some(self.input.features) {
             let problem = format!("shape {:?} does not hold {} features", self.input.shape, self.input.features);

@@ -167,7 +167,7 @@ impl State {
     pub(crate) fn hash(&self, hash: &mut Sha256) {
         for parameters in &self.layers {
             for values in [&parameters.weight.values, &parameters.bias] {
-                // In pieces, so that a wide layer's bytes are not all in memory beside its numbers.
+                // In pieces, so that a wide layer's bytes are not all in memory at the same time as its numbers.
                 for values in values.chunks(1 << 14) {
                     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                     hash.update(bytes);

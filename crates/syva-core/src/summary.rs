@@ -22,9 +22,9 @@ pub struct Summary {
     pub batch_size: usize,
     /// The linear layers.
     pub layers: Vec<LayerSummary>,
-    /// Weights and biases in all.
+    /// Total number of weights and biases.
     pub parameters: usize,
-    /// Hidden units in all.
+    /// Total number of hidden units.
     pub neurons: usize,
     /// Bytes of weights and biases (f32).
     pub weight_bytes: usize,

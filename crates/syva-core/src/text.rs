@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
-/// A loss, or any other number, in some nine characters at most, whatever its size: four decimals, or where these would show
-/// nothing or run on for ever, a power of ten.
+/// A loss, or any other number, in about nine characters at most, whatever its size. It has four decimals, or a power
+/// of ten if four decimals would show nothing or be too long.
 ///
 /// ```
 /// use syva_core::text::number;
@@ -14,7 +14,7 @@
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (0.00005..99_999.5).contains(&size) || !size.is_finite() {
-        // As wide as the largest of its kind, so that digits stay few.
+        // Fewer decimals for large numbers, to keep the text short.
         let decimals = if size < 1000.0 { 4 } else { 1 };
         return format!("{value:.decimals$}");
     }

@@ -41,7 +41,7 @@ impl Default for Training {
 }
 
 impl Training {
-    /// Checks that training so can begin.
+    /// Checks that training can begin with these settings.
     pub fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
             return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
@@ -57,33 +57,34 @@ impl Training {
     }
 }
 
-/// Where a training stands: what a checkpoint keeps beside the weights.
+/// The progress of a training, which a checkpoint stores together with the weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// Whole epochs done.
+    /// Number of whole epochs done.
     pub epoch: u64,
-    /// Steps done of the next.
+    /// Number of steps done in the next epoch.
     pub step_in_epoch: usize,
     /// Sum of the mean losses of these steps.
     pub loss_sum: f64,
-    /// Truth against prediction in these steps.
+    /// The confusion matrix of these steps.
     pub confusion: Confusion,
     /// The epoch with the lowest validation loss so far, and that loss.
     pub best: Option<(u64, f64)>,
-    /// [`State::digest`] of the weights after that epoch, as of the last [`Event::Checkpoint`]; none in checkpoints from
-    /// before it was kept.
+    /// [`State::digest`] of the weights after that epoch, as of the last [`Event::Checkpoint`]. `None` in checkpoints
+    /// from versions that did not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_weights: Option<String>,
     /// Seconds spent in the steps of the unfinished epoch.
     pub train_seconds: f64,
-    /// What the whole epochs came to, from the first. Epochs that were trained before checkpoints kept them are missing.
+    /// The results of the whole epochs, from the first one. Epochs that were trained before checkpoints stored results
+    /// are missing.
     #[serde(skip)]
     pub history: Vec<Epoch>,
 }
 
 impl Progress {
-    /// Whether it can belong to this network: false for a file that lies.
+    /// Whether it can belong to this network. False for a file with impossible content.
     pub(crate) fn is_consistent(&self, spec: &Spec) -> bool {
         let epochs = || self.history.iter().map(|epoch| epoch.epoch);
         self.confusion.is_consistent(spec.classes())
@@ -152,7 +153,7 @@ pub enum Event<'a> {
     /// A moment to look into the network: after the first epoch, after every n-th ([`Trainer::inspect_every`]), and
     /// after the last.
     Inspection {
-        /// Whole epochs done.
+        /// Number of whole epochs done.
         epoch: u64,
         /// The weights now.
         state: &'a State,
@@ -163,7 +164,7 @@ pub enum Event<'a> {
     Checkpoint {
         /// The weights now.
         state: &'a State,
-        /// Where the training stands.
+        /// The progress of the training.
         progress: &'a Progress,
         /// The weights after the best epoch so far, whose digest is [`Progress::best_weights`]. `None` if the training was
         /// resumed without them ([`Trainer::with_best`]) and no epoch has been better since.
@@ -203,17 +204,17 @@ struct Course {
     task: Task,
     training: Training,
     progress: Progress,
-    /// The weights after the best epoch, where they are known.
+    /// The weights after the best epoch, if they are known.
     best_state: Option<State>,
-    /// Whether they came after the last checkpoint.
+    /// Whether they are newer than the last checkpoint.
     best_is_new: bool,
-    /// Orders of the samples, by epoch: the last, this, and the next where it was drawn ahead.
+    /// Orders of the samples, by epoch: the last, the current, and the next one if it was drawn ahead.
     orders: BTreeMap<u64, Arc<Vec<u32>>>,
     /// Steps that the next span should have.
     span_steps: usize,
 }
 
-/// The time that a span of steps should take: short enough to answer Ctrl-C, long enough to cost nothing.
+/// The time that a span of steps should take: short enough to react to Ctrl-C, long enough to cost nothing.
 const SPAN_SECONDS: f64 = 0.1;
 
 impl Trainer {
@@ -221,14 +222,14 @@ impl Trainer {
     pub fn new(engine: &dyn Engine, device: &DeviceId, spec: &Spec, task: &Task, training: Training) -> Result<Self> {
         training.validate()?;
         spec.validate()?;
-        // Before the weights are drawn: memory that runs out there ends the process.
+        // Checked before the weights are drawn, because running out of memory there ends the process.
         reserve(spec, training.batch_size.min(task.train.samples()))?;
         let state = State::initial(spec, training.seed)?;
         let progress = Progress { confusion: Confusion::new(spec.classes()), ..Progress::default() };
         Self::resume(engine, device, spec, task, training, &state, progress)
     }
 
-    /// Like [`Trainer::new`], but goes on from a checkpoint: to the same bits as if it had never stopped.
+    /// Like [`Trainer::new`], but goes on from a checkpoint, to the same bits as if training had never stopped.
     pub fn resume(
         engine: &dyn Engine,
         device: &DeviceId,
@@ -259,22 +260,22 @@ impl Trainer {
         Ok(Self { session, course, checkpoint_every: Duration::from_secs(10), inspect_every: 0 })
     }
 
-    /// The least time between two checkpoint events while training goes on (10 s unless set).
+    /// Sets the minimum time between two checkpoint events during the training. The default is 10 s.
     #[must_use]
     pub fn checkpoint_every(mut self, time: Duration) -> Self {
         self.checkpoint_every = time;
         self
     }
 
-    /// Reports an [`Event::Inspection`] every so many epochs (0, unless set: never). One takes about as long as five
-    /// steps, and changes no bit.
+    /// Reports an [`Event::Inspection`] every `epochs` epochs. The default, 0, means never. An inspection takes about
+    /// as long as five steps, and changes no bit.
     #[must_use]
     pub fn inspect_every(mut self, epochs: u64) -> Self {
         self.inspect_every = epochs;
         self
     }
 
-    /// Hands over the weights after the best epoch, for a training that goes on from a checkpoint, so that every
+    /// Sets the weights after the best epoch, for a training that goes on from a checkpoint, so that every
     /// [`Event::Checkpoint`] has them.
     #[must_use]
     pub fn with_best(mut self, best: State) -> Self {
@@ -282,14 +283,14 @@ impl Trainer {
         self
     }
 
-    /// The network with the weights after the best epoch, where they are known.
+    /// The network with the weights after the best epoch, if they are known.
     #[must_use]
     pub fn best_model(&self) -> Option<Model> {
         let Course { spec, best_state, .. } = &self.course;
         best_state.as_ref().map(|state| Model { spec: spec.clone(), state: state.clone() })
     }
 
-    /// Where the training stands.
+    /// The progress of the training.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.course.progress
@@ -306,12 +307,12 @@ impl Trainer {
         self.session.as_mut()
     }
 
-    /// The network with its weights as they are now.
+    /// The network with its current weights.
     pub fn model(&mut self) -> Result<Model> {
         Ok(Model { spec: self.course.spec.clone(), state: self.session.state()? })
     }
 
-    /// Trains to the end; `each_epoch` hears of every epoch. Returns the last.
+    /// Trains to the end, and calls `each_epoch` after every epoch. Returns the last epoch.
     pub fn fit(&mut self, mut each_epoch: impl FnMut(&Epoch)) -> Result<Epoch> {
         let mut last = None;
         self.run(&mut |event| {
@@ -326,7 +327,7 @@ impl Trainer {
 
     /// Trains until all epochs are done or the listener stops it, and returns which of the two.
     ///
-    /// Stops with [`Error::NonFinite`] at the first loss that is not finite; the last checkpoint is then the last good
+    /// Stops with [`Error::NonFinite`] at the first loss that is not finite. The last checkpoint is then the last good
     /// state.
     pub fn run(&mut self, listener: &mut dyn FnMut(&Event<'_>) -> Result<Flow>) -> Result<Flow> {
         let mut since_checkpoint = Clock::start();
@@ -341,7 +342,7 @@ impl Trainer {
             } else {
                 self.judge_and_go_on(listener)?
             };
-            // Who asks to stop after the last epoch gets what was to come: a training that is done.
+            // If the listener asks to stop after the last epoch, the training is already done.
             if flow == Flow::Stop && !self.course.is_done() {
                 self.checkpoint(listener)?;
                 return Ok(Flow::Stop);
@@ -412,7 +413,7 @@ impl Trainer {
     fn inspect(&mut self, listener: &mut Listener<'_>) -> Result<()> {
         let Self { session, course, .. } = self;
         let (epoch, state) = (course.progress.epoch, session.state()?);
-        // Weights beyond the finite numbers have no gradient; the next step says so.
+        // There is no gradient if weights are not finite. The next step reports that.
         if state.is_finite() {
             let order = course.order(epoch - 1);
             let gradient = session.gradient(&order[..course.training.batch_size.min(order.len())])?;
@@ -470,7 +471,7 @@ impl Course {
             let (epoch, step) = (progress.epoch + 1, progress.step_in_epoch + step + 1);
             return Err(self.non_finite("the loss", epoch, step));
         }
-        // One after the other, so that where a span ends cannot change the sum's bits.
+        // Added one by one, so that the end of a span cannot change the sum's bits.
         progress.loss_sum = report.losses.iter().fold(progress.loss_sum, |sum, loss| sum + loss);
         progress.confusion.merge(&report.confusion);
         progress.step_in_epoch += report.losses.len();
@@ -481,7 +482,7 @@ impl Course {
         listener(&Event::Steps { progress: &self.progress, steps_per_epoch, losses: &report.losses })
     }
 
-    /// Turns the page to the next epoch, now that this one is judged; `state` fetches the weights that were.
+    /// Moves on to the next epoch, once this one is evaluated. `state` fetches the evaluated weights.
     fn finish_epoch(
         &mut self,
         evaluation: &Evaluation,
@@ -524,8 +525,8 @@ impl Course {
         Ok(epoch)
     }
 
-    /// The weights, if all are finite. A step that left the finite numbers shows only in the loss of the next step; a
-    /// checkpoint between the two would replace the last good one by one that cannot be loaded.
+    /// The weights, if all are finite. If a step makes weights infinite or NaN, only the loss of the next step shows
+    /// it. A checkpoint between the two would replace the last good one with one that cannot be loaded.
     fn finite(&self, state: State) -> Result<State> {
         if state.is_finite() {
             return Ok(state);
@@ -544,10 +545,10 @@ impl Course {
     }
 }
 
-/// What a span is made of.
+/// The steps of a span.
 struct Steps {
     first_step: u64,
-    /// Of the whole epoch.
+    /// The order of the whole epoch.
     order: Arc<Vec<u32>>,
     /// The span's first sample in that order.
     begin: usize,
@@ -568,7 +569,7 @@ impl Steps {
     }
 }
 
-/// Checks that a training so far is one that this training, on this data, can have come to.
+/// Checks that this training, on this data, can have reached the given state and progress.
 fn check_progress(training: &Training, task: &Task, state: &State, progress: &Progress) -> Result<()> {
     let steps = task.train.samples().div_ceil(training.batch_size);
     let taken = progress.epoch.checked_mul(steps as u64).and_then(|sum| sum.checked_add(progress.step_in_epoch as u64));
@@ -589,7 +590,8 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
     Ok(())
 }
 
-/// Asks for the memory that a training needs at its peak: an error now instead of a process that ends in the middle.
+/// Asks for the memory that a training needs at its peak, so that too little memory is an error now and does not end
+/// the process later.
 fn reserve(spec: &Spec, batch: usize) -> Result<()> {
     // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file.
     const COPIES: u64 = 5;
@@ -614,7 +616,7 @@ fn next_span(steps: usize, seconds: f64) -> usize {
     }
 }
 
-/// Seconds that have passed; always 0 where there is no clock (wasm without files).
+/// Seconds that have passed; always 0 if there is no clock (wasm without files).
 struct Clock {
     #[cfg(feature = "files")]
     start: std::time::Instant,

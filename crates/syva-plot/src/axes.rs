@@ -1,31 +1,31 @@
-//! What charts share: axes with readable numbers, and legends.
+//! The parts that charts share: axes with readable numbers, and legends.
 //!
-//! Drawn by ourselves, since a chart has to stay readable whatever its numbers and names are: kuva's axis labels are
-//! rotated, which its rasteriser draws roughly; its ticks overlap where they are long; and its legend's samples touch
-//! the names.
+//! These are drawn here and not by kuva, because a chart has to stay readable whatever its numbers and names are.
+//! kuva's axis labels are rotated, which its rasteriser draws roughly. Its ticks overlap if they are long, and its
+//! legend's samples touch the names.
 
 use kuva::render::color::Color;
 use kuva::render::render::{PathData, Primitive, Scene, TextAnchor};
 
 use crate::{Dash, Theme, text};
 
-/// The size of ticks' labels, and of the names in a legend.
+/// Font sizes of the ticks' labels, and of the names in a legend.
 const TICK: u32 = 11;
 const NAME: u32 = 12;
 
-/// Where numbers stand beside an axis, and how they are written.
+/// The positions of numbers along an axis, and their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ticks {
     pub values: Vec<f64>,
     pub labels: Vec<String>,
-    /// What is to be added to each label, where the numbers are too long to be written whole.
+    /// A number to be added to each label, if the numbers are too long to be written in full.
     pub base: Option<f64>,
 }
 
 impl Ticks {
     /// About `wanted` round numbers from `low` to `high`, a `step` of at least `least` apart.
     pub fn new(low: f64, high: f64, wanted: f64, least: f64) -> Self {
-        // No finer than the numbers there are.
+        // Steps must not be finer than f64 can tell apart.
         let least = least.max(low.abs().max(high.abs()) * f64::EPSILON);
         let step = round_step(((high - low) / wanted).max(least));
         let first = (low / step - 1e-9).ceil();
@@ -35,13 +35,13 @@ impl Ticks {
         if labels.iter().all(|label| label.chars().count() <= LONGEST) {
             return Self { values, labels, base: None };
         }
-        // Numbers that differ in their last digits only: what they have in common is said once.
+        // The numbers differ only in their last digits. Their common part is shown once.
         let base = values[0];
         let labels = numbers(&values.iter().map(|value| value - base).collect::<Vec<f64>>(), step);
         Self { values, labels, base: Some(base) }
     }
 
-    /// Ticks whose labels have room beside one another on an axis of this many pixels.
+    /// Ticks whose labels fit next to each other on an axis of this many pixels.
     pub fn along(low: f64, high: f64, pixels: f64, least: f64) -> Self {
         let mut wanted = 11.0;
         loop {
@@ -58,7 +58,7 @@ impl Ticks {
         }
     }
 
-    /// The axis' label: what it shows, less what its numbers leave out.
+    /// The label of the axis, which includes the part that its numbers leave out.
     pub fn axis_label(&self, label: &str) -> String {
         match self.base {
             Some(base) if base < 0.0 => format!("{label} + {:e}", -base),
@@ -78,7 +78,7 @@ pub(crate) fn round_step(step: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// Numbers that are `step` apart, all with as many digits as tell them apart.
+/// Numbers that are `step` apart, all with just enough digits to tell them apart.
 fn numbers(values: &[f64], step: f64) -> Vec<String> {
     let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     let decimals = (-step.log10() - 1e-9).ceil().max(0.0);
@@ -104,7 +104,7 @@ fn numbers(values: &[f64], step: f64) -> Vec<String> {
     values.iter().map(number).collect()
 }
 
-/// About how wide a text is, in pixels: by the widths of DejaVu Sans, which PNGs are drawn in.
+/// The approximate width of a text in pixels, from the widths of DejaVu Sans, in which PNGs are drawn.
 pub(crate) fn width(text: &str, size: u32) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' => 0.32,
@@ -119,7 +119,7 @@ pub(crate) fn width(text: &str, size: u32) -> f64 {
     text.chars().map(em).sum::<f64>() * f64::from(size)
 }
 
-/// A pair of axes: the ranges that they show, and where on the picture.
+/// A pair of axes: the ranges that they show, and their place in the picture.
 pub(crate) struct Axes {
     pub x: (f64, f64),
     pub y: (f64, f64),
@@ -128,15 +128,14 @@ pub(crate) struct Axes {
 }
 
 impl Axes {
-    /// Where a point lies on the picture.
+    /// The position of a point in the picture.
     pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let [left, top, right, bottom] = self.area;
         let share = |value: f64, (low, high): (f64, f64)| (value - low) / (high - low);
         (left + share(x, self.x) * (right - left), bottom - share(y, self.y) * (bottom - top))
     }
 
-    /// Draws the grid, the axes, their numbers and labels. The label of y stands above its axis, where it need not be
-    /// turned.
+    /// Draws the grid, the axes, their numbers and labels. The label of y is above its axis, so it need not be rotated.
     pub fn draw(&self, scene: &mut Scene, ticks: [&Ticks; 2], labels: [&str; 2], theme: Theme) {
         let [left, top, right, bottom] = self.area;
         let [x_ticks, y_ticks] = ticks;
@@ -161,7 +160,7 @@ impl Axes {
             rule((left, y), (right, y), theme.grid());
             rule((left - 5.0, y), (left, y), theme.pale());
         }
-        // Over the grid's other lines.
+        // Above the other lines of the grid.
         for &x in &xs {
             rule((x, bottom), (x, bottom + 5.0), theme.pale());
         }
@@ -180,23 +179,23 @@ impl Axes {
     }
 }
 
-/// The room that the numbers of y need to the left of the axis.
+/// The width that the numbers of y need to the left of the axis.
 pub(crate) fn room_of(ticks: &Ticks) -> f64 {
     20.0 + ticks.labels.iter().map(|label| width(label, TICK)).fold(0.0, f64::max)
 }
 
-/// How a legend shows what a name stands for.
+/// The sample that a legend shows next to a name.
 #[derive(Clone, Debug)]
 pub(crate) enum Sample {
     Line(Dash),
     /// One of [`MARKERS`].
     Marker(usize),
     Dot,
-    /// The line before goes on here.
+    /// The entry continues the line above.
     Nothing,
 }
 
-/// A line of a legend.
+/// One line of a legend.
 pub(crate) struct Entry {
     pub name: String,
     pub color: String,
@@ -205,18 +204,18 @@ pub(crate) struct Entry {
 
 const SAMPLE: f64 = 32.0;
 const LINE: f64 = 18.5;
-/// The most lines of a legend's column.
+/// The most lines in a column of a legend.
 const COLUMN: usize = 22;
-/// The most columns of a legend: with more the curves would be its margin.
+/// The most columns of a legend. With more, it would take more room than the curves.
 const COLUMNS: usize = 3;
 
-/// How many lines a legend of so many entries has, and in how many columns.
+/// The number of lines in a legend with this many entries, and of columns.
 pub(crate) fn lines_and_columns(entries: usize) -> (usize, usize) {
     let columns = entries.div_ceil(COLUMN).clamp(1, COLUMNS);
     (entries.div_ceil(columns), columns)
 }
 
-/// The height that a legend of so many entries takes.
+/// The height of a legend with this many entries.
 pub(crate) fn legend_height(entries: usize) -> f64 {
     LINE * lines_and_columns(entries).0 as f64
 }
@@ -226,12 +225,12 @@ fn column_width(entries: &[Entry]) -> f64 {
     if widest == 0.0 { 0.0 } else { SAMPLE + 8.0 + widest + 14.0 }
 }
 
-/// The width that a legend takes.
+/// The width of a legend.
 pub(crate) fn legend_width(entries: &[Entry]) -> f64 {
     lines_and_columns(entries.len()).1 as f64 * column_width(entries)
 }
 
-/// Draws a legend with its upper left corner here.
+/// Draws a legend. Its upper left corner is the given point.
 pub(crate) fn legend(scene: &mut Scene, (left, top): (f64, f64), entries: &[Entry], theme: Theme) {
     let (lines, _) = lines_and_columns(entries.len());
     let column = column_width(entries);
@@ -257,7 +256,7 @@ pub(crate) fn legend(scene: &mut Scene, (left, top): (f64, f64), entries: &[Entr
     }
 }
 
-/// Shapes that single points are told apart by.
+/// The number of shapes by which single points are told apart.
 const MARKERS: usize = 6;
 
 /// A point: circle, square, triangles, diamond, cross.
@@ -314,7 +313,7 @@ pub(crate) fn marker((x, y): (f64, f64), shape: usize, color: &str) -> Primitive
 mod tests {
     use super::*;
 
-    /// Numbers of any size are short, differ from one another, and mean what stands there.
+    /// Numbers of any size are short and distinct, and have the right values.
     #[test]
     fn labels_are_short_distinct_and_true() {
         let ranges = [

@@ -10,15 +10,15 @@ pub type Dash = &'static [f64];
 /// Points in the order of their x, and how they are drawn.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// What the legend calls it; nothing, if it is empty.
+    /// Its name in the legend. If it is empty, the line is not in the legend.
     pub name: String,
-    /// x and y; what is not finite leaves a gap.
+    /// x and y. Values that are not finite leave a gap.
     pub points: Vec<(f64, f64)>,
-    /// Which colour of the palette; the place of the line if none.
+    /// The index of its colour in the palette. If it is `None`, that is the index of the line.
     pub color: Option<usize>,
-    /// How it is dashed.
+    /// Its dashes.
     pub dash: Dash,
-    /// Whether it stands back behind the others.
+    /// Whether it is drawn pale, behind the others.
     pub pale: bool,
 }
 
@@ -28,7 +28,7 @@ impl Line {
         Self { name: name.into(), points: points.into_iter().collect(), color: None, dash: &[], pale: false }
     }
 
-    /// In this colour of the palette, with these dashes.
+    /// Sets the colour, as an index in the palette, and the dashes.
     #[must_use]
     pub fn look(mut self, color: usize, dash: Dash) -> Self {
         self.color = Some(color);
@@ -36,20 +36,20 @@ impl Line {
         self
     }
 
-    /// What lies between its gaps.
+    /// The pieces between its gaps.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[(f64, f64)]> {
         self.points.split(|(_, y)| !y.is_finite()).filter(|piece| !piece.is_empty())
     }
 
-    /// Whether it has points, but no two beside one another.
+    /// Whether it has points, but no two of them are neighbours.
     pub(crate) fn is_dots(&self) -> bool {
         let mut longest = 0;
         self.pieces().for_each(|piece| longest = longest.max(piece.len()));
         longest == 1
     }
 
-    /// Smoothed as TensorBoard's slider does it: an exponential mean of weight `weight` (0: as it is … 1), freed of its
-    /// bias to the beginning (Kingma and Ba 2015).
+    /// Smoothed as by TensorBoard's slider: an exponential mean of weight `weight` (from 0, which changes nothing, to
+    /// 1), corrected for its bias at the beginning (Kingma and Ba 2015).
     ///
     /// ```
     /// use syva_plot::Line;
@@ -71,20 +71,20 @@ impl Line {
 /// Lines over one pair of axes.
 #[derive(Clone, Copy, Debug)]
 pub struct Chart<'a> {
-    /// Stands above.
+    /// The title above the chart.
     pub title: &'a str,
-    /// What x is: whole numbers.
+    /// The label of x, which counts in whole numbers.
     pub x: &'a str,
-    /// What y is.
+    /// The label of y.
     pub y: &'a str,
     /// The lines.
     pub lines: &'a [Line],
-    /// An x to mark, and what to say of it.
+    /// An x to mark, and the text for it.
     pub mark: Option<(f64, &'a str)>,
 }
 
 impl Chart<'_> {
-    /// Draws it.
+    /// Draws the chart.
     #[must_use]
     pub fn draw(&self, theme: Theme) -> Picture {
         let ends = |value: fn(&(f64, f64)) -> f64| {
@@ -92,7 +92,7 @@ impl Chart<'_> {
             window(values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v))))
         };
         let (x, (low, high)) = (ends(|point| point.0), ends(|point| point.1));
-        // Markers of single points want room that a line does not need.
+        // Markers of single points need room that lines do not need.
         let pad = if self.lines.iter().any(Line::is_dots) { 0.05 * (high - low) } else { 0.0 };
         let (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
         let step = axes::round_step((high - low) / 10.0);
@@ -121,25 +121,25 @@ impl Chart<'_> {
         if line.pale { hex(&mix(theme.paper(), color, 0.35)) } else { color.to_string() }
     }
 
-    /// Which marker stands for a line that is no line: its place among those that are drawn as it is.
+    /// The marker of a line that consists of single points: the index of the line among those of its kind, pale or not.
     fn shape(&self, place: usize) -> usize {
         self.lines[..place].iter().filter(|line| line.pale == self.lines[place].pale).count()
     }
 
-    /// What the legend says of a line.
+    /// A line's entry in the legend.
     fn entry(&self, place: usize, theme: Theme) -> Option<Entry> {
         let line = &self.lines[place];
         let sample = if line.is_dots() { Sample::Marker(self.shape(place)) } else { Sample::Line(line.dash) };
         (!line.name.is_empty()).then(|| Entry { name: line.name.clone(), color: self.color(place, theme), sample })
     }
 
-    /// A line in pieces: what lies between gaps.
+    /// Draws a line in pieces, with its gaps between them.
     fn draw_line(&self, scene: &mut Scene, place: usize, axes: &Axes, theme: Theme) {
         let (line, color) = (&self.lines[place], self.color(place, theme));
         let dots = line.is_dots();
         for piece in line.pieces() {
             if let &[point] = piece {
-                // A line of one point would not be seen.
+                // A line of one point would be invisible.
                 if dots {
                     scene.add(marker(axes.at(point), self.shape(place), &color));
                 } else {
@@ -155,7 +155,7 @@ impl Chart<'_> {
     }
 }
 
-/// What is around the axes of a chart.
+/// The parts around the axes of a chart.
 struct Frame {
     scene: Scene,
     area: [f64; 4],
@@ -166,7 +166,7 @@ struct Frame {
 impl Frame {
     fn new(y_ticks: &Ticks, entries: &[Entry], title: &str, subtitle: &str, theme: Theme) -> Self {
         let top = if subtitle.is_empty() { 78.0 } else { 92.0 };
-        // All of the legend is to be seen, however many lines there are.
+        // The whole legend must be visible, however many lines it has.
         let bottom = top + f64::max(PLOT.1, axes::legend_height(entries.len()));
         let left = axes::room_of(y_ticks).max(52.0);
         let right = left + PLOT.0;
@@ -188,7 +188,8 @@ fn poly_line(points: Vec<(f64, f64)>, color: &str, stroke_width: f64, dash: Dash
     Primitive::PolyLine { points, stroke: Color::from(color), stroke_width, stroke_dasharray }
 }
 
-/// A range to draw: that of the values, or around them where they hardly differ, so that steps and scales are numbers.
+/// The range to draw: that of the values or, if they hardly differ, a range around them, so that steps and scales are
+/// finite.
 fn window((low, high): (f64, f64)) -> (f64, f64) {
     if !(low.is_finite() && high.is_finite()) {
         return (0.0, 1.0);
@@ -202,12 +203,12 @@ fn window((low, high): (f64, f64)) -> (f64, f64) {
 }
 
 const WIDTH: f64 = 680.0;
-/// What of it is between the axes.
+/// The size of the part between the axes.
 const PLOT: (f64, f64) = (510.0, 330.0);
 
-/// The reliability diagram: accuracy over confidence, against the diagonal of those who know how sure they are.
-/// `bins` are (mean confidence, accuracy, samples) of parts of 0 … 1 of equal width; empty ones are passed over. A bin's
-/// area tells its samples, and so does the number above it.
+/// The reliability diagram: accuracy against confidence, with the diagonal of perfect calibration. `bins` are (mean
+/// confidence, accuracy, samples) for intervals of 0 … 1 of equal width; empty ones are left out. The area of a dot
+/// shows the number of samples in its bin, and so does the number above it.
 #[must_use]
 pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Picture {
     const ROW: f64 = 1.105;
@@ -235,7 +236,7 @@ pub fn reliability(title: &str, bins: &[(f64, f64, usize)], theme: Theme) -> Pic
         let (r, fill) = (radius(bin.2), Color::from(color));
         scene.add(Primitive::Circle { cx, cy, r, fill, fill_opacity: None, stroke: None, stroke_width: None });
     }
-    // In a row of their own, where no line comes.
+    // The numbers have a row of their own, where there are no lines.
     let room = axes.at((1.0 / bins.len() as f64, 0.0)).0 - axes.at((0.0, 0.0)).0;
     for (place, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.2 > 0) {
         let number = bin.2.to_string();
@@ -261,7 +262,8 @@ mod tests {
         }
     }
 
-    /// Values a bit apart, and steps so large that a dash is less than the distance of two floats, once took for ever.
+    /// Two cases that once took forever: values that hardly differ, and steps so large that a dash is shorter than the
+    /// distance between two floats.
     #[test]
     fn what_hardly_differs_is_drawn_flat() {
         let up = f64::midpoint(0.3, 0.3 + 2.0 * f64::EPSILON);
@@ -276,7 +278,8 @@ mod tests {
         }
     }
 
-    /// Curves of one epoch are dots: told apart by their shapes, in the legend too, and not cut by the frame.
+    /// Curves of one epoch are dots. They are told apart by their shapes, in the legend too, and are not cut off by the
+    /// frame.
     #[test]
     fn single_points_are_told_apart_and_whole() {
         let lines = [2.31, 2.30, 0.11, 0.12].map(|y| Line::new("a", [(1.0, y)]));

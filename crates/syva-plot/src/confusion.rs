@@ -3,9 +3,9 @@ use kuva::render::render::{Primitive, TextAnchor};
 
 use crate::{Picture, Theme, mix, text};
 
-/// A confusion matrix as a heat map: rows are the true classes, columns the predicted ones. The diagonal is what was read rightly; cells
-/// beside it are shaded by how many they are of the most that was misread in one cell, since next to the diagonal all
-/// would be white.
+/// A confusion matrix as a heat map: rows are the true classes, columns the predicted ones. The diagonal holds the
+/// correct predictions. The other cells are shaded relative to the largest of them, because relative to the diagonal
+/// all of them would be white.
 #[must_use]
 pub fn confusion(title: &str, counts: &[Vec<u64>], theme: Theme) -> Picture {
     const CELL: f64 = 44.0;

@@ -1,11 +1,12 @@
-//! Dashes for the rasteriser, which begins them anew at each point of a line: of hundreds of points that leaves none.
+//! Dashes for the rasteriser. It starts the pattern again at each point of a line, so a line of hundreds of points
+//! would have no dashes.
 
 use kuva::render::render::Primitive;
 
-/// The most dashes of a line: one that goes up and down a million times is no easier to read for its dashes.
+/// The most dashes of a line. More would not make it easier to read.
 const MAX_DASHES: f64 = 1e4;
 
-/// The element, or the dashes of a dashed line.
+/// The element itself or, for a dashed line, its dashes.
 pub(crate) fn cut(element: &Primitive) -> Vec<Primitive> {
     let Primitive::PolyLine { points, stroke, stroke_width, stroke_dasharray: Some(dash) } = element else {
         return vec![element.clone()];

@@ -3,28 +3,28 @@ use kuva::render::render::{Primitive, Scene, TextAnchor};
 
 use crate::{Picture, Theme, mix, text};
 
-/// What numbers of a tile mean.
+/// The meaning of the numbers in a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// 0 black … 1 white.
+    /// From 0, black, to 1, white.
     Gray,
-    /// −1 orange, 0 paper, 1 blue: weights.
+    /// Weights: −1 is orange, 0 the colour of the paper, 1 blue.
     Signed,
 }
 
-/// An image with a line beneath.
+/// An image with a line of text below.
 #[derive(Clone, Debug)]
 pub struct Tile {
     /// `[height, width]`, row by row; see [`Tone`].
     pub pixels: Vec<f64>,
-    /// What stands below; may be empty.
+    /// The text below the image. It may be empty.
     pub caption: String,
 }
 
-/// Tones that are told apart; pixels of one tone that lie side by side become one rectangle.
+/// The number of tones. Neighbouring pixels of the same tone become one rectangle.
 const TONES: f64 = 32.0;
 
-/// Images in rows of `columns`, each `shape` = `[height, width]` pixels.
+/// Images in rows of `columns`. Each has `shape` = `[height, width]` pixels.
 #[must_use]
 pub fn tiles(title: &str, tiles: &[Tile], shape: [usize; 2], columns: usize, tone: Tone, theme: Theme) -> Picture {
     const GAP: f64 = 10.0;
@@ -67,7 +67,7 @@ pub fn tiles(title: &str, tiles: &[Tile], shape: [usize; 2], columns: usize, ton
     Picture(scene)
 }
 
-/// What colours of signed tones mean, around `x`.
+/// Explains the colours of signed tones, around `x`.
 fn key(scene: &mut Scene, x: f64, y: f64, theme: Theme) {
     for (left, value, says) in [(x - 190.0, 1.0, "positive"), (x - 95.0, -1.0, "negative")] {
         scene.add(Primitive::RectBatch {

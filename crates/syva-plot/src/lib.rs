@@ -1,6 +1,6 @@
-//! Syvä's pictures, as SVG and PNG, with nothing of the system needed: fonts and rasteriser come with [`kuva`].
+//! Syvä's pictures, as SVG and PNG. Nothing is needed from the system: fonts and rasteriser come with [`kuva`].
 //!
-//! Each function takes plain numbers and gives a [`Picture`]:
+//! Each function takes plain numbers and returns a [`Picture`]:
 //!
 //! ```
 //! use syva_plot::{Chart, Line, Theme};
@@ -11,8 +11,8 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! Colours are those of Okabe and Ito, which people tell apart whatever their colour vision; what a colour says is also
-//! said by a dash or a number.
+//! Colours are those of Okabe and Ito, which people can tell apart whatever their colour vision is. What a colour shows
+//! is also shown by a dash or a number.
 #![forbid(unsafe_code)]
 
 mod axes;
@@ -31,7 +31,7 @@ pub use confusion::confusion;
 pub use images::{Tile, Tone, tiles};
 pub use network::{Layer, network};
 
-/// Paper and ink.
+/// The colours of paper and ink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Theme {
     /// Dark on white.
@@ -41,10 +41,10 @@ pub enum Theme {
     Dark,
 }
 
-/// Colours of the palette: lines beyond them need dashes to be told apart.
+/// The number of colours in the palette. Lines beyond it need dashes to be told apart.
 pub const COLORS: usize = 6;
 
-/// A picture that is ready to be written.
+/// A picture that can be written as SVG or PNG.
 #[derive(Debug)]
 pub struct Picture(Scene);
 
@@ -77,7 +77,7 @@ impl Picture {
     /// As PNG, two pixels to a unit of the SVG.
     ///
     /// # Errors
-    /// What the rasteriser says, where the picture is too large for it.
+    /// The rasteriser's message, if the picture is too large for it.
     pub fn to_png(&self) -> Result<Vec<u8>, String> {
         let mut scene = Scene::new(self.0.width, self.0.height).with_background(self.0.background_color.as_deref());
         scene.text_color.clone_from(&self.0.text_color);
@@ -101,7 +101,7 @@ impl Theme {
         }
     }
 
-    /// For what matters less.
+    /// The colour of less important parts.
     fn pale(self) -> &'static str {
         match self {
             Self::Light => "#8a8f98",
@@ -109,7 +109,7 @@ impl Theme {
         }
     }
 
-    /// Lines to hold on to.
+    /// The colour of grid lines.
     fn grid(self) -> &'static str {
         match self {
             Self::Light => "#e3e5e8",
@@ -117,7 +117,7 @@ impl Theme {
         }
     }
 
-    /// Okabe and Ito's colours that stand out from this paper.
+    /// Okabe and Ito's colours that have enough contrast with this paper.
     fn palette(self) -> [&'static str; COLORS] {
         match self {
             Self::Light => ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"],
@@ -134,10 +134,10 @@ impl Theme {
     }
 }
 
-/// Text at a point of its baseline.
+/// Text whose baseline is at a point.
 fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAnchor, color: &str) -> Primitive {
     let color = Some(Color::from(color));
-    // To kuva, dollars begin a formula, unless they are escaped.
+    // In kuva, a dollar begins a formula unless it is escaped.
     let content = content.into().replace('$', "\\$");
     Primitive::Text { x: at.0, y: at.1, content, size, anchor, rotate: None, bold: false, color }
 }
@@ -146,7 +146,7 @@ fn text(at: (f64, f64), content: impl Into<String>, size: u32, anchor: TextAncho
 fn hex(color: &Color) -> String {
     match color {
         Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
-        // Ours are no others.
+        // All colours in this crate are RGB.
         _ => "#000000".into(),
     }
 }

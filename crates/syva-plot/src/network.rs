@@ -3,26 +3,27 @@ use kuva::render::render::{Primitive, Scene, TextAnchor};
 
 use crate::{Picture, Theme, mix, text};
 
-/// A layer of units, and the weights that lead to them.
+/// A layer of units, and its weights.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Units.
+    /// The number of units.
     pub units: usize,
-    /// What stands below the column, such as the activation.
+    /// The text below the column, such as the activation.
     pub note: String,
-    /// Weights `[units, fan_in]` and biases `[units]`: where arrows are few, they are written there; else an arrow's colour
-    /// tells its weight's sign, and its strength how large it is beside the largest of those that are shown.
+    /// Weights `[units, fan_in]` and biases `[units]`. If there are few arrows, the numbers are written on them.
+    /// Otherwise an arrow's colour shows the sign of its weight, and its strength the magnitude relative to the largest
+    /// one that is shown.
     pub parameters: Option<(Vec<f32>, Vec<f32>)>,
 }
 
-/// Units that a column shows at most; of more, the first and the last.
+/// The most units in a column. If there are more, only the first and the last are shown.
 const SHOWN: usize = 9;
-/// Arrows between two columns whose weights can still be read.
+/// The most arrows between two columns for which the weights are readable.
 const READABLE: usize = 9;
 const RADIUS: f64 = 15.0;
 const ROW: f64 = 46.0;
 
-/// A unit's place: which, or the dots that stand for the rest.
+/// A place in a column: a unit, or the dots that stand for the rest.
 #[derive(Clone, Copy)]
 enum Place {
     Unit(usize),
@@ -38,15 +39,15 @@ fn places(units: usize) -> Vec<Place> {
     (0..ends).map(Place::Unit).chain([Place::Dots]).chain(tail).collect()
 }
 
-/// The network's diagram: inputs x, hidden units h (the layer above, the unit below), outputs y in columns, every unit
-/// tied to all of the column before, biases as a unit that is always 1. Outputs that stand for `classes` bear their
-/// numbers, from 0. Of a trained network the arrows show the weights.
+/// The network's diagram: columns of inputs x, hidden units h (the superscript is the layer, the subscript the unit)
+/// and outputs y. Every unit is connected to all of the column before. The biases are a unit that is always 1. Outputs
+/// for `classes` are labelled by their numbers, from 0. In a trained network, the arrows show the weights.
 #[must_use]
 pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, theme: Theme) -> Picture {
     const LEFT: f64 = 70.0;
     const TOP: f64 = 106.0;
     let widths: Vec<usize> = [inputs].into_iter().chain(layers.iter().map(|layer| layer.units)).collect();
-    // Numbers want room; many columns want to fit a page.
+    // Numbers need room, and many columns have to fit on a page.
     let numbered = |l: usize| layers[l].parameters.is_some() && widths[l] * widths[l + 1] <= READABLE;
     let column =
         if (0..layers.len()).any(numbered) { 190.0 } else { f64::max(110.0, 180.0 - 8.0 * layers.len() as f64) };
@@ -63,7 +64,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     let mut scene = theme.scene(width, key + if weighted { 22.0 } else { 0.0 });
     scene.add(text((width / 2.0, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
     let x = |l: usize| margin + l as f64 * column;
-    // The bias stands above its column; units hang centred below.
+    // The bias is above its column. The units are below it, centred.
     let y = |l: usize, place: usize| {
         TOP + ROW + height / 2.0 + (place as f64 - places(widths[l]).len() as f64 / 2.0) * ROW - ROW / 2.0
     };
@@ -87,7 +88,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
                 let weight = layers[l].parameters.as_ref().map(|(weights, _)| weights[unit * widths[l] + input]);
                 scene.add(line(begin, end, strength(weight.unwrap_or(0.0), &edge), None));
                 if let (true, Some(weight)) = (numbered(l), weight) {
-                    // Side by side along the arrows, so that numbers of crossing arrows keep apart.
+                    // Numbers are at different positions along the arrows, so that those of crossing arrows stay apart.
                     let share = 0.3 + 0.4 * k as f64 / from.len() as f64;
                     scene.add(number(begin, end, share, weight, theme.ink()));
                 }
@@ -144,20 +145,20 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     Picture(scene)
 }
 
-/// The name of a unit in a column, of a network of so many layers.
+/// The name of a unit in a column, for a network with this many layers.
 fn label(column: usize, unit: usize, layers: usize, classes: bool) -> String {
     let number = subscript(unit + 1);
     match column {
         0 => format!("x{number}"),
         _ if column == layers && classes => unit.to_string(),
         _ if column == layers => format!("y{number}"),
-        // One hidden layer needs no number.
+        // A single hidden layer needs no number.
         1 if layers == 2 => format!("h{number}"),
         _ => format!("h{}{number}", superscript(column)),
     }
 }
 
-/// What the colours of the arrows mean, from a place on.
+/// Explains the colours of the arrows. It begins at the given point.
 fn add_key(scene: &mut Scene, (left, y): (f64, f64), theme: Theme) {
     for (x, value, says) in [(0.0, 1.0, "positive weight"), (135.0, -1.0, "negative weight")] {
         let (from, to) = ((left + x, y), (left + x + 26.0, y));
@@ -168,10 +169,10 @@ fn add_key(scene: &mut Scene, (left, y): (f64, f64), theme: Theme) {
     scene.add(text((left + 272.0, y + 4.0), says, 11, TextAnchor::Start, theme.pale()));
 }
 
-/// What the key of colours takes.
+/// The width of that explanation.
 const KEY_WIDTH: f64 = 520.0;
 
-/// The largest weight or bias of the arrows that are shown.
+/// The largest magnitude of a weight or bias among the arrows that are shown.
 fn largest(weights: &[f32], biases: &[f32], from: &[Place], to: &[Place]) -> f32 {
     let fan_in = weights.len() / biases.len().max(1);
     let units = |places: &[Place]| -> Vec<usize> {
@@ -185,7 +186,7 @@ fn largest(weights: &[f32], biases: &[f32], from: &[Place], to: &[Place]) -> f32
     units(to).iter().map(of_unit).fold(f32::MIN_POSITIVE, f32::max)
 }
 
-/// A weight's colour: −1 orange, 0 hardly to be seen, 1 blue.
+/// A weight's colour: −1 is orange, 0 hardly visible, 1 blue.
 fn signed(value: f32, theme: Theme) -> Color {
     let [blue, orange, ..] = theme.palette();
     let color = if value < 0.0 { orange } else { blue };

@@ -125,7 +125,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> 
         let path = entry.map_err(Error::io("read folder", folder))?.path();
         if path.is_dir() {
             if depth > 0 {
-                // A folder that cannot be read is not ours, so it is skipped.
+                // A folder that cannot be read is skipped.
                 let _ = collect(&path, depth - 1, found);
             }
         // Only regular files: opening a pipe of such a name would block.

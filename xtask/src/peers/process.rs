@@ -17,7 +17,7 @@ pub struct Answer {
     pub loss: f64,
 }
 
-/// The program. It is ended when this is dropped.
+/// The running program. It is killed when this is dropped.
 pub struct Process {
     child: Child,
     requests: ChildStdin,
@@ -73,7 +73,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // An error means that it has already ended by itself.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

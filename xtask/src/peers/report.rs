@@ -9,7 +9,7 @@ use syva::data::mnist;
 use super::catalogue::root;
 use super::{Running, Shape};
 
-/// The least, the median and the greatest of some figures.
+/// The least, the median and the greatest of some numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub min: f64,
@@ -18,7 +18,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `None` if there are no figures.
+    /// `None` if there are no numbers.
     pub fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.collect();
         figures.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! syva, through its library: the session that a trainer drives, without the evaluation, which the peers do not do. It
-//! runs on the device that SYVA_PEER_DEVICE names.
+//! syva, through its library: the session that a trainer drives, without the evaluation, because the peers do not
+//! evaluate. It runs on the device that SYVA_PEER_DEVICE names.
 
 use peer_protocol::{CLASSES, FEATURES, Job, LEARNING_RATE, MEAN_STD};
 use syva::data::{Dataset, Inputs, Split, Targets};

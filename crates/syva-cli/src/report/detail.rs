@@ -1,4 +1,4 @@
-//! What a report shows of a run when it is opened: scores, pictures, settings.
+//! The details of a run in a report: scores, pictures, settings.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -12,11 +12,12 @@ use crate::hyperparameters::Setting;
 use crate::output::shown;
 use crate::{eval, pictures, plot};
 
-/// Misread images that are shown of a run.
+/// The most misread images that are shown of a run.
 const MISREAD: usize = 32;
 /// Their longer side on the page, in pixels.
 const SIDE: usize = 84;
-/// Classes beyond which a confusion matrix is a blot of many megabytes.
+/// The most classes for which there is a confusion matrix. A larger one would be an unreadable picture of many
+/// megabytes.
 const MOST_CLASSES: usize = 40;
 
 pub fn detail(
@@ -55,13 +56,13 @@ pub fn detail(
     html + &format!("<tr><td>SHA-256 of the weights</td><td><code>{digest}</code></td></tr>\n</table></div>\n")
 }
 
-/// The diagram of a network. With its weights each run's would be another, and a hundred runs a page of them.
+/// The diagram of a network, without weights. With weights every run's would differ, and a page would have a hundred.
 pub fn network(model: &Model, palette: &mut Palette) -> String {
     palette.svg("network", |theme| plot::diagram(&model.spec, None, true, theme))
 }
 
-/// The images that were misread, those of which the network was surest first: one grey picture that both themes share,
-/// cut into tiles by the page's style.
+/// The misread images, those with the most certain predictions first: one grey picture that both themes share, cut into
+/// tiles by the page's style.
 fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2]) -> String {
     let (samples, all) = plot::surest_misread(predictions, MISREAD);
     let Some(png) = pictures::column(data, &samples, height, width) else { return String::new() };
@@ -83,7 +84,7 @@ fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2
     html + "</div>\n"
 }
 
-/// Scores of each class and of all.
+/// The scores of each class, and over all classes.
 fn classes(predictions: &Predictions) -> String {
     let confusion = predictions.confusion();
     let mut html = format!(

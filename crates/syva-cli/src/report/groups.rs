@@ -1,18 +1,18 @@
-//! Runs that differ only in their seeds: which they are, and what they come to together.
+//! Groups of runs that differ only in their seeds, and their common results.
 
 use syva::Epoch;
 
 use super::Run;
 use crate::hyperparameters::Setting;
 
-/// Runs that differ in nothing but their seeds.
+/// Runs that differ only in their seeds.
 pub struct Group<'a> {
     pub runs: Vec<&'a Run>,
-    /// What it is called: by the settings in which groups differ, or if it is a single run by that.
+    /// Its name: the settings in which groups differ, or the name of the run if there is only one.
     pub name: String,
 }
 
-/// A mean, and the standard deviation (n − 1) where there is one.
+/// A mean, and the standard deviation (n − 1) if there is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub mean: f64,
@@ -30,7 +30,7 @@ impl Spread {
 }
 
 impl Group<'_> {
-    /// One run of each seed: repetitions to the same bits say nothing of how results scatter.
+    /// One run per seed. Repetitions with the same bits say nothing about how results scatter.
     pub fn seeds(&self) -> Vec<&Run> {
         let mut found: Vec<&Run> = Vec::new();
         for run in &self.runs {
@@ -41,13 +41,13 @@ impl Group<'_> {
         found
     }
 
-    /// What the seeds come to; none where one of them has no such value.
+    /// The mean and deviation of a value over the seeds. `None` if one of them does not have the value.
     pub fn spread(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
         let values: Option<Vec<f64>> = self.seeds().into_iter().map(value).collect();
         Spread::of(&values?)
     }
 
-    /// The epochs that all seeds have, with what each of them says.
+    /// The epochs that all seeds have, with one entry per seed.
     pub fn epochs(&self) -> Vec<Vec<&Epoch>> {
         let seeds = self.seeds();
         seeds[0]
@@ -57,7 +57,7 @@ impl Group<'_> {
             .filter_map(|(place, epoch)| {
                 let at = |run: &&'_ Run| -> Option<usize> {
                     let there = |&place: &usize| run.epochs.get(place).is_some_and(|other| other.epoch == epoch.epoch);
-                    // Mostly it lies where it is in the first.
+                    // Usually it is at the same position as in the first run.
                     Some(place).filter(there).or_else(|| run.epochs.iter().position(|other| other.epoch == epoch.epoch))
                 };
                 let places: Option<Vec<usize>> = seeds.iter().map(at).collect();
@@ -67,8 +67,8 @@ impl Group<'_> {
     }
 }
 
-/// The runs in groups, in the order of the first run of each. Runs that have come to different epochs are not grouped:
-/// their figures are not of the same thing.
+/// Puts the runs into groups, in the order of the first run of each. Runs that have reached different epochs are not
+/// grouped, because their figures are not comparable.
 pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> {
     let key = |run: &Run| {
         let mut config = run.config.clone();
@@ -101,7 +101,7 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
         };
         group.name = if alone || said.is_empty() { all } else { said.join(", ") };
     }
-    // What differs in the epochs alone, say, must not be called the same.
+    // Groups that differ only in their epochs, for example, must not have the same name.
     for place in 1..groups.len() {
         if groups[..place].iter().any(|other| other.name == groups[place].name) {
             let first = &groups[place].runs[0].name;
@@ -116,7 +116,7 @@ fn named(setting: &Setting) -> String {
     match setting.name {
         "learning_rate" => format!("lr {}", setting.text()),
         "batch_size" => format!("batch {}", setting.text()),
-        // A flag is named where it is on.
+        // The name says whether the flag is on.
         "exact" => (if setting.value == true { "exact" } else { "not exact" }).to_string(),
         "activation" | "init" | "head" | "optimizer" | "data" | "device" | "precision" => setting.text(),
         _ => format!("{} {}", setting.label(), setting.text()),

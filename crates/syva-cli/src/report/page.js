@@ -1,5 +1,5 @@
 "use strict";
-// What opens on a click is text until then: a page of a hundred runs would else be slow to appear.
+// Sections are text until they are opened. Otherwise a page of a hundred runs would be slow to appear.
 for (const details of document.querySelectorAll("details")) {
   const open = () => {
     const waiting = details.querySelector(":scope > noscript");
@@ -9,7 +9,7 @@ for (const details of document.querySelectorAll("details")) {
   open();
 }
 
-// Tables that a click on a column's head sorts, and a second click the other way round.
+// Tables: a click on a column's head sorts by it, and a second click reverses the order.
 for (const table of document.querySelectorAll("table.sorts")) {
   const body = table.tBodies[0];
   table.querySelectorAll("th").forEach((head, column) => {
@@ -31,7 +31,7 @@ for (const table of document.querySelectorAll("table.sorts")) {
   });
 }
 
-// Curves that can be zoomed: drag over a range of epochs; double-click shows all again; the pointer reads values.
+// Curves: drag over a range of epochs to zoom, double-click to show all, point to read values.
 const data = JSON.parse(document.getElementById("data").textContent);
 const NS = "http://www.w3.org/2000/svg";
 const make = (name, attributes, parent) => {
@@ -41,10 +41,10 @@ const make = (name, attributes, parent) => {
 };
 const H = 310, R = 12, T = 10, B = 42;
 
-/** The lowest and highest of many numbers: more than a call can have arguments. */
+/** The lowest and highest of numbers that may be too many for the arguments of a call. */
 const ends = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
 
-/** A range to draw: around the values where they hardly differ, so that there is a number for each tick. */
+/** The range to draw: around the values if they hardly differ, so that each tick has its own number. */
 const around = ([low, high]) => {
   const largest = Math.max(Math.abs(low), Math.abs(high));
   if (high - low > 1e-9 * largest) return [low, high];
@@ -60,7 +60,7 @@ function ticks(low, high, least = 4) {
   return [all, step];
 }
 
-/** A number in few characters, whatever its size; with as many decimals as tell a step apart. */
+/** A number in few characters, whatever its size, with enough decimals to tell steps apart. */
 const number = (value, step = 1e-4) => {
   const size = Math.abs(value);
   if (step < 1e-5 || size >= 1e5) {
@@ -71,7 +71,7 @@ const number = (value, step = 1e-4) => {
   return value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
 };
 
-/** What is drawn: a line, over a band of one standard deviation where there is one. */
+/** The lines to draw, each over a band of one standard deviation if there is one. */
 function linesOf(metric, each) {
   const lines = [];
   data.forEach((group, place) => ["train", "val"].forEach((part) => {
@@ -79,7 +79,7 @@ function linesOf(metric, each) {
     if (!group[key] || !group[key].length) return;
     const name = data.length === 1 && group.n === 1 ? part : `${group.name} ${part}`;
     const line = { name, training: part === "train", group: place, x: group.epoch, y: group[key], sd: group[`${key}_sd`], ...group[`${part}_look`] };
-    // Of a single group, colour tells training from validation; dashes need not.
+    // With a single group, colour tells training from validation, so dashes are not needed.
     if (each && line.sd) {
       group[`${key}_each`].forEach((y, run) => lines.push({ ...line, y, sd: null, thin: true, name: run ? "" : name, says: `${group.runs[run]} ${part}` }));
     } else {
@@ -96,7 +96,7 @@ function chart(holder, metric) {
   let lines = linesOf(metric, false);
   if (!lines.length) return holder.remove();
   const svg = make("svg", {}, holder);
-  // A unit is a pixel, so that text is as large on a telephone as on a desk.
+  // One unit is one pixel, so that text has the same size on a phone as on a desktop.
   let W = 520, L = 52;
   let whole = ends(lines.flatMap((l) => l.x));
   if (whole[0] === whole[1]) whole = [whole[0] - 1, whole[1] + 1];
@@ -135,14 +135,14 @@ function chart(holder, metric) {
     if (line.dash.length) style["stroke-dasharray"] = line.dash.join(" ");
     if (shown.length > 1) make("polyline", { points: shown.map(point).join(" "), ...style }, svg);
     else if (shown.length) {
-      // A point has no dashes: training is hollow, and where it varies it has a whisker.
+      // A point has no dashes: training is hollow. A whisker shows the deviation, if there is one.
       const [x, y, sd] = shown[0];
       if (sd) make("line", { x1: px(x), x2: px(x), y1: py(y - sd), y2: py(y + sd), ...style, "stroke-dasharray": "none" }, svg);
       make("circle", { cx: px(x), cy: py(y), r: 4, stroke: color, "stroke-width": 1.8, fill: line.training ? "var(--panel)" : color, opacity: style.opacity }, svg);
     }
   }
 
-  /** The values at an epoch, of the lines nearest to the pointer where there are many. */
+  /** The values at an epoch. If there are many lines, those of the lines nearest to the pointer. */
   function read(x, py, height) {
     make("line", { x1: px(x), x2: px(x), y1: T, y2: H - B, stroke: "var(--pale)", "stroke-dasharray": "2 3" }, svg);
     const left = px(x) > W * 0.6;

@@ -1,4 +1,4 @@
-//! The tables of a report: a row a run, or a row a group of seeds.
+//! The tables of a report: one row per run, or one row per group of seeds.
 
 use syva::text::number;
 
@@ -6,7 +6,7 @@ use super::groups::{Group, Spread};
 use super::{Run, escape, isolated};
 use crate::output::shown;
 
-/// What stands in a table, and the number by which it is sorted.
+/// The content of a cell, and the number by which it is sorted.
 struct Cell {
     html: String,
     sort: Option<f64>,
@@ -30,7 +30,8 @@ fn percent(share: Option<f64>) -> Cell {
     share.map_or_else(|| Cell::text("–"), |share| Cell::number(share, format!("{:.2} %", 100.0 * share)))
 }
 
-/// The names of the settings in which runs differ, in the order of the list. What only follows from another is left out.
+/// The names of the settings in which runs differ, in the order of the list. Settings that follow from others are left
+/// out.
 pub fn differing(runs: &[Run]) -> Vec<&'static str> {
     let differs = |name: &str| runs.iter().any(|run| run.setting(name) != runs[0].setting(name));
     let follows = |name: &str| match name {
@@ -42,12 +43,12 @@ pub fn differing(runs: &[Run]) -> Vec<&'static str> {
     names.filter(|name| differs(name) && !follows(name)).collect()
 }
 
-/// The settings that all runs share, in a line.
+/// The settings that all runs share, in one line.
 fn shared(runs: &[Run]) -> String {
     let same = |name: &str| runs.iter().all(|run| run.setting(name) == runs[0].setting(name));
     let mut parts = Vec::new();
     for setting in runs[0].settings.iter().filter(|setting| same(setting.name)) {
-        // The network's widths say those of its layers, and digests stand with each run.
+        // The network's widths include those of its hidden layers, and digests are shown with each run.
         let said = setting.name == "hidden" && same("network") || setting.name == "data_sha256";
         if !said {
             parts.push(format!("{} <b>{}</b>", escape(&setting.label()), escape(&shown(&setting.text()))));
@@ -56,7 +57,7 @@ fn shared(runs: &[Run]) -> String {
     format!("<p class='note shared'>The same in all runs: {}</p>\n", parts.join(" · "))
 }
 
-/// A table that a click on a column's head sorts.
+/// A table that is sorted by a click on a column's head.
 struct Table {
     heads: Vec<String>,
     rows: Vec<Vec<Cell>>,
@@ -81,10 +82,10 @@ impl Table {
     }
 }
 
-/// A column of the runs' table: its head, and what stands in it.
+/// A column of the runs' table: its head, and its cell for a run.
 type Column = (String, Box<dyn Fn(&Run) -> Cell>);
 
-/// What came of runs, and what it took.
+/// Columns with the results of runs, and with their cost.
 fn results(runs: &[Run]) -> Vec<Column> {
     let classes = runs.iter().any(|run| run.of_model.val_acc.is_some());
     let mut columns: Vec<Column> = Vec::new();
@@ -121,11 +122,11 @@ fn results(runs: &[Run]) -> Vec<Column> {
     columns
 }
 
-/// A row a run: in what it differs from the others, what came of it, what it took.
+/// One row per run: how it differs from the others, its results, its cost.
 pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> String {
     let results = results(runs);
     if let [run] = runs {
-        // One row would be a long one.
+        // A single run would be one long row.
         let mut html = String::from("<div class=wide><table>\n");
         for (head, cell) in &results {
             let head = head.replace("<br>", " ");
@@ -140,7 +141,7 @@ pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> St
             move |run: &Run| run.setting(name).map_or_else(|| Cell::text(""), |setting| Cell::text(&setting.text()));
         (head, Box::new(cell))
     };
-    // How many epochs were wanted stands beside how many there are.
+    // The number of epochs asked for is shown beside the number reached.
     let settings = differing.iter().filter(|&&name| name != "epochs").map(|&name| setting(name));
     let columns: Vec<Column> = settings.chain(results).collect();
     let heads = ["run".to_string()].into_iter().chain(columns.iter().map(|(head, _)| head.clone())).collect();
@@ -155,7 +156,7 @@ pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> St
     Table { heads, rows }.html() + &shared(runs)
 }
 
-/// A row a group of seeds: in what it differs from the others, and what its seeds come to.
+/// One row per group of seeds: how it differs from the others, and its common results.
 pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
     let classes = groups.iter().any(|group| group.runs[0].of_model.val_acc.is_some());
     let names: Vec<&'static str> = differing.iter().copied().filter(|&name| name != "seed").collect();

@@ -1,19 +1,19 @@
-//! Pictures for pages that are light or dark: one SVG whose colours the page sets.
+//! Pictures for light and dark pages: one SVG whose colours the page sets.
 
 use syva_plot::{Picture, Theme};
 
 use super::escape;
 
-/// The colours of a page's pictures: what a colour is on light and on dark paper. Each pair has a name in the page's CSS.
+/// The colours of a page's pictures. Each is a pair, for light and for dark paper, and has a name in the page's CSS.
 #[derive(Default)]
 pub struct Palette(Vec<[String; 2]>);
 
 impl Palette {
-    /// The picture that `draw` makes for either theme, as inline SVG.
+    /// The picture that `draw` makes, as inline SVG for both themes.
     pub fn svg(&mut self, what: &str, draw: impl Fn(Theme) -> Picture) -> String {
         let [light, dark] = [Theme::Light, Theme::Dark].map(|theme| draw(theme).to_svg());
         let merged = self.merge(&light, &dark).unwrap_or(light);
-        // The page has its own fonts; and what kuva writes twice is left out.
+        // The page has its own fonts. Whatever kuva writes twice is removed.
         let (head, body) = merged.split_once('>').unwrap_or((&merged, ""));
         let head = head.split(" font-family=").next().unwrap_or(head);
         let body = body.split_once("-->").map_or(body, |(_, body)| body);
@@ -21,9 +21,9 @@ impl Palette {
         format!("{head} role=img aria-label=\"{}\">{body}\n", escape(what))
     }
 
-    /// One picture of two that differ in their colours alone.
+    /// Merges two pictures that differ only in their colours.
     fn merge(&mut self, light: &str, dark: &str) -> Option<String> {
-        // In text, quotation marks are escaped, so this is where a colour begins.
+        // Quotation marks in text are escaped, so this is where a colour begins.
         const COLOR: &str = "\"#";
         let (mut lights, mut darks) = (light.split(COLOR), dark.split(COLOR));
         let (first, other) = (lights.next()?, darks.next()?);
@@ -46,7 +46,7 @@ impl Palette {
         })
     }
 
-    /// What the page's style says of the colours.
+    /// The CSS that sets the colours.
     pub fn css(&self) -> String {
         let all = |theme: usize| {
             let colors = self.0.iter().enumerate();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A training of a fraction of a second: 15 steps an epoch of the smallest network.
+/// A training that takes a fraction of a second: 15 steps per epoch of the smallest network.
 pub const SMALL: [&str; 6] = ["--data", "digits", "--hidden", "none", "--batch-size", "4096"];
 
 /// A temporary folder to run the program in.
@@ -37,7 +37,7 @@ impl Place {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Replaces text in a file; it must be there.
+    /// Replaces text in a file. The text must be there.
     pub fn edit(&self, name: &str, from: &str, to: &str) {
         let text = self.read(name);
         assert!(text.contains(from), "{name} has no '{from}': {text}");
@@ -59,7 +59,7 @@ impl Place {
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_remove("SYVA_MNIST_DIR").env_remove("SYVA_ISA").env_remove("RUST_BACKTRACE");
         command.env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("home/cache"));
-        // Mesa's drivers complain where there is no desktop.
+        // Mesa's drivers complain if there is no desktop.
         command.env("XDG_RUNTIME_DIR", self.folder.path()).env("MESA_SHADER_CACHE_DISABLE", "true");
         command
     }
@@ -86,7 +86,7 @@ impl Place {
         self.train(&format!("--epochs 1 --quiet --out {name}")).succeeds();
     }
 
-    /// A script of `sh`; the program is `$SYVA`.
+    /// Runs a script of `sh`, in which the program is `$SYVA`.
     #[cfg(unix)]
     pub fn sh(&self, script: &str) -> Ran {
         let mut command = self.command("sh");
@@ -94,7 +94,7 @@ impl Place {
     }
 }
 
-/// What a finished command left.
+/// The result of a finished command.
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -113,7 +113,7 @@ impl Ran {
         self
     }
 
-    /// Ended with this code and an error that says all of this, and no panic.
+    /// Checks that it ended with this code and with an error that contains all of these texts, and did not panic.
     #[track_caller]
     pub fn fails(self, code: i32, says: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
@@ -124,7 +124,7 @@ impl Ran {
         self
     }
 
-    /// Standard output as JSON lines, all of it.
+    /// All of standard output as JSON lines.
     pub fn json(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stdout.lines().map(parse).collect()
@@ -137,7 +137,7 @@ impl Ran {
     }
 }
 
-/// Waits until it is so; panics after a minute.
+/// Waits until the condition holds. Panics after a minute.
 #[track_caller]
 pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -147,7 +147,7 @@ pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Each file in a folder and below, with its bytes and the time at which it was last written.
+/// Each file in a folder and its subfolders, with its bytes and the time of its last change.
 pub fn files_with_times(folder: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -162,7 +162,7 @@ pub fn files_with_times(folder: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
     files
 }
 
-/// The lines of a run's `metrics.jsonl` without what a clock says.
+/// The lines of a run's `metrics.jsonl`, without the times.
 pub fn metrics(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let timeless = |line: &str| {

@@ -1,8 +1,9 @@
 //! `a · b + c` with one rounding, on processors and targets that have no such instruction.
 //!
-//! Outside of code that is compiled for an FMA instruction, `mul_add` calls the target's `fmaf` or `fma`. Which one that
-//! is depends on the linker, and not all are right: mingw's rounds twice, those of musl and of Rust's compiler-builtins
-//! round subnormal results twice. So Syvä has its own, made of operations that are correctly rounded everywhere.
+//! In code that is not compiled for an FMA instruction, `mul_add` calls the target's `fmaf` or `fma`. Which
+//! implementation that is depends on the linker, and not all are correct: mingw's rounds twice, and those of musl and
+//! of Rust's compiler-builtins round subnormal results twice. So Syvä has its own, built from operations that are
+//! correctly rounded everywhere.
 
 #[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
 compile_error!("Syvä needs SSE2 on 32-bit x86: without it, f32 and f64 are computed with more bits and rounded twice");
@@ -11,8 +12,8 @@ compile_error!("Syvä needs SSE2 on 32-bit x86: without it, f32 and f64 are comp
 /// instruction.
 const COMPILED_FOR: bool = cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
 
-/// Whether `mul_add` is the processor's instruction, or calls a function that is known to use it: on Linux with glibc, where
-/// both candidates, compiler-builtins' and glibc's, ask the processor.
+/// Whether `mul_add` is the processor's instruction, or calls a function that is known to use it. The latter is the
+/// case on Linux with glibc, where both candidates, compiler-builtins' and glibc's, check the processor.
 #[inline(always)]
 fn in_hardware() -> bool {
     #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
@@ -24,25 +25,25 @@ fn in_hardware() -> bool {
 #[cfg(test)]
 mod tests;
 
-/// `a · b + c`.
+/// `a · b + c` with one rounding.
 #[inline(always)]
 #[allow(clippy::disallowed_methods, reason = "where it is known to be right")]
 pub(crate) fn fma32(a: f32, b: f32, c: f32) -> f32 {
     if in_hardware() { a.mul_add(b, c) } else { fma_each([a], [b], [c])[0] }
 }
 
-/// `a · b + c`.
+/// `a · b + c` with one rounding.
 #[inline(always)]
 #[allow(clippy::disallowed_methods, reason = "where it is known to be right")]
 pub(crate) fn fma64(a: f64, b: f64, c: f64) -> f64 {
     if in_hardware() { a.mul_add(b, c) } else { fma64_in_software(a, b, c) }
 }
 
-/// `a · b + c` of `N` triples, without a call for each.
+/// `a · b + c` for `N` triples, without a call for each.
 ///
-/// The product of two `f32` is exact in `f64`, so the sum there is rounded once to 53 bits, then to 24. To round twice is
-/// wrong only where the first rounding ends just halfway between two `f32`, and where these are further apart than 24
-/// bits, below the normal numbers. One test of all triples finds both.
+/// The product of two `f32` is exact in `f64`, so the sum there is rounded once to 53 bits, and then to 24. Rounding
+/// twice can be wrong in only two cases: if the first rounding ends exactly halfway between two `f32`, or if the result
+/// is subnormal, because an `f32` then has fewer than 24 bits. One test of all triples detects both cases.
 #[inline(always)]
 pub fn fma_each<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
     if COMPILED_FOR {
@@ -56,28 +57,28 @@ pub fn fma_each<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; 
     sums.map(|sum| sum as f32)
 }
 
-/// Whether to round this sum to `f32` might be to round for the second time. In words of 32 bits, four of which are one
-/// SSE2 register.
+/// Whether rounding this sum to `f32` might be a second rounding that gives a wrong result. Computed in 32-bit words,
+/// four of which fit into an SSE2 register.
 #[inline(always)]
 fn rounds_twice(sum: f64) -> bool {
     const DROPPED: u32 = (1 << 29) - 1;
     const HALF: u32 = 1 << 28;
     const SMALLEST_NORMAL: u32 = (1023 - 126) << 20;
     let halfway = sum.to_bits() as u32 & DROPPED == HALF;
-    // The upper word of 0, which is exact, is 0; that of 2⁻²⁹⁸, the smallest product, is not.
+    // The upper word of 0, which is exact, is 0. That of 2⁻²⁹⁸, the smallest product, is not.
     let upper = (sum.to_bits() >> 32) as u32 & (u32::MAX >> 1);
     halfway | (upper.wrapping_sub(1) < SMALLEST_NORMAL - 1)
 }
 
-/// `a · b + c`. The sum is rounded to odd first: where it is inexact, its last bit is made 1, so that the second rounding
-/// finds it on the right side of halfway (S. Boldo and G. Melquiond, Emulation of FMA and correctly rounded sums: proved
+/// `a · b + c`. The sum is rounded to odd first: if it is inexact, its last bit is made 1, so that the second rounding
+/// sees it on the right side of halfway (S. Boldo and G. Melquiond, Emulation of FMA and correctly rounded sums: proved
 /// algorithms using rounding to odd, 2008).
 #[inline(always)]
 fn to_odd(a: f32, b: f32, c: f32) -> f32 {
     let product = f64::from(a) * f64::from(b);
     let c = f64::from(c);
     let sum = product + c;
-    // What was rounded away, exactly (D. Knuth's TwoSum); NaN where the sum is not finite.
+    // The exact rounding error of the sum (D. Knuth's TwoSum). It is NaN if the sum is not finite.
     let rest = sum - product;
     let error = (product - (sum - rest)) + (c - rest);
     let bits = sum.to_bits();
@@ -97,14 +98,15 @@ fn each_to_odd<const N: usize>(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N
     std::array::from_fn(|i| to_odd(a[i], b[i], c[i]))
 }
 
-/// `a · b + c` in `f64`: the exact sum of three numbers, the last two of which are added before they are added to the
-/// first. Where the rounding of that might matter, or an exponent is far out, in integers.
+/// `a · b + c` in `f64`. The result is the exact sum of three numbers: the rounded sum, its rounding error, and the
+/// rounding error of the product. The two errors are added first. If the rounding of that addition might matter, or if
+/// an exponent is extreme, the result is computed in integers instead.
 fn fma64_in_software(a: f64, b: f64, c: f64) -> f64 {
     let (product, error) = exact_product(a, b);
     let sum = product + c;
     let rest = sum - product;
     let rest = error + ((product - (sum - rest)) + (c - rest));
-    // At least twice what rounding may have taken from the rest.
+    // At least twice the largest error that rounding can have caused in `rest`.
     let doubt = rest.abs() * (1.0 / (1_u64 << 51) as f64);
     let (low, high) = (sum + (rest - doubt), sum + (rest + doubt));
     if moderate(a) && moderate(b) && c.abs() < 1e250 && low == high { low } else { fma64_in_integers(a, b, c) }
@@ -115,7 +117,7 @@ fn moderate(x: f64) -> bool {
     (1e-100..1e100).contains(&x.abs())
 }
 
-/// A product and what its rounding took from it, both factors cut into halves whose products are exact (T. J. Dekker, A
+/// A product and its rounding error. Both factors are split into halves whose products are exact (T. J. Dekker, A
 /// floating-point technique for extending the available precision, 1971).
 fn exact_product(a: f64, b: f64) -> (f64, f64) {
     let halves = |x: f64| {
@@ -127,12 +129,13 @@ fn exact_product(a: f64, b: f64) -> (f64, f64) {
     (product, al * bl - (((product - ah * bh) - al * bh) - ah * bl))
 }
 
-/// `a · b + c` by integers: the product of two mantissas is exact in 106 bits, and what of the smaller of product and
-/// addend is shifted out of 128 bits leaves a 1 in the last, which is enough to round by.
+/// `a · b + c` in integers. The product of two mantissas is exact in 106 bits. The smaller of product and addend is
+/// shifted right within 128 bits. If nonzero bits are shifted out, the last bit is set to 1, which is all that rounding
+/// needs to know.
 #[cold]
 #[inline(never)]
 fn fma64_in_integers(a: f64, b: f64, c: f64) -> f64 {
-    // Bit 124 is the highest of the addend and of the largest products.
+    // The highest bit of the addend, and of the largest products, is bit 124.
     const PRODUCT: i32 = 19;
     const ADDEND: i32 = 72;
     if !(a.is_finite() && b.is_finite()) || a == 0.0 || b == 0.0 {
@@ -142,7 +145,7 @@ fn fma64_in_integers(a: f64, b: f64, c: f64) -> f64 {
         return c;
     }
     if c == 0.0 {
-        // Not `a · b + c`, where a product that is rounded to 0 would lose its sign.
+        // `a * b + c` would lose the sign of a product that is rounded to 0.
         return a * b;
     }
     let ((ma, ea), (mb, eb), (mc, ec)) = (parts(a), parts(b), parts(c));
@@ -164,7 +167,7 @@ fn fma64_in_integers(a: f64, b: f64, c: f64) -> f64 {
     if negative { -magnitude } else { magnitude }
 }
 
-/// (m, e) with `|x| = m · 2^e` and bit 52 of m its highest, for x neither 0 nor infinite nor NaN.
+/// (m, e) with `|x| = m · 2^e`, where bit 52 is the highest bit of m. x must not be 0, infinite or NaN.
 fn parts(x: f64) -> (u64, i32) {
     let fraction = x.to_bits() & ((1 << 52) - 1);
     match (x.to_bits() >> 52 & 0x7ff) as i32 {
@@ -176,7 +179,7 @@ fn parts(x: f64) -> (u64, i32) {
     }
 }
 
-/// `x · 2^−places`; the last bit is 1 where any bit that was lost is.
+/// `x · 2^−places`. The last bit is 1 if any of the bits shifted out is.
 fn shifted_right(x: u128, places: i32) -> u128 {
     if places >= 128 {
         return u128::from(x != 0);
@@ -186,7 +189,7 @@ fn shifted_right(x: u128, places: i32) -> u128 {
 
 /// `x · 2^exponent` rounded, for x > 0.
 fn rounded(x: u128, exponent: i32) -> f64 {
-    // Places from the last bit of x to that of the result, which is 52 below its first, or at 2⁻¹⁰⁷⁴.
+    // The number of places from the last bit of x to that of the result, which is 52 below x's first bit, or at 2⁻¹⁰⁷⁴.
     let places = (75 - x.leading_zeros() as i32).max(-1074 - exponent);
     let mantissa = match places {
         ..=0 => (x << -places) as u64,
@@ -195,10 +198,10 @@ fn rounded(x: u128, exponent: i32) -> f64 {
             let half = 1 << 127;
             kept + u64::from(lost > half || lost == half && kept & 1 == 1)
         }
-        // Below half the smallest number.
+        // Less than half the smallest number.
         _ => 0,
     };
-    // The mantissa's bit 52, where it has one, is the exponent's 1.
+    // Bit 52 of the mantissa, if it is set, adds 1 to the exponent.
     let bits = mantissa + (((exponent + places + 1074) as u64) << 52);
     f64::from_bits(bits.min(f64::INFINITY.to_bits()))
 }

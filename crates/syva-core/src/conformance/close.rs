@@ -113,8 +113,8 @@ pub fn measure(
     Ok(deviation)
 }
 
-/// The distance of the numbers of a matrix from those that are wanted, after a training that began with `initial`. NaN
-/// if any of the numbers is NaN.
+/// The distance of a matrix's numbers from the expected ones, after a training that began with `initial`. NaN if any of
+/// the numbers is NaN.
 pub(super) fn apart(wanted: &[f32], found: &[f32], initial: &[f32]) -> Deviation {
     let difference = largest_difference(wanted, found);
     let largest = wanted.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));

@@ -1,8 +1,8 @@
 //! The lock on a run folder, so that two processes never write to one run.
 //!
-//! The system's lock on `.lock` keeps others out, but it is on the file, not on its name: whoever deletes a `.lock` that
-//! looks stale lets a second process in, and some file systems have no locks at all. So the holder looks again before
-//! each save whether the folder is still its own.
+//! The system's lock on `.lock` keeps others out, but it belongs to the file and not to its name: whoever deletes a
+//! `.lock` that looks stale lets a second process in. And some file systems have no locks at all. So the holder checks
+//! before each save that the folder still belongs to it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -16,14 +16,14 @@ use crate::{Error, Result};
 /// The file that the lock is on.
 pub(super) const LOCK: &str = ".lock";
 
-/// A run folder that this process holds.
+/// A run folder that this process has locked.
 #[derive(Debug)]
 pub(super) struct Lock {
     folder: PathBuf,
     path: PathBuf,
-    /// The locked file, by what it is and not by its name.
+    /// The locked file itself, whatever its name is now.
     file: Handle,
-    /// What this process wrote into it, where the file system has no locks: who comes later writes something else.
+    /// What this process wrote to the file, if the file system has no locks. A later process writes something else.
     token: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl Lock {
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-            // A pipe would be waited for, and a link written through.
+            // Opening a pipe would block, and a link would be written through.
             return Err(Error::file(path, "the lock", "this is not a regular file", "remove it"));
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -41,7 +41,7 @@ impl Lock {
     }
 
     fn on(folder: &Path, path: PathBuf, mut file: File) -> Result<Self> {
-        // Who asks whether a run is alive ([`is_locked`]) has its lock for a moment.
+        // [`is_locked`] holds the lock for a moment.
         let mut tries = 5;
         let locked = loop {
             match file.try_lock() {
@@ -56,7 +56,7 @@ impl Lock {
                 let problem = "another syva process is using it";
                 return Err(Error::file(folder, "the run folder", problem, "wait for it, or choose another folder"));
             }
-            // Better to work than to refuse.
+            // The file system has no locks. Training with a token in the file is better than refusing to.
             Err(TryLockError::Error(error)) if has_no_locks(&error) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let token = format!("{} {}\n", std::process::id(), now.as_nanos());
@@ -70,7 +70,7 @@ impl Lock {
         Ok(Self { folder: folder.into(), path, file, token })
     }
 
-    /// Checks that the folder is still this process's. A lock that was only deleted is made again.
+    /// Checks that the folder still belongs to this process. If the lock was merely deleted, it is created again.
     pub fn check(&mut self) -> Result<()> {
         let lost = |problem: &str, remedy: &str| Err(Error::file(&self.folder, "the run folder", problem, remedy));
         let taken = || {
@@ -82,11 +82,11 @@ impl Lock {
             Ok(_) => match Handle::from_path(&self.path) {
                 Ok(there) if there != self.file => taken(),
                 Ok(_) if self.token.as_ref().is_some_and(|token| is_other(&self.path, token)) => taken(),
-                // One that cannot be opened any more tells nothing.
+                // A file that can no longer be opened proves nothing.
                 _ => Ok(()),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // A folder that was made anew in the place of a moved one is not the run's.
+                // A folder without a configuration is a new one, which does not belong to the run.
                 if !self.folder.join("config.toml").exists() {
                     return lost("it was moved or deleted", "if it was moved, continue there with `syva resume`");
                 }
@@ -104,20 +104,20 @@ impl Lock {
     }
 }
 
-/// Whether a lock file holds another token. One that cannot be read tells nothing.
+/// Whether a lock file holds another token. False if the file cannot be read.
 fn is_other(path: &Path, token: &str) -> bool {
     let mut there = Vec::new();
     let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut there));
     read.is_ok() && there != token.as_bytes()
 }
 
-/// Whether this is how a file system says that it has no locks: an NFS without its lock daemon says ENOLCK.
+/// Whether this error means that the file system has no locks. NFS without its lock daemon reports ENOLCK.
 fn has_no_locks(error: &std::io::Error) -> bool {
     let no_lock_daemon = if cfg!(target_os = "linux") { 37 } else { 77 };
     error.kind() == ErrorKind::Unsupported || (cfg!(unix) && error.raw_os_error() == Some(no_lock_daemon))
 }
 
-/// Whether a process works in the run folder `path` at this moment, and so trains; false where that cannot be told.
+/// Whether a process is working in the run folder `path` now, and so training. False if that cannot be determined.
 #[must_use]
 pub fn is_locked(path: &Path) -> bool {
     let path = path.join(LOCK);
@@ -125,7 +125,8 @@ pub fn is_locked(path: &Path) -> bool {
         return false;
     }
     let file = File::open(path);
-    // A shared lock is not to be had beside the exclusive one of a training, and keeps no one out for long.
+    // A training's exclusive lock rules out a shared one. The shared lock is held only for a moment, so it keeps no one
+    // out.
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 

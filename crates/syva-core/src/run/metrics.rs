@@ -1,5 +1,5 @@
-//! `metrics.jsonl`: a line per epoch, for people and their scripts. The checkpoint remembers the same epochs, so that a
-//! line that was lost, doubled or changed is noticed, and written again when the run goes on.
+//! `metrics.jsonl`: one line per epoch, for people and their scripts. The checkpoint stores the same epochs, so a line
+//! that was lost, duplicated or changed is noticed, and written again when the run goes on.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +13,10 @@ pub(super) const METRICS: &str = "metrics.jsonl";
 /// More than any run writes: millions of epochs.
 const MAX_BYTES: u64 = 1 << 32;
 
-/// The epochs of the run in `path`; none if it has none yet. A torn last line, left by a kill, is passed over.
+/// The epochs of the run in `path`. Empty if there are none yet. A torn last line, left by a kill, is ignored.
 ///
 /// # Errors
-/// [`Error::File`] where a line is no epoch, or the epochs do not ascend.
+/// [`Error::File`] if a line is not an epoch, or if the epochs do not ascend.
 pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
     let (run, path) = (path, path.join(METRICS));
     let mut last = 0;
@@ -37,18 +37,19 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Epoch>> {
     Ok(epochs)
 }
 
-/// What mends a file.
+/// The remedy for a damaged file.
 fn again(run: &Path) -> String {
     format!("`syva resume {}` writes the file again from the checkpoint", run.display())
 }
 
-/// The lines of the file with their numbers, each an epoch or why it is none; without a torn last line.
+/// The lines of the file with their numbers. Each is an epoch, or the reason why it is not one. A torn last line is
+/// left out.
 fn lines(path: &Path) -> Result<Vec<(usize, serde_json::Result<Epoch>)>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
     if !path.is_file() {
-        // A pipe would be waited for.
+        // Opening a pipe would block.
         return Err(Error::file(path, "the metrics", "this is not a regular file", "remove it, or name another run"));
     }
     let bytes = read_limited(path, MAX_BYTES)?;
@@ -60,15 +61,15 @@ fn lines(path: &Path) -> Result<Vec<(usize, serde_json::Result<Epoch>)>> {
     Ok(lines)
 }
 
-/// The lines of these epochs.
+/// The lines for these epochs.
 pub(super) fn text(epochs: &[Epoch]) -> Result<String> {
     epochs.iter().map(|epoch| serde_json::to_string(epoch).map(|line| line + "\n")).collect::<Result<_, _>>().map_err(
         |error: serde_json::Error| Error::mismatch(format!("the metrics cannot be written: {error}"), "report this"),
     )
 }
 
-/// Checks that the epochs of the file are those that the checkpoint remembers. There may be more, later ones: they are
-/// written first.
+/// Checks that the file has the epochs that the checkpoint holds. It may also have later ones, because epochs are
+/// written before the checkpoint.
 pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Result<()> {
     let mut left = epochs.iter();
     for wanted in &progress.history {
@@ -83,13 +84,14 @@ pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Res
     Ok(())
 }
 
-/// What a checkpoint should remember: what it does, and of epochs from before checkpoints did, what the file has.
+/// The epochs that a checkpoint should hold: those that it does hold, and, for epochs trained before checkpoints stored
+/// them, those in the file.
 pub(super) fn history(path: &Path, progress: &Progress) -> Result<Vec<Epoch>> {
-    // The epochs ascend; a file of many thousands must not be searched through for each of them.
+    // The epochs ascend, so this is a binary search: files of many thousands of lines would take long otherwise.
     let known = |number: u64| progress.history.binary_search_by_key(&number, |epoch| epoch.epoch).is_ok();
     let mut history: Vec<Epoch> = lines(&path.join(METRICS))?.into_iter().filter_map(|(_, epoch)| epoch.ok()).collect();
     history.retain(|epoch| (1..=progress.epoch).contains(&epoch.epoch) && !known(epoch.epoch));
-    // Of an epoch that stands twice, the later line: that of who trained last.
+    // If an epoch occurs twice, the later line counts: it is from the process that trained last.
     history.reverse();
     history.extend(progress.history.iter().cloned());
     history.sort_by_key(|epoch| epoch.epoch);
@@ -97,8 +99,8 @@ pub(super) fn history(path: &Path, progress: &Progress) -> Result<Vec<Epoch>> {
     Ok(history)
 }
 
-/// What is wrong with the file, in words, where more is than a torn last line and epochs that the checkpoint has not
-/// come to; none where nothing is.
+/// Describes what is wrong with the file, or returns `None`. A torn last line and epochs later than the checkpoint are
+/// not faults.
 pub(super) fn damage(path: &Path, progress: &Progress) -> Result<Option<String>> {
     let path = path.join(METRICS);
     let found = lines(&path)?;
@@ -133,12 +135,12 @@ pub(super) fn damage(path: &Path, progress: &Progress) -> Result<Option<String>>
     if faults.is_empty() && !ascends {
         faults.push("was not in order".into());
     }
-    // What is left are lines of epochs that the run never came to count.
+    // The only fault left is that there are lines of epochs that the checkpoint does not have.
     let faults = if faults.is_empty() { "had extra lines".into() } else { faults.join(", ") };
     Ok(Some(format!("{} {faults}", path.display())))
 }
 
-/// How long the file is; 0 where there is none.
+/// The length of the file; 0 if it does not exist.
 pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path.join(METRICS)).map_or(0, |found| found.len())
 }

@@ -1,5 +1,5 @@
-//! What a run has come to, read by who does not work in its folder. Its parts are compared with each other first: a
-//! configuration that was edited, metrics that were, or a model of another run must not pass for this run's record.
+//! What a run has reached, for readers that do not work in its folder. Its parts are compared with each other first, so
+//! that an edited configuration, edited metrics or the model of another run cannot pass for this run's record.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::{Error, Model, Result};
 /// The configuration and the epochs of the run in `path`.
 ///
 /// # Errors
-/// [`Error::File`] where they are not those that its last checkpoint remembers, or where that is damaged.
+/// [`Error::File`] if they are not those that its last checkpoint holds, or if the checkpoint is damaged.
 pub fn read_run(path: &Path) -> Result<(RunConfig, Vec<Epoch>)> {
     Parts::of(path).map(|parts| (parts.config, parts.epochs))
 }
@@ -21,7 +21,7 @@ pub fn read_run(path: &Path) -> Result<(RunConfig, Vec<Epoch>)> {
 struct Parts {
     config: RunConfig,
     epochs: Vec<Epoch>,
-    /// None in a folder that somebody thinned out, or before there was a first checkpoint.
+    /// `None` before the first checkpoint, or in a folder from which someone removed it.
     last: Option<(Stored, Checkpoint)>,
 }
 
@@ -29,7 +29,7 @@ impl Parts {
     fn of(path: &Path) -> Result<Self> {
         let config = read_config(path)?;
         let file = path.join(LAST);
-        // Before the metrics, which a training writes first.
+        // Read before the metrics, because a training writes the metrics first.
         let last = if file.exists() { Some(read_checkpoint(&file, &config)?) } else { None };
         let epochs = read_metrics(path)?;
         if let Some((_, checkpoint)) = &last {
@@ -47,7 +47,7 @@ fn with_remedy(error: Error, remedy: &str) -> Error {
     }
 }
 
-/// A run's checkpoint, if it is one of this run.
+/// Reads a run's checkpoint, and checks that it belongs to this run.
 pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored, Checkpoint)> {
     let refuse = |problem: String, remedy: &str| Err(Error::file(path, "metadata", problem, remedy));
     let mut stored = model::load(path).map_err(|error| {
@@ -69,7 +69,7 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
     let undo = "undo the change to config.toml, or restore the run's own checkpoint";
     check_network(path, &stored.model, config, undo)?;
     let trained = checkpoint.training;
-    // A run may go on for more epochs than it was begun with.
+    // A run may be trained for more epochs than it was started with.
     let wanted = Training { epochs: trained.epochs, ..config.training };
     if trained != wanted {
         let text =
@@ -114,33 +114,33 @@ pub(super) fn check_network(path: &Path, model: &Model, config: &RunConfig, reme
     Err(Error::file(path, "metadata", problem, remedy))
 }
 
-/// The weights that a run has come to.
+/// The weights that a run has reached.
 #[derive(Clone, Debug)]
 pub struct Reached {
-    /// The file that they are from.
+    /// The file that they come from.
     pub file: PathBuf,
     /// The network with them.
     pub model: Model,
-    /// The whole epochs, and steps of the next, that they have seen; none where no checkpoint tells how many steps make
-    /// an epoch.
+    /// The number of whole epochs, and of steps in the next one, after which the weights were saved. `None` if no
+    /// checkpoint tells how many steps an epoch has.
     pub seen: Option<(u64, u64)>,
-    /// Whether they are what the run is to leave. If not, it is still training, or stopped before its end.
+    /// Whether these are the run's final weights. If not, the run is still training, or it was stopped before its end.
     pub finished: bool,
-    /// Whether a SHA-256 in the file proves that it is as it was written; false for files of older versions.
+    /// Whether a SHA-256 in the file proves that it is unchanged. False for files of older versions.
     pub sealed: bool,
 }
 
 impl Reached {
-    /// Of the run in `path`: the model at the end, or where the run goes on (also beyond an end that it had once) the
-    /// last checkpoint.
+    /// The weights of the run in `path`: those of the final model, or those of the last checkpoint if the run goes on
+    /// (even if it had finished before).
     ///
     /// # Errors
-    /// [`Error::File`] where the parts of the run do not belong together.
+    /// [`Error::File`] if the parts of the run do not belong together.
     pub fn of(path: &Path) -> Result<Self> {
         let Parts { config, last, .. } = Parts::of(path)?;
         let file = path.join(MODEL);
         let again = format!("`syva resume {}` writes the model again", path.display());
-        // Without a checkpoint nothing can.
+        // Without a checkpoint, nothing can be repaired.
         let mendable = |error: Error| if last.is_some() { with_remedy(error, &again) } else { error };
         let end = if file.exists() { Some(model::load(&file).map_err(mendable)?) } else { None };
         if let Some(end) = &end {
@@ -155,7 +155,7 @@ impl Reached {
         };
         let last_step = stored.model.state.step;
         let seen = |step: u64| seen(step, last_step, progress.epoch, progress.step_in_epoch);
-        // A training that is done with the last epoch may still be about to write its model.
+        // A training that has finished the last epoch may still be about to write its model.
         let done = progress.epoch >= config.training.epochs && !is_locked(path);
         let Some(Stored { model, sealed, .. }) = end.filter(|_| done) else {
             let Stored { model, sealed, .. } = stored;
@@ -165,7 +165,7 @@ impl Reached {
         let wanted = match (config.keep, &progress.best_weights) {
             (Keep::Last, _) => Some(stored.model.state.digest()),
             (Keep::Best, Some(best)) => Some(best.clone()),
-            // Checkpoints from before they kept the digest.
+            // A checkpoint from a version that did not store the digest.
             (Keep::Best, None) => Model::load(path.join(BEST)).ok().map(|best| best.state.digest()),
         };
         let digest = model.state.digest();
@@ -178,7 +178,7 @@ impl Reached {
     }
 }
 
-/// The whole epochs and the steps of the next after `step` steps, where a run stands at `last` steps.
+/// The number of whole epochs, and of steps in the next one, after `step` steps, for a run that is at step `last`.
 fn seen(step: u64, last: u64, epochs: u64, step_in_epoch: usize) -> Option<(u64, u64)> {
     let steps_per_epoch = last.saturating_sub(step_in_epoch as u64).checked_div(epochs).unwrap_or(0);
     match (epochs, steps_per_epoch) {

@@ -19,7 +19,7 @@ pub mod h_params_plugin_data {
         SessionEndInfo(super::SessionEndInfo),
     }
 }
-/// Which hyperparameters and metrics there are.
+/// The hyperparameters and metrics of an experiment.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Experiment {
     #[prost(string, tag = "1")]
@@ -84,7 +84,7 @@ pub struct MetricName {
     #[prost(string, tag = "2")]
     pub tag: ::prost::alloc::string::String,
 }
-/// A training that begins, with its hyperparameters.
+/// The beginning of a training, with its hyperparameters.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionStartInfo {
     #[prost(btree_map = "string, message", tag = "1")]

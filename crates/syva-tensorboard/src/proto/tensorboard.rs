@@ -24,7 +24,7 @@ pub mod event {
         /// Values under their tags.
         #[prost(message, tag = "5")]
         Summary(super::Summary),
-        /// That a program began, or ended.
+        /// The beginning or the end of a session.
         #[prost(message, tag = "7")]
         SessionLog(super::SessionLog),
     }
@@ -50,7 +50,7 @@ pub mod session_log {
     #[repr(i32)]
     pub enum SessionStatus {
         StatusUnspecified = 0,
-        /// What was logged at this step or later by an earlier session no longer counts.
+        /// Events of earlier sessions at this step or later no longer count.
         Start = 1,
         Stop = 2,
         Checkpoint = 3,
@@ -124,7 +124,7 @@ pub mod summary {
         }
     }
 }
-/// Which part of TensorBoard shows a value, and how it is headed.
+/// The part of TensorBoard that shows a value, and its heading.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SummaryMetadata {
     #[prost(message, optional, tag = "1")]
@@ -142,7 +142,7 @@ pub mod summary_metadata {
     pub struct PluginData {
         #[prost(string, tag = "1")]
         pub plugin_name: ::prost::alloc::string::String,
-        /// What that part of TensorBoard wants besides.
+        /// Further data for that part of TensorBoard.
         #[prost(bytes = "vec", tag = "2")]
         pub content: ::prost::alloc::vec::Vec<u8>,
     }
@@ -188,7 +188,7 @@ pub struct TensorProto {
     pub dtype: i32,
     #[prost(message, optional, tag = "2")]
     pub tensor_shape: ::core::option::Option<TensorShapeProto>,
-    /// All values, little-endian; or else in the list for the type.
+    /// All values, little-endian. If it is empty, they are in the list for the type.
     #[prost(bytes = "vec", tag = "4")]
     pub tensor_content: ::prost::alloc::vec::Vec<u8>,
     #[prost(float, repeated, tag = "5")]
@@ -282,7 +282,7 @@ pub struct PrCurvePluginData {
     #[prost(uint32, tag = "2")]
     pub num_thresholds: u32,
 }
-/// What the plugin custom_scalars arranges.
+/// The charts of the plugin custom_scalars.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Layout {
     #[prost(int32, tag = "1")]

@@ -1,4 +1,4 @@
-//! Fused multiply-add against exact integers.
+//! Compares fused multiply-add with exact integer arithmetic.
 
 use std::cmp::Ordering;
 
@@ -21,7 +21,7 @@ fn exact<T: Format>(a: T, b: T, c: T) -> T {
         let product = if negative(a) == negative(b) { product } else { -product };
         return product + c;
     }
-    // Mantissa and the place of its last bit.
+    // The mantissa and the place of its last bit.
     let smallest = 1 - T::BIAS - T::FRACTION as i32;
     let parts = |x: T| {
         let fraction = x.bits() & ((1 << T::FRACTION) - 1);
@@ -45,18 +45,18 @@ fn exact<T: Format>(a: T, b: T, c: T) -> T {
     if below_zero { -magnitude } else { magnitude }
 }
 
-/// A number whose last bit is at a place.
+/// A number whose last bit is at `place`.
 fn placed(value: u128, place: usize) -> [u64; WORDS] {
     let mut words = [0; WORDS];
     let (word, bit) = (place / 64, place % 64);
     words[word] = (value << bit) as u64;
     words[word + 1] = (value << bit >> 64) as u64;
-    // What a shift by `bit` pushed beyond 128.
+    // The bits that a shift by `bit` pushes beyond 128.
     words[word + 2] = if bit == 0 { 0 } else { (value >> (128 - bit)) as u64 };
     words
 }
 
-/// Sum or difference, the carry or borrow going from word to word.
+/// The sum or difference. The carry or borrow passes from word to word.
 fn combined(a: &[u64; WORDS], b: &[u64; WORDS], with: fn(u128, u128) -> u128) -> [u64; WORDS] {
     let mut words = [0; WORDS];
     let mut carry = 0;
@@ -68,7 +68,7 @@ fn combined(a: &[u64; WORDS], b: &[u64; WORDS], with: fn(u128, u128) -> u128) ->
     words
 }
 
-/// To nearest, ties to even; `least` is the place of T's smallest number.
+/// Rounds to nearest, ties to even. `least` is the place of T's smallest number.
 fn rounded<T: Format>(sum: &[u64; WORDS], least: usize) -> T {
     let bit = |n: usize| sum[n / 64] >> (n % 64) & 1;
     let Some(word) = sum.iter().rposition(|&word| word != 0) else { return T::ZERO };
@@ -78,12 +78,12 @@ fn rounded<T: Format>(sum: &[u64; WORDS], least: usize) -> T {
     let half = bit(last - 1) == 1;
     let beyond = (0..last - 1).any(|n| bit(n) == 1);
     let kept = kept + u64::from(half && (beyond || kept & 1 == 1));
-    // With the leading one as the last bit of the exponent; a subnormal number has none.
+    // The leading one adds 1 to the exponent. A subnormal number has none.
     let bits = (((last - least) as u64) << T::FRACTION) + kept;
     T::of(bits.min(T::infinity().bits()))
 }
 
-/// All bits, but for those of NaNs.
+/// Whether all bits are equal, or both numbers are NaN.
 fn same<T: Format>(wanted: T, found: T) -> bool {
     let nan = |x: T| x.partial_cmp(&x).is_none();
     wanted.bits() == found.bits() || nan(wanted) && nan(found)
@@ -91,8 +91,8 @@ fn same<T: Format>(wanted: T, found: T) -> bool {
 
 type Fma<T> = fn(T, T, T) -> T;
 
-/// Holds each of our ways against the exact sums of triples of all kinds. Of each kind: how many a sum that is rounded
-/// twice has wrong.
+/// Compares each of our implementations with the exact sums of triples of all kinds. Returns how many sums of each kind
+/// are wrong if they are rounded twice.
 fn compare<T: Format>(seed: u32, triples: u32, ours: &[(&str, Fma<T>)], twice: Fma<T>) -> [u32; 8] {
     println!("seed {seed}, {triples} triples");
     let mut random = Random::new(seed, Stream::Augmentation, 0);
@@ -120,12 +120,12 @@ fn compare_both(seed: u32, triples: u32) {
     let each: Fma<f32> = |a, b, c| fma_each([a, 1.0], [b, 1.0], [c, 1.0])[0];
     let ours = [("fma", Real::fma as Fma<f32>), ("without a call", each)];
     let wrong = compare(seed, triples, &ours, |a, b, c| (f64::from(a) * f64::from(b) + f64::from(c)) as f32);
-    // The triples are of use only where a simpler way fails.
+    // The triples are useful only if a simpler implementation gets some of them wrong.
     assert!(wrong[Nasty::Subnormal as usize] > 0 && wrong[Nasty::Halfway as usize] > triples / 100, "{wrong:?}");
     let ours = [
         ("fma", Real::fma as Fma<f64>),
         ("in software", fma64_in_software),
-        // What is left to integers is little.
+        // Tested separately, because `fma64_in_software` rarely falls back to integers.
         ("in integers", fma64_in_integers),
     ];
     let wrong = compare(seed, triples, &ours, |a, b, c| a * b + c);
