@@ -109,7 +109,7 @@ pub struct ResumeArgs {
     /// Compute exactly on a GPU whose own arithmetic is not exact; a run that began with it keeps it
     #[arg(long)]
     pub exact: bool,
-    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only)
+    /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (NVIDIA only, not exact)
     /// [default: the run's own]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<syva::Precision>,
@@ -247,7 +247,7 @@ pub struct BenchArgs {
     /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long)]
     pub exact: bool,
-    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only) [default: f32]
+    /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (NVIDIA only, not exact) [default: f32]
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     pub precision: syva::Precision,
     /// Also train 100 epochs on each device, and report the total time and the final accuracy
@@ -499,7 +499,7 @@ pub struct DeviceArgs {
     /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long)]
     pub exact: bool,
-    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only) [default: f32]
+    /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (NVIDIA only, not exact) [default: f32]
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     pub precision: syva::Precision,
 }

@@ -82,6 +82,10 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         }
         curves.extend(found);
     }
+    if curves.is_empty() {
+        let problem = format!("none of the {runs} runs can be drawn");
+        return Err(Error::mismatch(problem, "name runs that have finished an epoch"));
+    }
     cut(&mut curves, args)?;
     let x = common_x(&curves);
     let zoomed = args.from.is_some() || args.to.is_some();

@@ -82,8 +82,8 @@ pub struct Settings {
     /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long, action = clap::ArgAction::SetTrue)]
     pub exact: Option<bool>,
-    /// Precision of the factors of products: f32 (no rounding, exact), or tf32 or bf16 (NVIDIA only: tensor cores, for
-    /// wide networks; not exact) [default: f32]
+    /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (not exact; faster for wide networks on
+    /// NVIDIA's tensor cores) [default: f32]
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_file")]
     pub precision: Option<Precision>,
@@ -190,16 +190,16 @@ impl Settings {
         let file: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let place = format!("line {line}");
+            if text.contains("\n[training]\n") {
+                let remedy = "`syva train --like RUN` repeats a run, and `syva resume RUN` continues it";
+                return refuse(&place, "this looks like a run's own config.toml, not like a settings file", remedy);
+            }
             // All the names, which serde lists, would bury the one that is wrong.
             let problem = error.message().split(", expected one of").next().unwrap_or_default();
             let problem = problem.replace("unknown field", "unknown setting");
             let remedy = match problem.split_once("; ") {
                 // What reads a value says what to write instead.
                 Some((problem, remedy)) => return refuse(&place, problem, remedy),
-                None if text.contains("[training]") => {
-                    "this looks like a run's own config.toml: `syva train --like RUN` repeats a run, and \
-                     `syva resume RUN` continues it"
-                }
                 None if problem.starts_with("unknown setting") => {
                     "use the names of the flags from --data to --out (see `syva train --help`)"
                 }

@@ -283,7 +283,7 @@ fn a_folder_of_runs_stands_for_them() {
     place.run("plot runs/s2 runs/broken").fails(1, &["runs/broken/config.toml (line 1)"]);
     std::fs::remove_dir_all(place.path("runs/s2")).unwrap();
     std::fs::remove_dir_all(place.path("runs/s10")).unwrap();
-    place.run("plot runs").fails(1, &["there is nothing to draw"]);
+    place.run("plot runs").fails(1, &["none of the 1 runs can be drawn"]);
 }
 
 /// The data of a report's curves.
