@@ -10,15 +10,17 @@ pub struct Layer {
     pub units: usize,
     /// The text below the column, such as the activation.
     pub note: String,
-    /// Weights `[units, fan_in]` and biases `[units]`. If there are few arrows, the numbers are written on them.
-    /// Otherwise an arrow's colour shows the sign of its weight, and its strength the magnitude relative to the largest
+    /// Weights `[units, fan_in]` and biases `[units]`. If there are few lines, the numbers are written on them.
+    /// Otherwise a line's colour shows the sign of its weight, and its strength the magnitude relative to the largest
     /// one that is shown.
     pub parameters: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 /// The most units in a column. If there are more, only the first and the last are shown.
 const SHOWN: usize = 9;
-/// The most arrows between two columns for which the weights are readable.
+/// The lines of biases.
+const DASHES: &str = "3 3";
+/// The most lines between two columns for which the weights are readable.
 const READABLE: usize = 9;
 const RADIUS: f64 = 15.0;
 const ROW: f64 = 46.0;
@@ -41,7 +43,7 @@ fn places(units: usize) -> Vec<Place> {
 
 /// The network's diagram: columns of inputs x, hidden units h (the superscript is the layer, the subscript the unit)
 /// and outputs y. Every unit is connected to all of the column before. The biases are a unit that is always 1. Outputs
-/// for `classes` are labelled by their numbers, from 0. In a trained network, the arrows show the weights.
+/// for `classes` are labelled by their numbers, from 0. In a trained network, the lines show the weights.
 #[must_use]
 pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, theme: Theme) -> Picture {
     const LEFT: f64 = 70.0;
@@ -54,14 +56,26 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     let tallest = widths.iter().map(|&units| places(units).len()).max().unwrap_or(1);
     let height = (tallest + 1) as f64 * ROW;
     let width = f64::max(LEFT * 2.0 + (widths.len() - 1) as f64 * column, title.chars().count() as f64 * 9.0 + 40.0);
-    let margin = (width - (widths.len() - 1) as f64 * column) / 2.0;
     let noted = layers.iter().any(|layer| !layer.note.is_empty());
     let weighted = layers.iter().any(|layer| layer.parameters.is_some());
     let bottom = TOP + tallest as f64 * ROW + RADIUS;
     let key = bottom + if noted { 40.0 } else { 24.0 };
-    let width = if weighted { width.max(KEY_WIDTH + 40.0) } else { width };
-    let margin = if weighted { (width - (widths.len() - 1) as f64 * column) / 2.0 } else { margin };
-    let mut scene = theme.scene(width, key + if weighted { 22.0 } else { 0.0 });
+    let palette = theme.palette();
+    let (edge, bias_edge) = (mix(theme.paper(), theme.ink(), 0.3), mix(theme.paper(), palette[1], 0.45));
+    let lines = if weighted {
+        vec![
+            (signed(1.0, theme), None, "positive weight"),
+            (signed(-1.0, theme), None, "negative weight"),
+            (Color::from(theme.pale()), Some(DASHES), "bias"),
+            (signed(1.0, theme), None, "full colour: the largest in its column"),
+        ]
+    } else {
+        vec![(edge.clone(), None, "weight"), (bias_edge.clone(), Some(DASHES), "bias")]
+    };
+    let key_width = lines.iter().map(|(_, _, says)| key_width(says)).sum::<f64>() - 22.0;
+    let width = width.max(key_width + 40.0);
+    let margin = (width - (widths.len() - 1) as f64 * column) / 2.0;
+    let mut scene = theme.scene(width, key + 22.0);
     scene.add(text((width / 2.0, 28.0), title, 15, TextAnchor::Middle, theme.ink()));
     let x = |l: usize| margin + l as f64 * column;
     // The bias is above its column. The units are below it, centred.
@@ -69,8 +83,6 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
         TOP + ROW + height / 2.0 + (place as f64 - places(widths[l]).len() as f64 / 2.0) * ROW - ROW / 2.0
     };
     let bias_y = |l: usize| y(l, 0) - ROW * 1.05;
-    let palette = theme.palette();
-    let (edge, bias_edge) = (mix(theme.paper(), theme.ink(), 0.3), mix(theme.paper(), palette[1], 0.45));
 
     for l in 0..layers.len() {
         let (from, to) = (places(widths[l]), places(widths[l + 1]));
@@ -88,14 +100,14 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
                 let weight = layers[l].parameters.as_ref().map(|(weights, _)| weights[unit * widths[l] + input]);
                 scene.add(line(begin, end, strength(weight.unwrap_or(0.0), &edge), None));
                 if let (true, Some(weight)) = (numbered(l), weight) {
-                    // Numbers are at different positions along the arrows, so that those of crossing arrows stay apart.
+                    // Numbers are at different positions along the lines, so that those of crossing lines stay apart.
                     let share = 0.3 + 0.4 * k as f64 / from.len() as f64;
                     scene.add(number(begin, end, share, weight, theme.ink()));
                 }
             }
             let begin = (x(l), bias_y(l));
             let bias = layers[l].parameters.as_ref().map(|(_, biases)| biases[*unit]);
-            scene.add(line(begin, end, strength(bias.unwrap_or(0.0), &bias_edge), Some("3 3")));
+            scene.add(line(begin, end, strength(bias.unwrap_or(0.0), &bias_edge), Some(DASHES)));
             if let (true, Some(bias)) = (numbered(l), bias) {
                 scene.add(number(begin, end, 0.2 + 0.12 * j as f64, bias, theme.ink()));
             }
@@ -139,9 +151,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
             scene.add(text((x(l), bottom + 24.0), layers[l - 1].note.clone(), 12, TextAnchor::Middle, theme.pale()));
         }
     }
-    if weighted {
-        add_key(&mut scene, ((width - KEY_WIDTH) / 2.0, key), theme);
-    }
+    add_key(&mut scene, ((width - key_width) / 2.0, key), &lines, theme);
     Picture(scene)
 }
 
@@ -158,21 +168,22 @@ fn label(column: usize, unit: usize, layers: usize, classes: bool) -> String {
     }
 }
 
-/// Explains the colours of the arrows. It begins at the given point.
-fn add_key(scene: &mut Scene, (left, y): (f64, f64), theme: Theme) {
-    for (x, value, says) in [(0.0, 1.0, "positive weight"), (135.0, -1.0, "negative weight")] {
-        let (from, to) = ((left + x, y), (left + x + 26.0, y));
-        scene.add(line(from, to, signed(value, theme), None));
-        scene.add(text((to.0 + 7.0, y + 4.0), says, 11, TextAnchor::Start, theme.pale()));
+/// Explains the lines. It begins at the given point.
+fn add_key(scene: &mut Scene, (left, y): (f64, f64), lines: &[(Color, Option<&str>, &str)], theme: Theme) {
+    let mut x = left;
+    for (color, dash, says) in lines {
+        scene.add(line((x, y), (x + 26.0, y), color.clone(), *dash));
+        scene.add(text((x + 33.0, y + 4.0), *says, 11, TextAnchor::Start, theme.pale()));
+        x += key_width(says);
     }
-    let says = "full colour: the column's largest of these";
-    scene.add(text((left + 272.0, y + 4.0), says, 11, TextAnchor::Start, theme.pale()));
 }
 
-/// The width of that explanation.
-const KEY_WIDTH: f64 = 520.0;
+/// The width of a line's explanation.
+fn key_width(says: &str) -> f64 {
+    33.0 + says.chars().count() as f64 * 6.2 + 22.0
+}
 
-/// The largest magnitude of a weight or bias among the arrows that are shown.
+/// The largest magnitude of a weight or bias among the lines that are shown.
 fn largest(weights: &[f32], biases: &[f32], from: &[Place], to: &[Place]) -> f32 {
     let fan_in = weights.len() / biases.len().max(1);
     let units = |places: &[Place]| -> Vec<usize> {
@@ -180,8 +191,8 @@ fn largest(weights: &[f32], biases: &[f32], from: &[Place], to: &[Place]) -> f32
     };
     let inputs = units(from);
     let of_unit = |&unit: &usize| {
-        let arrows = inputs.iter().map(|input| weights[unit * fan_in + input]).chain([biases[unit]]);
-        arrows.fold(0.0, |largest: f32, value| largest.max(value.abs()))
+        let lines = inputs.iter().map(|input| weights[unit * fan_in + input]).chain([biases[unit]]);
+        lines.fold(0.0, |largest: f32, value| largest.max(value.abs()))
     };
     units(to).iter().map(of_unit).fold(f32::MIN_POSITIVE, f32::max)
 }
@@ -203,7 +214,7 @@ fn circle((cx, cy): (f64, f64), r: f64, fill: Color, theme: Theme) -> Primitive 
     Primitive::Circle { cx, cy, r, fill, fill_opacity: None, stroke, stroke_width: Some(1.2) }
 }
 
-/// A weight, on its arrow at `share` of the way.
+/// A weight, on its line at `share` of the way.
 fn number(from: (f64, f64), to: (f64, f64), share: f64, value: f32, color: &str) -> Primitive {
     let at = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1) - 3.0);
     let says = if value.abs() < 1000.0 { format!("{value:.2}") } else { format!("{value:.1e}") };
