@@ -1,5 +1,6 @@
 //! Brings a photo or scan of a handwritten digit into MNIST's framing: white ink on black, 20 pixels high or wide, its
-//! centre of mass in the middle of 28 × 28 (as LeCun, Cortes and Burges describe how MNIST was made).
+//! centre of mass in the middle of 28 × 28 (as LeCun, Cortes and Burges describe how MNIST was made; the images
+//! themselves say where that middle is).
 //!
 //! 1. `light`: each pixel is compared with the paper around it. Paper is what there is most of; shadows, uneven light
 //!    and the grey that a camera makes of white are no ink.
@@ -7,17 +8,20 @@
 //! 3. `pieces`: what comes in from the edge of the picture (a table, a rim, ruled lines) is not the digit unless nothing
 //!    else is left; neither are frames around it, lines under it and specks. Where the digit hangs together with such
 //!    things, they may be paler than it: the same is tried with darker ink alone.
-//! 4. `place`: what is left is cut out, scaled to the box with its proportions kept, and set down by its centre of mass.
+//! 4. `strokes`: those of a fine or a broad pen are made as wide as MNIST's mostly are.
+//! 5. `place`: what is left is scaled to the box with its proportions kept, and set down by its centre of mass.
 //!
 //! What speaks against the result is told: see [`Framed::doubts`].
 
 mod light;
 mod pieces;
 mod place;
+mod strokes;
 
 use light::{Flat, flatten};
 use pieces::{Digit, Piece, is_rectangular, pick, pieces, stands_on_line};
-use place::{box_of, centre, resize};
+use place::{resize, set_down};
+use strokes::usual;
 
 use crate::{Error, Result};
 
@@ -28,9 +32,6 @@ const CONTRAST: f32 = 25.5;
 /// Shares of the full contrast from which on a pixel is ink. The first is the edge of a stroke; the others leave out lines
 /// and shadows that are paler than the digit which hangs together with them.
 const SHARES: [f32; 4] = [0.15, 0.3, 0.45, 0.6];
-
-/// How strong ink must be to count for the digit's size, which is that of strokes with sharp edges.
-const SHARP: f64 = 0.35;
 
 /// An image that was framed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,8 +105,7 @@ fn framed(gray: &[u8], [height, width]: [usize; 2], size: [usize; 2], sheets: bo
     if rectangular && largest.fill() <= 0.6 {
         doubts.push("ink goes along all four sides of what was found: the digit touches a frame".into());
     }
-    let strength = ink.strength(&found);
-    Ok(Framed { pixels: placed(&strength, sharp(&strength, width).unwrap_or(whole), width, size), doubts })
+    Ok(Framed { pixels: placed(&ink.strength(&found), [height, width], size), doubts })
 }
 
 /// The inner part of a sheet, whose edges are not sharp.
@@ -121,23 +121,14 @@ fn cut<T: Copy>(values: &[T], width: usize, piece: Piece) -> (Vec<T>, [usize; 2]
     (rows.copied().collect(), [piece.height(), piece.width()])
 }
 
-/// The box around the digit without the soft edges of its strokes.
-fn sharp(strength: &[f64], width: usize) -> Option<Piece> {
-    let at = |(i, _): (usize, &f64)| {
-        let (y, x) = (i / width, i % width);
-        Piece { pixels: 1, top: y, bottom: y, left: x, right: x }
+/// Sets a digit down, given how strong its ink is.
+fn placed(strength: &[f64], found: [usize; 2], size: [usize; 2]) -> Vec<u8> {
+    let mut small = match usual(strength, found) {
+        Some((changed, changed_size)) => set_down(&changed, changed_size, size),
+        None => set_down(strength, found, size),
     };
-    strength.iter().enumerate().filter(|(_, strength)| **strength > SHARP).map(at).reduce(Piece::and)
-}
-
-/// Cuts the digit out of a picture of its ink and sets it down.
-fn placed(strength: &[f64], whole: Piece, width: usize, size: [usize; 2]) -> Vec<u8> {
-    let (crop, crop_size) = cut(strength, width, whole);
-    let scale = f64::min(box_of(size[0]) / crop_size[0] as f64, box_of(size[1]) / crop_size[1] as f64);
-    let small_size = crop_size.map(|length| ((length as f64 * scale).round() as usize).max(1));
-    let mut small = resize(&crop, crop_size, small_size);
     brighten(&mut small);
-    centre(&small, small_size, size)
+    small.iter().map(|v| (255.0 * v).round().clamp(0.0, 255.0) as u8).collect()
 }
 
 /// Thin strokes are pale when they are made small; in MNIST they are white.
@@ -482,6 +473,43 @@ mod tests {
         (150..186).for_each(|y| dotted[y * 400 + 182..y * 400 + 218].fill(30));
         assert_eq!(see(&dotted, 400).doubts, Vec::<String>::new());
         assert!(far(&see(&dotted, 400), &see(&clean, 400)) < 20, "the ring is gone");
+    }
+
+    /// MNIST's centres of mass lie between 14 and 15 of 28, evenly: 14.5 at the mean, down and across.
+    #[test]
+    fn the_centre_of_mass_is_where_mnist_has_it() {
+        for (side, at) in [(400, 0), (400, 30), (133, 7), (90, 3)] {
+            let clean = nine(side, 245, 30);
+            // Anywhere in the picture, also between the pixels of the network.
+            let moved = |i: usize| if i < at * (side + 1) { 245 } else { clean[i - at * (side + 1)] };
+            let seen = see(&(0..clean.len()).map(moved).collect::<Vec<u8>>(), side);
+            let centre = |place: &dyn Fn(usize) -> usize| {
+                let moment = |(i, &v): (usize, &u8)| f64::from(v) * (place(i) as f64 + 0.5);
+                let mass: f64 = seen.pixels.iter().map(|&v| f64::from(v)).sum();
+                seen.pixels.iter().enumerate().map(moment).sum::<f64>() / mass
+            };
+            let (down, across) = (centre(&|i| i / 28), centre(&|i| i % 28));
+            assert!((down - 14.5).abs() < 0.1 && (across - 14.5).abs() < 0.1, "{side} {at}: {down} {across}");
+        }
+    }
+
+    /// Ballpoints and felt pens: the same digit is seen.
+    #[test]
+    fn the_pen_does_not_matter() {
+        let written = |half: f64| {
+            let at = |i: usize| {
+                let (y, x) = ((i / 400) as f64 / 400.0, (i % 400) as f64 / 400.0);
+                let ring = ((y - 0.4).powi(2) + (x - 0.5).powi(2)).sqrt();
+                let stem = (x - 0.62).abs() < half && (0.4..0.75 + half).contains(&y);
+                if (ring - 0.12).abs() < half || stem { 30 } else { 245 }
+            };
+            see(&(0..400 * 400).map(at).collect::<Vec<u8>>(), 400)
+        };
+        let wanted = written(0.027);
+        for (half, most) in [(0.012, 8), (0.018, 8), (0.055, 40), (0.065, 40)] {
+            let seen = written(half);
+            assert!(far(&seen, &wanted) <= most && seen.doubts.is_empty(), "{half}: {}", far(&seen, &wanted));
+        }
     }
 
     /// Noise alone is nothing, and a digit in it is seen.
