@@ -63,12 +63,7 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     let palette = theme.palette();
     let (edge, bias_edge) = (mix(theme.paper(), theme.ink(), 0.3), mix(theme.paper(), palette[1], 0.45));
     let lines = if weighted {
-        vec![
-            (signed(1.0, theme), None, "positive weight"),
-            (signed(-1.0, theme), None, "negative weight"),
-            (Color::from(theme.pale()), Some(DASHES), "bias"),
-            (signed(1.0, theme), None, "full colour: the largest in its column"),
-        ]
+        explained(theme)
     } else {
         vec![(edge.clone(), None, "weight"), (bias_edge.clone(), Some(DASHES), "bias")]
     };
@@ -168,8 +163,21 @@ fn label(column: usize, unit: usize, layers: usize, classes: bool) -> String {
     }
 }
 
+/// A line's colour, its dashes, and what it means.
+type Explained = (Color, Option<&'static str>, &'static str);
+
+/// The lines of a trained network.
+fn explained(theme: Theme) -> Vec<Explained> {
+    vec![
+        (signed(1.0, theme), None, "positive weight"),
+        (signed(-1.0, theme), None, "negative weight"),
+        (Color::from(theme.pale()), Some(DASHES), "bias"),
+        (signed(1.0, theme), None, "full colour: the largest in its column"),
+    ]
+}
+
 /// Explains the lines. It begins at the given point.
-fn add_key(scene: &mut Scene, (left, y): (f64, f64), lines: &[(Color, Option<&str>, &str)], theme: Theme) {
+fn add_key(scene: &mut Scene, (left, y): (f64, f64), lines: &[Explained], theme: Theme) {
     let mut x = left;
     for (color, dash, says) in lines {
         scene.add(line((x, y), (x + 26.0, y), color.clone(), *dash));
