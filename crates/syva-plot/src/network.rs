@@ -65,9 +65,9 @@ pub fn network(title: &str, inputs: usize, layers: &[Layer], classes: bool, them
     let lines = if weighted {
         explained(theme)
     } else {
-        vec![(edge.clone(), None, "weight"), (bias_edge.clone(), Some(DASHES), "bias")]
+        vec![(Some(edge.clone()), None, "weight"), (Some(bias_edge.clone()), Some(DASHES), "bias")]
     };
-    let key_width = lines.iter().map(|(_, _, says)| key_width(says)).sum::<f64>() - 22.0;
+    let key_width = lines.iter().map(key_width).sum::<f64>() - 22.0;
     let width = width.max(key_width + 40.0);
     let margin = (width - (widths.len() - 1) as f64 * column) / 2.0;
     let mut scene = theme.scene(width, key + 22.0);
@@ -163,32 +163,40 @@ fn label(column: usize, unit: usize, layers: usize, classes: bool) -> String {
     }
 }
 
-/// A line's colour, its dashes, and what it means.
-type Explained = (Color, Option<&'static str>, &'static str);
+/// A line's colour, its dashes, and what it means. Without a colour, a remark on all of them.
+type Explained = (Option<Color>, Option<&'static str>, &'static str);
 
 /// The lines of a trained network.
 fn explained(theme: Theme) -> Vec<Explained> {
     vec![
-        (signed(1.0, theme), None, "positive weight"),
-        (signed(-1.0, theme), None, "negative weight"),
-        (Color::from(theme.pale()), Some(DASHES), "bias"),
-        (signed(1.0, theme), None, "full colour: the largest in its column"),
+        (Some(signed(1.0, theme)), None, "positive weight"),
+        (Some(signed(-1.0, theme)), None, "negative weight"),
+        (Some(Color::from(theme.pale())), Some(DASHES), "bias"),
+        (None, None, "full colour: the largest in its column"),
     ]
 }
 
 /// Explains the lines. It begins at the given point.
 fn add_key(scene: &mut Scene, (left, y): (f64, f64), lines: &[Explained], theme: Theme) {
     let mut x = left;
-    for (color, dash, says) in lines {
-        scene.add(line((x, y), (x + 26.0, y), color.clone(), *dash));
-        scene.add(text((x + 33.0, y + 4.0), *says, 11, TextAnchor::Start, theme.pale()));
-        x += key_width(says);
+    for explained in lines {
+        let (color, dash, says) = explained;
+        if let Some(color) = color {
+            scene.add(line((x, y), (x + 26.0, y), color.clone(), *dash));
+        }
+        scene.add(text((x + sample_width(explained), y + 4.0), *says, 11, TextAnchor::Start, theme.pale()));
+        x += key_width(explained);
     }
 }
 
+/// The width of a line's sample.
+fn sample_width((color, ..): &Explained) -> f64 {
+    if color.is_some() { 33.0 } else { 0.0 }
+}
+
 /// The width of a line's explanation.
-fn key_width(says: &str) -> f64 {
-    33.0 + says.chars().count() as f64 * 6.2 + 22.0
+fn key_width(explained: &Explained) -> f64 {
+    sample_width(explained) + explained.2.chars().count() as f64 * 6.2 + 22.0
 }
 
 /// The largest magnitude of a weight or bias among the lines that are shown.
