@@ -15,7 +15,7 @@ use crate::engine::Evaluation;
 use crate::metrics::Confusion;
 use crate::reference::activate;
 use crate::spec::{Activation, Init, Spec};
-use crate::text::number;
+use crate::text::{grouped, number, rate as short};
 use crate::{Model, Training};
 
 /// The activity of a layer's hidden units on a few hundred samples.
@@ -149,6 +149,17 @@ pub enum Finding {
         /// The loss of the best constant prediction: the entropy of the classes' shares, or the variance of the values.
         guess_loss: f64,
     },
+    /// The accuracy is better than that of always predicting the same class, but not by much, and the loss is worse.
+    TooSure {
+        /// The share of correct predictions.
+        accuracy: f64,
+        /// The share of the most frequent class, which is the accuracy of always predicting it.
+        guess_accuracy: f64,
+        /// The loss.
+        loss: f64,
+        /// The loss of the best constant prediction: the entropy of the classes' shares.
+        guess_loss: f64,
+    },
     /// Most units of a hidden layer pass on no gradient.
     Stuck {
         /// The layer, counted from 1.
@@ -224,14 +235,19 @@ impl Diagnosis {
             .filter(|&&support| support > 0)
             .map(|&support| -share(support) * Real::log(share(support)))
             .sum();
+        // With a high accuracy, a high loss means something else: memorised training samples.
         let poor = accuracy < most + 0.25 * (1.0 - most);
-        if findings.is_empty() && (accuracy <= most + luck && most < LOPSIDED || poor && loss >= NEAR * entropy) {
+        if !findings.is_empty() {
+            // That all samples get the same class says enough.
+        } else if accuracy <= most + luck && loss >= NEAR * entropy {
             findings.push(Finding::Chance {
                 accuracy: Some(accuracy),
                 guess_accuracy: Some(most),
                 loss,
                 guess_loss: entropy,
             });
+        } else if accuracy > most + luck && poor && loss > entropy {
+            findings.push(Finding::TooSure { accuracy, guess_accuracy: most, loss, guess_loss: entropy });
         }
         Self::with_units(findings, activity, spec, training)
     }
@@ -264,7 +280,7 @@ impl Diagnosis {
         spec: &Spec,
         training: Option<&Training>,
     ) -> Self {
-        let learned = findings.is_empty();
+        let learned = !findings.iter().any(Finding::is_nothing);
         // In a run that learned, only layers that are almost lost; otherwise, every layer that might be the reason.
         let least = if learned { MOST } else { 0.25 };
         let layers = activity.map_or(&[][..], |activity| &activity.layers).iter().enumerate();
@@ -286,7 +302,14 @@ impl Diagnosis {
     /// Whether the network is no better than one that ignores its input.
     #[must_use]
     pub fn learned_nothing(&self) -> bool {
-        self.findings.iter().any(|finding| matches!(finding, Finding::OneClass { .. } | Finding::Chance { .. }))
+        self.findings.iter().any(Finding::is_nothing)
+    }
+}
+
+impl Finding {
+    /// Whether it means that nothing was learned.
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::OneClass { .. } | Self::Chance { .. })
     }
 }
 
@@ -311,7 +334,7 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
     }
     let rate = training.map(|training| training.learning_rate);
     let flag = |factor: f32, most: f32| {
-        rate.map_or(String::new(), |rate| format!(" (--lr {})", shown((rate * factor).min(most))))
+        rate.map_or(String::new(), |rate| format!(" (--lr {})", short((rate * factor).min(most))))
     };
     let smaller = flag(0.1, 0.1);
     let stuck: Vec<Activation> = findings
@@ -322,7 +345,8 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
         })
         .collect();
     if stuck.is_empty() {
-        if rate.is_some_and(|rate| rate >= 0.5) {
+        let too_sure = findings.iter().any(|finding| matches!(finding, Finding::TooSure { .. }));
+        if too_sure || rate.is_some_and(|rate| rate >= 0.5) {
             return vec![format!("try a smaller learning rate{smaller}")];
         }
         let larger = flag(10.0, f32::MAX);
@@ -343,12 +367,6 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
     advice
 }
 
-/// A learning rate in as few digits as it needs.
-fn shown(rate: f32) -> String {
-    // Products such as 10 · 0.01 have rounding errors, which are left out.
-    format!("{rate:.3e}").parse::<f32>().map_or(String::new(), |rate| format!("{rate:?}"))
-}
-
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -367,10 +385,10 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OneClass { class, given, samples } if given == samples => {
-                write!(f, "all {samples} samples are predicted as class {class}")
+                write!(f, "all {} samples are predicted as class {class}", grouped(*samples))
             }
             Self::OneClass { class, given, samples } => {
-                write!(f, "{given} of {samples} samples are predicted as class {class}")
+                write!(f, "{} of {} samples are predicted as class {class}", grouped(*given), grouped(*samples))
             }
             Self::Chance { accuracy: Some(accuracy), guess_accuracy: Some(guess), loss, guess_loss } => write!(
                 f,
@@ -378,6 +396,15 @@ impl fmt::Display for Finding {
                 100.0 * accuracy,
                 number(*loss),
                 100.0 * guess,
+                number(*guess_loss)
+            ),
+            Self::TooSure { accuracy, guess_accuracy, loss, guess_loss } => write!(
+                f,
+                "the network is too sure of wrong predictions: accuracy {:.2} % is better than always predicting the \
+                 same ({:.2} %), but loss {} is worse ({})",
+                100.0 * accuracy,
+                100.0 * guess_accuracy,
+                number(*loss),
                 number(*guess_loss)
             ),
             Self::Chance { loss, guess_loss, .. } => {
@@ -428,11 +455,23 @@ mod tests {
 
     #[test]
     fn chance_is_told_with_what_guessing_gets() {
-        for (right, loss) in [(100, 2.31), (120, 2.30), (270, 2.303)] {
+        for (right, loss) in [(100, 2.31), (120, 2.30)] {
             let text = told(&confusion(right), loss, 0).to_string();
             assert!(text.contains("nothing learned so far") && text.contains("(10.00 %, 2.3026)"), "{text}");
             assert!(text.contains("--lr 0.1") && text.contains("--lr 0.001"), "{text}");
         }
+    }
+
+    /// A step that is too large makes the loss worse than guessing, although the network has learned something.
+    #[test]
+    fn a_loss_worse_than_guessing_is_not_nothing_learned_if_the_accuracy_is_better() {
+        let found = told(&confusion(304), 2.84, 3);
+        assert!(!found.learned_nothing(), "{found}");
+        let says = "too sure of wrong predictions: accuracy 30.40 % is better than always predicting the same (10.00 \
+                    %), but loss 2.8400 is worse (2.3026)\ntry a smaller learning rate (--lr 0.001)";
+        assert!(found.to_string().ends_with(says), "{found}");
+        // A loss that is better than guessing is not nothing either, even if the accuracy does not show it yet.
+        assert!(told(&confusion(110), 2.28, 0).is_empty());
     }
 
     #[test]

@@ -21,6 +21,34 @@ pub fn number(value: f64) -> String {
     format!("{value:.2e}")
 }
 
+/// A learning rate to try, in at most two significant digits.
+///
+/// ```
+/// use syva_core::text::rate;
+/// assert_eq!([0.9 * 0.1, 30.0, 1e-9, 0.0123].map(rate), ["0.09", "30", "1e-9", "0.012"]);
+/// ```
+#[must_use]
+pub fn rate(rate: f32) -> String {
+    // Products such as 0.1 · 0.9 have rounding errors, which are left out.
+    let text = format!("{:?}", format!("{rate:.1e}").parse().unwrap_or(rate));
+    text.strip_suffix(".0").map_or(text.clone(), str::to_string)
+}
+
+/// A count with a comma between groups of three digits.
+///
+/// ```
+/// use syva_core::text::grouped;
+/// assert_eq!([999, 60_000, 1_234_567].map(grouped), ["999", "60,000", "1,234,567"]);
+/// ```
+#[must_use]
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let comma = |place: usize| if place > 0 && (digits.len() - place).is_multiple_of(3) { "," } else { "" };
+    digits
+        .char_indices()
+        .fold(String::new(), |text, (place, digit)| text + comma(place) + digit.encode_utf8(&mut [0; 4]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::number;
