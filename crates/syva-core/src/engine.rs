@@ -196,7 +196,7 @@ pub struct DeviceInfo {
 /// use syva_core::Precision;
 /// assert_eq!("bf16".parse::<Precision>()?, Precision::Bf16);
 /// let error = "fp16".parse::<Precision>().unwrap_err();
-/// assert_eq!(error.to_string(), "precision: unknown name 'fp16'; use one of f32, tf32, bf16");
+/// assert_eq!(error.to_string(), "precision: unknown name 'fp16'; use f32, tf32 or bf16");
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,6 +1,9 @@
 //! The one error type of the libraries. Each message says what was wrong, where, and what to do about it.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+
+use crate::text::rate;
 
 /// Everything that can go wrong in Syvä.
 ///
@@ -15,14 +18,14 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {}", path.display(), reason(source))]
     Io {
         /// What was tried, as a verb: "read", "create folder", …
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file's content is not what its format or its companion files demand.
     #[error("{} ({place}): {problem}; {remedy}", path.display())]
@@ -84,10 +87,10 @@ pub enum Error {
         remedy: String,
     },
     /// A download failed.
-    #[error("{url}: {problem}; {remedy}")]
+    #[error("{what} could not be downloaded ({problem}); {remedy}")]
     Network {
-        /// The address of the download.
-        url: String,
+        /// What was to be downloaded.
+        what: String,
         /// What happened.
         problem: String,
         /// What the user can do.
@@ -96,7 +99,8 @@ pub enum Error {
     /// A number in the training is no longer finite.
     #[error(
         "{what} is not finite at epoch {epoch}, step {step} (learning rate {learning_rate:?}); \
-         try a learning rate of {suggestion:?} or less (--lr), or inputs of smaller scale"
+         try a learning rate of {} or less (--lr), or inputs of smaller scale",
+        rate(*suggestion)
     )]
     NonFinite {
         /// What is not finite: "the loss", "a weight".
@@ -110,6 +114,22 @@ pub enum Error {
         /// A learning rate to try: a tenth of that rate, but at most 0.1.
         suggestion: f32,
     },
+}
+
+/// The operating system's reason, and what to do if that is known.
+fn reason(source: &io::Error) -> String {
+    let known = match source.kind() {
+        // Errors with a text of their own say enough.
+        _ if source.get_ref().is_some() => None,
+        ErrorKind::NotFound => Some("there is no such file or folder; check the name"),
+        ErrorKind::PermissionDenied => Some("permission denied; change the permissions, or name another place"),
+        ErrorKind::ReadOnlyFilesystem => Some("this file system is read-only; name another place"),
+        ErrorKind::IsADirectory => Some("it is a folder; name a file"),
+        ErrorKind::NotADirectory => Some("a part of its path is a file, not a folder; check the name"),
+        ErrorKind::StorageFull => Some("the disk is full; make room on it, or name another place"),
+        _ => None,
+    };
+    known.map_or_else(|| source.to_string(), str::to_string)
 }
 
 /// `Result` with [`Error`].
@@ -142,8 +162,31 @@ impl Error {
     }
 
     /// For `map_err`: wraps a [`std::io::Error`] with what was tried on which path.
-    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_reasons_come_with_a_remedy() {
+        let said = |kind: ErrorKind| Error::io("write", "a/b.png")(kind.into()).to_string();
+        assert_eq!(
+            said(ErrorKind::PermissionDenied),
+            "cannot write a/b.png: permission denied; change the permissions, or name another place"
+        );
+        assert_eq!(said(ErrorKind::IsADirectory), "cannot write a/b.png: it is a folder; name a file");
+        let own = io::Error::new(ErrorKind::NotFound, "looked everywhere");
+        assert_eq!(Error::io("find", "MNIST")(own).to_string(), "cannot find MNIST: looked everywhere");
+    }
+
+    #[test]
+    fn a_suggested_rate_is_a_short_number() {
+        let error = Error::NonFinite { what: "the loss", epoch: 1, step: 2, learning_rate: 0.9, suggestion: 0.9 * 0.1 };
+        assert!(error.to_string().contains("try a learning rate of 0.09 or less"), "{error}");
     }
 }

@@ -47,7 +47,11 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     }
     // The name of the scratch file would not help the user.
     let plain = |error: io::Error| match error.kind() {
-        kind @ (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => kind.into(),
+        kind @ io::ErrorKind::NotFound => {
+            let folder = folder_of(path).display();
+            io::Error::new(kind, format!("there is no folder {folder}; create it first, or name another place"))
+        }
+        kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory) => kind.into(),
         _ => error,
     };
     let scratch = builder.tempfile_in(folder_of(path)).map_err(|error| Error::io("create", path)(plain(error)))?;
@@ -148,6 +152,18 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("absent/picture.png");
+        let said = write_atomically(&path, |_| Ok(())).unwrap_err().to_string();
+        let absent = folder.path().join("absent").display().to_string();
+        assert!(
+            said.ends_with(&format!("there is no folder {absent}; create it first, or name another place")),
+            "{said}"
+        );
+    }
 
     #[test]
     fn links_stay_links_and_devices_devices() {

@@ -22,16 +22,26 @@ pub fn find<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
 ///
 /// ```
 /// let error = syva_core::names::unknown("data", "minst", &["auto", "mnist", "digits"]);
-/// assert_eq!(error.to_string(), "data: unknown name 'minst' (did you mean 'mnist'?); use one of auto, mnist, digits");
+/// assert_eq!(error.to_string(), "data: unknown name 'minst' (did you mean 'mnist'?); use auto, mnist or digits");
 /// ```
 #[must_use]
 pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
     let offer = nearest(name, names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
     let remedy = match names {
         [only] => format!("'{only}' is the only one there is"),
-        _ => format!("use one of {}", names.join(", ")),
+        _ => format!("use {}", either(names)),
     };
     Error::setting(what, format!("unknown name '{name}'{offer}"), remedy)
+}
+
+/// The names as a choice: `a, b or c`.
+#[must_use]
+pub fn either<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match &names[..] {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// The name that is nearest to `name`. `None` if more than a third of its letters would have to change.

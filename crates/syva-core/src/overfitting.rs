@@ -55,7 +55,7 @@ impl fmt::Display for Overfitting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { best_epoch, best_val_loss, last_val_loss, .. } = *self;
         if self.epochs_since == 0 {
-            write!(f, "val loss is at its lowest at the end: {} (epoch {best_epoch})", number(best_val_loss))?;
+            write!(f, "val loss was lowest in the last epoch ({best_epoch}): {}", number(best_val_loss))?;
         } else {
             let since = if self.epochs_since == 1 { "1 epoch".into() } else { format!("{} epochs", self.epochs_since) };
             let rose = 100.0 * (last_val_loss / best_val_loss - 1.0);

@@ -350,12 +350,29 @@ impl RunFolder {
     }
 }
 
+/// The error for a path where a run was expected, but is none. It says what is there instead.
+#[must_use]
+pub fn no_run(path: &Path) -> Error {
+    let such_as = "name a folder that `syva train` made, such as runs/mnist-001";
+    let refuse = |problem: &str, remedy: &str| Error::file(path, "the run folder", problem, remedy);
+    if !path.exists() {
+        return refuse("there is no such folder", such_as);
+    }
+    if !path.is_dir() {
+        return refuse("this is a file, not a run's folder", such_as);
+    }
+    let inside = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    match inside.filter(|inner| inner.join("config.toml").is_file()).min() {
+        Some(run) => refuse("this is a folder of runs", &format!("name one of them, such as {}", run.display())),
+        None => refuse("there is no config.toml", such_as),
+    }
+}
+
 /// The configuration of the run in `path`.
 pub fn read_config(path: &Path) -> Result<RunConfig> {
     let file = path.join("config.toml");
     if !file.is_file() {
-        let remedy = "name a folder that `syva train` made, such as runs/mnist-001";
-        return Err(Error::file(path, "the run folder", "there is no config.toml", remedy));
+        return Err(no_run(path));
     }
     let bytes = read_limited(&file, 1 << 24)?;
     let text = String::from_utf8_lossy(&bytes);

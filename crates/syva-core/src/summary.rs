@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::memory::readable;
 use crate::spec::{Activation, Spec};
+use crate::text::grouped;
 
 /// The layers of a network and their cost. `Display` writes the table that `syva summary` prints.
 ///
@@ -95,19 +96,6 @@ impl Summary {
     }
 }
 
-/// A count with thin groups of three: `235 146`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |f: &mut fmt::Formatter<'_>, cells: [String; 7]| {
@@ -126,7 +114,7 @@ impl fmt::Display for Summary {
                 layer.name.clone(),
                 shape,
                 layer.activation.to_string(),
-                grouped(layer.parameters),
+                grouped(layer.parameters as u64),
                 readable(layer.weight_bytes as u64),
                 readable(layer.activation_bytes as u64),
                 mega(layer.flop_per_step),
@@ -137,7 +125,7 @@ impl fmt::Display for Summary {
             "total".into(),
             String::new(),
             String::new(),
-            grouped(self.parameters),
+            grouped(self.parameters as u64),
             readable(self.weight_bytes as u64),
             readable(self.activation_bytes as u64),
             mega(self.flop_per_step),
@@ -146,7 +134,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "hidden neurons {}; optimiser state {}; figures for training with batches of {},\nforward and backward (the total of activations includes the inputs)",
-            grouped(self.neurons),
+            grouped(self.neurons as u64),
             readable(self.optimizer_bytes as u64),
             self.batch_size
         )

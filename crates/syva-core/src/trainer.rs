@@ -51,7 +51,7 @@ impl Training {
             return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
         }
         if self.epochs == 0 {
-            return Err(Error::setting("epochs", "0 epochs train nothing", "give 1 or more"));
+            return Err(Error::setting("epochs", "0 would train nothing", "give 1 or more"));
         }
         Ok(())
     }

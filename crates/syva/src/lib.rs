@@ -95,7 +95,8 @@ pub fn engine(name: &str, options: EngineOptions) -> Result<(Box<dyn Engine>, De
     }
     if options.precision == Precision::F32 {
         let hint = other_name(&wanted.engine).map_or(String::new(), |here| format!("; {here}"));
-        return Err(Error::setting("device", problem + &hint, format!("use auto, {}", known.join(", "))));
+        known.insert(0, "auto".into());
+        return Err(Error::setting("device", problem + &hint, format!("use {}", names::either(&known))));
     }
     if wanted.engine == "cuda" {
         // Precision f32 would not bring it here.

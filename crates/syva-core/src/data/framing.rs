@@ -75,7 +75,7 @@ fn framed(gray: &[u8], [height, width]: [usize; 2], size: [usize; 2], sheets: bo
     let flat = flatten(gray, [height, width]);
     let nothing = || {
         let remedy = "take a picture of one dark digit on light paper, or light on dark, that fills a good part of it";
-        Err(Error::mismatch("there is no ink to be seen in the picture", remedy))
+        Err(Error::mismatch("no digit was found in the picture", remedy))
     };
     if flat.peak < CONTRAST || flat.threshold(0.0) > flat.peak {
         return nothing();
@@ -275,7 +275,9 @@ fn doubts(digit: &Digit, whole: Piece, at_edge: f64, [height, width]: [usize; 2]
     let across = whole.left == 0 && whole.right == width - 1;
     let down = whole.top == 0 && whole.bottom == height - 1;
     if across || down {
-        doubts.push("ink reaches from edge to edge of the picture: lines of the paper, or too narrow a cut".into());
+        doubts.push(
+            "ink reaches from edge to edge of the picture: lines of the paper, or a picture cropped too tightly".into(),
+        );
     }
     if at_edge > 0.05 {
         let share = 100.0 * at_edge;

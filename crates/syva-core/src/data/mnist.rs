@@ -266,8 +266,7 @@ fn find_among(
         }
     }
     let reason = format!(
-        "looked in {}; put its four files into one folder and name that with --data-dir or {DIR_VARIABLE}, \
-         or use --data digits",
+        "looked in {}; put its four files into a folder and name it with --data-dir or {DIR_VARIABLE}",
         looked.join(", ")
     );
     Err(Error::io("find", "MNIST")(io::Error::new(io::ErrorKind::NotFound, reason)))

@@ -76,10 +76,10 @@ pub(super) fn compare(path: &Path, epochs: &[Epoch], progress: &Progress) -> Res
         let number = wanted.epoch;
         let problem = match left.find(|epoch| epoch.epoch >= number) {
             Some(found) if found == wanted => continue,
-            Some(found) if found.epoch == number => "differs from the checkpoint",
-            _ => "is missing, although the run has trained it",
+            Some(found) if found.epoch == number => format!("epoch {number} differs from the checkpoint"),
+            _ => format!("epoch {number} is missing, although it has been trained"),
         };
-        return Err(Error::file(path.join(METRICS), format!("epoch {number}"), problem, again(path)));
+        return Err(Error::file(path.join(METRICS), "the metrics", problem, again(path)));
     }
     Ok(())
 }

@@ -131,6 +131,12 @@ pub struct Reached {
 }
 
 impl Reached {
+    /// Whether training has shown each sample to these weights. Before that, it is too early to say what was learned.
+    #[must_use]
+    pub fn has_seen_all(&self) -> bool {
+        self.seen.map_or(self.model.state.step > 0, |(epochs, _)| epochs > 0)
+    }
+
     /// The weights of the run in `path`: those of the final model, or those of the last checkpoint if the run goes on
     /// (even if it had finished before).
     ///

@@ -9,7 +9,6 @@
 use super::{FileSpec, Source};
 use crate::files::sync_folder;
 use crate::{Error, Result};
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -24,8 +23,9 @@ pub const MIRRORS: &[&str] =
 /// Rounds through the mirrors for a file; a bound, as each round but the last has brought something.
 const ROUNDS: usize = 8;
 
-const REMEDY: &str = "put the four files into a folder and name it with --data-dir or SYVA_MNIST_DIR, \
-                      or use --data digits";
+const REMEDY: &str = "put its four files into a folder and name it with --data-dir or SYVA_MNIST_DIR";
+
+const NO_NETWORK: &str = "no network: the address was not found";
 
 /// How far a download is. The first call for a file tells what was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,12 +198,15 @@ impl Transfer<'_> {
                 }
             }
         }
-        let mut tried = mirrors.iter().zip(reasons).map(|(mirror, reason)| (address(mirror, self.name), reason));
-        let (url, mut problem) = tried.next().unwrap_or_default();
-        for (url, reason) in tried {
-            let _ = write!(problem, "; {url}: {reason}");
-        }
-        Err(Error::Network { url, problem, remedy: REMEDY.into() })
+        // Without a network there is nothing to say of each mirror.
+        let problem = if reasons.iter().all(|reason| reason == NO_NETWORK) {
+            NO_NETWORK.to_string()
+        } else {
+            let tried =
+                mirrors.iter().zip(reasons).map(|(mirror, why)| format!("{}: {why}", address(mirror, self.name)));
+            tried.collect::<Vec<_>>().join("; ")
+        };
+        Err(Error::Network { what: "MNIST".into(), problem, remedy: REMEDY.into() })
     }
 
     /// Asks one mirror once.
@@ -293,7 +296,9 @@ impl Transfer<'_> {
             ureq::Error::Timeout(Resolve) => format!("its address was not found in {:?}", self.limits.connect),
             ureq::Error::Timeout(Connect) => format!("no connection in {:?}", self.limits.connect),
             ureq::Error::Timeout(PerRead) => format!("nothing came for {:?}", self.limits.idle),
-            ureq::Error::HostNotFound => "its address was not found (is there a network?)".into(),
+            ureq::Error::HostNotFound => NO_NETWORK.into(),
+            // The system's error for this has no kind of its own.
+            ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => NO_NETWORK.into(),
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
         }
