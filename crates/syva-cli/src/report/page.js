@@ -9,7 +9,7 @@ for (const details of document.querySelectorAll("details")) {
   open();
 }
 
-// Tables: a click on a column's head sorts by it, and a second click reverses the order.
+// Tables: a click on a column header sorts by it, and a second click reverses the order.
 for (const table of document.querySelectorAll("table.sorts")) {
   const body = table.tBodies[0];
   table.querySelectorAll("th").forEach((head, column) => {
@@ -98,7 +98,8 @@ function chart(holder, metric) {
   const svg = make("svg", {}, holder);
   // One unit is one pixel, so that text has the same size on a phone as on a desktop.
   let W = 520, L = 52;
-  let whole = ends(lines.flatMap((l) => l.x));
+  const [first, last] = ends(lines.flatMap((l) => l.x));
+  let whole = [first, last];
   if (whole[0] === whole[1]) whole = [whole[0] - 1, whole[1] + 1];
   let range = whole, begin = null;
   const at = (event) => {
@@ -117,7 +118,7 @@ function chart(holder, metric) {
     const widest = Math.max(...range.map((x) => number(x, 1).length)) * 7 + 14;
     const most = Math.max(2, Math.floor((W - L - R) / widest / 2.5));
     const [xTicks, xStep] = ticks(range[0], Math.max(range[1], range[0] + 1), Math.min(4, most));
-    for (const x of xTicks.filter((x) => Number.isInteger(x) && x > 0)) {
+    for (const x of xTicks.filter((x) => Number.isInteger(x) && x >= first && x <= last)) {
       make("text", { x: px(x), y: H - 24, "text-anchor": "middle" }, svg).textContent = number(x, Math.max(1, xStep));
     }
     make("text", { x: (L + W - R) / 2, y: H - 7, "text-anchor": "middle" }, svg).textContent = "epoch";
