@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
 use crate::settings::{Fixed, Settings};
-use crate::values::{at_least_one, number};
+use crate::values::{at_least_one, flag, number};
 
 /// Trains deep fully connected networks: fast, and to the same bits on every machine.
 #[derive(Debug, Parser)]
@@ -53,8 +53,8 @@ pub enum Command {
 
 /// Said below the flags of what trains.
 const LINES: &str = "Prints a line per epoch, or for every tenth epoch if there are more than 20; RUN/metrics.jsonl has \
-                     all of them. Ctrl-C, or q in the dashboard, stops the training and saves it (exit code 130). So \
-                     do other signals, such as TERM, HUP and USR1 (exit code 128 plus the signal's number).";
+                     all of them. Ctrl-C, or q in the dashboard, stops the training and saves it (exit code 130). \
+                     Other signals, such as TERM, HUP and USR1, do the same (exit code 128 plus the signal's number).";
 
 /// Said below the commands.
 const CODES: &str = "Exit codes: 0 success; 1 failure; 2 wrong usage (a flag, a settings file, the environment); 130 \
@@ -95,7 +95,7 @@ pub struct ResumeArgs {
     pub epochs: Option<u64>,
     /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
     /// [default: the run's own]
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", value_parser = flag::<syva::run::Keep>)]
     pub keep: Option<syva::run::Keep>,
     /// Folder with the MNIST files, if they have moved
     #[arg(long, value_name = "DIR")]
@@ -111,7 +111,7 @@ pub struct ResumeArgs {
     pub exact: bool,
     /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (NVIDIA only, not exact)
     /// [default: the run's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Precision>)]
     pub precision: Option<syva::Precision>,
     #[command(flatten)]
     pub fixed: Fixed,
@@ -123,7 +123,7 @@ pub struct ResumeArgs {
     pub report: ReportArgs,
 }
 
-/// When a training is saved.
+/// When a training run is saved.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CheckpointArgs {
     /// Seconds between checkpoints, the most that a crash can cost; 0 saves about ten times a second
@@ -171,7 +171,7 @@ pub struct EvalArgs {
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Data: auto, mnist or digits [default: the run's own, or auto]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
     pub data: Option<syva::data::source::Source>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
@@ -212,16 +212,16 @@ impl SplitArg {
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// Data: auto, mnist or digits [default: auto]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
     pub data: Option<syva::data::source::Source>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
-    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<crate::settings::Hidden>)]
     pub hidden: Option<crate::settings::Hidden>,
     /// Activation of the hidden layers [default: sigmoid]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Activation>)]
     pub activation: Option<syva::Activation>,
     /// Learning rate [default: 0.01]
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
@@ -248,7 +248,7 @@ pub struct BenchArgs {
     #[arg(long)]
     pub exact: bool,
     /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (NVIDIA only, not exact) [default: f32]
-    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
+    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true, value_parser = flag::<syva::Precision>)]
     pub precision: syva::Precision,
     /// Also train 100 epochs on each device, and report the total time and the final accuracy
     #[arg(long)]
@@ -270,7 +270,8 @@ pub struct PredictArgs {
     /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Use images as they are, scaled to the network's size, instead of finding the digit in them
+    /// Use images as they are (light on dark, as in MNIST), scaled to the network's size, instead of finding the digit
+    /// in them
     #[arg(long)]
     pub as_is: bool,
     /// Also print the image that the network sees
@@ -292,7 +293,7 @@ pub struct ReportFileArgs {
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Output file [default: RUN/report.html, or report.html for several runs]
+    /// Output file, .html [default: RUN/report.html, or report.html for several runs]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -321,19 +322,20 @@ pub struct PlotArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub to: Option<u64>,
     /// Smooth the curves like TensorBoard's slider, from 0 (not at all) to just below 1; the raw curves are shown pale
-    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, value_parser = number::<f64>, default_value_t = 0.0)]
-    pub smooth: f64,
+    /// [default: 0]
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub smooth: Option<f64>,
     /// Widths of the hidden layers, for a network without a run
-    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, conflicts_with = "runs")]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, conflicts_with = "runs", value_parser = flag::<crate::settings::Hidden>)]
     pub hidden: Option<crate::settings::Hidden>,
-    /// Input features, for a network without a run
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 784)]
-    pub inputs: usize,
-    /// Outputs, for a network without a run
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 10)]
-    pub outputs: usize,
+    /// Input features, for a network without a run [default: 784]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, conflicts_with = "runs")]
+    pub inputs: Option<usize>,
+    /// Outputs, for a network without a run [default: 10]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, conflicts_with = "runs")]
+    pub outputs: Option<usize>,
     /// Maximum number of images in the plot [default: 48 misread images, 50 units]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     pub count: Option<usize>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
@@ -391,15 +393,15 @@ pub struct SummaryArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 784)]
     pub inputs: usize,
     /// Widths of the hidden layers, such as 256,128, or none
-    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, default_value = "256,128")]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, default_value = "256,128", value_parser = flag::<crate::settings::Hidden>)]
     pub hidden: crate::settings::Hidden,
     /// Outputs
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 10)]
     pub outputs: usize,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity
-    #[arg(long, value_name = "NAME", default_value = "sigmoid")]
+    #[arg(long, value_name = "NAME", default_value = "sigmoid", value_parser = flag::<syva::Activation>)]
     pub activation: syva::Activation,
-    /// Spend a budget on this many hidden layers of equal width
+    /// Spend a budget (--neurons or --parameters) on this many hidden layers of equal width
     #[arg(
         long,
         value_name = "K",
@@ -409,7 +411,7 @@ pub struct SummaryArgs {
         group = "shape"
     )]
     pub uniform: Option<usize>,
-    /// Spend a budget on this many hidden layers that narrow in equal steps
+    /// Spend a budget (--neurons or --parameters) on this many hidden layers that narrow in equal steps
     #[arg(
         long,
         value_name = "K",
@@ -419,10 +421,10 @@ pub struct SummaryArgs {
         group = "shape"
     )]
     pub funnel: Option<usize>,
-    /// The budget: at most this many hidden neurons
+    /// The budget for --uniform or --funnel: at most this many hidden neurons
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, group = "budget", requires = "shape")]
     pub neurons: Option<usize>,
-    /// The budget: at most this many weights and biases
+    /// The budget for --uniform or --funnel: at most this many weights and biases
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, group = "budget", requires = "shape")]
     pub parameters: Option<usize>,
     /// Samples per step
@@ -480,7 +482,7 @@ pub enum DataCommand {
 #[derive(Args, Debug)]
 pub struct SourceArgs {
     /// Data: auto, mnist or digits
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = flag::<syva::data::source::Source>)]
     pub data: syva::data::source::Source,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
@@ -500,7 +502,7 @@ pub struct DeviceArgs {
     #[arg(long)]
     pub exact: bool,
     /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (NVIDIA only, not exact) [default: f32]
-    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
+    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true, value_parser = flag::<syva::Precision>)]
     pub precision: syva::Precision,
 }
 
@@ -523,12 +525,12 @@ pub struct DevicesArgs {
     #[arg(long)]
     pub check: bool,
     /// Time limit of a check in seconds, per device; the case in progress is finished
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_one::<u64>)]
     pub check_seconds: u64,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     pub threads: Option<usize>,
     /// Show devices at this precision of the factors of products: f32 (all devices), tf32 or bf16 (NVIDIA only)
-    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
+    #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true, value_parser = flag::<syva::Precision>)]
     pub precision: syva::Precision,
 }

@@ -9,7 +9,7 @@ use syva_plot::{COLORS, Chart, Dash, Line, Picture, Theme};
 use syva_tensorboard::Log;
 
 use crate::args::{MetricArg, PlotArgs};
-use crate::folders::{names, runs_in};
+use crate::folders::{names as names_of, runs_in};
 use crate::output;
 
 const SOLID: Dash = &[];
@@ -50,22 +50,26 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         return Err(Error::setting("RUN", "there is nothing to draw", remedy));
     }
     let folders = runs_in(&args.runs);
-    let names = names(&folders);
-    let runs = folders.len();
-    let metric = args.metric.or((runs > 1 && args.tag.is_none()).then_some(MetricArg::Loss));
+    let asked = folders.len();
+    let metric = args.metric.or((asked > 1 && args.tag.is_none()).then_some(MetricArg::Loss));
+    let (mut drawn, mut names) = (Vec::new(), Vec::new());
+    for (run, name) in folders.iter().zip(names_of(&folders)) {
+        match of_folder(run, metric, args.tag.as_deref(), &name) {
+            Ok(found) => {
+                drawn.push((run, found));
+                names.push(name);
+            }
+            // If one of several cannot be drawn, the others still are.
+            Err(error) if asked > 1 => output::note(format_args!("syva: left out of the plot: {error}")),
+            Err(error) => return Err(error),
+        }
+    }
+    let runs = drawn.len();
     if runs > MOST_RUNS {
         output::note(format_args!("syva: with more than {MOST_RUNS} runs, some curves look alike"));
     }
     let (mut curves, mut mark) = (Vec::new(), None);
-    for (place, run) in folders.iter().enumerate() {
-        let mut found = match of_folder(run, metric, args.tag.as_deref(), &names[place]) {
-            // The user did not name this run, only the folder that holds it.
-            Err(error) if !args.runs.contains(run) => {
-                output::note(format_args!("syva: left out of the plot: {error}"));
-                continue;
-            }
-            found => found?,
-        };
+    for (place, (run, mut found)) in drawn.into_iter().enumerate() {
         if runs == 1 && args.tag.is_none() {
             mark = Overfitting::of(&read_metrics(run)?).filter(|found| found.epochs_since > 0);
         }
@@ -83,20 +87,21 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
         curves.extend(found);
     }
     if curves.is_empty() {
-        let problem = format!("none of the {runs} runs can be drawn");
+        let problem = format!("none of the {asked} runs can be drawn");
         return Err(Error::mismatch(problem, "name runs that have finished an epoch"));
     }
     cut(&mut curves, args)?;
     let x = common_x(&curves);
     let zoomed = args.from.is_some() || args.to.is_some();
     let both = curves.iter().any(|curve| curve.accuracy) && curves.iter().any(|curve| !curve.accuracy);
-    let smoothed = if args.smooth > 0.0 { format!(", smoothed {}", args.smooth) } else { String::new() };
+    let smooth = args.smooth.unwrap_or(0.0);
+    let smoothed = if smooth > 0.0 { format!(", smoothed {smooth}") } else { String::new() };
     let title = |what: &str| format!("{}: {what}{smoothed}", heading(&names));
     let label = mark.map(|found| format!("val loss is lowest at epoch {} (dotted)", found.best_epoch));
     let mark = mark.map(|found| found.best_epoch as f64).zip(label.as_deref());
     let chart = |title: &str, y: &str, pick: &dyn Fn(&Curve) -> bool| {
         let picked: Vec<Line> = curves.iter().filter(|curve| pick(curve)).map(|curve| curve.line.clone()).collect();
-        let lines = smooth(picked, args.smooth);
+        let lines = smoothed_lines(picked, smooth);
         Chart { title, x, y, lines: &lines, mark }.draw(theme)
     };
     if let Some(tag) = &args.tag {
@@ -112,7 +117,7 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
             let (color, dash) = look(0, runs, curve.training, curve.accuracy);
             (curve.line.color, curve.line.dash) = (Some(color), dash);
         }
-        let lines = smooth(curves.into_iter().map(|curve| curve.line).collect(), args.smooth);
+        let lines = smoothed_lines(curves.into_iter().map(|curve| curve.line).collect(), smooth);
         return Ok(
             Chart { title: &title("loss and accuracy"), x, y: "loss, accuracy", lines: &lines, mark }.draw(theme)
         );
@@ -122,7 +127,7 @@ pub fn draw(args: &PlotArgs, theme: Theme) -> Result<Picture> {
 }
 
 /// The smoothed lines, with the original ones behind them.
-fn smooth(lines: Vec<Line>, weight: f64) -> Vec<Line> {
+fn smoothed_lines(lines: Vec<Line>, weight: f64) -> Vec<Line> {
     if weight == 0.0 {
         return lines;
     }
@@ -199,7 +204,7 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
     let epochs = if is_ours { read_run(run)?.1 } else { read_metrics(run)? };
     if is_ours && epochs.is_empty() && tag.is_none() {
         let problem = "it has not finished an epoch, so there is nothing to draw";
-        let remedy = format!("continue it with `syva resume {}`", run.display());
+        let remedy = output::unless_not_finite(run);
         return Err(Error::file(run, "metrics.jsonl", problem, remedy));
     }
     if tag.is_none() && !epochs.is_empty() {

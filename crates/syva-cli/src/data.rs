@@ -8,6 +8,7 @@ use syva::data::source::{Notice, Source};
 use syva::data::{Dataset, Inputs, Split, Targets, Task, idx, mnist};
 use syva::files::write_atomically;
 use syva::run::DataConfig;
+use syva::text::grouped;
 use syva::{Error, Result};
 
 use crate::args::{DataCommand, ReportArgs};
@@ -21,6 +22,7 @@ pub fn data(command: &DataCommand) -> Result<()> {
             Ok(())
         }
         DataCommand::Grid { source, out, split, rows } => {
+            output::check_ending("out", out, &["png"])?;
             let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
             grid(task.split(Split::from(*split)), &task.shape, *rows, out)?;
             output::line(format_args!("wrote {}", out.display()));
@@ -65,8 +67,18 @@ impl From<ReportArgs> for Talk {
     }
 }
 
-/// Opens a source on this many threads. Notices and progress go to standard error.
+/// Opens the source that --data names, on this many threads. Notices and progress go to standard error.
 pub fn open(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Talk) -> Result<Task> {
+    open_any(source, dir, threads, talk).map_err(|error| match error {
+        Error::Network { what, problem, remedy } => {
+            Error::Network { what, problem, remedy: format!("{remedy}, or use --data digits") }
+        }
+        other => other,
+    })
+}
+
+/// The same for a source that no flag can change.
+fn open_any(source: Source, dir: Option<&Path>, threads: Option<usize>, talk: Talk) -> Result<Task> {
     let cores = syva::threads::cores();
     if let Some(threads) = threads.filter(|&threads| threads > cores && talk != Talk::Nothing) {
         let cores = output::count(cores as u64, "core");
@@ -84,7 +96,7 @@ pub fn open_of_run(
     talk: Talk,
 ) -> Result<Task> {
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
-    open(source_of(run, config)?, dir.as_deref(), threads, talk)
+    open_any(source_of(run, config)?, dir.as_deref(), threads, talk)
 }
 
 /// The data folder in a run's configuration. If that is gone, another folder that has the data: data is identified by
@@ -134,7 +146,7 @@ fn listen(talk: Talk) -> impl FnMut(&Notice<'_>) {
             }
         }
         Notice::Fallback(reason) if talk != Talk::Nothing => {
-            output::note(format_args!("syva: MNIST is not available: {reason}"));
+            output::note(format_args!("syva: {reason}"));
             output::note("syva: using `digits` instead, 70,000 handwritten-looking digits that syva draws itself");
         }
         Notice::Fallback(_) => {}
@@ -155,21 +167,22 @@ pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
 /// Counts, moments and digests, as text.
 fn info(task: &Task) -> String {
     let mut text = format!("{}  {} features", task.name, task.train.features());
-    if !task.shape.is_empty() {
-        text += &format!(" {:?}", task.shape);
+    if let [height, width] = task.shape[..] {
+        text += &format!(" ({height} × {width})");
     }
     text += &format!("\nsha256 of the data  {}\n", task.digest());
     text +=
         &format!("{:<12} {:>8} {:>8} {:>8} {:>9}  samples of each class\n", "", "samples", "mean", "std", "non-zero");
     for (name, data) in [("training", &task.train), ("validation", &task.validation)] {
         let (mean, std, non_zero) = moments(data);
-        text += &format!("{name:<12} {:>8} {mean:>8.4} {std:>8.4} {:>7.1} %  ", data.samples(), 100.0 * non_zero);
+        let samples = grouped(data.samples() as u64);
+        text += &format!("{name:<12} {samples:>8} {mean:>8.4} {std:>8.4} {:>7.1} %  ", 100.0 * non_zero);
         if let Targets::Classes { labels, classes } = data.targets() {
             let mut counts = vec![0u32; *classes];
             for &label in labels.iter() {
                 counts[label as usize] += 1;
             }
-            text += &counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            text += &counts.iter().map(|&count| grouped(count.into())).collect::<Vec<_>>().join(" ");
         }
         text.push('\n');
     }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use syva::data::source::Source;
 use syva::data::{Split, Task};
 use syva::files::write_atomically;
-use syva::run::{Reached, read_config};
-use syva::text::number;
+use syva::run::{Reached, no_run, read_config};
+use syva::text::{grouped, number};
 use syva::{Activity, Diagnosis, Error, Model, Predictions, Result, Scores};
 
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
+use crate::folders::runs_in;
 use crate::output;
 
 impl From<SplitArg> for Split {
@@ -77,6 +78,9 @@ fn model_path(path: &Path) -> Result<PathBuf> {
     }
     let mut places = ["model.safetensors", "checkpoint/last.safetensors"].map(|place| path.join(place)).into_iter();
     places.find(|place| place.exists()).ok_or_else(|| {
+        if runs_in(&[path.to_path_buf()]) != [path] {
+            return no_run(path);
+        }
         let problem = "this folder has neither model.safetensors nor checkpoint/last.safetensors";
         Error::file(path, "the model", problem, remedy)
     })
@@ -111,7 +115,9 @@ pub fn check_data(task: &Task, digest: &str) -> Result<()> {
 }
 
 pub fn eval(args: &EvalArgs) -> Result<()> {
-    let Reached { file: path, model, .. } = load(&args.model)?;
+    let reached = load(&args.model)?;
+    let can_judge = reached.has_seen_all();
+    let Reached { file: path, model, .. } = reached;
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let config = if args.model.is_dir() { read_config(&args.model).ok() } else { None };
     // Checked first, so that no data is fetched or drawn that does not fit the network.
@@ -134,9 +140,12 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let data = task.split(split);
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
-    let activity = Activity::of(&model, data);
     let training = config.as_ref().map(|config| &config.training);
-    let found = Diagnosis::of(data, &evaluation, activity.as_ref(), &model.spec, training);
+    let found = if can_judge {
+        Diagnosis::of(data, &evaluation, Activity::of(&model, data).as_ref(), &model.spec, training)
+    } else {
+        Diagnosis::default()
+    };
     if let Some(out) = &args.predictions {
         let Some(predictions) = &predictions else {
             let problem = "this network predicts values, not classes";
@@ -165,10 +174,11 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         return Ok(());
     }
     let mut text = format!(
-        "{} {} after {} steps, on {samples} {part} samples of {}\n",
+        "{} {} after {}, on {} {part} samples of {}\n",
         path.display(),
         model.spec.widths(),
-        model.state.step,
+        output::count(model.state.step, "step"),
+        grouped(samples as u64),
         task.name
     );
     text += &format!("loss                {} (as in training)\n", number(evaluation.loss));

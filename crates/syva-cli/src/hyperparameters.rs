@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use syva::run::RunConfig;
+use syva::text::grouped;
 use syva::{Normalization, Spec};
 
 /// A setting of a run.
@@ -27,6 +28,7 @@ impl Setting {
             Value::String(text) => text.clone(),
             Value::Bool(true) => "yes".into(),
             Value::Bool(false) => "no".into(),
+            Value::Number(number) if self.name == "parameters" => grouped(number.as_u64().unwrap_or(0)),
             value => value.to_string(),
         }
     }
@@ -70,11 +72,11 @@ fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// The widths of the hidden layers: `256-128`, or `none`.
+/// The widths of the hidden layers as `--hidden` takes them: `256,128`, or `none`.
 fn hidden(network: &Spec) -> String {
     let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
     let widths: Vec<String> = hidden.iter().map(|layer| layer.units.to_string()).collect();
-    if widths.is_empty() { "none".into() } else { widths.join("-") }
+    if widths.is_empty() { "none".into() } else { widths.join(",") }
 }
 
 /// The activation of the hidden layers: one name, or one for each layer if they differ, or `none` without hidden
@@ -162,6 +164,8 @@ mod tests {
         let mlp = || Mlp::new(784).hidden(&[3], Relu);
         assert_eq!(said(mlp().classes(10), "learning_rate"), ("learning rate".into(), "0.1".into()));
         assert_eq!(said(mlp().hidden(&[4], Tanh).classes(10), "activation").1, "relu-tanh");
+        assert_eq!(said(mlp().hidden(&[4], Tanh).classes(10), "hidden").1, "3,4");
+        assert_eq!(said(mlp().classes(10), "parameters").1, "2,395");
         assert_eq!(said(Mlp::new(784).classes(10), "hidden").1, "none");
         assert_eq!(said(Mlp::new(784).classes(10), "activation").1, "none");
         let pixels = mlp().classes(10).normalized(Normalization::pixels(0.1307, 0.3081));

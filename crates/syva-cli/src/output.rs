@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use console::Term;
+use syva::text::grouped;
 use syva::{Diagnosis, Error, Result};
 
 /// The reason why standard output could not be written, if it failed.
@@ -108,6 +109,16 @@ pub fn check_out(flag: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The ending of a file's name, in lower case, if it is one of these. Otherwise, the file's format would not be what
+/// its name says.
+pub fn check_ending(flag: &str, path: &Path, endings: &[&'static str]) -> Result<&'static str> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    endings.iter().copied().find(|known| ending.as_deref() == Some(known)).ok_or_else(|| {
+        let problem = format!("'{}' is not the name of such a file", path.display());
+        Error::setting(flag, problem, format!("give a name that ends in .{}", endings.join(" or .")))
+    })
+}
+
 /// Text from outside, such as a file name, in a form that is safe to show on a terminal, in HTML and in SVG. Characters
 /// that would control the terminal, break the line or change the direction of the text are replaced by `�`.
 pub fn shown(text: &str) -> String {
@@ -151,9 +162,15 @@ pub fn finish() -> Result<()> {
     }
 }
 
-/// A number of things: `1 epoch`, `2 epochs`.
+/// What to do with a run that has not finished an epoch. Its files do not tell why it was stopped.
+pub fn unless_not_finite(run: &Path) -> String {
+    let run = run.display();
+    format!("`syva resume {run}` continues it; if its loss was not finite, start a new run with a lower --lr")
+}
+
+/// A number of things: `1 epoch`, `46,900 steps`.
 pub fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+    if number == 1 { format!("1 {thing}") } else { format!("{} {thing}s", grouped(number)) }
 }
 
 /// `1:02:03`, `2:03` or `3 s`.

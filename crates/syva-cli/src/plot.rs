@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use syva::data::Dataset;
 use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
+use syva::text::grouped;
 use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
@@ -12,29 +14,25 @@ use crate::args::{PlotArgs, PlotWhat, ThemeArg};
 use crate::data::Talk;
 use crate::{curves, eval, output};
 
+/// Each flag that only some plots read, whether it was given, and those plots.
+type Flag = (&'static str, bool, &'static [PlotWhat]);
+
 /// The most tiles of first-layer weights. More would make a file of many megabytes.
 const MAX_WEIGHTS: usize = 100;
 
 pub fn plot(args: &PlotArgs) -> Result<()> {
-    if !(0.0..1.0).contains(&args.smooth) {
-        let problem = format!("{} is not a smoothing weight", args.smooth);
+    check_flags(args)?;
+    if let Some(smooth) = args.smooth.filter(|smooth| !(0.0..1.0).contains(smooth)) {
+        let problem = format!("{smooth} is not a smoothing weight");
         return Err(Error::setting("smooth", problem, "give a number from 0 to just below 1, such as 0.6"));
     }
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {
-        return Err(Error::setting("to", format!("the range {from} to {to} is empty"), "make it at least --from"));
+        return Err(Error::setting("to", format!("--to {to} is below --from {from}"), "make it at least --from"));
     }
     let out = out_path(args);
-    let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    let svg = match extension.as_deref() {
-        Some("png") => false,
-        Some("svg") => true,
-        _ => {
-            let problem = format!("the format of '{}' is unknown", out.display());
-            return Err(Error::setting("out", problem, "give a name that ends in .png or .svg"));
-        }
-    };
+    let svg = output::check_ending("out", &out, &["png", "svg"])? == "svg";
     let theme = match args.theme {
         ThemeArg::Light => Theme::Light,
         ThemeArg::Dark => Theme::Dark,
@@ -56,14 +54,40 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
             stay_inside(run, &out)?;
         }
         std::fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
-        // A file in the current directory may be the user's own, unlike one in a run's folder.
-        if folder.as_os_str().is_empty() && out.exists() {
-            output::note(format_args!("syva: {} is replaced (--out writes to another file)", out.display()));
-        }
     }
+    // A file in the current directory may be the user's own, unlike one in a run's folder.
+    let in_current = out.parent().is_some_and(|folder| folder.as_os_str().is_empty());
+    let replaces = args.out.is_none() && in_current && out.exists();
     write_atomically(&out, |file| file.write_all(&bytes))?;
+    if replaces {
+        output::note(format_args!("syva: replaced {} (--out writes to another file)", out.display()));
+    }
     output::line(out.display());
     Ok(())
+}
+
+/// Refuses flags that this plot does not read.
+fn check_flags(args: &PlotArgs) -> Result<()> {
+    use PlotWhat::{Confusion, Curves, Misread, Network, Reliability, Weights};
+    let flags: [Flag; 10] = [
+        ("metric", args.metric.is_some(), &[Curves]),
+        ("tag", args.tag.is_some(), &[Curves]),
+        ("from", args.from.is_some(), &[Curves]),
+        ("to", args.to.is_some(), &[Curves]),
+        ("smooth", args.smooth.is_some(), &[Curves]),
+        ("count", args.count.is_some(), &[Misread, Weights]),
+        ("data-dir", args.data_dir.is_some(), &[Confusion, Misread, Reliability]),
+        ("hidden", args.hidden.is_some(), &[Network]),
+        ("inputs", args.inputs.is_some(), &[Network]),
+        ("outputs", args.outputs.is_some(), &[Network]),
+    ];
+    match flags.iter().find(|(_, given, plots)| *given && !plots.contains(&args.what)) {
+        Some((flag, ..)) => {
+            let what = args.what.to_possible_value().map_or(String::new(), |value| value.get_name().to_string());
+            Err(Error::setting(*flag, format!("it has no effect on --what {what}"), "leave it out"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn out_path(args: &PlotArgs) -> PathBuf {
@@ -97,8 +121,9 @@ fn single(args: &PlotArgs) -> Result<&Path> {
 fn network(args: &PlotArgs, theme: Theme) -> Result<Picture> {
     let (spec, state): (Spec, Option<State>) = if args.runs.is_empty() {
         let hidden = args.hidden.clone().map_or(vec![256, 128], |hidden| hidden.0);
-        let mlp = Mlp::new(args.inputs).hidden(&hidden, Activation::Sigmoid);
-        let spec = if args.outputs == 1 { mlp.values(1) } else { mlp.classes(args.outputs) };
+        let mlp = Mlp::new(args.inputs.unwrap_or(784)).hidden(&hidden, Activation::Sigmoid);
+        let outputs = args.outputs.unwrap_or(10);
+        let spec = if outputs == 1 { mlp.values(1) } else { mlp.classes(outputs) };
         spec.validate()?;
         (spec, None)
     } else {
@@ -212,7 +237,7 @@ pub fn misread(
         Tile { pixels, caption: misread_caption(predictions, sample) }
     };
     let tiles: Vec<Tile> = samples.iter().map(tile).collect();
-    let samples = predictions.samples();
+    let samples = grouped(predictions.samples() as u64);
     let title =
         format!("{name}: {} of {all} misread images ({samples} in total): true → predicted, probability", tiles.len());
     syva_plot::tiles(&title, &tiles, shape, 8, Tone::Gray, theme)

@@ -191,7 +191,7 @@ impl Report {
     }
 
     /// Summarises a run that stops before its end.
-    pub fn so_far(&self, folder: &RunFolder, progress: &Progress) {
+    pub fn so_far(&self, folder: &RunFolder, progress: &Progress, steps_per_epoch: usize) {
         if self.args.quiet || self.args.json {
             return;
         }
@@ -205,9 +205,11 @@ impl Report {
                 self.epochs
             ));
         }
-        if progress.step_in_epoch > 0 {
-            let (epoch, steps) = (progress.epoch + 1, output::count(progress.step_in_epoch as u64, "step"));
-            output::line(format_args!("{steps} of epoch {epoch} of {} done", self.epochs));
+        let step = progress.step_in_epoch;
+        if step > 0 {
+            let evaluated = if step < steps_per_epoch { "" } else { ", not yet evaluated" };
+            let (epoch, epochs) = (progress.epoch + 1, self.epochs);
+            output::line(format_args!("epoch {epoch} of {epochs}: step {step} of {steps_per_epoch}{evaluated}"));
         }
     }
 

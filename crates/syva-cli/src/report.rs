@@ -49,8 +49,8 @@ struct Run {
     overfitting: Overfitting,
     /// Whether it learned nothing, and what to try.
     diagnosis: Diagnosis,
-    /// The epoch whose weights the model holds.
-    of_model: Epoch,
+    /// The weights that the details are of.
+    weights: Weights,
     /// The weights' SHA-256.
     digest: String,
     /// The HTML of the details.
@@ -78,6 +78,54 @@ impl Run {
     }
 }
 
+/// A run's weights: those of its model, or of its last checkpoint if it is not finished.
+struct Weights {
+    /// The epoch after which they were saved. `None` for a checkpoint of an unfinished run.
+    epoch: Option<u64>,
+    /// The number of steps that led to them.
+    steps: u64,
+    /// What to know about a checkpoint of an unfinished run.
+    note: Option<String>,
+    /// How good they are, if that is known.
+    val_loss: Option<f64>,
+    val_acc: Option<f64>,
+}
+
+impl Weights {
+    fn of(reached: &Reached, config: &RunConfig, epochs: &[Epoch], judged: Option<&Judged>) -> Self {
+        let last = epochs.last();
+        // If only the model is missing, the run is finished all the same.
+        let finished = reached.finished || reached.seen == Some((config.training.epochs, 0));
+        let epoch = match reached.seen {
+            Some((epoch, 0)) => epochs.iter().find(|found| found.epoch == epoch),
+            None if finished => last,
+            _ => None,
+        };
+        let steps = reached.model.state.step;
+        let found = judged.and_then(Judged::scores);
+        let (val_loss, val_acc) = match epoch {
+            Some(epoch) => (Some(epoch.val_loss), epoch.val_acc),
+            None => (found.map(|(loss, _)| loss), found.and_then(|(_, acc)| acc)),
+        };
+        let note = (!finished).then(|| {
+            let what = format!(
+                "the run is not finished, and this is about its last checkpoint, after {}",
+                output::count(steps, "step")
+            );
+            let last = last.map_or(0, |last| last.epoch);
+            match reached.seen {
+                _ if steps == 0 => format!("{what}: the untrained weights, from before the epochs of the curves"),
+                Some((epochs, _)) if epochs < last => {
+                    format!("{what}, from before the last epoch of the curves ({last})")
+                }
+                _ => what,
+            }
+        });
+        let epoch = epoch.filter(|_| finished).map(|epoch| epoch.epoch);
+        Self { epoch, steps, note, val_loss, val_acc }
+    }
+}
+
 /// The evaluation of a model on its validation data.
 struct Judged {
     predictions: Option<Predictions>,
@@ -86,6 +134,15 @@ struct Judged {
 }
 
 impl Judged {
+    /// Loss and accuracy.
+    fn scores(&self) -> Option<(f64, Option<f64>)> {
+        match (&self.predictions, &self.evaluation) {
+            (Some(found), _) => Some((found.log_loss(), Some(found.confusion().accuracy()))),
+            (None, Some(evaluation)) => Some((evaluation.loss, None)),
+            (None, None) => None,
+        }
+    }
+
     /// Whether the model learned anything. Its units are examined only if not, because that takes as long as everything
     /// else.
     fn diagnosis(&self, model: &Model, config: &RunConfig) -> Diagnosis {
@@ -114,6 +171,7 @@ pub fn report(args: &ReportFileArgs) -> Result<()> {
         stay_inside(run, &out)?;
     }
     output::check_out("out", &out)?;
+    output::check_ending("out", &out, &["html", "htm"])?;
     let (page, shown) = read_all(args)?;
     write_atomically(&out, |file| file.write_all(page.as_bytes()))?;
     if shown.skipped > 0 {
@@ -237,36 +295,34 @@ impl Judge {
 
 fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Result<Run> {
     let (config, epochs) = read_run(path)?;
-    let (Some(last), Some(overfitting)) = (epochs.last(), Overfitting::of(&epochs)) else {
+    let Some(overfitting) = Overfitting::of(&epochs) else {
         let problem = "it has not finished an epoch, so there is nothing to report";
-        return Err(Error::file(
-            path,
-            "metrics.jsonl",
-            problem,
-            format!("continue it with `syva resume {}`", path.display()),
-        ));
+        return Err(Error::file(path, "metrics.jsonl", problem, output::unless_not_finite(path)));
     };
-    let Reached { model, seen, .. } = eval::load(path)?;
-    let of_model = seen.and_then(|(epoch, _)| epochs.iter().find(|found| found.epoch == epoch)).unwrap_or(last).clone();
-    let judged = match judge.judge(path, &config, &model) {
+    let reached = eval::load(path)?;
+    let judged = match judge.judge(path, &config, &reached.model) {
         Ok(judged) => Some(judged),
         Err(error) => {
             output::note(format_args!("syva: {}: reported without evaluation: {error}", path.display()));
             None
         }
     };
-    let diagnosis = judged.as_ref().map_or_else(Diagnosis::default, |judged| judged.diagnosis(&model, &config));
+    let model = &reached.model;
+    let can_judge = judged.as_ref().filter(|_| reached.has_seen_all());
+    let diagnosis = can_judge.map_or_else(Diagnosis::default, |judged| judged.diagnosis(model, &config));
+    let weights = Weights::of(&reached, &config, &epochs, judged.as_ref());
     let settings = hyperparameters::of(&config);
     let digest = model.state.digest();
-    let detail = detail::detail(name, &settings, &digest, judged.as_ref(), palette);
-    let network = detail::network(&model, palette);
+    let note = weights.note.as_deref();
+    let detail = detail::detail(name, &settings, &digest, note, judged.as_ref(), palette);
+    let network = detail::network(model, palette);
     Ok(Run {
         name: name.to_string(),
         settings,
         config,
         overfitting,
         diagnosis,
-        of_model,
+        weights,
         digest,
         detail,
         network,
@@ -417,7 +473,10 @@ fn static_curves(runs: &[Run], groups: &[Group<'_>], palette: &mut Palette) -> S
 
 /// The run with the best model, if there are several: by val accuracy, or by val loss if there are no classes.
 fn best(runs: &[Run]) -> Option<usize> {
-    let score = |run: &Run| run.of_model.val_acc.unwrap_or(-run.of_model.val_loss);
+    let score = |run: &Run| {
+        let Weights { val_acc, val_loss, .. } = run.weights;
+        val_acc.or(val_loss.map(|loss| -loss)).unwrap_or(f64::NEG_INFINITY)
+    };
     let comparable = runs.iter().all(|run| run.config.data.digest == runs[0].config.data.digest);
     let best = (0..runs.len()).max_by(|&a, &b| score(&runs[a]).total_cmp(&score(&runs[b])).then(b.cmp(&a)));
     best.filter(|_| runs.len() > 1 && comparable)

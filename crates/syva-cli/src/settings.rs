@@ -14,7 +14,7 @@ use syva::run::{Keep, RunConfig};
 use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Spec, Training};
 
 use crate::data::{self, Talk};
-use crate::values::{from_file, number, number_from_file};
+use crate::values::{flag, from_file, number, number_from_file};
 
 /// More bytes than any settings file has.
 const MOST_BYTES: u64 = 1 << 20;
@@ -24,7 +24,7 @@ const MOST_BYTES: u64 = 1 << 20;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
     /// Data: auto, mnist or digits [default: auto]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Source>)]
     #[serde(deserialize_with = "from_file")]
     pub data: Option<Source>,
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
@@ -32,23 +32,23 @@ pub struct Settings {
     #[serde(alias = "data_dir")]
     pub data_dir: Option<PathBuf>,
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
-    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
     pub hidden: Option<Hidden>,
     /// Activation of the hidden layers: sigmoid, relu, tanh or identity [default: sigmoid]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Activation>)]
     #[serde(deserialize_with = "from_file")]
     pub activation: Option<Activation>,
     /// Output and loss: logits (cross-entropy) or log-softmax (NLL); both give the same bits [default: logits]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Head>)]
     #[serde(deserialize_with = "from_file")]
     pub head: Option<Head>,
     /// Initial weights: pytorch, xavier-uniform, xavier-normal, he-uniform, he-normal, zeros, constant:VALUE
     /// [default: pytorch]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Init>)]
     #[serde(deserialize_with = "from_file")]
     pub init: Option<Init>,
     /// Optimiser: only sgd (stochastic gradient descent without momentum) [default: sgd]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Optimizer>)]
     #[serde(deserialize_with = "from_file")]
     pub optimizer: Option<Optimizer>,
     /// Learning rate [default: 0.01]
@@ -69,7 +69,7 @@ pub struct Settings {
     pub seed: Option<u32>,
     /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
     /// [default: last]
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", value_parser = flag::<Keep>)]
     #[serde(deserialize_with = "from_file")]
     pub keep: Option<Keep>,
     /// Device: auto, or one that `syva devices` lists [default: auto]
@@ -84,7 +84,7 @@ pub struct Settings {
     pub exact: Option<bool>,
     /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (not exact; faster for wide networks on
     /// NVIDIA's tensor cores) [default: f32]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Precision>)]
     #[serde(deserialize_with = "from_file")]
     pub precision: Option<Precision>,
     /// Folder of the run [default: the first free one of runs/DATA-001, runs/DATA-002, …]
@@ -194,6 +194,10 @@ impl Settings {
                 let remedy = "`syva train --like RUN` repeats a run, and `syva resume RUN` continues it";
                 return refuse(&place, "this looks like a run's own config.toml, not like a settings file", remedy);
             }
+            if let Some((problem, remedy)) = text.lines().nth(line - 1).and_then(|line| mistake(line, error.message()))
+            {
+                return refuse(&place, &problem, &remedy);
+            }
             // All the names, which serde lists, would bury the one that is wrong.
             let problem = error.message().split(", expected one of").next().unwrap_or_default();
             let problem = problem.replace("unknown field", "unknown setting");
@@ -249,6 +253,33 @@ impl Settings {
         }
         Ok(spec)
     }
+}
+
+/// What is wrong with a line of a settings file, and what to write: the mistakes that people make who do not know TOML.
+/// `said` is what the parser says of it.
+fn mistake(line: &str, said: &str) -> Option<(String, String)> {
+    let (name, value) = line.split_once('=')?;
+    let (name, value) = (name.trim(), value.split('#').next().unwrap_or_default().trim());
+    if said.starts_with("invalid type") && ["path string", "a string"].iter().any(|text| said.ends_with(text)) {
+        return Some((format!("{value} is not text"), "put it in quotes".into()));
+    }
+    let unreadable = toml::from_str::<toml::Table>(line).is_err();
+    if name == "exact" && !value.is_empty() && (unreadable || said.starts_with("invalid type")) {
+        return Some((format!("{name} cannot be {value}"), "write true or false, without quotes".into()));
+    }
+    // The other mistakes are those of a line that TOML cannot read.
+    if !unreadable || value.contains(['"', '\'', '[', ']']) {
+        return None;
+    }
+    if value.is_empty() {
+        return Some((format!("{name} has no value"), "write one, or leave the line out".into()));
+    }
+    let point = value.replacen(',', ".", 1);
+    if point != value && point.parse::<f64>().is_ok() {
+        return Some((format!("{value} is not a number"), format!("write {point}")));
+    }
+    let is_text = value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '.' | '/' | '~'));
+    is_text.then(|| (format!("{value} is not in quotes"), format!("write {name} = \"{value}\"")))
 }
 
 /// Widths of hidden layers: `256,128` or `none`; in a file also an array.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use syva::data::{Split, Task};
 use syva::run::{DataConfig, Keep, RunConfig, RunFolder, read_config};
+use syva::text::grouped;
 use syva::trainer::{Event, Flow};
 use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Trainer};
 
@@ -178,8 +179,8 @@ fn describe(config: &RunConfig, task: &Task) -> String {
         "{} {}, {} training and {} validation samples; {}, batch {}, lr {:?}, seed {}",
         task.name,
         config.network.widths(),
-        task.train.samples(),
-        task.validation.samples(),
+        grouped(task.train.samples() as u64),
+        grouped(task.validation.samples() as u64),
         output::count(training.epochs, "epoch"),
         training.batch_size,
         training.learning_rate,
@@ -268,7 +269,7 @@ fn drive(
     match finished {
         Ok(Flow::Continue) => ExitCode::SUCCESS,
         Ok(Flow::Stop) => {
-            report.so_far(folder, trainer.progress());
+            report.so_far(folder, trainer.progress(), trainer.steps_per_epoch());
             output::note(format_args!("syva: stopped and saved; continue with `syva resume {path}`"));
             signals::exit_code()
         }

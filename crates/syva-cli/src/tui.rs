@@ -562,7 +562,7 @@ mod tests {
         );
         for (width, height) in [(60, 20), (80, 24), (90, 24), (120, 30)] {
             let text = drawn(&dashboard, width, height);
-            for value in ["mnist", "784-256-128-10", "sigmoid", "235146", "128", "0.01", "cpu"] {
+            for value in ["mnist", "784-256-128-10", "sigmoid", "235,146", "128", "0.01", "cpu"] {
                 assert!(text.contains(value), "{width} x {height}: {value} is missing:\n{text}");
             }
         }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
+use syva::Error;
 
 /// A type of number that a setting can have.
 pub trait Number: FromStr + Display + Copy {
@@ -44,9 +45,21 @@ pub fn number<T: Number>(text: &str) -> Result<T, String> {
     trimmed.parse().map_err(|_| if T::FRACTIONS { no_number(trimmed) } else { no_whole_number(trimmed, T::MOST) })
 }
 
+/// Parses a value that has a name or a form of its own. The error follows clap's `invalid value 'X' for '--FLAG': `, so
+/// it repeats neither.
+pub fn flag<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| match error {
+        Error::Setting { problem, remedy, .. } => {
+            let problem = problem.replace(&format!(" '{text}'"), "").replace(&format!("'{text}'"), "it");
+            format!("{problem}; {remedy}")
+        }
+        other => other.to_string(),
+    })
+}
+
 /// Parses a whole number that is not 0.
-pub fn at_least_one(text: &str) -> Result<u64, String> {
-    number(text).and_then(|value| if value > 0 { Ok(value) } else { Err("it is 0; give 1 or more".into()) })
+pub fn at_least_one<T: Number + Default + PartialEq>(text: &str) -> Result<T, String> {
+    number(text).and_then(|value| if value == T::default() { Err("it is 0; give 1 or more".into()) } else { Ok(value) })
 }
 
 fn no_number(text: &str) -> String {

@@ -69,7 +69,7 @@ fn what_to_keep_is_a_setting_that_resume_inherits() {
     assert!(!model(&place).1);
     place.write("s.toml", "keep = \"worst\"\n");
     place.train("--config s.toml --out other").fails(2, &["s.toml (line 1): keep: unknown name 'worst'"]);
-    place.train("--keep worst --out other").fails(2, &["use one of last, best"]);
+    place.train("--keep worst --out other").fails(2, &["use last or best"]);
 }
 
 /// A model of another network is not taken for the best one.

@@ -43,14 +43,15 @@ fn the_grid_is_a_picture_of_the_size_asked() {
         ("0", "x.png", 2, "rows: 0 rows are not possible; give 1 to 200"),
         ("201", "x.png", 2, "rows: 201 rows"),
         ("-1", "x.png", 2, "--rows"),
-        ("1", "absent/x.png", 1, "absent/x.png"),
-        ("1", "home", 1, "home"),
+        ("1", "absent/x.png", 1, "there is no folder absent; create it first"),
+        ("1", "home.png", 1, "home.png: it is a folder; name a file"),
+        ("1", "x.jpg", 2, "out: 'x.jpg' is not the name of such a file; give a name that ends in .png"),
     ] {
-        std::fs::create_dir_all(place.path("home")).unwrap();
+        std::fs::create_dir_all(place.path("home.png")).unwrap();
         place.run(&format!("data grid --data digits --rows {rows} --out {out}")).fails(code, &[says]);
         assert!(!place.path("x.png").exists());
     }
-    assert_eq!(place.names(""), ["grid.png", "home"]);
+    assert_eq!(place.names(""), ["grid.png", "home.png"]);
 }
 
 #[test]
@@ -64,4 +65,26 @@ fn a_named_folder_without_mnist_is_an_error_and_no_fallback() {
     let by_variable = place.syva(["data", "info"]).env("SYVA_MNIST_DIR", "absent").output().unwrap();
     Ran::new(by_variable).fails(2, &["SYVA_MNIST_DIR=absent"]);
     assert!(place.names("").is_empty());
+}
+
+/// Only those commands are told to take other data that can.
+#[test]
+fn without_a_network_the_remedy_fits_the_command() {
+    let place = Place::new();
+    place.finished("run");
+    place.edit("run/config.toml", "source = \"digits\"", "source = \"mnist\"");
+    let offline = |line: &str| {
+        // A proxy that nobody listens to.
+        let mut command = place.syva(line.split(' '));
+        command.env_remove("NO_PROXY").env_remove("no_proxy").env("ALL_PROXY", "http://127.0.0.1:9");
+        Ran::new(command.output().unwrap())
+    };
+    let says = ["MNIST could not be downloaded (", "; put its four files into a folder and name it with --data-dir"];
+    for line in ["train --data mnist --out new", "train --like run --out new", "data info --data mnist"] {
+        offline(line).fails(1, &says).fails(1, &["or use --data digits"]);
+    }
+    for line in ["resume run --epochs 2", "plot run --what confusion", "eval run", "data download"] {
+        let ran = offline(line).fails(1, &says);
+        assert!(!ran.stderr.contains("--data digits"), "{line}: {}", ran.stderr);
+    }
 }

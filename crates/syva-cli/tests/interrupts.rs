@@ -34,12 +34,13 @@ fn ended(mut child: Child) -> Ran {
     Ran::new(child.wait_with_output().unwrap())
 }
 
-/// Epoch and step in the line `3 steps of epoch 2 of 9 done`.
+/// Epoch and step in the line `epoch 2 of 9: step 3 of 15`.
 fn stopped_at(text: &str) -> (u64, u64) {
-    let Some(line) = text.lines().find(|line| line.ends_with(" done")) else { return (0, 0) };
-    let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
-    let step = numbers.next().unwrap();
-    (numbers.next().unwrap(), step)
+    let line = text.lines().find_map(|line| line.strip_prefix("epoch ")?.split_once(": step "));
+    let Some((epoch, step)) = line else { return (0, 0) };
+    let first = |words: &str| words.split(' ').next().unwrap().parse().unwrap();
+    assert!(step.starts_with("15 ") == step.ends_with(" of 15, not yet evaluated"), "{step}");
+    (first(epoch), first(step))
 }
 
 #[test]
@@ -200,6 +201,10 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state() {
         ["the loss is not finite at epoch 1, step ", "(learning rate 1e30)", "try a learning rate of 0.1 or less"];
     place.run(run).fails(1, &says).fails(1, &["run/checkpoint", "`syva resume` would reach the same", "--force"]);
     place.run("eval run").succeeds();
+    // Nothing says that resuming would help.
+    let otherwise = "if its loss was not finite, start a new run with a lower --lr";
+    place.run("plot run").fails(1, &["it has not finished an epoch", otherwise]);
+    place.run("report run").fails(1, &["it has not finished an epoch", otherwise]);
     // Resuming fails in the same way, as the message says.
     place.run("resume run").fails(1, &says);
     place.run("eval run").succeeds();

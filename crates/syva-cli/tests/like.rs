@@ -53,7 +53,7 @@ fn a_network_that_no_flags_can_tell_is_repeated_as_it_is() {
 #[test]
 fn what_is_no_run_cannot_be_repeated() {
     let place = Place::new();
-    place.run("train --like absent").fails(1, &["absent (the run folder): there is no config.toml"]);
+    place.run("train --like absent").fails(1, &["absent (the run folder): there is no such folder"]);
     place.run(ODD).succeeds();
     place.edit("a/config.toml", "source = \"digits\"", "source = \"cifar\"");
     place.run("train --like a --out b").fails(1, &["a/config.toml (data.source)"]);

@@ -185,7 +185,7 @@ fn a_run_that_learned_nothing_is_told_so() {
     let told = run("--lr 1e-9 --batch-size 8192 --out slow");
     assert!(told.stderr.contains("syva: nothing learned so far: "), "{}", told.stderr);
     assert!(told.stderr.contains("try a larger learning rate (--lr 1e-8)"), "{}", told.stderr);
-    assert!(!told.stdout.contains("val loss is at its lowest"), "{}", told.stdout);
+    assert!(!told.stdout.contains("val loss was lowest"), "{}", told.stdout);
     let told = run("--init zeros --batch-size 8192 --out alike");
     assert!(told.stderr.contains("units that start out equal stay equal (--init zeros)"), "{}", told.stderr);
     // A rate so large that all units of ReLU are dead after a few steps.
@@ -198,6 +198,18 @@ fn a_run_that_learned_nothing_is_told_so() {
     let judged = place.run("eval dead --json").succeeds().json().pop().unwrap();
     assert_eq!(judged["warnings"], last["warnings"]);
     assert!(place.run("eval dead").succeeds().stderr.contains("nothing learned so far"));
+}
+
+/// A rate far too large, after which the network still classifies more than the most frequent class.
+#[test]
+fn a_high_loss_alone_is_not_nothing_learned() {
+    let place = Place::new();
+    let run = "train --data digits --hidden 10 --lr 30 --epochs 1 --json --out run";
+    let last = place.run(run).succeeds().json().pop().unwrap();
+    let (accuracy, loss) = (last["val_acc"].as_f64().unwrap(), last["val_loss"].as_f64().unwrap());
+    assert!(accuracy > 0.15 && loss > 2.31, "{last}");
+    assert!(last["learned_nothing"] == false, "{last}");
+    assert!(last["warnings"].to_string().contains("too sure of wrong predictions"), "{last}");
 }
 
 #[test]

@@ -49,17 +49,36 @@ fn curves_of_ranges_several_runs_and_event_files() {
     let ran = place.run("plot a short --from 3 --out late.svg").succeeds();
     let wanted = "syva: short train_loss, short val_loss: no values between --from and --to, so they are not drawn";
     assert_eq!(ran.stderr.trim_end(), wanted);
-    place.run("plot a --from 3 --to 2").fails(2, &["the range 3 to 2 is empty"]);
+    place.run("plot a --from 3 --to 2").fails(2, &["to: --to 2 is below --from 3"]);
     place.run("plot a --from 3 --to 3 --out one.svg").succeeds();
     let svg = place.read("one.svg");
     assert!(svg.contains("a: loss") && svg.contains("a: accuracy"), "one above the other: {svg}");
+    // In the current folder, the file that is replaced may be the user's own.
+    for replaced in ["", "syva: replaced curves.png (--out writes to another file)\n"] {
+        assert_eq!(place.run("plot a b").succeeds().stderr, replaced);
+    }
+    std::fs::remove_file(place.path("curves.png")).unwrap();
+    std::fs::create_dir(place.path("curves.png")).unwrap();
+    let failed = place.run("plot a b").fails(1, &["cannot replace curves.png: it is a folder; name a file"]);
+    assert!(!failed.stderr.contains("syva: replaced"), "{}", failed.stderr);
+    for (flags, says) in [
+        ("a --what network --count 5", "count: it has no effect on --what network; leave it out"),
+        ("a --what misread --from 2", "from: it has no effect on --what misread; leave it out"),
+        ("a --what weights --data-dir x", "data-dir: it has no effect on --what weights"),
+        ("a --what network --inputs 3", "--inputs"),
+        ("--hidden 3", "hidden: it has no effect on --what curves"),
+        ("a --what misread --count 0", "it is 0; give 1 or more"),
+    ] {
+        place.run(&format!("plot {flags}")).fails(2, &[says]);
+    }
     place.run("plot a --smooth 1").fails(2, &["smooth: 1 is not a smoothing weight"]);
     place.run("plot a --tag nothing").fails(1, &["no curve matches; there are: "]);
     place.run("plot a --out picture.gif").fails(2, &["give a name that ends in .png or .svg"]);
     place.run("plot missing").fails(1, &["missing (the run): there is no such folder"]);
     place.run("plot").fails(2, &["there is nothing to draw"]);
     place.run("plot a b --what confusion").fails(2, &["this plot is of a single model"]);
-    place.run("plot a --out missing/picture.png").fails(1, &["cannot create"]);
+    let says = "cannot create missing/picture.png: there is no folder missing; create it first";
+    place.run("plot a --out missing/picture.png").fails(1, &[says]);
     place.write("empty/notes.txt", "");
     place.run("plot empty").fails(1, &["there are no metrics and no event files in it"]);
     place.run("plot a/model.safetensors").fails(1, &["a/model.safetensors (the run): it is a file", "--what"]);
@@ -229,7 +248,9 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     let page = place.read("both.html");
     assert!(page.contains("b&amp;&lt;i&gt;") && !page.contains("b&<i>"), "names are text, also in the data");
     assert!(page.contains("<bdi>b&amp;&lt;i&gt;</bdi>"), "and turn nothing around them");
-    place.run("report missing").fails(1, &["there is no config.toml"]);
+    place.run("report missing").fails(1, &["missing (the run folder): there is no such folder"]);
+    place.run("report a --out a.pdf").fails(2, &["out: 'a.pdf' is not", "give a name that ends in .html or .htm"]);
+    assert!(!place.path("a.pdf").exists());
     place.write("foreign/config.toml", "a = 1");
     place.run("report foreign").fails(1, &["config.toml"]);
     place.run("report a --out missing/report.html").fails(1, &["cannot create"]);
@@ -280,10 +301,15 @@ fn a_folder_of_runs_stands_for_them() {
     place.write("runs/broken/config.toml", "a = 1");
     let ran = place.run("plot runs --out all.svg").succeeds();
     assert!(ran.stderr.starts_with("syva: left out of the plot: runs/broken/config.toml (line 1)"), "{}", ran.stderr);
-    place.run("plot runs/s2 runs/broken").fails(1, &["runs/broken/config.toml (line 1)"]);
+    let named = place.run("plot runs/broken runs/s2 runs/s10 --out both.svg").succeeds();
+    assert_eq!(named.stderr, ran.stderr);
+    assert_eq!(place.read("all.svg"), place.read("both.svg"));
+    assert!(place.read("both.svg").contains(">s2, s10: loss<"), "what is left out is not named");
+    place.run("plot runs/broken").fails(1, &["syva: runs/broken/config.toml (line 1)"]);
+    place.run("plot runs/broken runs/notes").fails(1, &["none of the 2 runs can be drawn"]);
     std::fs::remove_dir_all(place.path("runs/s2")).unwrap();
     std::fs::remove_dir_all(place.path("runs/s10")).unwrap();
-    place.run("plot runs").fails(1, &["none of the 1 runs can be drawn"]);
+    place.run("plot runs").fails(1, &["syva: runs/broken/config.toml (line 1)"]);
 }
 
 /// The data of a report's curves.
@@ -334,6 +360,10 @@ fn a_report_puts_runs_together_that_differ_only_in_seed() {
     }
     assert!(page.contains("<td data-v=3e0>3</td>") && page.contains(" ± "), "a table of groups");
     // The table has columns for the settings that differ, and for no others.
+    // Names made of the settings would repeat the columns; here one has the first run's name besides.
+    assert!(page.contains("<thead><tr><th></th><th>init</th>"));
+    place.run("report s10 s2 he --out named.html").succeeds();
+    assert!(place.read("named.html").contains("<thead><tr><th>init</th><th>seeds</th>"));
     for (head, there) in
         [("init", true), ("seed", true), ("batch size", false), ("optimizer", false), ("hidden", false)]
     {
@@ -362,8 +392,8 @@ fn a_report_of_many_runs_is_small_and_says_how_far_it_is() {
     assert!(page.len() < 12 * 150_000, "{} bytes a run", page.len() / 12);
     // What the browser lays out at once: everything but the sections that open.
     let at_once: String = page.split("<noscript>").map(|part| part.split("</noscript>").last().unwrap()).collect();
-    assert!(!at_once.contains("val loss is at its lowest") && !at_once.contains("data:image"), "{at_once}");
-    assert!(page.contains("data:image/png;base64,") && page.contains("val loss is at its lowest"));
+    assert!(!at_once.contains("val loss was lowest in the last epoch") && !at_once.contains("data:image"), "{at_once}");
+    assert!(page.contains("data:image/png;base64,") && page.contains("val loss was lowest in the last epoch"));
 }
 
 /// Names control neither the terminal nor the direction of the text around them.
@@ -415,7 +445,32 @@ fn huge_numbers_are_short_in_pictures_and_lines() {
     assert!(!wild.stdout.contains("0000000"), "{}", wild.stdout);
 }
 
-/// The report on a run that learned nothing says so, and not that its loss is at its lowest.
+/// A run that was killed between two checkpoints. Its curves are ahead of its weights.
+#[test]
+fn a_report_says_if_its_details_are_of_older_weights_than_its_curves() {
+    let place = Place::new();
+    let args = ["train", "--epochs", "1000000", "--checkpoint-seconds", "1000", "--quiet", "--out", "run"];
+    let mut running = place.syva(args.into_iter().chain(common::SMALL)).spawn().unwrap();
+    common::wait_for("two epochs", || {
+        std::fs::read_to_string(place.path("run/metrics.jsonl")).is_ok_and(|text| text.lines().count() >= 2)
+    });
+    running.kill().unwrap();
+    running.wait().unwrap();
+    place.run("report run").succeeds();
+    let page = place.read("run/report.html");
+    let says = "<p class=nothing>the run is not finished, and this is about its last checkpoint, after 0 steps: the \
+                untrained weights, from before the epochs of the curves</p>";
+    assert!(page.contains(says), "{page}");
+    assert!(page.contains("<td>model of epoch</td><td>checkpoint after<br>0 steps, not finished</td>"), "{page}");
+    assert!(!page.contains("nothing learned"), "{page}");
+    // The figures in the table are those of the same weights.
+    let judged = place.run("eval run --json").succeeds();
+    let accuracy = format!("{:.2} %", 100.0 * judged.json()[0]["accuracy"].as_f64().unwrap());
+    assert!(page.contains(&format!("<td>val accuracy</td><td><b>{accuracy}</b></td>")), "{accuracy}: {page}");
+    assert!(judged.json()[0]["warnings"] == serde_json::json!([]) && !judged.stderr.contains("nothing learned"));
+}
+
+/// The report on a run that learned nothing says so, and not when its loss was lowest.
 #[test]
 fn a_report_says_of_a_run_that_it_learned_nothing() {
     let place = Place::new();
@@ -426,5 +481,5 @@ fn a_report_says_of_a_run_that_it_learned_nothing() {
     assert!(page.contains("<bdi>nothing</bdi><br><span class=nothing>learned nothing</span>"), "{page}");
     assert_eq!(page.matches("class=nothing>").count(), 1);
     assert!(page.contains("<p><bdi>nothing</bdi>: nothing learned so far: "), "{page}");
-    assert!(page.contains("<p><bdi>good</bdi>: val loss is at its lowest"), "{page}");
+    assert!(page.contains("<p><bdi>good</bdi>: val loss was lowest in the last epoch"), "{page}");
 }

@@ -138,9 +138,9 @@ fn metrics_that_repeat_lack_or_change_epochs_are_refused_and_written_again() {
     for (bad, says, told) in [
         (join(&[0, 1, 1, 2, 3]), "(line 3): epoch 2 occurs twice", Some("repeated 1 epoch")),
         (join(&[0, 2, 1, 3]), "(line 3): epoch 2 follows epoch 3", Some("was not in order")),
-        (join(&[0, 3]), "(epoch 2): is missing", Some("lacked 2 epochs")),
-        (join(&[]), "(epoch 1): is missing", Some("lacked 4 epochs")),
-        (changed, "(epoch 1): differs from the checkpoint", Some("had other numbers for 1 epoch")),
+        (join(&[0, 3]), "epoch 2 is missing, although", Some("lacked 2 epochs")),
+        (join(&[]), "epoch 1 is missing, although", Some("lacked 4 epochs")),
+        (changed, "epoch 1 differs from the checkpoint", Some("had other numbers for 1 epoch")),
         (join(&[0]) + "no epoch\n" + &join(&[1, 2, 3]), "(line 2): ", Some("had 1 damaged line")),
         // A line torn by a kill is normal, and is not reported.
         (good.clone() + "{\"epoch\":5,\"tr", "", None),

@@ -72,11 +72,26 @@ fn what_is_no_run_cannot_be_resumed() {
     let place = Place::new();
     place.write("empty/notes", "");
     place.write("file", "");
-    for name in ["empty", "file", "absent"] {
-        let says = format!("{name} (the run folder): there is no config.toml; name a folder that `syva train` made");
+    for (name, what) in [
+        ("empty", "there is no config.toml"),
+        ("file", "this is a file, not a run's folder"),
+        ("absent", "there is no such folder"),
+    ] {
+        let says = format!("{name} (the run folder): {what}; name a folder that `syva train` made");
         place.run(&format!("resume {name}")).fails(1, &[&says]);
+        place.run(&format!("train --like {name}")).fails(1, &[&says]);
+        place.run(&format!("report {name}")).fails(1, &[&says]);
     }
     assert_eq!(place.names("empty"), ["notes"]);
+    // One folder above is a common mistake.
+    for run in ["runs/b", "runs/a"] {
+        place.write(&format!("{run}/config.toml"), "");
+    }
+    for command in ["resume", "train --like", "eval", "predict"] {
+        let file = if command == "predict" { "digit.png" } else { "" };
+        let says = "runs (the run folder): this is a folder of runs; name one of them, such as runs/a";
+        place.run(&format!("{command} runs {file}")).fails(1, &[says]);
+    }
 }
 
 #[test]
@@ -134,7 +149,7 @@ fn fewer_epochs_than_done_are_refused_and_lose_nothing() {
     place
         .run("resume run --epochs 1")
         .fails(2, &["epochs: the training has already reached epoch 2", "ask for 2 or more"]);
-    place.run("resume run --epochs 0").fails(2, &["epochs: 0 epochs"]);
+    place.run("resume run --epochs 0").fails(2, &["epochs: 0 would train nothing"]);
     assert_eq!(metrics(&place.path("run")).len(), 2);
     assert!(place.read("run/config.toml").contains("epochs = 2\n"));
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::data::Dataset;
-use syva::text::number;
+use syva::text::{grouped, number};
 use syva::{Model, Predictions, Scores};
 
 use super::themed::Palette;
@@ -24,10 +24,11 @@ pub fn detail(
     name: &str,
     settings: &[Setting],
     digest: &str,
+    note: Option<&str>,
     judged: Option<&Judged>,
     palette: &mut Palette,
 ) -> String {
-    let mut html = String::new();
+    let mut html = note.map_or(String::new(), |note| format!("<p class=nothing>{}</p>\n", escape(note)));
     if let Some(Judged { predictions, evaluation, task }) = judged {
         if let Some(evaluation) = evaluation {
             html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
@@ -72,7 +73,7 @@ fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2
         "<h3>Misread</h3>\n<p class=note>{} of {all} misread images ({} in total): true → predicted, probability</p>\n\
          <div class=tiles style=\"--w:{w:.0}px;--h:{h:.0}px;--sheet:url(data:image/png;base64,{})\">",
         samples.len(),
-        predictions.samples(),
+        grouped(predictions.samples() as u64),
         BASE64_STANDARD.encode(png)
     );
     for (place, &sample) in samples.iter().enumerate() {

@@ -10,6 +10,8 @@ pub struct Group<'a> {
     pub runs: Vec<&'a Run>,
     /// Its name: the settings in which groups differ, or the name of the run if there is only one.
     pub name: String,
+    /// Whether the name is made of settings only.
+    pub is_settings: bool,
 }
 
 /// A mean, and the standard deviation (n − 1) if there is one.
@@ -81,7 +83,7 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
         let key = key(run);
         match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, group)) => group.runs.push(run),
-            None => groups.push((key, Group { runs: vec![run], name: run.name.clone() })),
+            None => groups.push((key, Group { runs: vec![run], name: run.name.clone(), is_settings: false })),
         }
     }
     let mut groups: Vec<Group<'a>> = groups.into_iter().map(|(_, group)| group).collect();
@@ -99,7 +101,8 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
         } else {
             format!("{} times seed {}", group.runs.len(), group.runs[0].config.training.seed)
         };
-        group.name = if alone || said.is_empty() { all } else { said.join(", ") };
+        group.is_settings = !alone && !said.is_empty();
+        group.name = if group.is_settings { said.join(", ") } else { all };
     }
     // Groups that differ only in their epochs, for example, must not have the same name.
     for place in 1..groups.len() {
@@ -107,6 +110,7 @@ pub fn group<'a>(runs: &'a [Run], differing: &[&'static str]) -> Vec<Group<'a>> 
             let first = &groups[place].runs[0].name;
             let more = if groups[place].runs.len() > 1 { ", …" } else { "" };
             groups[place].name = format!("{} ({first}{more})", groups[place].name);
+            groups[place].is_settings = false;
         }
     }
     groups

@@ -4,7 +4,8 @@ use syva::text::number;
 
 use super::groups::{Group, Spread};
 use super::{Run, escape, isolated};
-use crate::output::shown;
+use crate::hyperparameters::Setting;
+use crate::output::{count, shown};
 
 /// The content of a cell, and the number by which it is sorted.
 struct Cell {
@@ -24,6 +25,10 @@ impl Cell {
 
 fn loss(value: f64) -> Cell {
     Cell::number(value, number(value))
+}
+
+fn setting(setting: &Setting) -> Cell {
+    Cell { sort: setting.value.as_f64(), ..Cell::text(&setting.text()) }
 }
 
 fn percent(share: Option<f64>) -> Cell {
@@ -57,7 +62,7 @@ fn shared(runs: &[Run]) -> String {
     format!("<p class='note shared'>The same in all runs: {}</p>\n", parts.join(" · "))
 }
 
-/// A table that is sorted by a click on a column's head.
+/// A table that is sorted by a click on a column header.
 struct Table {
     heads: Vec<String>,
     rows: Vec<Vec<Cell>>,
@@ -87,23 +92,37 @@ type Column = (String, Box<dyn Fn(&Run) -> Cell>);
 
 /// Columns with the results of runs, and with their cost.
 fn results(runs: &[Run]) -> Vec<Column> {
-    let classes = runs.iter().any(|run| run.of_model.val_acc.is_some());
+    let classes = runs.iter().any(|run| run.last().val_acc.is_some());
+    let alone = runs.len() == 1;
     let mut columns: Vec<Column> = Vec::new();
     let mut add = |head: &str, cell: fn(&Run) -> Cell| columns.push((head.to_string(), Box::new(cell)));
     if classes {
         add("val accuracy", |run| {
-            let Cell { html, sort } = percent(run.of_model.val_acc);
+            let Cell { html, sort } = percent(run.weights.val_acc);
             Cell { html: format!("<b>{html}</b>"), sort }
         });
     }
-    add("val loss", |run| loss(run.of_model.val_loss));
-    add("model of<br>epoch", |run| Cell::text(&run.of_model.epoch.to_string()));
+    add("val loss", |run| run.weights.val_loss.map_or_else(|| Cell::text("–"), loss));
+    add("model of<br>epoch", |run| {
+        if let Some(epoch) = run.weights.epoch {
+            return Cell::text(&epoch.to_string());
+        }
+        let html = format!("checkpoint after<br>{}, not finished", count(run.weights.steps, "step"));
+        Cell { html, sort: Some(0.0) }
+    });
     add("epochs", |run| {
         let (done, wanted) = (run.last().epoch, run.config.training.epochs);
         Cell::number(done as f64, format!("{done} of {wanted}"))
     });
-    add("lowest<br>val loss", |run| loss(run.overfitting.best_val_loss));
-    add("at epoch", |run| Cell::text(&run.overfitting.best_epoch.to_string()));
+    if alone {
+        add("lowest val loss", |run| {
+            let (lowest, epoch) = (run.overfitting.best_val_loss, run.overfitting.best_epoch);
+            Cell::number(lowest, format!("{} (epoch {epoch})", number(lowest)))
+        });
+    } else {
+        add("lowest<br>val loss", |run| loss(run.overfitting.best_val_loss));
+        add("at epoch", |run| Cell::text(&run.overfitting.best_epoch.to_string()));
+    }
     add("at the end:<br>train loss", |run| loss(run.last().train_loss));
     add("<br>val loss", |run| loss(run.last().val_loss));
     if classes {
@@ -135,14 +154,13 @@ pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> St
         }
         return html + "</table></div>\n";
     }
-    let setting = |name: &'static str| -> Column {
+    let column = |name: &'static str| -> Column {
         let head = runs[0].setting(name).map_or_else(|| name.to_string(), |setting| escape(&setting.label()));
-        let cell =
-            move |run: &Run| run.setting(name).map_or_else(|| Cell::text(""), |setting| Cell::text(&setting.text()));
+        let cell = move |run: &Run| run.setting(name).map_or_else(|| Cell::text(""), setting);
         (head, Box::new(cell))
     };
     // The number of epochs asked for is shown beside the number reached.
-    let settings = differing.iter().filter(|&&name| name != "epochs").map(|&name| setting(name));
+    let settings = differing.iter().filter(|&&name| name != "epochs").map(|&name| column(name));
     let columns: Vec<Column> = settings.chain(results).collect();
     let heads = ["run".to_string()].into_iter().chain(columns.iter().map(|(head, _)| head.clone())).collect();
     let row = |(place, run): (usize, &Run)| {
@@ -158,9 +176,11 @@ pub fn runs(runs: &[Run], differing: &[&'static str], best: Option<usize>) -> St
 
 /// One row per group of seeds: how it differs from the others, and its common results.
 pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
-    let classes = groups.iter().any(|group| group.runs[0].of_model.val_acc.is_some());
+    let classes = groups.iter().any(|group| group.runs[0].last().val_acc.is_some());
     let names: Vec<&'static str> = differing.iter().copied().filter(|&name| name != "seed").collect();
-    let mut heads = vec![String::new()];
+    // Names that are made of the settings would only repeat their columns.
+    let named = !groups.iter().all(|group| group.is_settings);
+    let mut heads = if named { vec![String::new()] } else { Vec::new() };
     heads.extend(names.iter().filter_map(|name| Some(escape(&groups[0].runs[0].setting(name)?.label()))));
     heads.push("seeds".into());
     if classes {
@@ -173,8 +193,8 @@ pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
     heads.push("time per<br>epoch".into());
     let row = |(place, group): (usize, &Group<'_>)| {
         let run = group.runs[0];
-        let mut row = vec![Cell::number(place as f64, isolated(&group.name))];
-        row.extend(names.iter().filter_map(|name| Some(Cell::text(&run.setting(name)?.text()))));
+        let mut row = if named { vec![Cell::number(place as f64, isolated(&group.name))] } else { Vec::new() };
+        row.extend(names.iter().filter_map(|name| Some(setting(run.setting(name)?))));
         row.push(Cell::text(&group.seeds().len().to_string()));
         let shares = |spread: Option<Spread>| {
             spread.map_or_else(
@@ -197,8 +217,8 @@ pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
             )
         };
         if classes {
-            row.push(shares(group.spread(|run| run.of_model.val_acc)));
-            let all = group.seeds().into_iter().filter_map(|run| run.of_model.val_acc);
+            row.push(shares(group.spread(|run| run.weights.val_acc)));
+            let all = group.seeds().into_iter().filter_map(|run| run.weights.val_acc);
             let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), acc| (l.min(acc), h.max(acc)));
             row.push(if group.seeds().len() < 2 {
                 Cell::text("")
@@ -208,7 +228,7 @@ pub fn groups(groups: &[Group<'_>], differing: &[&'static str]) -> String {
                 Cell::text("–")
             });
         }
-        row.push(losses(group.spread(|run| Some(run.of_model.val_loss))));
+        row.push(losses(group.spread(|run| run.weights.val_loss)));
         row.push(losses(group.spread(|run| Some(run.last().train_loss))));
         if classes {
             row.push(shares(group.spread(|run| run.last().train_acc)));
