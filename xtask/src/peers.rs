@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use syva::Engine;
 
 use catalogue::{GPU_PEERS, PEERS, Peer, Workshop};
 use process::{Answer, Process};
@@ -42,6 +43,9 @@ pub struct Args {
     /// Leave out the sweep over batch sizes and widths.
     #[arg(long)]
     no_sweep: bool,
+    /// Let syva, PyTorch and JAX use AVX2 only, on a processor that has AVX-512 too.
+    #[arg(long)]
+    avx2: bool,
     /// Only the sweep.
     #[arg(long, conflicts_with_all = ["quick", "no_sweep"])]
     sweep_only: bool,
@@ -78,17 +82,26 @@ impl Shape {
         widths.windows(2).enumerate().map(|(l, pair)| products(l) * pair[0] * pair[1]).sum::<usize>() * self.batch
     }
 
+    /// The bytes of weights and inputs that a step reads and writes, if none of them stays in a cache: each weight is read
+    /// forward, by the input gradient and by the update, which also writes it; inputs are bytes, read twice.
+    fn bytes(&self) -> usize {
+        let widths: Vec<usize> = [784].iter().chain(&self.hidden).chain(&[10]).copied().collect();
+        let passes = |l: usize| if l == 0 { 3 } else { 4 };
+        let weights = |(l, pair): (usize, &[usize])| 4 * passes(l) * pair[0] * pair[1];
+        widths.windows(2).enumerate().map(weights).sum::<usize>() + 2 * 784 * self.batch
+    }
+
     /// The number of steps that take some tenths of a second. It is bounded by the overhead of small steps, and by the
     /// steps of an epoch.
     fn steps(&self) -> usize {
-        (20_000_000_000 / self.work()).clamp(4, 4000).min(60_000 / self.batch)
+        (20_000_000_000 / self.work()).clamp(8, 4000).min(60_000 / self.batch)
     }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let chosen = choose(args)?;
     let data = report::mnist(args.data_dir.as_deref())?;
-    let workshop = Workshop::new(args.python.clone())?;
+    let workshop = Workshop::new(args.python.clone(), args.avx2)?;
     if !args.no_build {
         workshop.prepare(&chosen)?;
     }
@@ -97,12 +110,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !rows.is_empty() {
         println!("\n{}", report::table(&rows));
     }
-    let sweep = if args.quick || args.no_sweep || args.gpu { Vec::new() } else { sweep(&workshop, &data)? };
+    let sweep = if args.quick || args.no_sweep || args.gpu { Vec::new() } else { sweep(&workshop, &data, args.avx2)? };
     if !sweep.is_empty() {
         println!("\n{}", report::sweep_table(&sweep));
     }
     let failed = rows.iter().any(|row| row.problem.is_some()) || sweep.iter().any(|row| row.problem.is_some());
-    let path = report::write(args.out.clone(), &rows, &sweep)?;
+    let path = report::write(args.out.clone(), args.avx2, &rows, &sweep)?;
     println!("\nwritten to {}", path.display());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -212,29 +225,48 @@ fn agrees(answers: &[Answer], curve: &[f64]) -> bool {
     answers.len() == curve.len() && answers.iter().zip(curve).all(close)
 }
 
-/// Compares Syvä, PyTorch and JAX at other shapes.
-fn sweep(workshop: &Workshop, data: &std::path::Path) -> Result<Vec<SweepRow>> {
+/// Compares Syvä, PyTorch and JAX at other shapes, and with what the processor can do at most.
+fn sweep(workshop: &Workshop, data: &std::path::Path, avx2: bool) -> Result<Vec<SweepRow>> {
     let peers: Vec<&'static Peer> = PEERS.iter().filter(|peer| peer.name == "syva" || peer.quick).collect();
+    let limits = Limits::measure(avx2)?;
     let mut rows = Vec::new();
-    for hidden in [&[32, 32][..], &[256, 128], &[1024, 1024, 1024], &[2048, 2048]] {
-        for batch in [1, 8, 32, 128, 512, 4096] {
-            let shape = Shape { hidden: hidden.to_vec(), batch };
-            let steps = shape.steps();
-            eprintln!("hidden {}, batch {batch}, {steps} steps", shape.hidden());
-            let mut all = Running::start(workshop, &peers, data, &shape);
-            let request = format!("steps {steps}");
-            for _ in 0..4 {
-                for running in &mut all {
-                    running.ask(&request, Duration::from_mins(2));
-                }
+    for (hidden, batch) in syva::SWEEP {
+        let shape = Shape { hidden: hidden.to_vec(), batch };
+        let steps = shape.steps();
+        eprintln!("hidden {}, batch {batch}, {steps} steps", shape.hidden());
+        let mut all = Running::start(workshop, &peers, data, &shape);
+        let request = format!("steps {steps}");
+        for _ in 0..6 {
+            for running in &mut all {
+                running.ask(&request, Duration::from_mins(2));
             }
-            if let Some(Err(error)) = all.first().map(|ours| &ours.process) {
-                bail!("syva itself failed: {error:#}");
-            }
-            rows.push(SweepRow::of(&shape, steps, &all));
         }
+        if let Some(Err(error)) = all.first().map(|ours| &ours.process) {
+            bail!("syva itself failed: {error:#}");
+        }
+        rows.push(SweepRow::of(&shape, steps, &all, &limits));
     }
     Ok(rows)
+}
+
+/// What the processor can do at most: operations per second, and bytes per second from memory.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    peak: f64,
+    bandwidth: f64,
+}
+
+impl Limits {
+    fn measure(avx2: bool) -> Result<Self> {
+        let engine = syva::CpuEngine::new()?;
+        let engine = if avx2 { engine.with_isa(syva::Isa::Avx2)? } else { engine };
+        let device = "cpu".parse()?;
+        let (peak, bandwidth) = (engine.peak(&device), engine.bandwidth(&device));
+        Ok(Self {
+            peak: peak.context("the peak was not measured")?,
+            bandwidth: bandwidth.context("nor the bandwidth")?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -259,6 +291,6 @@ mod tests {
         let steps = |hidden: &[usize], batch| Shape { hidden: hidden.to_vec(), batch }.steps();
         assert_eq!(steps(&[32, 32], 4096), 14);
         assert_eq!(steps(&[32, 32], 1), 4000);
-        assert_eq!(steps(&[2048, 2048], 4096), 4);
+        assert_eq!(steps(&[2048, 2048], 4096), 8);
     }
 }

@@ -210,6 +210,7 @@ impl SplitArg {
 
 /// `syva bench`
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct BenchArgs {
     /// Data: auto, mnist or digits [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
@@ -253,6 +254,9 @@ pub struct BenchArgs {
     /// Also train 100 epochs on each device, and report the total time and the final accuracy
     #[arg(long)]
     pub table: bool,
+    /// Time steps of twenty shapes instead: widths 16 to 2048, 1 to 8 hidden layers, batches of 1 to 4096
+    #[arg(long, conflicts_with_all = ["table", "hidden", "activation", "lr", "batch_size", "seed", "epochs", "warmup"])]
+    pub sweep: bool,
     /// Also write the report to a file
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! `syva bench`: how long an epoch takes, how fast the machine could be, and where the time of a step goes.
 
+mod sweep;
+
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -7,8 +9,8 @@ use serde_json::{Value, json};
 use syva::data::{Split, Task};
 use syva::random::permutation;
 use syva::{
-    Breakdown, DeviceInfo, Engine, EngineOptions, Error, Matrix, Report, Result, Session, Span, Spec, State, Trainer,
-    Training,
+    Breakdown, DeviceInfo, Engine, EngineOptions, Error, Matrix, Report, Result, Session, Span, Spec, State, StepPart,
+    Trainer, Training,
 };
 
 use crate::args::BenchArgs;
@@ -83,6 +85,9 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     let talk = if args.json { Talk::Notices } else { Talk::All };
     let task = data::open(source, settings.data_dir.as_deref(), args.threads, talk)?;
+    if args.sweep {
+        return sweep::sweep(&chosen, &task, args);
+    }
     let spec = settings.network(&task)?;
     let timings: Vec<Timing> = (chosen.iter())
         .map(|(engine, info)| measure(engine.as_ref(), info, &spec, &task, training, args))
@@ -211,13 +216,14 @@ impl Timing {
     /// Seconds per epoch in which threads waited. With more than one thread, they wait mostly for each other.
     fn waiting(&self) -> f64 {
         self.breakdown.seconds * self.breakdown.threads as f64
-            - self.breakdown.parts.iter().map(|part| part.1).sum::<f64>()
+            - self.breakdown.parts.iter().map(|part| part.seconds).sum::<f64>()
     }
 
     /// Floating-point operations per second: those of a dense network, and those actually done.
     fn speeds(&self) -> (f64, Option<f64>) {
         let speed = |multiply_adds: u64| 2.0 * multiply_adds as f64 / median(&self.epochs);
-        (speed(self.dense), (self.breakdown.multiply_adds > 0).then(|| speed(self.breakdown.multiply_adds)))
+        let done = self.breakdown.multiply_adds();
+        (speed(self.dense), (done > 0).then(|| speed(done)))
     }
 }
 
@@ -277,24 +283,35 @@ fn section(text: &mut String, timing: &Timing) {
     row("measured peak", timing.peak.map_or("unknown".into(), |peak| format!("{:.0} GFLOP/s", 1e-9 * peak)));
     row("evaluation on the validation data", format!("{:.1} ms", 1e3 * timing.evaluation));
     row("prediction of one sample", format!("{:.1} µs", 1e6 * timing.prediction));
-    let Breakdown { parts, threads, seconds, .. } = &timing.breakdown;
+    let Breakdown { parts, threads, seconds } = &timing.breakdown;
     if parts.is_empty() {
         *text += "\nThis engine does not report how the time of a step is spent.\n";
         return;
     }
-    let _ = write!(text, "\n| part of a step | µs | share |\n|---|---|---|\n");
-    let whole = seconds * *threads as f64;
-    for (name, part) in parts.iter().map(|(name, part)| (name.as_str(), *part)).chain([("waiting", timing.waiting())]) {
-        let each = 1e6 * part / *threads as f64 / timing.steps as f64;
-        let _ = writeln!(text, "| {name} | {each:.1} | {:.1} % |", 100.0 * part / whole);
+    let _ = write!(text, "\n| part of a step | µs | share | GFLOP/s | of the peak |\n|---|---|---|---|---|\n");
+    let (threads, whole) = (*threads as f64, seconds * *threads as f64);
+    let waiting = StepPart { name: "waiting".into(), seconds: timing.waiting(), multiply_adds: 0 };
+    for StepPart { name, seconds, multiply_adds } in parts.iter().chain([&waiting]) {
+        let each = 1e6 * seconds / threads / timing.steps as f64;
+        // While all threads work on it.
+        let speed = 2.0 * *multiply_adds as f64 / (seconds / threads);
+        let (speed, peak) = match timing.peak {
+            _ if *multiply_adds == 0 => (String::new(), String::new()),
+            Some(peak) => (format!("{:.0}", 1e-9 * speed), format!("{:.0} %", 100.0 * speed / peak)),
+            None => (format!("{:.0}", 1e-9 * speed), "unknown".into()),
+        };
+        let _ = writeln!(text, "| {name} | {each:.1} | {:.1} % | {speed} | {peak} |", 100.0 * seconds / whole);
     }
 }
 
 fn as_json(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> Value {
     let device = |timing: &Timing| {
         let (dense, done) = timing.speeds();
-        let Breakdown { parts, threads, seconds, multiply_adds } = &timing.breakdown;
-        let parts: Vec<Value> = parts.iter().map(|(name, part)| json!({ "part": name, "seconds": part })).collect();
+        let Breakdown { parts, threads, seconds } = &timing.breakdown;
+        let part = |StepPart { name, seconds, multiply_adds }: &StepPart| -> Value {
+            json!({ "part": name, "seconds": seconds, "multiply_adds": multiply_adds })
+        };
+        let parts: Vec<Value> = parts.iter().map(part).collect();
         json!({
             "device": timing.device.id.to_string(), "name": timing.device.name, "detail": timing.device.detail,
             "epoch_seconds": timing.epochs, "median_epoch_seconds": median(&timing.epochs), "train_loss": timing.losses,
@@ -303,7 +320,7 @@ fn as_json(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> 
             "evaluation_seconds": timing.evaluation, "prediction_seconds": timing.prediction,
             "breakdown": {
                 "parts": parts, "waiting_seconds": timing.waiting(), "threads": threads, "seconds": seconds,
-                "multiply_adds": multiply_adds,
+                "multiply_adds": timing.breakdown.multiply_adds(),
             },
             "whole_training_seconds": timing.whole.map(|whole| whole.0),
             "final_accuracy": timing.whole.map(|whole| whole.1),

@@ -71,3 +71,29 @@ fn what_cannot_be_timed_is_refused() {
         .run("bench --data digits --hidden none --batch-size 4096 --epochs 1 --markdown no/such/folder/x.md")
         .fails(1, &["no/such/folder"]);
 }
+
+#[test]
+fn a_sweep_times_twenty_shapes_and_its_figures_agree() {
+    let place = Place::new();
+    let ran = place.run("bench --sweep --data digits --device cpu --json --markdown sweep.md").succeeds();
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let device = &report["devices"][0];
+    assert!(number(&device["peak_flops"]) > 0.0 && number(&device["bandwidth"]) > 0.0);
+    let shapes = device["shapes"].as_array().unwrap();
+    assert_eq!(shapes.len(), 20);
+    for shape in shapes {
+        let widths = shape["hidden"].as_array().unwrap().iter().map(number);
+        let widths: Vec<f64> = [784.0].into_iter().chain(widths).chain([10.0]).collect();
+        let weights: f64 = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        let (batch, step) = (number(&shape["batch_size"]), number(&shape["step_seconds"]));
+        // The first layer has no input gradient.
+        let dense = 2.0 * batch * (3.0 * weights - widths[0] * widths[1]);
+        assert!((number(&shape["dense_flops"]) * step / dense - 1.0).abs() < 1e-9, "{shape}");
+        assert!((number(&shape["samples_per_second"]) * step / batch - 1.0).abs() < 1e-9, "{shape}");
+        // A fifth of the pixels is not zero, so less is computed.
+        assert!((0.0..=1.0).contains(&(number(&shape["flops"]) / number(&shape["dense_flops"]))), "{shape}");
+    }
+    let table = place.read("sweep.md");
+    assert_eq!(table.lines().filter(|line| line.starts_with("| ") && line.contains(" µs | ")).count(), 20, "{table}");
+    place.run("bench --sweep --hidden 16").fails(2, &["cannot be used with"]);
+}

@@ -38,6 +38,12 @@ pub trait Engine: Send + Sync {
     fn peak(&self, _device: &DeviceId) -> Option<f64> {
         None
     }
+
+    /// The bytes per second that the device reads from its memory, measured now, on data that fits into no cache. Takes
+    /// some tenths of a second. `None` if the engine cannot measure it.
+    fn bandwidth(&self, _device: &DeviceId) -> Option<f64> {
+        None
+    }
 }
 
 /// A network on a device, with its data and its state. Only one thread at a time can use a session, but it may move
@@ -292,14 +298,30 @@ pub struct Report {
 /// Where the time of a span of training went.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Breakdown {
-    /// The parts of a step, in the order in which they run: name, and seconds summed over all threads. Empty if the
-    /// engine does not measure them.
-    pub parts: Vec<(String, f64)>,
+    /// The parts of a step, in the order in which they run. Empty if the engine does not measure them.
+    pub parts: Vec<StepPart>,
     /// The number of threads.
     pub threads: usize,
     /// Seconds from the span's start to its end. This times the threads, less the seconds of the parts, is waiting.
     pub seconds: f64,
+}
+
+impl Breakdown {
     /// Multiply-adds that the products took. There are fewer than in a dense network if zeros were skipped.
+    #[must_use]
+    pub fn multiply_adds(&self) -> u64 {
+        self.parts.iter().map(|part| part.multiply_adds).sum()
+    }
+}
+
+/// A part of the steps of a span.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepPart {
+    /// What it is, such as `forward 1`.
+    pub name: String,
+    /// Seconds, summed over all threads and steps.
+    pub seconds: f64,
+    /// Multiply-adds of its products.
     pub multiply_adds: u64,
 }
 

@@ -40,7 +40,7 @@ pub mod trainer;
 pub use answer::{Answer, ClassNames};
 pub use builder::{Loss, Mlp, Sequential};
 pub use diagnosis::{Activity, Diagnosis};
-pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span};
+pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span, StepPart};
 pub use error::{Error, Result};
 pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;

@@ -4,9 +4,9 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use syva_core::Activation::Sigmoid;
 use syva_core::random::{Random, Stream};
-use syva_cpu::buffer::{Shared, View, WIDTH};
+use syva_cpu::buffer::{Shared, View};
 use syva_cpu::isa::Isa;
-use syva_cpu::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use syva_cpu::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use syva_cpu::memory::{Samples, Source};
 use syva_cpu::sparse::{ListBy, Lists};
 
@@ -14,6 +14,8 @@ const BATCH: usize = 128;
 const FEATURES: usize = 784;
 /// Features that are listed.
 const PIECE: usize = 96;
+/// Units and features of the dense products: one panel or two.
+const UNITS: usize = 32;
 const DESCEND: Finish<'_> = Finish::Descend { learning_rate: 0.01, fold: None };
 
 fn draw(count: usize) -> Vec<f32> {
@@ -43,47 +45,50 @@ fn each_isa(criterion: &mut Criterion, name: &str, work: usize, run: &mut dyn Fn
     group.finish();
 }
 
-/// The first layer's products: forward for a panel of units, and the update for a panel of features.
+/// The first layer's products: forward for some units, and the update of their weights from some features.
 fn dense(criterion: &mut Criterion) {
-    let (x, weights) = (draw(FEATURES.div_ceil(WIDTH) * WIDTH * BATCH), draw(FEATURES * WIDTH));
-    let (d, bias) = (draw(BATCH * WIDTH), draw(WIDTH));
-    let mut h = vec![0.0; BATCH * WIDTH];
-    each_isa(criterion, "forward, 128 samples, 784 to 32", BATCH * FEATURES * WIDTH, &mut |kernels| {
-        let product = Product {
-            rows: BATCH,
-            columns: WIDTH,
-            depth: FEATURES,
-            a: View::from(&x[..]),
-            a_row: WIDTH,
-            a_depth: 1,
-            a_panel: BATCH * WIDTH,
-            b: &weights,
-            init: Some(&bias),
-            c: Shared::new(&mut h),
-            c_at: 0,
-            finish: Finish::Store,
-        };
-        // SAFETY: nothing else refers to h.
-        unsafe { kernels.product(&product) };
+    let (x, weights) = (draw(FEATURES.div_ceil(UNITS) * UNITS * BATCH), draw(FEATURES * UNITS));
+    let (d, bias) = (draw(BATCH * UNITS), draw(UNITS));
+    let mut h = vec![0.0; BATCH * UNITS];
+    let values = View::from(&x[..]);
+    each_isa(criterion, "forward, 128 samples, 784 to 32", BATCH * FEATURES * UNITS, &mut |kernels| {
+        let width = kernels.width();
+        for unit in (0..UNITS).step_by(width) {
+            let product = Product {
+                rows: BATCH,
+                columns: width,
+                depth: FEATURES,
+                a: Factor::Rows { values, panel: BATCH * width },
+                b: &weights[unit * FEATURES..],
+                init: Some(&bias[unit..]),
+                c: Shared::new(&mut h),
+                c_at: unit * BATCH,
+                finish: Finish::Store,
+            };
+            // SAFETY: nothing else refers to h.
+            unsafe { kernels.product(&product) };
+        }
     });
-    let mut w = draw(WIDTH * WIDTH);
-    each_isa(criterion, "update, 128 samples, 32 to 32", BATCH * WIDTH * WIDTH, &mut |kernels| {
-        let product = Product {
-            rows: WIDTH,
-            columns: WIDTH,
-            depth: BATCH,
-            a: View::from(&x[..]),
-            a_row: 1,
-            a_depth: WIDTH,
-            a_panel: WIDTH * WIDTH,
-            b: &d,
-            init: None,
-            c: Shared::new(&mut w),
-            c_at: 0,
-            finish: DESCEND,
-        };
-        // SAFETY: nothing else refers to w.
-        unsafe { kernels.product(&product) };
+    let mut w = draw(UNITS * UNITS);
+    each_isa(criterion, "update, 128 samples, 32 to 32", BATCH * UNITS * UNITS, &mut |kernels| {
+        let width = kernels.width();
+        for unit in (0..UNITS).step_by(width) {
+            for feature in (0..UNITS).step_by(width) {
+                let product = Product {
+                    rows: width,
+                    columns: width,
+                    depth: BATCH,
+                    a: Factor::Columns(View::from(&x[feature * BATCH..])),
+                    b: &d[unit * BATCH..],
+                    init: None,
+                    c: Shared::new(&mut w),
+                    c_at: unit * UNITS + feature * width,
+                    finish: DESCEND,
+                };
+                // SAFETY: nothing else refers to w.
+                unsafe { kernels.product(&product) };
+            }
+        }
     });
 }
 
@@ -95,16 +100,20 @@ fn sparse(criterion: &mut Criterion) {
     let block = Block { features: FEATURES, first: 0, scale: &scale, samples, next: None };
     let (mut by_sample, mut by_feature) = (Lists::default(), Lists::default());
     for (by, lists) in [(ListBy::Sample, &mut by_sample), (ListBy::Feature, &mut by_feature)] {
+        // Also where only the products are asked for.
+        if let Ok(kernels) = Kernels::new(Isa::Scalar) {
+            kernels.list(Source::Bytes(&pixels), &block, by, lists);
+        }
         each_isa(criterion, &format!("lists of 128 by 96 pixels, {by:?}"), BATCH * PIECE, &mut |kernels| {
             kernels.list(Source::Bytes(&pixels), &block, by, lists);
         });
     }
-    let mut s = vec![0.0; BATCH * PIECE];
+    let mut s = vec![0.0; BATCH * PIECE.next_multiple_of(UNITS)];
     each_isa(criterion, "scaling of 128 by 96 pixels", BATCH * PIECE, &mut |kernels| {
-        kernels.scale(Source::Bytes(&pixels), &mut Scaling { block, s: &mut s, panel: BATCH * WIDTH });
+        kernels.scale(Source::Bytes(&pixels), &mut Scaling { block, s: &mut s, panel: BATCH * kernels.width() });
     });
-    let b = draw(4 * BATCH * WIDTH);
-    let mut values = vec![0.0; 4 * BATCH * WIDTH];
+    let b = draw(BATCH * 128);
+    let mut values = vec![0.0; BATCH * 128];
     let cases = [("forward", &by_sample, BATCH, Finish::Store), ("update", &by_feature, PIECE, DESCEND)];
     for (name, lists, rows, finish) in cases {
         // Counted as the multiply-adds of a dense product.
@@ -114,9 +123,9 @@ fn sparse(criterion: &mut Criterion) {
                 rows: (0, rows),
                 columns: 128,
                 b: &b,
-                b_panel: BATCH * WIDTH,
+                b_panel: BATCH * kernels.width(),
                 init: Init::Zero,
-                c: Place { values: Shared::new(&mut values), at: 0, panel: BATCH * WIDTH },
+                c: Place { values: Shared::new(&mut values), at: 0, panel: BATCH * kernels.width() },
                 finish,
             };
             // SAFETY: nothing else refers to the values.
@@ -126,14 +135,16 @@ fn sparse(criterion: &mut Criterion) {
 }
 
 fn passes(criterion: &mut Criterion) {
-    let z = draw(BATCH * WIDTH);
+    let z = draw(BATCH * UNITS);
     let mut h = z.clone();
     each_isa(criterion, "sigmoid of 4096 values", z.len(), &mut |kernels| {
         h.copy_from_slice(&z);
         kernels.activate(Sigmoid, &mut h);
     });
-    let mut transposed = vec![0.0; WIDTH * WIDTH];
-    each_isa(criterion, "transpose of 32 by 32", WIDTH * WIDTH, &mut |kernels| kernels.transpose(&z, &mut transposed));
+    let mut transposed = vec![0.0; UNITS * UNITS];
+    each_isa(criterion, "transpose of a panel's square", UNITS * UNITS, &mut |kernels| {
+        kernels.transpose(&z, &mut transposed);
+    });
 }
 
 criterion_group!(benches, dense, sparse, passes);

@@ -1,12 +1,10 @@
-//! The engine's matrices, stored in panels of 32 columns, and parts of them that threads share.
+//! The engine's matrices, stored in panels of 16 or 32 columns, and parts of them that threads share.
 
 use std::marker::PhantomData;
 
-/// Columns per panel: two AVX-512 registers, two cache lines.
-pub const WIDTH: usize = 32;
-
-/// Kernels compute this many columns at a time, or twice as many, so they need no masks. Columns beyond a matrix's last
-/// are padding. Kernels may compute on it, but its values never reach a real column.
+/// Kernels compute this many columns at a time, or twice as many, so they need no masks. A panel is this wide or twice as
+/// wide, as the instruction set wants it. Columns beyond a matrix's last are padding. Kernels may compute on it, but its
+/// values never reach a real column.
 pub const HALF: usize = 16;
 
 #[derive(Clone, Copy)]
@@ -16,8 +14,8 @@ struct Line([f32; HALF]);
 /// A matrix in panels, initially zero.
 ///
 /// ```text
-/// panel 0: columns 0 … 31     row 0, row 1, … row rows − 1, 32 values each, contiguous
-/// panel 1: columns 32 … 63    the same, directly behind panel 0
+/// panel 0: columns 0 … width − 1             row 0, row 1, … row rows − 1, `width` values each, contiguous
+/// panel 1: columns width … 2 · width − 1    the same, directly behind panel 0
 /// ```
 ///
 /// A kernel that goes down a panel reads memory in order, however large the matrix is. No two rows compete for a place
@@ -26,27 +24,29 @@ pub(crate) struct Panels {
     lines: Vec<Line>,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
+    /// Columns per panel.
+    width: usize,
 }
 
 impl Panels {
-    pub(crate) fn new(rows: usize, columns: usize) -> Self {
-        let lines = rows * columns.div_ceil(WIDTH) * (WIDTH / HALF);
-        Self { lines: vec![Line([0.0; HALF]); lines], rows, columns }
+    pub(crate) fn new(rows: usize, columns: usize, width: usize) -> Self {
+        let lines = rows * columns.div_ceil(width) * (width / HALF);
+        Self { lines: vec![Line([0.0; HALF]); lines], rows, columns, width }
     }
 
     /// Number of panels.
     pub(crate) fn count(&self) -> usize {
-        self.columns.div_ceil(WIDTH)
+        self.columns.div_ceil(self.width)
     }
 
     /// The index at which a panel starts, which is the number of values in all panels before it.
     pub(crate) fn at(&self, panel: usize) -> usize {
-        panel * WIDTH * self.rows
+        panel * self.width * self.rows
     }
 
     /// The number of columns of a panel that a kernel has to compute: 16 or 32.
-    pub(crate) fn width(&self, panel: usize) -> usize {
-        width(self.columns, panel)
+    pub(crate) fn computed(&self, panel: usize) -> usize {
+        computed(self.columns, panel, self.width)
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
@@ -59,10 +59,21 @@ impl Panels {
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * HALF) }
     }
 
+    /// A column, from top to bottom.
+    pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = &f32> {
+        self.as_slice()[self.at(column / self.width) + column % self.width..].iter().step_by(self.width).take(self.rows)
+    }
+
+    /// The same, to be written to.
+    pub(crate) fn column_mut(&mut self, column: usize) -> impl Iterator<Item = &mut f32> {
+        let (from, width, rows) = (self.at(column / self.width) + column % self.width, self.width, self.rows);
+        self.as_mut_slice()[from..].iter_mut().step_by(width).take(rows)
+    }
+
     /// Copies the start of a row, across the panels.
     pub(crate) fn copy_row(&self, row: usize, to: &mut [f32]) {
-        for (panel, to) in to.chunks_mut(WIDTH).enumerate() {
-            to.copy_from_slice(&self.as_slice()[self.at(panel) + row * WIDTH..][..to.len()]);
+        for (panel, to) in to.chunks_mut(self.width).enumerate() {
+            to.copy_from_slice(&self.as_slice()[self.at(panel) + row * self.width..][..to.len()]);
         }
     }
 
@@ -72,8 +83,8 @@ impl Panels {
 }
 
 /// The number of columns that a kernel has to compute of a panel, in a matrix of `columns` columns: 16 or 32.
-pub(crate) fn width(columns: usize, panel: usize) -> usize {
-    (columns - panel * WIDTH).next_multiple_of(HALF).min(WIDTH)
+pub(crate) fn computed(columns: usize, panel: usize, width: usize) -> usize {
+    (columns - panel * width).next_multiple_of(HALF).min(width)
 }
 
 /// A slice that several threads write to, each at places of its own.

@@ -8,14 +8,17 @@ use syva_core::{Error, Result};
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
-    /// Plain Rust. On aarch64 the compiler turns it into NEON. On `x86_64` it becomes SSE2, and is slow, because a
-    /// fused multiply-add takes a dozen operations there.
+    /// Plain Rust, 4 lanes. On aarch64 the compiler turns it into NEON, and that is its name there. On `x86_64` it
+    /// becomes SSE2, and is slow, because a fused multiply-add takes a dozen operations.
     Scalar,
     /// 8 lanes (`x86_64` since 2013).
     Avx2,
     /// 16 lanes.
     Avx512,
 }
+
+/// What the compiler makes of plain Rust.
+const PLAIN: &str = if cfg!(target_arch = "aarch64") { "neon" } else { "scalar" };
 
 impl Isa {
     /// All instruction sets, narrowest first.
@@ -56,9 +59,13 @@ impl FromStr for Isa {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "scalar" => Ok(Self::Scalar),
+            "neon" if PLAIN == "neon" => Ok(Self::Scalar),
             "avx2" => Ok(Self::Avx2),
             "avx512" => Ok(Self::Avx512),
-            _ => Err(Error::setting("SYVA_ISA", format!("unknown name '{name}'"), "use scalar, avx2 or avx512")),
+            _ => {
+                let remedy = format!("use {PLAIN}, avx2 or avx512");
+                Err(Error::setting("SYVA_ISA", format!("unknown name '{name}'"), remedy))
+            }
         }
     }
 }
@@ -66,7 +73,7 @@ impl FromStr for Isa {
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Scalar => "scalar",
+            Self::Scalar => PLAIN,
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         })

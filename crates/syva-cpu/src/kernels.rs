@@ -1,6 +1,6 @@
 //! The kernels: matrix products with the epilogues of a training step, and element-wise passes.
 //!
-//! All three dense products of a step are the same loop, on a panel of up to 32 columns:
+//! All three dense products of a step are the same loop, on a panel of 16 or 32 columns, as the instruction set wants it:
 //!
 //! ```text
 //! for each tile of ROWS × (ACROSS · LANES) outputs, its accumulators in registers:
@@ -14,7 +14,7 @@
 //! input gradient    a = d  [batch, units]     b = W  [units, fan_in]   init = 0      finish = store
 //! ```
 //!
-//! `a` is read one value at a time, by strides, so a transpose costs nothing. `b` is read a vector at a time. If most
+//! `a` is read one value at a time, along rows or columns, so a transpose costs nothing. `b` is read a vector at a time. If most
 //! of `a` is zero, as is often so for the first layer's inputs, a [`SparseProduct`] computes each row of outputs from a
 //! list of non-zeros. The bodies are written once, generic over the trait `Vector`, and compiled for each instruction
 //! set. [`Kernels`] holds the pointers to the kernels of one instruction set.
@@ -29,14 +29,14 @@ use std::hint::black_box;
 
 use syva_core::{Activation, Head};
 
-use crate::buffer::{HALF, Shared, WIDTH};
+use crate::buffer::{HALF, Shared};
 use crate::isa::Isa;
 use crate::loss::{LossRows, judge_rows};
 use crate::memory::Source;
 use crate::sparse::{ListBy, Lists};
 use crate::vector::{Portable, Vector};
 
-pub use dense::Product;
+pub use dense::{Factor, Product};
 pub use gather::{Block, Scaling};
 pub(crate) use row::{Row, RowProduct};
 pub use sparse::{Init, Place, SparseProduct};
@@ -139,6 +139,8 @@ fn each<V: Vector, const ROWS: usize, const ACROSS: usize>(
 /// The kernels of one instruction set.
 #[derive(Clone, Copy)]
 pub struct Kernels {
+    /// Columns per panel.
+    width: usize,
     product: unsafe fn(&Product<'_>),
     sparse_product: unsafe fn(&SparseProduct<'_>),
     row_product: unsafe fn(&mut RowProduct<'_>),
@@ -164,13 +166,19 @@ impl Kernels {
         })
     }
 
+    /// The number of columns of a panel, in all matrices that the kernels work on: 16 or 32.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Computes the outputs.
     ///
     /// # Safety
     /// During the call, no other thread may access these outputs in `c`, or write to what is read of `a`. The outputs
     /// must not overlap any of the other slices.
     pub unsafe fn product(&self, product: &Product<'_>) {
-        product.check();
+        product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
         unsafe { (self.product)(product) }
     }
@@ -181,14 +189,14 @@ impl Kernels {
     /// During the call, no other thread may access these outputs in `c`, or their initial sums. The outputs must not
     /// overlap any of the other slices.
     pub unsafe fn sparse_product(&self, product: &SparseProduct<'_>) {
-        product.check();
+        product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
         unsafe { (self.sparse_product)(product) }
     }
 
     /// Computes the sums.
     pub(crate) fn row_product(&self, product: &mut RowProduct<'_>) {
-        product.check();
+        product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds.
         unsafe { (self.row_product)(product) }
     }
@@ -201,9 +209,9 @@ impl Kernels {
         unsafe { (self.list)(inputs, block, by, lists) }
     }
 
-    /// Transposes a block of 32 by 32 values.
+    /// Transposes a square as wide as a panel.
     pub fn transpose(&self, from: &[f32], to: &mut [f32]) {
-        assert!(from.len() >= WIDTH * WIDTH && to.len() >= WIDTH * WIDTH, "a block is 32 by 32");
+        assert!(from.len().min(to.len()) >= self.width * self.width, "a square is as wide as a panel");
         // SAFETY: `new` found the instruction set; both slices are long enough.
         unsafe { (self.transpose)(from, to) }
     }
@@ -242,7 +250,7 @@ impl Kernels {
 
     /// `s = x · scale` for a block of inputs.
     pub fn scale(&self, inputs: Source<'_>, scaling: &mut Scaling<'_>) {
-        scaling.check(inputs.len());
+        scaling.check(inputs.len(), self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds.
         unsafe { (self.scale)(inputs, scaling) }
     }
@@ -280,7 +288,7 @@ macro_rules! compile {
             use super::*;
 
             pub(super) const KERNELS: Kernels = Kernels {
-                product, sparse_product, row_product, list, transpose, activate, derive, judge, read, scale,
+                width: <$vector as Vector>::PANEL, product, sparse_product, row_product, list, transpose, activate, derive, judge, read, scale,
                 multiply_add,
             };
 

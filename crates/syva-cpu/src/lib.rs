@@ -37,6 +37,9 @@ use crate::team::Team;
 
 pub use predictor::Predictor;
 
+/// Bytes that are read to measure the memory's bandwidth: more than any cache has room for.
+const BANDWIDTH_BYTES: usize = 512 << 20;
+
 /// The engine `cpu`.
 ///
 /// ```
@@ -132,6 +135,26 @@ impl Engine for CpuEngine {
                 done.fetch_add(kernels.multiply_add(20_000), Ordering::Relaxed);
             });
             best = best.max(2.0 * done.into_inner() as f64 / start.elapsed().as_secs_f64());
+        }
+        Some(best)
+    }
+
+    fn bandwidth(&self, _device: &DeviceId) -> Option<f64> {
+        syva_core::memory::ask(BANDWIDTH_BYTES as u64, "the measurement of the bandwidth", "leave it out").ok()?;
+        let mut team = Team::new(self.threads).ok()?;
+        // Values that are not all the same page of zeros.
+        let values: Vec<u64> = (0..(BANDWIDTH_BYTES / size_of::<u64>()) as u64).collect();
+        let mut best = 0.0_f64;
+        for _ in 0..5 {
+            let sum = AtomicU64::new(0);
+            let start = Instant::now();
+            let tasks = values.chunks_exact(1 << 17);
+            team.run(tasks.len(), &|_, task| {
+                let part = &values[task << 17..(task + 1) << 17];
+                sum.fetch_add(part.iter().fold(0, |sum, &value| sum ^ value), Ordering::Relaxed);
+            });
+            std::hint::black_box(sum.into_inner());
+            best = best.max(BANDWIDTH_BYTES as f64 / start.elapsed().as_secs_f64());
         }
         Some(best)
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use syva_core::data::{Dataset, Inputs};
 use syva_core::{Matrix, Parameters, Spec, State};
 
-use crate::buffer::{HALF, Panels, WIDTH};
+use crate::buffer::{HALF, Panels};
 use crate::sparse::InputKernel;
 
 /// The weights in the layout of the kernels. Only [`Weights::set`] and [`Weights::get`] know the state's layout.
@@ -28,13 +28,16 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    pub(crate) fn new(spec: &Spec) -> Self {
+    /// Zeros, in panels of `width` columns.
+    pub(crate) fn new(spec: &Spec, width: usize) -> Self {
         let shapes = || spec.layers.iter().enumerate().map(|(l, layer)| (spec.fan_in(l), layer.units));
         let (scale, shift) = (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         Self {
-            transposed: shapes().map(|(fan_in, units)| Panels::new(fan_in.next_multiple_of(WIDTH), units)).collect(),
-            bias: shapes().map(|(_, units)| Panels::new(1, units)).collect(),
-            start: Panels::new(1, spec.layers[0].units),
+            transposed: shapes()
+                .map(|(fan_in, units)| Panels::new(fan_in.next_multiple_of(width), units, width))
+                .collect(),
+            bias: shapes().map(|(_, units)| Panels::new(1, units, width)).collect(),
+            start: Panels::new(1, spec.layers[0].units, width),
             start_is_stale: true,
             version: 0,
             scale,
@@ -50,8 +53,7 @@ impl Weights {
         for (l, parameters) in state.layers.iter().enumerate() {
             let to = &mut self.transposed[l];
             for j in 0..parameters.weight.rows() {
-                let from = to.at(j / WIDTH) + j % WIDTH;
-                let places = to.as_mut_slice()[from..].iter_mut().step_by(WIDTH);
+                let places = to.column_mut(j);
                 places.zip(parameters.weight.row(j)).for_each(|(to, &w)| *to = w);
             }
             self.bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
@@ -64,8 +66,7 @@ impl Weights {
                 let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
                 let from = &self.transposed[l];
                 for j in 0..weight.rows() {
-                    let places = from.as_slice()[from.at(j / WIDTH) + j % WIDTH..].iter().step_by(WIDTH);
-                    weight.row_mut(j).iter_mut().zip(places).for_each(|(w, &from)| *w = from);
+                    weight.row_mut(j).iter_mut().zip(from.column(j)).for_each(|(w, &from)| *w = from);
                 }
                 Parameters { weight, bias: self.bias[l].as_slice()[..spec.layers[l].units].to_vec() }
             })
@@ -90,11 +91,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    pub(crate) fn new(spec: &Spec, capacity: usize, training: bool) -> Self {
+    /// Zeros, in panels of `width` columns.
+    pub(crate) fn new(spec: &Spec, capacity: usize, training: bool, width: usize) -> Self {
         // A tile of rows passes through all panels. If these were a power of two apart, the tile's cache lines would
         // compete for a few places in the cache.
         let rows = capacity.next_multiple_of(2 * HALF) + HALF;
-        let panels = |rows| spec.layers.iter().map(|layer| Panels::new(rows, layer.units)).collect();
+        let panels = |rows| spec.layers.iter().map(|layer| Panels::new(rows, layer.units, width)).collect();
         Self {
             capacity,
             height: rows,

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use syva_core::reference::check_prediction;
 use syva_core::{Answer, ClassNames, Error, Matrix, Model, Result, Spec, check_finite, memory, threads};
 
-use crate::buffer::{HALF, WIDTH};
+use crate::buffer::HALF;
 use crate::isa::Isa;
 use crate::kernels::{Block, Kernels, Row, RowProduct};
 use crate::memory::{Batch, Samples, Source, Weights, Workspace};
@@ -62,6 +62,10 @@ impl Predictor {
     /// Copies the model's weights into the layout of the kernels. An error if the weights do not fit the network, or
     /// are not finite.
     pub fn new(model: &Model) -> Result<Self> {
+        Self::for_isa(model, Isa::detect()?)
+    }
+
+    fn for_isa(model: &Model, isa: Isa) -> Result<Self> {
         let (spec, state) = (&model.spec, &model.state);
         spec.validate()?;
         state.check(spec)?;
@@ -70,12 +74,12 @@ impl Predictor {
         }
         let what = format!("{} parameters", spec.parameters());
         memory::ask(4 * spec.parameters() as u64, &what, "use a narrower network, or a machine with more memory")?;
-        let kernels = Kernels::new(Isa::detect()?)?;
-        let mut weights = Weights::new(spec);
+        let kernels = Kernels::new(isa)?;
+        let mut weights = Weights::new(spec, kernels.width());
         weights.set(state);
         let w = &weights.transposed[0];
         for panel in 0..w.count() {
-            let (at, columns) = (panel * WIDTH, w.width(panel));
+            let (at, columns) = (panel * kernels.width(), w.computed(panel));
             let bias = &weights.bias[0].as_slice()[at..];
             let sums = &mut weights.start.as_mut_slice()[at..at + columns];
             start(&kernels, &weights.shift, &w.as_slice()[w.at(panel)..], bias, sums);
@@ -107,7 +111,9 @@ impl Predictor {
 
     /// Sets a narrower instruction set, for tests. The results do not depend on it.
     pub fn with_isa(self, isa: Isa) -> Result<Self> {
-        Ok(Self { kernels: Kernels::new(isa)?, ..self })
+        // Each instruction set has a layout of its own.
+        let Self { weights, kernels, .. } = Self::for_isa(&self.model(), isa)?;
+        Ok(Self { weights, kernels, ..self })
     }
 
     /// The network.
@@ -190,7 +196,7 @@ impl Predictor {
         let padded = |l: usize| spec.layers[l].units.next_multiple_of(HALF);
         let sums = here.of(padded(0));
         let pieces = features.div_ceil(COLUMNS);
-        let size = features.div_ceil(pieces).next_multiple_of(WIDTH);
+        let size = features.div_ceil(pieces).next_multiple_of(HALF);
         for columns in (0..pieces).map(|piece| part(piece, size, features)) {
             let block = Block {
                 features,
@@ -202,7 +208,7 @@ impl Predictor {
             kernels.list(Source::Floats(x), &block, ListBy::Sample, lists);
             kernels.row_product(&mut RowProduct {
                 x: Row::Listed(lists),
-                b: &weights.transposed[0].as_slice()[columns.start * WIDTH..],
+                b: &weights.transposed[0].as_slice()[columns.start * kernels.width()..],
                 b_panel: weights.transposed[0].at(1),
                 init: (columns.start == 0).then(|| weights.start.as_slice()),
                 c: sums,
@@ -232,8 +238,8 @@ impl Predictor {
     fn block(&self, inputs: &[f32], outputs: &mut [f32]) {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
-        let mut work = Workspace::new(&self.spec, samples, false);
-        let mut scratch = Scratch::new(&self.spec);
+        let mut work = Workspace::new(&self.spec, samples, false, self.kernels.width());
+        let mut scratch = Scratch::new(&self.spec, self.kernels.width());
         let batch = Batch {
             source: Source::Floats(inputs),
             samples: Samples::From { first: 0, count: samples },

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use syva_core::StepPart;
+
 /// A part of the step whose time is measured, summed over all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -54,7 +56,7 @@ pub(crate) struct Stopwatch {
     layers: usize,
     running: bool,
     nanoseconds: Vec<AtomicU64>,
-    multiply_adds: AtomicU64,
+    multiply_adds: Vec<AtomicU64>,
 }
 
 impl Stopwatch {
@@ -63,7 +65,7 @@ impl Stopwatch {
             layers,
             running: false,
             nanoseconds: (0..2 + 3 * layers).map(|_| AtomicU64::new(0)).collect(),
-            multiply_adds: AtomicU64::new(0),
+            multiply_adds: (0..2 + 3 * layers).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -80,27 +82,28 @@ impl Stopwatch {
         result
     }
 
-    /// Counts the multiply-adds of products. Calls the closure only while the stopwatch runs.
+    /// Counts the multiply-adds of a part's products. Calls the closure only while the stopwatch runs.
     #[inline]
-    pub(crate) fn count(&self, multiply_adds: impl FnOnce() -> usize) {
+    pub(crate) fn count(&self, part: Part, multiply_adds: impl FnOnce() -> usize) {
         if self.running {
-            self.multiply_adds.fetch_add(multiply_adds() as u64, Ordering::Relaxed);
+            self.multiply_adds[part.index(self.layers)].fetch_add(multiply_adds() as u64, Ordering::Relaxed);
         }
     }
 
     /// Starts the stopwatch from zero.
     pub(crate) fn start(&mut self) {
         self.running = true;
-        self.nanoseconds.iter_mut().for_each(|nanoseconds| *nanoseconds.get_mut() = 0);
-        *self.multiply_adds.get_mut() = 0;
+        self.nanoseconds.iter_mut().chain(&mut self.multiply_adds).for_each(|sum| *sum.get_mut() = 0);
     }
 
-    /// Stops the stopwatch. Returns the seconds of each part, in the order of a step, and the number of multiply-adds.
-    pub(crate) fn stop(&mut self) -> (Vec<(String, f64)>, u64) {
+    /// Stops the stopwatch. Returns the parts in the order of a step.
+    pub(crate) fn stop(&mut self) -> Vec<StepPart> {
         self.running = false;
-        let parts = Part::all(self.layers)
-            .map(|part| (part.name(), *self.nanoseconds[part.index(self.layers)].get_mut() as f64 * 1e-9))
-            .collect();
-        (parts, *self.multiply_adds.get_mut())
+        let part = |part: Part| {
+            let at = part.index(self.layers);
+            let seconds = *self.nanoseconds[at].get_mut() as f64 * 1e-9;
+            StepPart { name: part.name(), seconds, multiply_adds: *self.multiply_adds[at].get_mut() }
+        };
+        Part::all(self.layers).map(part).collect()
     }
 }

@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use syva_core::Spec;
 
-use crate::buffer::{Panels, WIDTH};
+use crate::buffer::{HALF, Panels};
 use crate::kernels::Kernels;
 use crate::memory::Weights;
 use crate::sparse::Lists;
-use crate::step::SLICE;
+use crate::step::{SLICE, together};
 
 /// Bytes of W that a thread keeps transposed. More would drive other data out of its core's cache.
 const KEPT: usize = 256 << 10;
@@ -29,21 +29,21 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    pub(crate) fn new(spec: &Spec) -> Self {
+    pub(crate) fn new(spec: &Spec, width: usize) -> Self {
         Self {
             inputs: Space::default(),
             lists: Lists::default(),
             sums: Space::default(),
             outputs: Space::default(),
-            bias_gradients: BiasGradients { of: None, values: [0.0; SLICE * WIDTH] },
-            plain: Plain::new(spec),
+            bias_gradients: BiasGradients { of: None, values: [0.0; SLICE] },
+            plain: Plain::new(spec, width),
         }
     }
 }
 
 /// Makes the scratch memory of each thread of a team.
-pub(crate) fn of_each(threads: usize, spec: &Spec) -> Vec<Mutex<Scratch>> {
-    (0..threads).map(|_| Mutex::new(Scratch::new(spec))).collect()
+pub(crate) fn of_each(threads: usize, spec: &Spec, width: usize) -> Vec<Mutex<Scratch>> {
+    (0..threads).map(|_| Mutex::new(Scratch::new(spec, width))).collect()
 }
 
 /// Locks the scratch memory of a thread. This never waits, because no other thread asks for it. If an earlier task has
@@ -57,7 +57,7 @@ pub(crate) struct Space(Panels);
 
 impl Default for Space {
     fn default() -> Self {
-        Self(Panels::new(0, WIDTH))
+        Self(Panels::new(0, HALF, HALF))
     }
 }
 
@@ -70,7 +70,7 @@ impl Space {
     /// Room for `len` values. Their content is arbitrary.
     pub(crate) fn of(&mut self, len: usize) -> &mut [f32] {
         if self.0.as_slice().len() < len {
-            self.0 = Panels::new(len.div_ceil(WIDTH), WIDTH);
+            self.0 = Panels::new(len.div_ceil(HALF), HALF, HALF);
         }
         &mut self.0.as_mut_slice()[..len]
     }
@@ -80,11 +80,11 @@ impl Space {
 pub(crate) struct BiasGradients {
     /// The version of the weights, and the slice of units. `None` if there are no values.
     pub(crate) of: Option<(u64, usize)>,
-    pub(crate) values: [f32; SLICE * WIDTH],
+    pub(crate) values: [f32; SLICE],
 }
 
 /// Panels of W `[units, fan_in]`. They are transposed from Wᵀ when they are first needed after an update. If W is
-/// small, the panels of all layers but the first are kept; otherwise only the one used last.
+/// small, the panels of all layers but the first are kept; otherwise as many as a block of rows meets.
 pub(crate) struct Plain {
     kept: Vec<(Option<(u64, usize)>, Space)>,
     /// The number of each layer's first panel.
@@ -92,28 +92,30 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    fn new(spec: &Spec) -> Self {
-        let (mut first, mut panels, mut bytes) = (vec![0], 0, 0);
+    fn new(spec: &Spec, width: usize) -> Self {
+        let (mut first, mut panels, mut bytes, mut most) = (vec![0], 0, 0, 1);
         for l in 1..spec.layers.len() {
             first.push(panels);
-            panels += spec.fan_in(l).div_ceil(WIDTH);
+            panels += spec.fan_in(l).div_ceil(width);
             bytes += spec.fan_in(l) * spec.layers[l].units * size_of::<f32>();
+            most = most.max(together(spec.layers[l].units * width));
         }
-        let kept = if bytes <= KEPT { panels } else { 1 };
+        let kept = if bytes <= KEPT { panels } else { most.min(panels) };
         Self { kept: (0..kept).map(|_| (None, Space::default())).collect(), first }
     }
 
-    /// W of any layer but the first, from feature 32·panel on: `[units, 32]`, with units rounded up to whole panels.
+    /// A panel of W of any layer but the first: `[units, width]`, with units rounded up to whole panels.
     pub(crate) fn panel(&mut self, kernels: &Kernels, weights: &Weights, l: usize, panel: usize) -> &[f32] {
         let w = &weights.transposed[l];
         let number = self.first[l] + panel;
         let at = number % self.kept.len();
         let (of, space) = &mut self.kept[at];
-        let values = space.of(w.count() * WIDTH * WIDTH);
+        let square = kernels.width() * kernels.width();
+        let values = space.of(w.count() * square);
         if *of != Some((weights.version, number)) {
             *of = None;
-            for (units, block) in values.chunks_exact_mut(WIDTH * WIDTH).enumerate() {
-                kernels.transpose(&w.as_slice()[w.at(units) + panel * WIDTH * WIDTH..], block);
+            for (units, block) in values.chunks_exact_mut(square).enumerate() {
+                kernels.transpose(&w.as_slice()[w.at(units) + panel * square..], block);
             }
             *of = Some((weights.version, number));
         }

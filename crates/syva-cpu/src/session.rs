@@ -29,14 +29,15 @@ pub(crate) struct CpuSession {
 impl CpuSession {
     pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
         spec.validate()?;
+        let runner = Runner::new(spec, isa, threads)?;
         Ok(Self {
-            runner: Runner::new(spec, isa, threads)?,
             inputs,
             weights: None,
             train: None,
             validation: None,
             work: None,
-            evaluation: Workspace::new(spec, 1, false),
+            evaluation: Workspace::new(spec, 1, false, runner.kernels.width()),
+            runner,
         })
     }
 
@@ -58,7 +59,7 @@ impl Session for CpuSession {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.runner.spec)?;
-        self.weights.get_or_insert_with(|| Weights::new(&self.runner.spec)).set(state);
+        self.weights.get_or_insert_with(|| Weights::new(&self.runner.spec, self.runner.kernels.width())).set(state);
         Ok(())
     }
 
@@ -74,7 +75,7 @@ impl Session for CpuSession {
         let capacity = span.batch_size.min(span.order.len());
         let work = match work {
             Some(work) if work.capacity >= capacity => work,
-            _ => work.insert(Workspace::new(&runner.spec, capacity, true)),
+            _ => work.insert(Workspace::new(&runner.spec, capacity, true, runner.kernels.width())),
         };
         let mut report = Report { confusion: Confusion::new(runner.spec.classes()), ..Report::default() };
         let mut batches = span.batches().enumerate().peekable();
@@ -102,8 +103,8 @@ impl Session for CpuSession {
         let start = Instant::now();
         let report = self.train(span);
         let seconds = start.elapsed().as_secs_f64();
-        let (parts, multiply_adds) = self.runner.stopwatch.stop();
-        Ok((report?, Breakdown { parts, threads: self.runner.team.threads(), seconds, multiply_adds }))
+        let parts = self.runner.stopwatch.stop();
+        Ok((report?, Breakdown { parts, threads: self.runner.team.threads(), seconds }))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
@@ -115,7 +116,7 @@ impl Session for CpuSession {
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         let samples = data.data.samples();
         if work.capacity < EVALUATION_BATCH.min(samples) {
-            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false);
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false, runner.kernels.width());
         }
         let mut confusion = Confusion::new(runner.spec.classes());
         let mut sum = 0.0;
@@ -135,7 +136,7 @@ impl Session for CpuSession {
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         let rows = inputs.rows();
         if work.capacity < EVALUATION_BATCH.min(rows) {
-            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false);
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false, runner.kernels.width());
         }
         let by_sample = rows > 0 && kernel.lists_row(inputs.row(0));
         for first in (0..rows).step_by(work.capacity) {

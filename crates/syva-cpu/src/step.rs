@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use syva_core::Spec;
 use syva_core::data::Targets;
 
-use crate::buffer::{Panels, Shared, View, WIDTH, width};
+use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
-use crate::kernels::{Block, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use crate::loss::{self, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
 use crate::profile::{Part, Stopwatch};
@@ -32,10 +32,13 @@ use crate::update::{First, Grid, Update, X, start};
 
 /// The most rows of a dense tile. A panel of weights is read once for this many rows.
 const TILE: usize = 64;
-/// Panels of units per task of the first layer. The task scales or lists its inputs once for all of them.
-pub(crate) const SLICE: usize = 4;
+/// Units per task of the first layer. The task scales or lists its inputs once for all of them.
+pub(crate) const SLICE: usize = 128;
 /// The most bytes of W and Wᵀ that stay in a core's own cache while rows pass through.
 const CACHED: usize = 512 << 10;
+
+/// The most bytes of panels of weights that stay there while large blocks of rows pass through.
+const PANELS: usize = 256 << 10;
 
 /// Runs the regions of a step on weights and workspaces. Holds the network's shape, the kernels and the team.
 pub(crate) struct Runner {
@@ -77,15 +80,15 @@ impl<'a> Goal<'a> {
 
 impl Runner {
     pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize) -> syva_core::Result<Self> {
-        let team = Team::new(threads)?;
+        let (team, kernels) = (Team::new(threads)?, Kernels::new(isa)?);
         Ok(Self {
             spec: spec.clone(),
-            kernels: Kernels::new(isa)?,
-            scratch: scratch::of_each(team.threads(), spec),
+            kernels,
+            scratch: scratch::of_each(team.threads(), spec, kernels.width()),
             team,
             stopwatch: Stopwatch::new(spec.layers.len()),
             updates: Default::default(),
-            left: (0..panels(spec, 0).div_ceil(SLICE)).map(|_| AtomicUsize::new(0)).collect(),
+            left: (0..spec.layers[0].units.div_ceil(SLICE)).map(|_| AtomicUsize::new(0)).collect(),
         })
     }
 
@@ -95,9 +98,9 @@ impl Runner {
         let Self { spec, kernels, team, stopwatch, scratch, .. } = self;
         let rows = batch.samples.len();
         let pass = Pass::new((spec, kernels, stopwatch), weights, work, batch, goal);
-        let layers = spec.layers.len();
+        let (layers, width) = (spec.layers.len(), kernels.width());
 
-        let tiles = Tiles::new(rows, spec.layers[0].units, SLICE * WIDTH, team.threads());
+        let tiles = Tiles::new(rows, (spec.layers[0].units, spec.input.features), SLICE, team.threads());
         let density = if batch.by_sample { 5 } else { 1 };
         team.share(tiles.count(), rows * weights_of(spec, 0) / density, &|thread, task| {
             let (rows, slice) = tiles.get(task);
@@ -107,24 +110,25 @@ impl Runner {
         let rest: usize = (1..layers).map(|l| weights_of(spec, l)).sum();
         let products = if goal.trains() { 2 } else { 1 };
         if rest * 2 * size_of::<f32>() <= CACHED {
-            let tiles = Tiles::new(rows, 1, 1, team.threads());
+            let tiles = Tiles::new(rows, (1, 1), 1, team.threads());
             team.share(tiles.count(), rows * rest * products, &|thread, task| {
                 let (rows, _) = tiles.get(task);
                 let scratch = &mut scratch::own(scratch, thread);
                 for l in 1..layers {
-                    (0..panels(spec, l)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
+                    (0..panels(spec, l, width)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
                 }
                 pass.judge(rows.clone(), &mut scratch.outputs);
                 if goal.trains() {
                     for l in (1..layers).rev() {
-                        (0..panels(spec, l - 1)).for_each(|panel| pass.gradient_tile(l, rows.clone(), panel, scratch));
+                        (0..panels(spec, l - 1, width))
+                            .for_each(|panel| pass.gradient_tile(l, rows.clone(), panel, scratch));
                     }
                 }
             });
             return;
         }
         for l in 1..layers {
-            let tiles = Tiles::new(rows, spec.layers[l].units, WIDTH, team.threads());
+            let tiles = Tiles::new(rows, (spec.layers[l].units, spec.fan_in(l)), width, team.threads());
             team.share(tiles.count(), rows * weights_of(spec, l), &|_, task| {
                 let (rows, panel) = tiles.get(task);
                 pass.forward_tile(l, rows, panel);
@@ -135,7 +139,7 @@ impl Runner {
         });
         if goal.trains() {
             for l in (1..layers).rev() {
-                let tiles = Tiles::new(rows, spec.fan_in(l), WIDTH, team.threads());
+                let tiles = Tiles::new(rows, (spec.fan_in(l), spec.layers[l].units), width, team.threads());
                 team.share(tiles.count(), rows * weights_of(spec, l), &|thread, task| {
                     let (rows, panel) = tiles.get(task);
                     pass.gradient_tile(l, rows, panel, &mut scratch::own(scratch, thread));
@@ -150,7 +154,7 @@ impl Runner {
         if std::mem::take(&mut weights.start_is_stale) {
             let (w, sums) = (&weights.transposed[0], weights.start.shared());
             team.share(w.count(), weights_of(spec, 0), &|_, panel| {
-                let (at, columns) = (panel * WIDTH, w.width(panel));
+                let (at, columns) = (panel * kernels.width(), w.computed(panel));
                 let bias = &weights.bias[0].as_slice()[at..];
                 // SAFETY: only this task uses this panel of the sums.
                 let sums = unsafe { sums.part(at, columns) };
@@ -168,7 +172,7 @@ impl Runner {
         weights.version += 1;
         let terms = (0..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
         let threads = if team.alone(terms) { 1 } else { team.threads() };
-        let grids = || (0..spec.layers.len()).map(|l| Grid::new(spec, l, &batch, threads));
+        let grids = || (0..spec.layers.len()).map(|l| Grid::new(spec, l, &batch, threads, kernels.width()));
         let (kept, tasks) = updates;
         if !grids().eq(kept.iter().copied()) {
             *kept = grids().collect();
@@ -207,11 +211,12 @@ impl Runner {
             layers[l].run(task, &mut scratch::own(scratch, thread));
         });
         weights.step += 1;
-        stopwatch.count(|| {
-            let first = usize::from(!batch.by_sample) + usize::from(!batch.by_feature);
-            let first = first * weights_of(spec, 0);
-            rows * (first + 3 * (1..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>())
-        });
+        // Products by lists count their own.
+        let parts = [(Part::Forward(0), batch.by_sample), (Part::Update(0), batch.by_feature)];
+        let parts = parts.into_iter().filter(|(_, by_lists)| !by_lists).map(|(part, _)| (0, part));
+        let rest =
+            (1..spec.layers.len()).flat_map(|l| [Part::Forward, Part::Gradient, Part::Update].map(|part| (l, part(l))));
+        parts.chain(rest).for_each(|(l, part)| stopwatch.count(part, || rows * weights_of(spec, l)));
     }
 }
 
@@ -223,33 +228,40 @@ struct Tiles {
     block: usize,
     /// The number of parts of the columns.
     across: usize,
-    /// The number of all columns.
-    columns: usize,
+    /// Parts of the columns that one block of rows after the other is multiplied with.
+    group: usize,
 }
 
 impl Tiles {
-    /// Tiles of `size` columns each.
-    fn new(rows: usize, columns: usize, size: usize, threads: usize) -> Self {
+    /// Tiles of `size` columns each, of a matrix with `depth` rows.
+    fn new(rows: usize, (columns, depth): (usize, usize), size: usize, threads: usize) -> Self {
         let across = columns.div_ceil(size);
         let block = (rows * across).div_ceil(4 * threads).next_multiple_of(8).min(TILE);
-        Self { rows, block, across, columns }
+        Self { rows, block, across, group: together(size * depth).min(across) }
     }
 
     fn count(&self) -> usize {
-        self.rows.div_ceil(self.block) * self.across
+        self.blocks() * self.across
     }
 
-    /// The rows and the part of the columns of a task. The order of tasks is such that the larger factor of the
-    /// product, be it the rows or the weights, is read once.
+    /// The rows and the part of the columns of a task. Group after group, each block of rows meets all parts of the group,
+    /// which stay in the core's own cache meanwhile. So the matrix is read from memory once, and the rows once for each
+    /// group.
     fn get(&self, task: usize) -> (Range<usize>, usize) {
-        let blocks = self.rows.div_ceil(self.block);
-        let (block, across) = if self.rows > self.columns {
-            (task / self.across, task % self.across)
-        } else {
-            (task % blocks, task / blocks)
-        };
-        (part(block, self.block, self.rows), across)
+        let first = task / (self.group * self.blocks()) * self.group;
+        let (task, group) = (task - first * self.blocks(), self.group.min(self.across - first));
+        (part(task / group, self.block, self.rows), first + task % group)
     }
+
+    /// The number of blocks of rows.
+    fn blocks(&self) -> usize {
+        self.rows.div_ceil(self.block)
+    }
+}
+
+/// How many panels of this many values stay in a core's own cache together.
+pub(crate) fn together(values: usize) -> usize {
+    (PANELS / (values * size_of::<f32>()).max(1)).max(1)
 }
 
 /// Merges the tasks of several kinds, 0..count of each, into one order. In this order, each thread's share of all tasks
@@ -272,8 +284,13 @@ fn weights_of(spec: &Spec, l: usize) -> usize {
 }
 
 /// The number of panels of a layer's units.
-fn panels(spec: &Spec, l: usize) -> usize {
-    spec.layers[l].units.div_ceil(WIDTH)
+fn panels(spec: &Spec, l: usize, width: usize) -> usize {
+    spec.layers[l].units.div_ceil(width)
+}
+
+/// The panels of a slice of the first layer's units.
+pub(crate) fn slice_of(panels: usize, slice: usize, width: usize) -> Range<usize> {
+    part(slice, SLICE / width, panels)
 }
 
 /// The pass of a batch through the network.
@@ -303,9 +320,9 @@ pub(crate) fn predict(
     let (spec, rows) = (network.0, batch.samples.len());
     let pass = Pass::new(network, weights, work, batch, Goal::Predict);
     for rows in (0..rows.div_ceil(TILE)).map(|tile| part(tile, TILE, rows)) {
-        (0..panels(spec, 0).div_ceil(SLICE)).for_each(|slice| pass.first_tile(rows.clone(), slice, scratch));
+        (0..spec.layers[0].units.div_ceil(SLICE)).for_each(|slice| pass.first_tile(rows.clone(), slice, scratch));
         for l in 1..spec.layers.len() {
-            (0..panels(spec, l)).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
+            (0..panels(spec, l, network.1.width())).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
         }
     }
 }
@@ -338,12 +355,13 @@ impl<'a> Pass<'a> {
 impl Pass<'_> {
     /// The index at which a row of a panel starts, in any matrix of the workspace.
     fn at(&self, panel: usize, row: usize) -> usize {
-        (panel * self.height + row) * WIDTH
+        (panel * self.height + row) * self.kernels.width()
     }
 
     /// Rule 5: computes some panels of h_0 for some rows.
     fn first_tile(&self, rows: Range<usize>, slice: usize, scratch: &mut Scratch) {
-        let panels = part(slice, SLICE, panels(self.spec, 0));
+        let width = self.kernels.width();
+        let panels = slice_of(panels(self.spec, 0, width), slice, width);
         if self.batch.by_sample {
             self.first_by_lists(rows.clone(), panels.clone(), scratch);
         } else {
@@ -364,11 +382,11 @@ impl Pass<'_> {
     }
 
     fn first_dense(&self, rows: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
-        let features = self.spec.input.features;
+        let (features, width) = (self.spec.input.features, self.kernels.width());
         // The panels are an odd number of cache lines apart. Otherwise they would compete for the same places in the
         // cache.
-        let apart = (rows.len() | 1) * WIDTH;
-        let inputs = scratch.inputs.of(features.div_ceil(WIDTH) * apart);
+        let apart = (rows.len() | 1) * width;
+        let inputs = scratch.inputs.of(features.div_ceil(width) * apart);
         self.stopwatch.time(Part::Gather, || {
             let block = self.block(&rows, 0..features);
             self.kernels.scale(self.batch.source, &mut Scaling { block, s: inputs, panel: apart });
@@ -378,14 +396,11 @@ impl Pass<'_> {
             for panel in panels {
                 let product = Product {
                     rows: rows.len(),
-                    columns: w.width(panel),
+                    columns: w.computed(panel),
                     depth: features,
-                    a: View::from(&*inputs),
-                    a_row: WIDTH,
-                    a_depth: 1,
-                    a_panel: apart,
+                    a: Factor::Rows { values: View::from(&*inputs), panel: apart },
                     b: &w.as_slice()[w.at(panel)..],
-                    init: Some(&self.weights.start.as_slice()[panel * WIDTH..]),
+                    init: Some(&self.weights.start.as_slice()[panel * width..]),
                     c: self.h[0],
                     c_at: self.at(panel, rows.start),
                     finish: Finish::StorePositiveZero,
@@ -398,12 +413,12 @@ impl Pass<'_> {
 
     /// The first layer's product by lists, one piece of features after the other.
     fn first_by_lists(&self, rows: Range<usize>, panels: Range<usize>, scratch: &mut Scratch) {
-        let features = self.spec.input.features;
+        let (features, width) = (self.spec.input.features, self.kernels.width());
         let w = &self.weights.transposed[0];
-        let units = panels.clone().map(|panel| w.width(panel)).sum();
+        let units = panels.clone().map(|panel| w.computed(panel)).sum();
         let c = Place { values: self.h[0], at: self.at(panels.start, rows.start), panel: self.at(1, 0) };
         let pieces = features.div_ceil(COLUMNS);
-        let size = features.div_ceil(pieces).next_multiple_of(WIDTH);
+        let size = features.div_ceil(pieces).next_multiple_of(HALF);
         for columns in (0..pieces).map(|piece| part(piece, size, features)) {
             let block = self.block(&rows, columns.clone());
             let lists = &mut scratch.lists;
@@ -414,10 +429,10 @@ impl Pass<'_> {
                 a: lists,
                 rows: (0, rows.len()),
                 columns: units,
-                b: &w.as_slice()[w.at(panels.start) + columns.start * WIDTH..],
+                b: &w.as_slice()[w.at(panels.start) + columns.start * width..],
                 b_panel: w.at(1),
                 init: match columns.start {
-                    0 => Init::Row(&self.weights.start.as_slice()[panels.start * WIDTH..]),
+                    0 => Init::Row(&self.weights.start.as_slice()[panels.start * width..]),
                     _ => Init::Sums(c),
                 },
                 c,
@@ -425,24 +440,21 @@ impl Pass<'_> {
             };
             // SAFETY: only this task uses the tile.
             self.stopwatch.time(Part::Forward(0), || unsafe { self.kernels.sparse_product(&product) });
-            self.stopwatch.count(|| 2 * lists.entries() * units);
+            self.stopwatch.count(Part::Forward(0), || 2 * lists.entries() * units);
         }
     }
 
     /// Rule 2: computes one panel of h_l, l > 0, for some rows.
     fn forward_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
         self.stopwatch.time(Part::Forward(l), || {
-            let w = &self.weights.transposed[l];
+            let (w, width) = (&self.weights.transposed[l], self.kernels.width());
             let product = Product {
                 rows: rows.len(),
-                columns: w.width(panel),
+                columns: w.computed(panel),
                 depth: self.spec.fan_in(l),
-                a: self.h[l - 1].view(rows.start * WIDTH),
-                a_row: WIDTH,
-                a_depth: 1,
-                a_panel: self.at(1, 0),
+                a: Factor::Rows { values: self.h[l - 1].view(rows.start * width), panel: self.at(1, 0) },
                 b: &w.as_slice()[w.at(panel)..],
-                init: Some(&self.weights.bias[l].as_slice()[panel * WIDTH..]),
+                init: Some(&self.weights.bias[l].as_slice()[panel * width..]),
                 c: self.h[l],
                 c_at: self.at(panel, rows.start),
                 finish: Finish::Store,
@@ -456,7 +468,7 @@ impl Pass<'_> {
 
     fn activate(&self, l: usize, rows: Range<usize>, panel: usize) {
         // SAFETY: only this task uses the tile, and the kernel is done with it.
-        let h = unsafe { self.h[l].part(self.at(panel, rows.start), rows.len() * WIDTH) };
+        let h = unsafe { self.h[l].part(self.at(panel, rows.start), rows.len() * self.kernels.width()) };
         self.kernels.activate(self.spec.layers[l].activation, h);
     }
 
@@ -470,10 +482,11 @@ impl Pass<'_> {
             let stride = loss::stride(outputs);
             let space = space.of(JUDGED * stride);
             let copy = |matrix: Shared<'_, f32>, row: usize, f: &mut dyn FnMut(usize, &mut [f32])| {
-                for panel in 0..outputs.div_ceil(WIDTH) {
-                    let width = WIDTH.min(outputs - panel * WIDTH);
+                let width = self.kernels.width();
+                for panel in 0..outputs.div_ceil(width) {
+                    let first = panel * width;
                     // SAFETY: only this task uses the rows.
-                    f(panel * WIDTH, unsafe { matrix.part(self.at(panel, row), width) });
+                    f(first, unsafe { matrix.part(self.at(panel, row), width.min(outputs - first)) });
                 }
             };
             for rows in rows.clone().step_by(JUDGED).map(|first| first..rows.end.min(first + JUDGED)) {
@@ -511,15 +524,12 @@ impl Pass<'_> {
     /// Rule 4: computes one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(h_(l−1))`.
     fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize, scratch: &mut Scratch) {
         self.stopwatch.time(Part::Gradient(l), || {
-            let at = self.at(panel, rows.start);
+            let (at, width) = (self.at(panel, rows.start), self.kernels.width());
             let product = Product {
                 rows: rows.len(),
-                columns: width(self.spec.fan_in(l), panel),
+                columns: computed(self.spec.fan_in(l), panel, width),
                 depth: self.spec.layers[l].units,
-                a: self.d[l].view(rows.start * WIDTH),
-                a_row: WIDTH,
-                a_depth: 1,
-                a_panel: self.at(1, 0),
+                a: Factor::Rows { values: self.d[l].view(rows.start * width), panel: self.at(1, 0) },
                 b: scratch.plain.panel(self.kernels, self.weights, l, panel),
                 init: None,
                 c: self.d[l - 1],
@@ -530,7 +540,7 @@ impl Pass<'_> {
             // they were computed. Nothing writes to h in the meantime.
             let (h, gradient) = unsafe {
                 self.kernels.product(&product);
-                (self.h[l - 1].part(at, rows.len() * WIDTH), self.d[l - 1].part(at, rows.len() * WIDTH))
+                (self.h[l - 1].part(at, rows.len() * width), self.d[l - 1].part(at, rows.len() * width))
             };
             self.kernels.derive(self.spec.layers[l - 1].activation, h, gradient);
         });

@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
 
-use crate::buffer::{Panels, Shared, View, WIDTH};
-use crate::kernels::{Block, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::buffer::{HALF, Panels, Shared, View};
+use crate::kernels::{Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use crate::memory::Batch;
 use crate::profile::{Part, Stopwatch};
 use crate::scratch::{BiasGradients, Scratch};
 use crate::sparse::ListBy;
-use crate::step::{SLICE, part};
+use crate::step::{SLICE, part, slice_of};
 
 /// Features per task of the first layer, when it works by lists.
-const PIECE: usize = 3 * WIDTH;
+const PIECE: usize = 96;
+/// Features that a task takes at a time, when it works densely: one or two panels.
+const DENSE: usize = 32;
 /// Samples that such a task lists at a time.
 const BLOCK: usize = 128;
 
@@ -64,20 +66,22 @@ pub(crate) struct Grid {
     units: usize,
     /// Features per task.
     features: usize,
+    /// Columns per panel.
+    width: usize,
 }
 
 impl Grid {
     /// Divides a layer into tasks. The fewer samples there are, the more features a task has, so that no task is too
     /// small. In the first layer, a task has all features if that still makes enough tasks for the threads.
-    pub(crate) fn new(spec: &Spec, l: usize, batch: &Batch<'_>, threads: usize) -> Self {
+    pub(crate) fn new(spec: &Spec, l: usize, batch: &Batch<'_>, threads: usize, width: usize) -> Self {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        let dense = WIDTH * (BLOCK / batch.samples.len()).clamp(1, 8);
+        let dense = DENSE * (BLOCK / batch.samples.len()).clamp(1, 8);
         let features = match l {
-            0 if threads == 1 || units >= 8 * threads * SLICE * WIDTH => fan_in,
+            0 if threads == 1 || units >= 8 * threads * SLICE => fan_in,
             0 if batch.by_feature => PIECE,
             _ => dense,
         };
-        Self { fan_in, units, features }
+        Self { fan_in, units, features, width }
     }
 
     /// Tasks per slice of units.
@@ -85,18 +89,18 @@ impl Grid {
         self.fan_in.div_ceil(self.features)
     }
 
-    fn panels(&self) -> usize {
-        self.units.div_ceil(WIDTH)
-    }
-
     pub(crate) fn tasks(&self) -> usize {
-        self.down() * self.panels().div_ceil(SLICE)
+        self.down() * self.units.div_ceil(SLICE)
     }
 
     /// The features, the slice of units, and the panels of units of a task.
     fn get(&self, task: usize) -> (Range<usize>, usize, Range<usize>) {
         let slice = task / self.down();
-        (part(task % self.down(), self.features, self.fan_in), slice, part(slice, SLICE, self.panels()))
+        (
+            part(task % self.down(), self.features, self.fan_in),
+            slice,
+            slice_of(self.units.div_ceil(self.width), slice, self.width),
+        )
     }
 }
 
@@ -127,7 +131,7 @@ impl<'a> Update<'a> {
                         self.run_by_lists(first, features, panels.clone(), start, scratch);
                     }
                 } else {
-                    for features in parts(features, WIDTH) {
+                    for features in parts(features, DENSE) {
                         self.run_first(first, features, panels.clone(), start, scratch);
                     }
                 }
@@ -139,8 +143,9 @@ impl<'a> Update<'a> {
                 if features.start == 0 {
                     self.update_bias(panels.clone());
                 }
-                for features in parts(features, WIDTH) {
-                    let x = &h.as_slice()[h.at(features.start / WIDTH)..];
+                let width = self.grid.width;
+                for features in parts(features, width) {
+                    let x = &h.as_slice()[h.at(features.start / width)..];
                     panels.clone().for_each(|panel| self.run_dense(x, features.clone(), panel, None));
                 }
             }),
@@ -150,14 +155,14 @@ impl<'a> Update<'a> {
     /// Computes `Σ_b d[b,j]` of a panel of units into `to`.
     fn sum(&self, panel: usize, to: &mut [f32], finish: Finish<'_>) {
         let d = &self.d.as_slice()[self.d.at(panel)..];
-        sum(self.kernels, self.rows, None, d, None, &mut to[..self.d.width(panel)], finish);
+        sum(self.kernels, self.rows, None, d, None, &mut to[..self.d.computed(panel)], finish);
     }
 
     /// Updates the biases of some panels by their gradients.
     fn update_bias(&self, panels: Range<usize>) {
         for panel in panels {
             // SAFETY: only this task uses the biases of these units.
-            let bias = unsafe { self.bias.part(panel * WIDTH, WIDTH) };
+            let bias = unsafe { self.bias.part(panel * self.grid.width, self.grid.width) };
             self.sum(panel, bias, Finish::Descend { learning_rate: self.learning_rate, fold: None });
         }
     }
@@ -167,7 +172,7 @@ impl<'a> Update<'a> {
         let of = Some((first.version, slice));
         if kept.of != of {
             kept.of = None;
-            for (panel, gradients) in panels.zip(kept.values.chunks_exact_mut(WIDTH)) {
+            for (panel, gradients) in panels.zip(kept.values.chunks_exact_mut(self.grid.width)) {
                 self.sum(panel, gradients, Finish::Store);
             }
             kept.of = of;
@@ -194,35 +199,36 @@ impl<'a> Update<'a> {
         start: Option<Shared<'a, f32>>,
         scratch: &mut Scratch,
     ) {
-        let x = scratch.inputs.of(self.rows * WIDTH);
+        let width = self.grid.width;
+        let apart = self.rows * width;
+        let x = scratch.inputs.of(DENSE / width * apart);
         self.stopwatch.time(Part::Gather, || {
             let block = self.block(first, &features, 0..self.rows);
-            self.kernels.scale(first.batch.source, &mut Scaling { block, s: x, panel: self.rows * WIDTH });
+            self.kernels.scale(first.batch.source, &mut Scaling { block, s: x, panel: apart });
         });
         self.stopwatch.time(self.part, || {
-            let shift = &first.shift[features.clone()];
-            let gradients = scratch.bias_gradients.values.chunks_exact(WIDTH);
-            for (n, (panel, bias_gradient)) in panels.zip(gradients).enumerate() {
-                let start = start.map(|start| start.from(n * WIDTH));
-                self.run_dense(x, features.clone(), panel, Some(Fold { shift, bias_gradient, start }));
+            for (features, x) in parts(features, width).zip(x.chunks_exact(apart)) {
+                let shift = &first.shift[features.clone()];
+                let gradients = scratch.bias_gradients.values.chunks_exact(width);
+                for (n, (panel, bias_gradient)) in panels.clone().zip(gradients).enumerate() {
+                    let start = start.map(|start| start.from(n * width));
+                    self.run_dense(x, features.clone(), panel, Some(Fold { shift, bias_gradient, start }));
+                }
             }
         });
     }
 
-    /// Updates a tile of Wᵀ from one panel of inputs, `[batch, 32]`.
+    /// Updates a tile of Wᵀ from one panel of inputs, `[batch, width]`.
     fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<Fold<'_>>) {
         let product = Product {
             rows: features.len(),
-            columns: self.d.width(panel),
+            columns: self.d.computed(panel),
             depth: self.rows,
-            a: View::from(x),
-            a_row: 1,
-            a_depth: WIDTH,
-            a_panel: WIDTH * WIDTH,
+            a: Factor::Columns(View::from(x)),
             b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
             c: self.w,
-            c_at: (panel * self.height + features.start) * WIDTH,
+            c_at: (panel * self.height + features.start) * self.grid.width,
             finish: Finish::Descend { learning_rate: self.learning_rate, fold },
         };
         // SAFETY: only this task uses the tile of Wᵀ; x and d are other buffers.
@@ -239,14 +245,15 @@ impl<'a> Update<'a> {
         start: Option<Shared<'a, f32>>,
         scratch: &mut Scratch,
     ) {
-        let columns = panels.clone().map(|panel| self.d.width(panel)).sum();
+        let width = self.grid.width;
+        let columns = panels.clone().map(|panel| self.d.computed(panel)).sum();
         let blocks = self.rows.div_ceil(BLOCK);
-        let sums = scratch.sums.of(if blocks > 1 { SLICE * PIECE * WIDTH } else { 0 });
-        let sums = Place { values: Shared::new(sums), at: 0, panel: PIECE * WIDTH };
+        let sums = scratch.sums.of(if blocks > 1 { SLICE * PIECE } else { 0 });
+        let sums = Place { values: Shared::new(sums), at: 0, panel: PIECE * width };
         let w = Place {
             values: self.w,
-            at: (panels.start * self.height + features.start) * WIDTH,
-            panel: self.height * WIDTH,
+            at: (panels.start * self.height + features.start) * width,
+            panel: self.height * width,
         };
         let fold = Fold { shift: &first.shift[features.clone()], bias_gradient: &scratch.bias_gradients.values, start };
         let descend = Finish::Descend { learning_rate: self.learning_rate, fold: Some(fold) };
@@ -261,7 +268,7 @@ impl<'a> Update<'a> {
                 a: lists,
                 rows: (0, features.len()),
                 columns,
-                b: &self.d.as_slice()[self.d.at(panels.start) + block * BLOCK * WIDTH..],
+                b: &self.d.as_slice()[self.d.at(panels.start) + block * BLOCK * width..],
                 b_panel: self.d.at(1),
                 init: if block == 0 { Init::Zero } else { Init::Sums(sums) },
                 c,
@@ -269,13 +276,13 @@ impl<'a> Update<'a> {
             };
             // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; d is another buffer.
             self.stopwatch.time(self.part, || unsafe { self.kernels.sparse_product(&product) });
-            self.stopwatch.count(|| 2 * lists.entries() * columns);
+            self.stopwatch.count(self.part, || 2 * lists.entries() * columns);
         }
     }
 
     /// The place for the next initial sums of some panels of the first layer, filled with their biases.
     fn begin(&self, first: &First<'a>, panels: &Range<usize>) -> Shared<'a, f32> {
-        let (at, len) = (panels.start * WIDTH, panels.len() * WIDTH);
+        let (at, len) = (panels.start * self.grid.width, panels.len() * self.grid.width);
         // SAFETY: only this task uses the biases of these units and their initial sums.
         let (bias, start) = unsafe { (self.bias.part(at, len), first.start.part(at, len)) };
         start.copy_from_slice(bias);
@@ -285,12 +292,13 @@ impl<'a> Update<'a> {
     /// Computes the next initial sums of some panels of the first layer, after their weights and biases are updated.
     fn start(&self, first: &First<'_>, panels: Range<usize>) {
         self.stopwatch.time(Part::Forward(0), || {
+            let size = self.height * self.grid.width;
             for panel in panels {
-                let (at, columns) = (panel * WIDTH, self.d.width(panel));
+                let (at, columns) = (panel * self.grid.width, self.d.computed(panel));
                 // SAFETY: all other tasks of these panels are done, and nothing else uses the panels before the region
                 // ends.
                 let (w, bias, sums) = unsafe {
-                    let w = self.w.part(panel * self.height * WIDTH, self.height * WIDTH);
+                    let w = self.w.part(panel * size, size);
                     (w, self.bias.part(at, columns), first.start.part(at, columns))
                 };
                 start(self.kernels, first.shift, w, bias, sums);
@@ -315,15 +323,13 @@ fn sum(
     to: &mut [f32],
     finish: Finish<'_>,
 ) {
-    let step = usize::from(a.is_some());
+    // Without `a`, each panel of its row is the same one.
+    let (values, panel) = a.map_or((&[1.0; 2 * HALF][..], 0), |a| (a, kernels.width()));
     let product = Product {
         rows: 1,
         columns: to.len(),
         depth,
-        a: View::from(a.unwrap_or(&[1.0])),
-        a_row: 0,
-        a_depth: step,
-        a_panel: step * WIDTH,
+        a: Factor::Rows { values: View::from(values), panel },
         b,
         init,
         c: Shared::new(to),

@@ -10,8 +10,12 @@ pub(crate) trait Vector: Copy {
     const LANES: usize;
     /// Rows of the largest tile: 8 or 6.
     const ROWS: usize;
-    /// Registers across the largest tile, which make 16 or 32 columns.
+    /// Registers across a tile, which are as wide as a panel: 16 or 32 columns.
     const ACROSS: usize;
+    /// Columns of a panel. Each access is to whole cache lines, and goes on where the one before ended.
+    const PANEL: usize = Self::ACROSS * Self::LANES;
+    /// The most terms that a dense product adds to all its tiles before it goes on to the next terms.
+    const DEPTH: usize;
     /// Registers along a pair of rows in a sparse product: 4 or 8.
     const ALONG: usize;
     /// A single value, for loops that the compiler vectorises. Its fused multiply-add is that of the instruction set.
@@ -49,6 +53,7 @@ impl Vector for Portable {
     const LANES: usize = 4;
     const ROWS: usize = 6;
     const ACROSS: usize = 4;
+    const DEPTH: usize = 256;
     const ALONG: usize = 8;
     type Value = f32;
 
@@ -153,7 +158,8 @@ pub(crate) mod x86 {
         const LANES: usize = 8;
         const ROWS: usize = 6;
         const ACROSS: usize = 2;
-        const ALONG: usize = 4;
+        const DEPTH: usize = 256;
+        const ALONG: usize = 6;
         type Value = Fused;
 
         #[inline(always)]
@@ -241,7 +247,8 @@ pub(crate) mod x86 {
         const LANES: usize = 16;
         const ROWS: usize = 8;
         const ACROSS: usize = 2;
-        const ALONG: usize = 8;
+        const DEPTH: usize = 256;
+        const ALONG: usize = 4;
         type Value = Fused;
 
         #[inline(always)]

@@ -10,9 +10,9 @@ use syva_core::Activation::{Identity, Relu, Sigmoid, Tanh};
 use syva_core::arithmetic::Real;
 use syva_core::random::{Random, Stream};
 use syva_core::reference::{activate, derive};
-use syva_cpu::buffer::{Shared, View, WIDTH};
+use syva_cpu::buffer::{Shared, View};
 use syva_cpu::isa::Isa;
-use syva_cpu::kernels::{Block, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use syva_cpu::kernels::{Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use syva_cpu::memory::{Samples, Source};
 use syva_cpu::sparse::{COLUMNS, ListBy, Lists};
 
@@ -89,24 +89,27 @@ fn finishes<'a>(shift: &'a [f32], bias: &'a [f32]) -> [Finish<'a>; 4] {
 }
 
 fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    for rows in [1, 2, 3, 5, 7, 8, 9, 13, 31, 64] {
-        for depth in [0_usize, 1, 2, 31, 32, 33, 70] {
-            for columns in [WIDTH / 2, WIDTH] {
-                let panels = depth.div_ceil(WIDTH);
-                // a by rows, panel after panel, and a transposed, as the weight gradient reads it.
-                let layouts = [(WIDTH, 1, rows * WIDTH), (1, WIDTH, WIDTH * WIDTH)];
-                for (a_row, a_depth, a_panel) in layouts {
-                    if a_row == 1 && rows > WIDTH {
+    let width = kernels.width();
+    for rows in [1, 2, 3, 5, 7, 8, 9, 13, 16, 31, 64, 70] {
+        // The last two are of several blocks of terms.
+        for depth in [0_usize, 1, 2, 31, 32, 33, 70, 257, 600] {
+            for columns in [16, width] {
+                for by_rows in [true, false] {
+                    // a by rows, panel after panel, and a transposed, as the weight gradient reads it.
+                    let (row, term, panel) =
+                        if by_rows { (width, 1, rows * width + 16) } else { (1, width, width * width) };
+                    if !by_rows && rows > width || rows > 16 && depth > 70 && columns < width {
                         continue;
                     }
-                    let a = draw(random, (panels * a_panel).max(rows * a_row) + depth * a_depth);
-                    let (b, init) = (draw(random, depth * WIDTH), draw(random, columns));
+                    let at = |i: usize, p: usize| p / width * panel + p % width * term + i * row;
+                    let a = draw(random, depth.div_ceil(width) * panel + rows * row);
+                    let (b, init) = (draw(random, depth * width), draw(random, columns));
                     let (shift, bias) = (draw(random, rows), draw(random, columns));
                     for (finish, init) in finishes(&shift, &bias).into_iter().zip([None, Some(&init[..]), None, None]) {
-                        let mut found = guarded(rows * WIDTH);
+                        let mut found = guarded(rows * width);
                         if matches!(finish, Finish::Descend { .. }) {
                             for i in 0..rows {
-                                found[MARGIN + i * WIDTH..][..columns].copy_from_slice(&draw(random, columns));
+                                found[MARGIN + i * width..][..columns].copy_from_slice(&draw(random, columns));
                             }
                         }
                         let mut wanted = found.clone();
@@ -114,21 +117,19 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             for j in 0..columns {
                                 let mut sum = init.map_or(0.0, |init| init[j]);
                                 for p in 0..depth {
-                                    let a = a[p / WIDTH * a_panel + p % WIDTH * a_depth + i * a_row];
-                                    sum = a.fma(b[p * WIDTH + j], sum);
+                                    let a = a[at(i, p)];
+                                    sum = a.fma(b[p * width + j], sum);
                                 }
-                                let at = MARGIN + i * WIDTH + j;
-                                wanted[at] = finished(&finish, sum, i, j, wanted[at]);
+                                let to = MARGIN + i * width + j;
+                                wanted[to] = finished(&finish, sum, i, j, wanted[to]);
                             }
                         }
+                        let values = View::from(&a[..]);
                         let product = Product {
                             rows,
                             columns,
                             depth,
-                            a: View::from(&a[..]),
-                            a_row,
-                            a_depth,
-                            a_panel,
+                            a: if by_rows { Factor::Rows { values, panel } } else { Factor::Columns(values) },
                             b: &b,
                             init,
                             c: Shared::new(&mut found),
@@ -163,19 +164,20 @@ fn listed(kernels: &Kernels, x: &[f32], features: usize, scale: &[f32]) -> [List
 }
 
 fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    let width = kernels.width();
     for rows in [1, 2, 3, 16, 33] {
         for depth in [1, 17, 96] {
             for columns in [16_usize, 32, 48, 80, 96, 128, 144] {
                 let a = mostly_zero(random, rows * depth);
                 let [lists, _] = listed(kernels, &a, depth, &vec![1.0; depth]);
-                let across = columns.div_ceil(WIDTH);
-                let (b_panel, c_panel) = (depth * WIDTH + 48, rows * WIDTH + 16);
+                let across = columns.div_ceil(width);
+                let (b_panel, c_panel) = (depth * width + 48, rows * width + 16);
                 let (b, init) = (draw(random, across * b_panel), draw(random, columns));
                 let (shift, bias) = (draw(random, rows), draw(random, columns));
                 for (n, finish) in finishes(&shift, &bias).into_iter().enumerate() {
                     // All rows, or all but the first pair.
                     let first = if rows > 2 { n % 2 * 2 } else { 0 };
-                    let at = |i: usize, j: usize| MARGIN + j / WIDTH * c_panel + i * WIDTH + j % WIDTH;
+                    let at = |i: usize, j: usize| MARGIN + j / width * c_panel + i * width + j % width;
                     let mut found = guarded(across * c_panel);
                     for i in 0..rows - first {
                         (0..columns).for_each(|j| found[at(i, j)] = random.uniform(-1.0, 1.0));
@@ -185,7 +187,7 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                         for j in 0..columns {
                             let mut sum = [0.0, init[j], starts[at(i, j)], 0.0][n];
                             for p in 0..depth {
-                                let b = b[j / WIDTH * b_panel + p * WIDTH + j % WIDTH];
+                                let b = b[j / width * b_panel + p * width + j % width];
                                 sum = a[(first + i) * depth + p].fma(b, sum);
                             }
                             wanted[at(i, j)] = finished(&finish, sum, i, j, starts[at(i, j)]);
@@ -211,20 +213,24 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
 /// The initial sums that an update leaves for the next step: one sum per column over the new weights, row after row,
 /// dense and by lists.
 fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    for rows in [1, 2, 3, 8, 13, 31] {
-        for columns in [16_usize, 32] {
+    let width = kernels.width();
+    for rows in [1, 2, 3, 8, 13, 16] {
+        for columns in [16, width] {
             let depth = 5;
-            let (x, d, shift, bias_gradient) =
-                (draw(random, depth * rows), draw(random, depth * WIDTH), draw(random, rows), draw(random, columns));
-            let (weights, bias) = (draw(random, rows * WIDTH), draw(random, columns));
+            // Rows of x, and the same rows as the first columns of a panel.
+            let x = draw(random, depth * rows);
+            let mut panel = draw(random, depth * width);
+            panel.chunks_exact_mut(width).zip(x.chunks_exact(rows)).for_each(|(to, x)| to[..rows].copy_from_slice(x));
+            let (d, shift, bias_gradient) = (draw(random, depth * width), draw(random, rows), draw(random, columns));
+            let (weights, bias) = (draw(random, rows * width), draw(random, columns));
             let mut wanted = guarded(columns);
             wanted[MARGIN..MARGIN + columns].copy_from_slice(&bias);
             let mut found = [wanted.clone(), wanted.clone()];
             for i in 0..rows {
                 for j in 0..columns {
-                    let sum = (0..depth).fold(0.0, |sum, p| x[p * rows + i].fma(d[p * WIDTH + j], sum));
+                    let sum = (0..depth).fold(0.0, |sum, p| x[p * rows + i].fma(d[p * width + j], sum));
                     let gradient = shift[i].fma(bias_gradient[j], sum) + 0.0;
-                    let w = (-0.3_f32).fma(gradient, weights[i * WIDTH + j]);
+                    let w = (-0.3_f32).fma(gradient, weights[i * width + j]);
                     wanted[MARGIN + j] = shift[i].fma(w, wanted[MARGIN + j]);
                 }
             }
@@ -254,10 +260,7 @@ fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             rows,
                             columns,
                             depth,
-                            a: View::from(&x[..]),
-                            a_row: 1,
-                            a_depth: rows,
-                            a_panel: 0,
+                            a: Factor::Columns(View::from(&panel[..])),
                             b: &d,
                             init: None,
                             c,
@@ -302,48 +305,50 @@ fn check_lists(lists: &Lists, rows: usize, columns: usize, value: &dyn Fn(usize,
 }
 
 fn scale(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    for (features, first, width) in [(1, 0, 1), (32, 0, 32), (50, 32, 18), (784, 64, 32), (784, 3, 100)] {
+    let width = kernels.width();
+    for (features, first, count) in [(1, 0, 1), (32, 0, 32), (50, 32, 18), (784, 64, 32), (784, 3, 100)] {
         let bytes: Vec<u8> = (0..9 * features).map(|_| random.below(256) as u8).collect();
         let floats = draw(random, 9 * features);
-        let (scale, order) = (draw(random, width), [8, 0, 3, 3, 5]);
+        let (scale, order) = (draw(random, count), [8, 0, 3, 3, 5]);
         let samples = Samples::These(&order);
         let x = |source: Source<'_>, at: usize| match source {
             Source::Bytes(x) => f32::from(x[at]),
             Source::Floats(x) => x[at],
         };
-        let panel = (order.len() + 1) * WIDTH;
+        let panel = (order.len() + 1) * width;
         for source in [Source::Bytes(&bytes), Source::Floats(&floats)] {
-            let mut found = guarded(width.div_ceil(WIDTH) * panel);
+            let mut found = guarded(count.div_ceil(width) * panel);
             let mut wanted = found.clone();
             for (i, &sample) in order.iter().enumerate() {
-                for k in 0..width {
-                    wanted[MARGIN + k / WIDTH * panel + i * WIDTH + k % WIDTH] =
+                for k in 0..count {
+                    wanted[MARGIN + k / width * panel + i * width + k % width] =
                         x(source, sample as usize * features + first + k) * scale[k];
                 }
                 // The values in the last panel's other columns do not matter.
-                for k in width..width.next_multiple_of(WIDTH) {
-                    let at = MARGIN + k / WIDTH * panel + i * WIDTH + k % WIDTH;
+                for k in count..count.next_multiple_of(width) {
+                    let at = MARGIN + k / width * panel + i * width + k % width;
                     (wanted[at], found[at]) = (0.0, 0.0);
                 }
             }
             let block = Block { features, first, scale: &scale, samples, next: Some(samples) };
-            let s = &mut found[MARGIN..MARGIN + width.div_ceil(WIDTH) * panel];
+            let s = &mut found[MARGIN..MARGIN + count.div_ceil(width) * panel];
             kernels.scale(source, &mut Scaling { block, s, panel });
-            same(&format!("{width} of {features} features"), &found, &wanted)?;
+            same(&format!("{count} of {features} features"), &found, &wanted)?;
         }
     }
     Ok(())
 }
 
 fn transpose(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    let from = draw(random, WIDTH * WIDTH);
-    let mut found = guarded(WIDTH * WIDTH);
+    let width = kernels.width();
+    let from = draw(random, width * width);
+    let mut found = guarded(width * width);
     let mut wanted = found.clone();
-    for i in 0..WIDTH {
-        (0..WIDTH).for_each(|j| wanted[MARGIN + j * WIDTH + i] = from[i * WIDTH + j]);
+    for i in 0..width {
+        (0..width).for_each(|j| wanted[MARGIN + j * width + i] = from[i * width + j]);
     }
-    kernels.transpose(&from, &mut found[MARGIN..MARGIN + WIDTH * WIDTH]);
-    same("32 by 32", &found, &wanted)
+    kernels.transpose(&from, &mut found[MARGIN..MARGIN + width * width]);
+    same(&format!("{width} by {width}"), &found, &wanted)
 }
 
 fn elementwise(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {

@@ -2,7 +2,7 @@
 
 use cudarc::driver::CudaEvent;
 use cudarc::driver::sys::CUevent_flags;
-use syva_core::{Breakdown, Result, Spec};
+use syva_core::{Breakdown, Result, Spec, StepPart};
 
 use crate::card::Card;
 use crate::step::Pass;
@@ -32,6 +32,17 @@ impl Part {
             }
         }
     }
+
+    /// The number of weights that it multiplies with, for each sample.
+    fn weights(&self, spec: &Spec) -> u64 {
+        let of = |l: usize| (spec.fan_in(l) * spec.layers[l].units) as u64;
+        match self {
+            Self::Loss => 0,
+            Self::Forward(l) | Self::InputGradient(l) => of(*l),
+            Self::Head(l) => 2 * of(*l),
+            Self::Update(layers) => layers.iter().map(|&l| of(l)).sum(),
+        }
+    }
 }
 
 /// Records an event for timing at this point of the card's work.
@@ -43,8 +54,9 @@ pub(crate) fn now(card: &Card) -> Result<CudaEvent> {
 /// Steps after which the events are read. This bounds the number of events that exist at once.
 const AT_ONCE: u32 = 64;
 
-/// Runs the steps of a span as launches, and reports the time of each kind of launch.
-pub(crate) fn take(pass: &Pass<'_>, spec: &Spec, steps: u32) -> Result<Breakdown> {
+/// Runs the steps of a span as launches, and reports the time of each kind of launch. The span has this many steps and
+/// samples.
+pub(crate) fn take(pass: &Pass<'_>, spec: &Spec, (steps, samples): (u32, usize)) -> Result<Breakdown> {
     let mut breakdown = Breakdown { threads: 1, ..Breakdown::default() };
     for first in (0..steps).step_by(AT_ONCE as usize) {
         let mut last = now(pass.card)?;
@@ -60,15 +72,14 @@ pub(crate) fn take(pass: &Pass<'_>, spec: &Spec, steps: u32) -> Result<Breakdown
             let seconds = f64::from(milliseconds) / 1e3;
             breakdown.seconds += seconds;
             let name = part.name();
-            match breakdown.parts.iter_mut().find(|(of, _)| *of == name) {
-                Some((_, sum)) => *sum += seconds,
-                None => breakdown.parts.push((name, seconds)),
+            if let Some(part) = breakdown.parts.iter_mut().find(|part| part.name == name) {
+                part.seconds += seconds;
+            } else {
+                let multiply_adds = part.weights(spec) * samples as u64;
+                breakdown.parts.push(StepPart { name, seconds, multiply_adds });
             }
             last = event;
         }
     }
-    let products = |l: usize| if l == 0 { 2 } else { 3 };
-    breakdown.multiply_adds =
-        (0..spec.layers.len()).map(|l| products(l) * (spec.fan_in(l) * spec.layers[l].units) as u64).sum();
     Ok(breakdown)
 }

@@ -434,15 +434,13 @@ impl Session for CudaSession {
             // SAFETY: the session keeps the training and the samples, and waits for the stream before it drops any of
             // them.
             let pass = unsafe { session.pass(plan, (work, memory), data, work.capacity, Goal::Train) };
-            profile::take(&pass, &session.spec, span.steps() as u32)
+            profile::take(&pass, &session.spec, (span.steps() as u32, span.order.len()))
         });
         let (launched, breakdown) = match launched {
             Ok(breakdown) => (Ok(()), breakdown),
             Err(error) => (Err(error), Breakdown::default()),
         };
-        let report = self.collect(launched, span, before)?;
-        let multiply_adds = breakdown.multiply_adds * span.order.len() as u64;
-        Ok((report, Breakdown { multiply_adds, ..breakdown }))
+        Ok((self.collect(launched, span, before)?, breakdown))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {

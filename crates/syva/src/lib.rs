@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub use syva_core::*;
+pub use syva_cpu::isa::Isa;
 pub use syva_cpu::{CpuEngine, Predictor};
 #[cfg(feature = "cuda")]
 pub use syva_cuda::CudaEngine;
@@ -138,3 +139,28 @@ fn other_name(name: &str) -> Option<&'static str> {
 pub fn predict(model: &Model, inputs: &Matrix) -> Result<Matrix> {
     Predictor::new(model)?.predict(inputs)
 }
+
+/// The shapes that `syva bench --sweep` and `cargo xtask peers` time: widths of the hidden layers, and samples per step.
+#[doc(hidden)]
+pub const SWEEP: [(&[usize], usize); 20] = [
+    (&[16], 1),
+    (&[16], 32),
+    (&[16], 4096),
+    (&[64, 64], 1),
+    (&[64, 64], 16),
+    (&[64; 8], 128),
+    (&[256, 128], 1),
+    (&[256, 128], 8),
+    (&[256, 128], 32),
+    (&[256, 128], 128),
+    (&[256, 128], 512),
+    (&[256, 128], 4096),
+    (&[128; 8], 32),
+    (&[512; 4], 128),
+    (&[1024; 3], 1),
+    (&[1024; 3], 16),
+    (&[1024; 3], 128),
+    (&[1024; 3], 512),
+    (&[1024; 3], 4096),
+    (&[2048, 2048], 512),
+];

@@ -72,13 +72,24 @@ pub struct Workshop {
     target: PathBuf,
     /// An interpreter to use instead of the virtual environment's.
     python: Option<PathBuf>,
+    /// Whether AVX-512 is left aside.
+    avx2: bool,
 }
 
+/// How programs are held to AVX2: syva, PyTorch's own kernels, MKL, oneDNN, and XLA.
+const AVX2: [(&str, &str); 5] = [
+    ("SYVA_ISA", "avx2"),
+    ("ATEN_CPU_CAPABILITY", "avx2"),
+    ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+    ("XLA_FLAGS", "--xla_cpu_max_isa=AVX2"),
+];
+
 impl Workshop {
-    pub fn new(python: Option<PathBuf>) -> Result<Self> {
+    pub fn new(python: Option<PathBuf>, avx2: bool) -> Result<Self> {
         let root = root()?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        Ok(Self { sources: root.join("bench/peers"), target: target.join("peers"), python })
+        Ok(Self { sources: root.join("bench/peers"), target: target.join("peers"), python, avx2 })
     }
 
     fn python(&self) -> PathBuf {
@@ -140,6 +151,7 @@ impl Workshop {
                 (program, None)
             }
         };
+        command.envs(AVX2.into_iter().filter(|_| self.avx2));
         command.arg(data).arg(shape.hidden()).arg(shape.batch.to_string()).arg("1").args(variant);
         command
     }

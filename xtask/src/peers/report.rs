@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use syva::data::mnist;
 
 use super::catalogue::root;
-use super::{Running, Shape};
+use super::{Limits, Running, Shape};
 
 /// The least, the median and the greatest of some numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,19 +70,25 @@ pub struct SweepRow {
     steps: usize,
     /// Name and median.
     rates: Vec<(&'static str, Option<f64>)>,
+    /// Syvä's share of the processor's peak, all products counted as dense, and of the memory's bandwidth.
+    shares: Option<(f64, f64)>,
     pub problem: Option<String>,
 }
 
 impl SweepRow {
-    pub fn of(shape: &Shape, steps: usize, all: &[Running]) -> Self {
+    pub fn of(shape: &Shape, steps: usize, all: &[Running], limits: &Limits) -> Self {
         let samples = (steps * shape.batch).min(60_000) as f64;
         let rate = |running: &Running| {
             let seconds = running.answers.iter().skip(1).map(|answer| answer.seconds);
             (running.peer.name, Spread::of(seconds).map(|seconds| samples / seconds.median))
         };
         let problem = all.iter().find_map(|running| running.process.as_ref().err().map(|error| format!("{error:#}")));
-        let rates = all.iter().map(rate).collect();
-        Self { hidden: shape.hidden(), batch: shape.batch, steps, rates, problem }
+        let rates: Vec<_> = all.iter().map(rate).collect();
+        let steps_per_second = rates.first().and_then(|rate| rate.1).map(|rate| rate / shape.batch as f64);
+        let shares = steps_per_second.map(|rate| {
+            (2.0 * shape.work() as f64 * rate / limits.peak, shape.bytes() as f64 * rate / limits.bandwidth)
+        });
+        Self { hidden: shape.hidden(), batch: shape.batch, steps, rates, shares, problem }
     }
 
     /// Syvä's time divided by that of the fastest other peer.
@@ -96,13 +102,19 @@ impl SweepRow {
 /// The sweep as Markdown.
 pub fn sweep_table(rows: &[SweepRow]) -> String {
     let names: Vec<&str> = rows.first().map_or(Vec::new(), |row| row.rates.iter().map(|(name, _)| *name).collect());
-    let mut text = format!("| hidden | batch | steps | {} | syva / best other | |\n", names.join(" | "));
-    text += &format!("|{}\n", "---|".repeat(names.len() + 5));
+    let mut text = format!(
+        "| hidden | batch | steps | {} | syva / best other | of the peak | of the bandwidth | |\n",
+        names.join(" | ")
+    );
+    text += &format!("|{}\n", "---|".repeat(names.len() + 7));
     for row in rows {
         let rates = row.rates.iter().map(|(_, rate)| rate.map_or("–".into(), |rate| format!("{rate:.0}")));
         let ratio = row.ratio().map_or("–".into(), |ratio| format!("**{ratio:.2}**"));
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+        let (peak, memory) = row.shares.map_or(("–".into(), "–".into()), |(a, b)| (percent(a), percent(b)));
         let (rates, note) = (rates.collect::<Vec<_>>().join(" | "), row.problem.as_deref().unwrap_or(""));
-        let _ = writeln!(text, "| {} | {} | {} | {rates} | {ratio} | {note} |", row.hidden, row.batch, row.steps);
+        let SweepRow { hidden, batch, steps, .. } = row;
+        let _ = writeln!(text, "| {hidden} | {batch} | {steps} | {rates} | {ratio} | {peak} | {memory} | {note} |");
     }
     text
 }
@@ -113,8 +125,8 @@ pub fn mnist(dir: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Writes all tables.
-pub fn write(out: Option<PathBuf>, rows: &[Row], sweep: &[SweepRow]) -> Result<PathBuf> {
-    let cpu = machine();
+pub fn write(out: Option<PathBuf>, avx2: bool, rows: &[Row], sweep: &[SweepRow]) -> Result<PathBuf> {
+    let cpu = machine() + if avx2 { ", AVX2 only" } else { "" };
     let name: String =
         cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let path = match out {
@@ -165,8 +177,9 @@ mod tests {
     #[test]
     fn a_sweep_row_compares_with_the_fastest() {
         let rates = vec![("syva", Some(200.0)), ("jax", Some(50.0)), ("pytorch", Some(100.0))];
-        let row = SweepRow { hidden: "32".into(), batch: 1, steps: 1, rates, problem: None };
+        let shares = Some((0.805, 1.5));
+        let row = SweepRow { hidden: "32".into(), batch: 1, steps: 1, rates, shares, problem: None };
         assert_eq!(row.ratio(), Some(0.5));
-        assert!(sweep_table(&[row]).contains("| 32 | 1 | 1 | 200 | 50 | 100 | **0.50** |"));
+        assert!(sweep_table(&[row]).contains("| 32 | 1 | 1 | 200 | 50 | 100 | **0.50** | 80 % | 150 % |"));
     }
 }

@@ -4,7 +4,6 @@ use syva_core::arithmetic::{Real, SoftmaxRow};
 use syva_core::reference::{activate, derive};
 use syva_core::{Activation, Head};
 
-use crate::buffer::WIDTH;
 use crate::vector::Vector;
 
 /// The match is outside the loops, so that each loop has one function and becomes SIMD code.
@@ -46,15 +45,16 @@ where
 }
 
 /// # Safety
-/// The processor has V's instruction set and this is compiled for it; both slices hold 32 by 32 values.
+/// The processor has V's instruction set and this is compiled for it; both slices hold a square of a panel's width.
 #[inline(always)]
 pub(super) unsafe fn transpose<V: Vector>(from: &[f32], to: &mut [f32]) {
-    for i in (0..WIDTH).step_by(V::LANES) {
-        for j in (0..WIDTH).step_by(V::LANES) {
+    let width = V::PANEL;
+    for i in (0..width).step_by(V::LANES) {
+        for j in (0..width).step_by(V::LANES) {
             // SAFETY: the square from (i, j), and the one to (j, i), are inside.
             unsafe {
-                let from = from.as_ptr().add(i * WIDTH + j);
-                V::transpose(from, WIDTH, to.as_mut_ptr().add(j * WIDTH + i), WIDTH);
+                let from = from.as_ptr().add(i * width + j);
+                V::transpose(from, width, to.as_mut_ptr().add(j * width + i), width);
             }
         }
     }

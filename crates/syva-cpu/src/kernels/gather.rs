@@ -1,6 +1,6 @@
 //! Scales inputs into panels, or lists those that are not zero. At the same time it prefetches the next batch's inputs.
 
-use crate::buffer::{HALF, WIDTH};
+use crate::buffer::HALF;
 use crate::memory::Samples;
 use crate::prefetch;
 use crate::sparse::Lists;
@@ -25,7 +25,7 @@ pub struct Block<'a> {
 pub struct Scaling<'a> {
     /// The inputs.
     pub block: Block<'a>,
-    /// `s[b, k]` is at `k / 32 · panel + 32 · b + k % 32`. k is rounded up to whole panels.
+    /// `s[b, k]` is at `k / width · panel + width · b + k % width`. k is rounded up to whole panels.
     pub s: &'a mut [f32],
     /// See `s`.
     pub panel: usize,
@@ -41,10 +41,10 @@ impl Block<'_> {
 
 impl Scaling<'_> {
     /// Panics unless the block is inside inputs of `len` values and `s` has room for it. Kernels rely on it.
-    pub(super) fn check(&self, len: usize) {
+    pub(super) fn check(&self, len: usize, width: usize) {
         self.block.check(len);
-        let panels = self.block.scale.len().div_ceil(WIDTH);
-        assert!(panels.saturating_sub(1) * self.panel + self.block.samples.len() * WIDTH <= self.s.len(), "s has room");
+        let panels = self.block.scale.len().div_ceil(width);
+        assert!(panels.saturating_sub(1) * self.panel + self.block.samples.len() * width <= self.s.len(), "s has room");
     }
 }
 
@@ -197,7 +197,7 @@ pub(super) unsafe fn scale<V: Vector, T: Input>(x: &[T], scaling: &mut Scaling<'
             // SAFETY: row and column are inside the block, and `check` has found room for whole panels.
             unsafe {
                 let s = block.load::<V, T>(x, at, column);
-                s.store(to.add(column / WIDTH * panel + row * WIDTH + column % WIDTH));
+                s.store(to.add(column / V::PANEL * panel + row * V::PANEL + column % V::PANEL));
             }
         }
     }

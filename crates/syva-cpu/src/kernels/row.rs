@@ -3,7 +3,7 @@
 //! With only one sample, each weight is used once, so the goal is to read the weights at the speed of their cache.
 //! Eight chains run at once, which is enough to hide the latency of a multiply-add.
 
-use crate::buffer::{HALF, WIDTH};
+use crate::buffer::HALF;
 use crate::sparse::Lists;
 use crate::vector::Vector;
 
@@ -11,7 +11,7 @@ use crate::vector::Vector;
 pub(crate) struct RowProduct<'a> {
     /// The sample.
     pub(crate) x: Row<'a>,
-    /// `b[p, j]` is at `j / 32 · b_panel + 32 · p + j % 32`.
+    /// `b[p, j]` is at `j / width · b_panel + width · p + j % width`.
     pub(crate) b: &'a [f32],
     /// See `b`.
     pub(crate) b_panel: usize,
@@ -34,7 +34,7 @@ pub(crate) enum Row<'a> {
 
 impl RowProduct<'_> {
     /// Panics unless every access is inside the slices. Kernels rely on it.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self, width: usize) {
         let columns = self.c.len();
         assert!(columns.is_multiple_of(HALF) && columns > 0, "columns are padded");
         let depth = match self.x {
@@ -45,7 +45,7 @@ impl RowProduct<'_> {
             Row::Dense(x) => x.len(),
         };
         if let Some(last) = depth.checked_sub(1) {
-            let end = (columns - 1) / WIDTH * self.b_panel + last * WIDTH + WIDTH.min(columns);
+            let end = (columns - 1) / width * self.b_panel + last * width + width.min(columns);
             assert!(end <= self.b.len(), "b is large enough");
         }
         assert!(self.init.is_none_or(|init| init.len() >= columns), "one init per column");
@@ -79,16 +79,16 @@ pub(super) unsafe fn row_product<V: Vector>(product: &mut RowProduct<'_>) {
 #[inline(always)]
 unsafe fn strip<V: Vector, const ALONG: usize>(product: &mut RowProduct<'_>, j: usize) {
     // The offset of vector n from the first one.
-    let panel = product.b_panel;
-    let offset = |n: usize| n * V::LANES / WIDTH * panel + n * V::LANES % WIDTH;
+    let (width, panel) = (V::PANEL, product.b_panel);
+    let offset = |n: usize| n * V::LANES / width * panel + n * V::LANES % width;
     // SAFETY: (whole body) `check` has found b long enough for every row of x, and c and init for all columns.
     unsafe {
-        let b = product.b.as_ptr().add(j / WIDTH * panel + j % WIDTH);
+        let b = product.b.as_ptr().add(j / width * panel + j % width);
         let c = product.c.as_mut_ptr().add(j);
         let from = product.init.map_or(c.cast_const(), |init| init.as_ptr().add(j));
         let mut sums: [V; ALONG] = std::array::from_fn(|n| V::load(from.add(n * V::LANES)));
         let mut add = |x: f32, p: usize| {
-            let (x, b) = (V::splat(x), b.add(p * WIDTH));
+            let (x, b) = (V::splat(x), b.add(p * width));
             for (n, sum) in sums.iter_mut().enumerate() {
                 *sum = x.fma(V::load(b.add(offset(n))), *sum);
             }

@@ -1,6 +1,6 @@
 //! The product with lists of non-zeros. A pair of rows of outputs stays in registers while the pair's list is read.
 
-use crate::buffer::{HALF, Shared, WIDTH};
+use crate::buffer::{HALF, Shared};
 use crate::kernels::{Finish, finish};
 use crate::sparse::Lists;
 use crate::vector::Vector;
@@ -15,7 +15,7 @@ pub struct SparseProduct<'a> {
     pub rows: (usize, usize),
     /// Columns of outputs, a multiple of 16.
     pub columns: usize,
-    /// `b[p, j]` is at `j / 32 · b_panel + 32 · p + j % 32`.
+    /// `b[p, j]` is at `j / width · b_panel + width · p + j % width`.
     pub b: &'a [f32],
     /// See `b`.
     pub b_panel: usize,
@@ -27,7 +27,7 @@ pub struct SparseProduct<'a> {
     pub finish: Finish<'a>,
 }
 
-/// Some panels of a matrix inside a larger one: `[i, j]` is at `at + j / 32 · panel + 32 · i + j % 32`.
+/// Some panels of a matrix inside a larger one: `[i, j]` is at `at + j / width · panel + width · i + j % width`.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     /// The larger matrix.
@@ -39,8 +39,8 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn check(&self, rows: usize, columns: usize) {
-        let last = (columns - 1) / WIDTH * self.panel + (rows - 1) * WIDTH + WIDTH.min(columns) - 1;
+    fn check(&self, rows: usize, columns: usize, width: usize) {
+        let last = (columns - 1) / width * self.panel + (rows - 1) * width + width.min(columns) - 1;
         assert!(last < self.values.len() && self.at < self.values.len() - last, "a place is large enough");
     }
 }
@@ -58,7 +58,7 @@ pub enum Init<'a> {
 
 impl SparseProduct<'_> {
     /// Panics unless every access is inside the slices. Kernels rely on it.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self, width: usize) {
         assert!(self.columns.is_multiple_of(HALF) && self.columns > 0, "columns are padded");
         let (first, rows) = self.rows;
         assert!(
@@ -69,15 +69,15 @@ impl SparseProduct<'_> {
             return;
         }
         if let Some(last) = self.a.bound().checked_sub(1) {
-            let end = (self.columns - 1) / WIDTH * self.b_panel + last * WIDTH + WIDTH.min(self.columns);
+            let end = (self.columns - 1) / width * self.b_panel + last * width + width.min(self.columns);
             assert!(end <= self.b.len(), "b is large enough");
         }
         match self.init {
             Init::Zero => {}
             Init::Row(init) => assert!(init.len() >= self.columns, "one init per column"),
-            Init::Sums(sums) => sums.check(rows, self.columns),
+            Init::Sums(sums) => sums.check(rows, self.columns, width),
         }
-        self.c.check(rows, self.columns);
+        self.c.check(rows, self.columns, width);
         self.finish.check(rows, self.columns);
     }
 }
@@ -94,6 +94,7 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
         unsafe {
             match left {
                 8.. => (sparse_strip::<V, 8>(product, j), j += 8 * V::LANES).0,
+                6..=7 if V::ALONG == 6 => (sparse_strip::<V, 6>(product, j), j += 6 * V::LANES).0,
                 4..=7 => (sparse_strip::<V, 4>(product, j), j += 4 * V::LANES).0,
                 2..=3 => (sparse_strip::<V, 2>(product, j), j += 2 * V::LANES).0,
                 _ => (sparse_strip::<V, 1>(product, j), j += V::LANES).0,
@@ -109,8 +110,9 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
 #[inline(always)]
 unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, j: usize) {
     // The offset of vector n from the first one, in a matrix whose panels are `panel` values apart.
-    let offset = |n: usize, panel: usize| n * V::LANES / WIDTH * panel + n * V::LANES % WIDTH;
-    let start = |panel: usize| j / WIDTH * panel + j % WIDTH;
+    let width = V::PANEL;
+    let offset = |n: usize, panel: usize| n * V::LANES / width * panel + n * V::LANES % width;
+    let start = |panel: usize| j / width * panel + j % width;
     let (c_panel, b_panel) = (product.c.panel, product.b_panel);
     let (first, rows) = product.rows;
     // SAFETY: (whole body) `check` has found b long enough for every column of the lists, and init and c for all rows.
@@ -121,7 +123,7 @@ unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_
             match product.init {
                 Init::Row(init) => std::array::from_fn(|n| V::load(init.as_ptr().add(j + n * V::LANES))),
                 Init::Sums(Place { values, at, panel }) if i < rows => {
-                    let from = values.as_mut_ptr().add(at + start(panel) + i * WIDTH);
+                    let from = values.as_mut_ptr().add(at + start(panel) + i * width);
                     std::array::from_fn(|n| V::load(from.add(offset(n, panel))))
                 }
                 Init::Zero | Init::Sums(_) => [V::splat(0.0); ALONG],
@@ -132,14 +134,14 @@ unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_
             let (values, columns) = product.a.pair(first / 2 + i / 2);
             for ((&x, &y), &column) in values[0].iter().zip(values[1]).zip(columns) {
                 let (x, y) = (V::splat(x), V::splat(y));
-                let b = b.add(column as usize * WIDTH);
+                let b = b.add(column as usize * width);
                 for n in 0..ALONG {
                     let value = V::load(b.add(offset(n, b_panel)));
                     even[n] = x.fma(value, even[n]);
                     odd[n] = y.fma(value, odd[n]);
                 }
             }
-            let to = |r: usize, n: usize| c.add((i + r) * WIDTH + offset(n, c_panel));
+            let to = |r: usize, n: usize| c.add((i + r) * width + offset(n, c_panel));
             if i + 1 < rows {
                 finish(&product.finish, [even, odd], (i, j), to);
             } else {
