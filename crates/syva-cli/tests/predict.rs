@@ -103,7 +103,7 @@ fn where_nothing_is_to_be_seen_nothing_is_read() {
     assert_eq!(ran.stdout, "");
     ran.fails(
         1,
-        &["black.bmp (the image): there is no ink", "gray.bmp (the image): there is no ink", "white.bmp (the"],
+        &["black.bmp (the image): no digit was found", "gray.bmp (the image): no digit was found", "white.bmp (the"],
     );
     place.run("predict run --as-is white.bmp").fails(1, &["white.bmp (the image): it is blank"]);
     place.run("predict run --as-is one.bmp").succeeds();
@@ -228,7 +228,7 @@ fn what_is_no_image_is_told_and_the_rest_is_read() {
     place.run("predict run folder").fails(1, &["folder (the image): it is a folder; name the images in it"]);
     let ran = place.run("predict run empty.png one.bmp page.html blank.bmp cut.bmp missing.png");
     assert!(ran.stdout.contains("one.bmp: ") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
-    ran.fails(1, &["empty.png (the image)", "page.html (the image)", "there is no ink", "cut.bmp", "missing.png"]);
+    ran.fails(1, &["empty.png (the image)", "page.html (the image)", "no digit was found", "cut.bmp", "missing.png"]);
     place.write("one/model.txt", "");
     place.run("predict one one.bmp").fails(1, &["neither model.safetensors nor"]);
     place.run("predict run").fails(2, &["FILE"]);
