@@ -279,7 +279,7 @@ pub struct PredictArgs {
     #[arg(long)]
     pub as_is: bool,
     /// Also print the image that the network sees
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub show: bool,
     #[command(flatten)]
     pub on: DeviceArgs,

@@ -28,7 +28,17 @@ pub fn runs_in(folders: &[PathBuf]) -> Vec<PathBuf> {
 pub fn names(runs: &[PathBuf]) -> Vec<String> {
     let names: Vec<String> = runs.iter().map(|run| output::name_of(run)).collect();
     let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    if distinct { names } else { runs.iter().map(|run| output::short(&run.display().to_string())).collect() }
+    if distinct {
+        return names;
+    }
+    let mut names: Vec<String> = runs.iter().map(|run| output::short(&run.display().to_string())).collect();
+    // Those that are the same once they are shortened get numbers.
+    for place in 1..names.len() {
+        if names[..place].contains(&names[place]) {
+            names[place] += &format!(" ({})", place + 1);
+        }
+    }
+    names
 }
 
 /// The order in which people count: `s2` comes before `s10`.
@@ -64,5 +74,13 @@ mod tests {
         assert_eq!(names, ["", "9", "10", "a9-10", "a10-9", "b", "s", "s1", "s1b", "s02", "s2", "s10", "ä2", "ä10"]);
         let long = "9".repeat(1000);
         assert_eq!(natural(&format!("{long}1"), &format!("{long}2")), Ordering::Less);
+    }
+
+    #[test]
+    fn runs_that_are_shortened_to_the_same_are_told_apart() {
+        let long = "x".repeat(100);
+        let runs = ["A", "B"].map(|run| PathBuf::from(format!("{long}-{run}-{long}")));
+        let names = names(&runs);
+        assert_ne!(names[0], names[1]);
     }
 }

@@ -52,7 +52,9 @@ impl TensorBoard {
         let fresh = step == 0;
         let shape = task.shape.clone();
         let mut log = Self { writer: None, warned: false, steps_per_epoch, shape, last: None };
-        if let Err(error) = stay_inside(run, &folder) {
+        // Curves over epochs are logged to folders below.
+        let below = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        if let Some(error) = [folder.clone()].into_iter().chain(below).find_map(|path| stay_inside(run, &path).err()) {
             log.warn(&error);
             return log;
         }

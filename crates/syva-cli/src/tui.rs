@@ -307,6 +307,11 @@ pub fn give_back() {
     }
 }
 
+/// Whether a terminal of this size has more characters than any screen.
+fn is_absurd(width: u16, height: u16) -> bool {
+    u32::from(width) * u32::from(height) > 1 << 24
+}
+
 impl Screen {
     /// Checks that there is a terminal to take over. `name` is the setting or command for the error message.
     pub fn check(name: &str) -> Result<()> {
@@ -325,6 +330,12 @@ impl Screen {
 
     /// Takes over the terminal. Lines for standard error are held back until it is given back.
     pub fn open() -> Result<Self> {
+        if let Some((width, height)) = console::Term::stdout().size_checked().map(|(rows, columns)| (columns, rows))
+            && is_absurd(width, height)
+        {
+            let problem = format!("the terminal claims to have {width} x {height} characters");
+            return Err(Error::setting("the terminal", problem, "set its size, with `stty rows 24 cols 80`, say"));
+        }
         // This installs a panic hook that gives the terminal back first.
         let terminal = ratatui::try_init().map_err(Error::io("use", "the terminal"))?;
         TAKEN.store(true, Ordering::SeqCst);
@@ -343,7 +354,10 @@ impl Screen {
         if self.drawn.elapsed() >= FRAME && !self.lost {
             self.drawn = Instant::now();
             dashboard.log = output::held_notes();
-            // A terminal that is gone must not stop a training.
+            // A terminal that is gone, or resized to a size that no memory has room for, must not stop a training.
+            if self.terminal.size().is_ok_and(|size| is_absurd(size.width, size.height)) {
+                return self.asked_to_leave(dashboard, Duration::ZERO);
+            }
             let _ = self.terminal.draw(|frame| dashboard.draw(frame));
         }
         self.asked_to_leave(dashboard, Duration::ZERO)
@@ -498,6 +512,12 @@ mod tests {
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),
         };
         Dashboard::new("runs/mnist-001", &config, (1..=epochs).map(epoch).collect(), "stops and saves")
+    }
+
+    #[test]
+    fn only_absurd_terminals_are_refused() {
+        assert!(!is_absurd(2000, 2000) && !is_absurd(80, 65_535));
+        assert!(is_absurd(65_535, 65_535));
     }
 
     fn drawn(dashboard: &Dashboard, width: u16, height: u16) -> String {

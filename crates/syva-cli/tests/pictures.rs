@@ -312,6 +312,27 @@ fn a_folder_of_runs_stands_for_them() {
     place.run("plot runs").fails(1, &["syva: runs/broken/config.toml (line 1)"]);
 }
 
+/// Each folder of event files is read once, however many links lead to it.
+#[cfg(unix)]
+#[test]
+fn links_in_circles_are_walked_once() {
+    let place = Place::new();
+    place.train("--epochs 2 --quiet --out run").succeeds();
+    for link in ["a", "b", "c", "d"] {
+        std::os::unix::fs::symlink(".", place.path("run/tensorboard").join(link)).unwrap();
+    }
+    place.run("plot run/tensorboard --out circles.svg").succeeds();
+    assert!(!place.read("circles.svg").contains("a/"));
+}
+
+#[test]
+fn a_picture_that_no_memory_has_room_for_is_refused() {
+    let place = Place::new();
+    let deep = vec!["1"; 10_000].join(",");
+    place.run(&format!("plot --what network --hidden {deep} --out n.png")).fails(2, &["is too large", ".svg"]);
+    place.run(&format!("plot --what network --hidden {deep} --out n.svg")).succeeds();
+}
+
 /// The data of a report's curves.
 fn series(page: &str) -> serde_json::Value {
     let data = page.split("id=data>").nth(1).and_then(|rest| rest.split("</script>").next()).unwrap();

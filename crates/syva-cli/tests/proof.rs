@@ -323,6 +323,39 @@ fn nothing_is_written_through_a_link_that_leaves_the_run() {
     }
 }
 
+/// The log's folders below its own, and links from one of the run's files to another.
+#[cfg(unix)]
+#[test]
+fn links_inside_a_run_neither_lead_out_nor_write_over_its_other_files() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    place.train("--epochs 1 --lr 0.1 --quiet --out run").succeeds();
+    let series = place.path("run/tensorboard/Loss_train_vs_val_val");
+    fs::create_dir(place.path("outside")).unwrap();
+    fs::rename(&series, place.path("moved")).unwrap();
+    symlink(place.path("outside"), &series).unwrap();
+    let ran = place.run("resume run --epochs 2 --quiet").succeeds();
+    assert!(ran.stderr.contains("leads out of the run folder"), "{}", ran.stderr);
+    assert!(place.names("outside").is_empty());
+    fs::create_dir_all(place.path("run/plots")).unwrap();
+    for (name, target, command) in [
+        ("report.html", "config.toml", "report run"),
+        ("plots/curves.png", "../checkpoint/last.safetensors", "plot run"),
+        ("model.safetensors", "checkpoint/last.safetensors", "resume run --epochs 4"),
+    ] {
+        let link = place.path("run").join(name);
+        let _ = fs::remove_file(&link);
+        symlink(target, &link).unwrap();
+        let read = || fs::read(place.path("run/config.toml")).unwrap();
+        let before = read();
+        place.run(command).fails(1, &[name, "a link to another of the run's files", "remove the link"]);
+        fs::remove_file(&link).unwrap();
+        assert!(name == "model.safetensors" || read() == before, "{name}");
+        place.run("resume run --quiet").succeeds();
+        place.run("eval run").succeeds();
+    }
+}
+
 /// Reading a pipe in place of a file would wait forever.
 #[cfg(unix)]
 #[test]

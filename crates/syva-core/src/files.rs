@@ -101,6 +101,11 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
         // The target may not exist yet.
         let target = link_target(&at).unwrap_or_default();
         let inside = folder_of(&target).canonicalize().is_ok_and(|folder| folder.starts_with(&root));
+        // A link from one of the run's files to another would write over that one.
+        if inside && at == path && target.is_file() {
+            let problem = format!("this is a link to another of the run's files, {}", target.display());
+            return Err(Error::file(at, "the path", problem, "remove the link"));
+        }
         if !inside {
             let problem = format!("this is a link that leads out of the run folder, to {}", target.display());
             return Err(Error::file(

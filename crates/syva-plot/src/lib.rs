@@ -48,6 +48,11 @@ pub const COLORS: usize = 6;
 #[derive(Debug)]
 pub struct Picture(Scene);
 
+/// Pixels of a PNG for each unit of a picture.
+const SCALE: f64 = 2.0;
+/// The most pixels of a PNG. They take 4 bytes each in memory.
+const MOST_PIXELS: f64 = 1e8;
+
 impl Picture {
     /// This picture above another one.
     #[must_use]
@@ -79,10 +84,14 @@ impl Picture {
     /// # Errors
     /// The rasteriser's message, if the picture is too large for it.
     pub fn to_png(&self) -> Result<Vec<u8>, String> {
+        let (width, height) = (self.0.width * SCALE, self.0.height * SCALE);
+        if width * height > MOST_PIXELS {
+            return Err(format!("a picture of {width:.0} x {height:.0} pixels is too large"));
+        }
         let mut scene = Scene::new(self.0.width, self.0.height).with_background(self.0.background_color.as_deref());
         scene.text_color.clone_from(&self.0.text_color);
         self.0.elements.iter().flat_map(dashes::cut).for_each(|element| scene.add(element));
-        PngBackend::new().with_scale(2.0).render_scene(&scene)
+        PngBackend::new().with_scale(SCALE as f32).render_scene(&scene)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Logs: the scalars of all event files below a folder, as far as they have been written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,7 @@ impl Log {
     /// [`Error::Io`] if the folder itself cannot be read.
     pub fn refresh(&mut self) -> Result<Vec<Error>> {
         let mut found = Vec::new();
-        collect(&self.folder, MAX_DEPTH, &mut found)?;
+        collect(&self.folder, MAX_DEPTH, &mut BTreeSet::new(), &mut found)?;
         let mut problems = Vec::new();
         for path in found {
             if self.files.contains_key(&path) {
@@ -119,14 +119,17 @@ impl Log {
     }
 }
 
-/// The event files in and below a folder.
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+/// The event files in and below a folder. Each folder is visited once, however many links lead to it.
+fn collect(folder: &Path, depth: usize, visited: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
+    if !visited.insert(fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf())) {
+        return Ok(());
+    }
     for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
         let path = entry.map_err(Error::io("read folder", folder))?.path();
         if path.is_dir() {
             if depth > 0 {
                 // A folder that cannot be read is skipped.
-                let _ = collect(&path, depth - 1, found);
+                let _ = collect(&path, depth - 1, visited, found);
             }
         // Only regular files: opening a pipe of such a name would block.
         } else if is_event_file(&path) && path.is_file() {
