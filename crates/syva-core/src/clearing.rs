@@ -13,9 +13,9 @@ const FILES: [&str; 3] = ["metrics.jsonl", "model.safetensors", "report.html"];
 type IsOwn = fn(&str) -> bool;
 /// Folders of a run, and which of their files are the run's.
 const FOLDERS: [(&str, IsOwn); 3] = [
-    ("checkpoint", |name| matches!(name, "last.safetensors" | "best.safetensors")),
     ("tensorboard", |name| name.starts_with("events.out.tfevents.")),
     ("plots", is_plot),
+    ("checkpoint", |name| matches!(name, "last.safetensors" | "best.safetensors")),
 ];
 
 /// Whether `syva plot` writes files of this name.
@@ -25,13 +25,14 @@ fn is_plot(name: &str) -> bool {
     parts.is_some_and(|(what, kind)| WHAT.contains(&what) && matches!(kind, "png" | "svg"))
 }
 
-/// Removes the run in the folder `path`.
+/// Removes the run in the folder `path`. Its folders go first, those that matter least before the checkpoints: one that
+/// cannot be removed (it is another user's, say) must not cost the model.
 pub(crate) fn clear(path: &Path) -> Result<()> {
-    for name in FILES {
-        remove(&path.join(name))?;
-    }
     for (name, is_own) in FOLDERS {
         clear_folder(&path.join(name), is_own)?;
+    }
+    for name in FILES {
+        remove(&path.join(name))?;
     }
     remove(&path.join("config.toml"))
 }

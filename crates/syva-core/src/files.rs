@@ -123,6 +123,15 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is something at this path. An error if that cannot be told, because a folder above it is another user's,
+/// say: then it may well be there.
+pub(crate) fn exists(path: &Path) -> Result<bool> {
+    match path.try_exists() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        found => found.map_err(Error::io("read", path)),
+    }
+}
+
 /// Makes renames in a folder durable. Does nothing on systems where a folder cannot be opened as a file (Windows).
 ///
 /// # Errors

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
 use crate::clearing::clear;
-use crate::files::{is_scratch, read_limited, stay_inside, write_atomically};
+use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
 use crate::model::{self, Checkpoint};
 use crate::spec::{Spec, names};
 use crate::state::State;
@@ -248,7 +248,7 @@ impl RunFolder {
     /// Epochs that a checkpoint of an older version does not hold are taken from `metrics.jsonl`.
     pub fn load_checkpoint(&self, config: &RunConfig) -> Result<Option<(State, Progress)>> {
         let path = self.path.join(LAST);
-        if !path.exists() {
+        if !exists(&path)? {
             if metrics::length(&self.path) == 0 && !self.model_path().exists() {
                 return Ok(None);
             }
@@ -277,7 +277,7 @@ impl RunFolder {
             let remedy = "restore the run's own file, or keep the last weights with `syva resume RUN --keep last`";
             Err(Error::file(&path, place, problem, remedy))
         };
-        if !path.exists() {
+        if !exists(&path)? {
             return refuse("the best model", "it is missing, though the run keeps the best".into());
         }
         let model = Model::load(&path)?;
@@ -371,7 +371,7 @@ pub fn no_run(path: &Path) -> Error {
 /// The configuration of the run in `path`.
 pub fn read_config(path: &Path) -> Result<RunConfig> {
     let file = path.join("config.toml");
-    if !file.is_file() {
+    if !exists(&file)? || !file.is_file() {
         return Err(no_run(path));
     }
     let bytes = read_limited(&file, 1 << 24)?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::files::read_limited;
+use crate::files::{exists, read_limited};
 use crate::trainer::{Epoch, Progress};
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ fn again(run: &Path) -> String {
 /// The lines of the file with their numbers. Each is an epoch, or the reason why it is not one. A torn last line is
 /// left out.
 fn lines(path: &Path) -> Result<Vec<(usize, serde_json::Result<Epoch>)>> {
-    if !path.exists() {
+    if !exists(path)? {
         return Ok(Vec::new());
     }
     if !path.is_file() {

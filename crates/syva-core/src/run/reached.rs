@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::metrics::{self, read_metrics};
 use super::{BEST, Keep, LAST, MODEL, RunConfig, is_locked, read_config};
+use crate::files::exists;
 use crate::model::{self, Checkpoint, Stored};
 use crate::trainer::{Epoch, Training};
 use crate::{Error, Model, Result};
@@ -30,7 +31,7 @@ impl Parts {
         let config = read_config(path)?;
         let file = path.join(LAST);
         // Read before the metrics, because a training writes the metrics first.
-        let last = if file.exists() { Some(read_checkpoint(&file, &config)?) } else { None };
+        let last = if exists(&file)? { Some(read_checkpoint(&file, &config)?) } else { None };
         let epochs = read_metrics(path)?;
         if let Some((_, checkpoint)) = &last {
             metrics::compare(path, &epochs, &checkpoint.progress)?;
@@ -148,7 +149,7 @@ impl Reached {
         let again = format!("`syva resume {}` writes the model again", path.display());
         // Without a checkpoint, nothing can be repaired.
         let mendable = |error: Error| if last.is_some() { with_remedy(error, &again) } else { error };
-        let end = if file.exists() { Some(model::load(&file).map_err(mendable)?) } else { None };
+        let end = if exists(&file)? { Some(model::load(&file).map_err(mendable)?) } else { None };
         if let Some(end) = &end {
             check_network(&file, &end.model, &config, &again)?;
         }
