@@ -127,7 +127,7 @@ pub fn stay_inside(root: &Path, path: &Path) -> Result<()> {
 /// say: then it may well be there.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
     match path.try_exists() {
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
         found => found.map_err(Error::io("read", path)),
     }
 }
