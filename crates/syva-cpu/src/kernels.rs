@@ -14,10 +14,10 @@
 //! input gradient    a = d  [batch, units]     b = W  [units, fan_in]   init = 0      finish = store
 //! ```
 //!
-//! `a` is read one value at a time, along rows or columns, so a transpose costs nothing. `b` is read a vector at a time. If most
-//! of `a` is zero, as is often so for the first layer's inputs, a [`SparseProduct`] computes each row of outputs from a
-//! list of non-zeros. The bodies are written once, generic over the trait `Vector`, and compiled for each instruction
-//! set. [`Kernels`] holds the pointers to the kernels of one instruction set.
+//! `a` is read one value at a time, along rows or columns, so a transpose costs nothing. `b` is read a vector at a
+//! time. If most of `a` is zero, as is often so for the first layer's inputs, a [`SparseProduct`] computes each row of
+//! outputs from a list of non-zeros. The bodies are written once, generic over the trait `Vector`, and compiled for
+//! each instruction set. [`Kernels`] holds the pointers to the kernels of one instruction set.
 
 mod dense;
 mod elementwise;
@@ -288,7 +288,8 @@ macro_rules! compile {
             use super::*;
 
             pub(super) const KERNELS: Kernels = Kernels {
-                width: <$vector as Vector>::PANEL, product, sparse_product, row_product, list, transpose, activate, derive, judge, read, scale,
+                width: <$vector as Vector>::PANEL,
+                product, sparse_product, row_product, list, transpose, activate, derive, judge, read, scale,
                 multiply_add,
             };
 

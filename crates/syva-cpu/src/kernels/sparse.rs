@@ -89,8 +89,8 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
     let mut j = 0;
     while j < product.columns {
         let left = ((product.columns - j) / V::LANES).min(V::ALONG);
-        // SAFETY: each strip has no more vectors than are left. Strips get shorter by halves. So a strip that is longer
-        // than a panel starts at the start of a panel, and no other strip crosses from one panel to the next.
+        // SAFETY: each strip has no more vectors than are left. A strip of several panels begins at the start of a panel,
+        // because all strips before it were whole panels. No other strip crosses from one panel to the next.
         unsafe {
             match left {
                 8.. => (sparse_strip::<V, 8>(product, j), j += 8 * V::LANES).0,
