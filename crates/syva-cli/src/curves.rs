@@ -200,7 +200,8 @@ fn of_folder(run: &Path, metric: Option<MetricArg>, tag: Option<&str>, name: &st
         return Err(Error::file(run, "the run", "there is no such folder", remedy));
     }
     // Other programs' logs have no configuration.
-    let is_ours = run.join("config.toml").is_file();
+    let config = run.join("config.toml");
+    let is_ours = config.try_exists().map_err(Error::io("read", config))?;
     let epochs = if is_ours { read_run(run)?.1 } else { read_metrics(run)? };
     if is_ours && epochs.is_empty() && tag.is_none() {
         let problem = "it has not finished an epoch, so there is nothing to draw";

@@ -7,7 +7,7 @@ use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbaImage};
 use syva::data::framing::ENOUGH;
 use syva::recognise::{Family, recognise};
-use syva::{Error, Result};
+use syva::{Error, Result, memory};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -83,6 +83,9 @@ pub fn decode(path: &Path, bytes: &[u8], wanted: [usize; 2]) -> Result<Picture> 
             format!("{width} × {height} pixels are more than {MAX_PIXELS}, or need more than {} MiB", MAX_BYTES >> 20);
         return Err(Error::file(path, "the image", problem, "make it smaller"));
     }
+    // A decoder can hold the picture a second time.
+    let what = format!("{}: {width} × {height} pixels", path.display());
+    memory::ask(2 * decoder.total_bytes() + bytes.len() as u64, &what, "make the picture smaller")?;
     let orientation = decoder.orientation().map_err(refuse)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     let enough = ENOUGH as u32;

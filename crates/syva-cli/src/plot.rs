@@ -7,7 +7,7 @@ use syva::data::Dataset;
 use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
 use syva::text::grouped;
-use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State};
+use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State, memory};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
 use crate::args::{PlotArgs, PlotWhat, ThemeArg};
@@ -16,6 +16,9 @@ use crate::{curves, eval, output};
 
 /// Each flag that only some plots read, whether it was given, and those plots.
 type Flag = (&'static str, bool, &'static [PlotWhat]);
+
+/// The memory in bytes that drawing a picture takes: the system's fonts, the pixels, and the file.
+const DRAWING: u64 = 48 << 20;
 
 /// The most tiles of first-layer weights. More would make a file of many megabytes.
 const MAX_WEIGHTS: usize = 100;
@@ -37,6 +40,7 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
         ThemeArg::Light => Theme::Light,
         ThemeArg::Dark => Theme::Dark,
     };
+    memory::ask(DRAWING, "the fonts and pixels of a picture", "end other programs, or raise the limit")?;
     let picture = match args.what {
         PlotWhat::Curves => curves::draw(args, theme)?,
         PlotWhat::Network => network(args, theme)?,

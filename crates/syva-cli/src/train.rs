@@ -281,6 +281,9 @@ fn drive(
                      start a new run (with --force to reuse the folder)"
                 ),
                 _ if !folder.can_resume() => format!("syva: {path} has nothing left to resume from"),
+                _ if !folder.has_checkpoint() => {
+                    format!("syva: nothing was saved yet; fix the cause, then start again with `syva resume {path}`")
+                }
                 _ => format!(
                     "syva: the last checkpoint is intact; fix the cause, then continue with `syva resume {path}`"
                 ),

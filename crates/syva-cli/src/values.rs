@@ -136,6 +136,8 @@ pub fn number_from_file<'de, D: Deserializer<'de>, T: Number>(deserializer: D) -
         }
         serde::de::Error::custom(if T::FRACTIONS {
             "it is out of range for an integer; write it with a decimal point".to_string()
+        } else if T::MOST.parse::<i64>().is_err() {
+            format!("it is out of range for an integer; give one from 0 to {}, or put it in quotes", i64::MAX)
         } else {
             format!("it is out of range; give a whole number from 0 to {}", T::MOST)
         })

@@ -118,3 +118,23 @@ fn two_runs_at_once_get_two_folders() {
         assert_eq!(common::metrics(&place.path(format!("runs/{name}"))).len(), 1);
     }
 }
+
+/// What cannot be read is not missing: nothing is told to start anew where a run may well be.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_read_is_not_called_missing() {
+    let place = Place::new();
+    place.finished("run");
+    for name in ["config.toml", "metrics.jsonl", "checkpoint/last.safetensors"] {
+        let (path, aside) = (place.path("run").join(name), place.path("aside"));
+        std::fs::rename(&path, &aside).unwrap();
+        // Unlike a file without permissions, root cannot read this either.
+        std::os::unix::fs::symlink(path.file_name().unwrap(), &path).unwrap();
+        for command in ["resume", "eval", "plot", "report"] {
+            place.run(&format!("{command} run")).fails(1, &[&format!("cannot read run/{name}: ")]);
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+    }
+    place.run("eval run").succeeds();
+}

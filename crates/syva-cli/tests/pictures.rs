@@ -504,3 +504,34 @@ fn a_report_says_of_a_run_that_it_learned_nothing() {
     assert!(page.contains("<p><bdi>nothing</bdi>: nothing learned so far: "), "{page}");
     assert!(page.contains("<p><bdi>good</bdi>: val loss was lowest in the last epoch"), "{page}");
 }
+
+/// More event files than files may be open at a time.
+#[cfg(unix)]
+#[test]
+fn any_number_of_event_files_can_be_drawn() {
+    let place = Place::new();
+    place.finished("run");
+    let from = "run/tensorboard/Loss_train_vs_val_train";
+    let name = place.names(from).remove(0);
+    for number in 0..150 {
+        place.write(&format!("logs/{number}/{name}"), std::fs::read(place.path(from).join(&name)).unwrap());
+    }
+    let all = place.run("plot logs --tag Loss/train_vs_val --out all.svg").succeeds();
+    let few = place.sh("ulimit -n 40; \"$SYVA\" plot logs --tag Loss/train_vs_val --out few.svg").succeeds();
+    assert!(few.stderr == all.stderr && !few.stderr.contains("cannot read"), "{}", few.stderr);
+    assert_eq!(place.read("few.svg"), place.read("all.svg"));
+}
+
+/// A picture without the points of a file that could not be read would be wrong.
+#[cfg(unix)]
+#[test]
+fn an_event_file_that_cannot_be_read_is_no_picture() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("logs/b/events.out.tfevents.2", "");
+    place.sh("cp run/tensorboard/events* logs").succeeds();
+    // Reading its memory from the beginning fails, for root as well.
+    place.sh("ln -s /proc/self/mem logs/events.out.tfevents.1").succeeds();
+    place.run("plot logs --out x.svg").fails(1, &["cannot read logs/events.out.tfevents.1: "]);
+    assert!(!place.path("x.svg").exists());
+}

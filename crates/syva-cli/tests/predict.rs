@@ -215,6 +215,18 @@ fn standard_input_and_pipes_are_read() {
     place.sh("$SYVA predict run /dev/zero").fails(1, &["neither a file nor a pipe"]);
 }
 
+/// A picture of 18 million pixels packs to 18 kB, but a decoder needs the pixels.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_for_a_picture_is_refused() {
+    let place = Place::new();
+    place.finished("run");
+    place.write("one.bmp", bmp(6000, 1000, one));
+    let ran = |kilobytes| place.sh(&format!("ulimit -v {kilobytes}; \"$SYVA\" predict run one.bmp --threads 1"));
+    let least = (20_000..2_000_000).step_by(10_000).find(|&kilobytes| ran(kilobytes).code == Some(0)).unwrap();
+    ran(least - 10_000).fails(1, &["memory: one.bmp: 6000 × 1000 pixels need 51.5 MiB", "make the picture smaller"]);
+}
+
 #[test]
 fn what_is_no_image_is_told_and_the_rest_is_read() {
     let place = Place::new();
@@ -232,4 +244,5 @@ fn what_is_no_image_is_told_and_the_rest_is_read() {
     place.write("one/model.txt", "");
     place.run("predict one one.bmp").fails(1, &["neither model.safetensors nor"]);
     place.run("predict run").fails(2, &["FILE"]);
+    place.run("predict run one.bmp --show --json").fails(2, &["'--show' cannot be used with '--json'"]);
 }

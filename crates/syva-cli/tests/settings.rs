@@ -117,6 +117,10 @@ fn a_configuration_file_that_is_wrong_is_named_with_its_line() {
             "seed = 99999999999999999999\n",
             "bad.toml (line 1): it is out of range; give a whole number from 0 to 4294967295",
         ),
+        (
+            "batch-size = 18446744073709551615\n",
+            "bad.toml (line 1): it is out of range for an integer; give one from 0 to 9223372036854775807, or put it in",
+        ),
         ("[train]\nepochs = 1\n", "bad.toml (line 1): unknown setting `train`"),
         ("activation = \"swish\"\n", "bad.toml (line 1): activation: unknown name 'swish'; use identity"),
         ("lr = 1\ndata = \"cifar\"\n", "bad.toml (line 2): data: unknown name 'cifar'; use auto"),

@@ -114,6 +114,39 @@ mod tests {
         assert!(is_plot("network.svg") && !is_plot("network.txt"));
     }
 
+    /// Root removes anything, so this needs another user.
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_removed_does_not_cost_the_model() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let keep = ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoint/last.safetensors"];
+        for name in keep.iter().chain(&["plots/curves.png"]) {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let plots = folder.path().join("plots");
+        fs::set_permissions(&plots, fs::Permissions::from_mode(0o555)).unwrap();
+        let cleared = clear(folder.path());
+        fs::set_permissions(&plots, fs::Permissions::from_mode(0o755)).unwrap();
+        if cleared.is_ok() {
+            eprintln!("skipped: this user can remove files from a folder that is read-only");
+            return;
+        }
+        assert!(cleared.unwrap_err().to_string().contains("curves.png"));
+        assert!(keep.iter().all(|name| folder.path().join(name).exists()));
+    }
+
+    #[test]
+    fn what_cannot_be_removed_leaves_a_folder_that_is_still_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.toml"), "").unwrap();
+        fs::create_dir(folder.path().join("report.html")).unwrap();
+        assert!(clear(folder.path()).unwrap_err().to_string().contains("report.html"));
+        assert!(folder.path().join("config.toml").exists());
+    }
+
     #[cfg(unix)]
     #[test]
     fn what_a_link_leads_to_stays() {

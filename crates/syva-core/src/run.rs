@@ -315,7 +315,13 @@ impl RunFolder {
     #[must_use]
     pub fn can_resume(&self) -> bool {
         let has_begun = metrics::length(&self.path) > 0 || self.model_path().exists();
-        self.path.join("config.toml").is_file() && (self.path.join(LAST).is_file() || !has_begun)
+        self.path.join("config.toml").is_file() && (self.has_checkpoint() || !has_begun)
+    }
+
+    /// Whether a checkpoint was saved.
+    #[must_use]
+    pub fn has_checkpoint(&self) -> bool {
+        self.path.join(LAST).is_file()
     }
 
     /// Writes the final model.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::proto::event::What;
@@ -68,10 +69,10 @@ impl Log {
     }
 
     /// Reads new files, and new events in known files. Returns the damage that it found. The events before the damage
-    /// in a file are used.
+    /// in a file are used. The events of a file that was deleted stay.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder itself cannot be read.
+    /// [`Error::Io`] if the folder itself, or a file in it, cannot be read. A further call goes on from there.
     pub fn refresh(&mut self) -> Result<Vec<Error>> {
         let mut found = Vec::new();
         collect(&self.folder, MAX_DEPTH, &mut BTreeSet::new(), &mut found)?;
@@ -80,14 +81,10 @@ impl Log {
             if self.files.contains_key(&path) {
                 continue;
             }
-            match EventReader::open(&path) {
-                Ok(reader) => {
-                    let folder = path.parent().and_then(|folder| folder.strip_prefix(&self.folder).ok());
-                    let run = folder.map_or(String::new(), |folder| folder.to_string_lossy().replace('\\', "/"));
-                    self.files.insert(path, Followed { run, reader: Some(reader) });
-                }
-                Err(error) => problems.push(error),
-            }
+            let folder = path.parent().and_then(|folder| folder.strip_prefix(&self.folder).ok());
+            let run = folder.map_or(String::new(), |folder| folder.to_string_lossy().replace('\\', "/"));
+            let reader = Some(EventReader::new(&path));
+            self.files.insert(path, Followed { run, reader });
         }
         for followed in self.files.values_mut() {
             let run = self.runs.entry(followed.run.clone()).or_default();
@@ -95,6 +92,8 @@ impl Log {
                 match reader.next_event() {
                     Ok(Some(event)) => run.add(event),
                     Ok(None) => break,
+                    Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => break,
+                    Err(error @ Error::Io { .. }) => return Err(error),
                     Err(error) => {
                         // There is no way to know where the next record begins.
                         followed.reader = None;

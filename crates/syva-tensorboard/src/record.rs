@@ -55,13 +55,14 @@ pub fn is_event_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().contains("tfevents"))
 }
 
-/// Reads an event file that may still grow.
+/// Reads an event file that may still grow. Between reads at its end the file is not open, so that any number of files
+/// can be followed.
 ///
 /// ```
 /// use syva_tensorboard::{EventReader, Writer};
 /// let folder = tempfile::tempdir()?;
 /// let mut writer = Writer::create(folder.path())?;
-/// let mut reader = EventReader::open(writer.path())?;
+/// let mut reader = EventReader::new(writer.path());
 /// while reader.next_event()?.is_some() {}
 /// writer.scalar("loss", 1, 0.5)?;
 /// assert_eq!(reader.next_event()?, None); // not there yet
@@ -72,7 +73,8 @@ pub fn is_event_file(path: &Path) -> bool {
 #[derive(Debug)]
 pub struct EventReader {
     path: PathBuf,
-    file: File,
+    /// Closed at the end of the file.
+    file: Option<File>,
     /// The buffer's offset in the file.
     offset: u64,
     buffer: Vec<u8>,
@@ -81,11 +83,9 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Opens a file at its beginning.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_path_buf();
-        let file = File::open(&path).map_err(Error::io("read", &path))?;
-        Ok(Self { path, file, offset: 0, buffer: Vec::new(), used: 0 })
+    /// A reader at the beginning of a file. Nothing is read until [`EventReader::next_event`].
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_path_buf(), file: None, offset: 0, buffer: Vec::new(), used: 0 }
     }
 
     /// The next whole event, or `None` if there is none yet. In that case, call again when the file has grown. An
@@ -94,6 +94,7 @@ impl EventReader {
     ///
     /// # Errors
     /// [`Error::Corrupt`] at a record whose checksums are wrong. Further calls return the same error.
+    /// [`Error::Io`] if the file can no longer be read. A further call tries again.
     pub fn next_event(&mut self) -> Result<Option<Event>> {
         if !self.fill(HEADER)? {
             return Ok(None);
@@ -130,12 +131,15 @@ impl EventReader {
         self.offset += self.used as u64;
         self.used = 0;
         let have = self.offset + self.buffer.len() as u64;
-        self.file.seek(SeekFrom::Start(have)).map_err(Error::io("read", &self.path))?;
+        let mut file =
+            self.file.take().map_or_else(|| File::open(&self.path), Ok).map_err(Error::io("read", &self.path))?;
+        file.seek(SeekFrom::Start(have)).map_err(Error::io("read", &self.path))?;
         // Read large pieces, but never take more memory than the file has bytes.
         let missing = (wanted - self.buffer.len()).max(1 << 18) as u64;
-        let read = Read::by_ref(&mut self.file).take(missing).read_to_end(&mut self.buffer);
-        read.map_err(Error::io("read", &self.path))?;
-        Ok(self.buffer.len() >= wanted)
+        file.by_ref().take(missing).read_to_end(&mut self.buffer).map_err(Error::io("read", &self.path))?;
+        let is_enough = self.buffer.len() >= wanted;
+        self.file = is_enough.then_some(file);
+        Ok(is_enough)
     }
 
     fn corrupt(&self, problem: impl Into<String>) -> Error {

@@ -15,7 +15,7 @@ fn event_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn events(path: &Path) -> (Vec<Event>, Option<Error>) {
-    let (mut reader, mut events) = (EventReader::open(path).unwrap(), Vec::new());
+    let (mut reader, mut events) = (EventReader::new(path), Vec::new());
     loop {
         match reader.next_event() {
             Ok(Some(event)) => events.push(event),
@@ -82,7 +82,7 @@ fn a_reader_follows_a_file_that_grows_byte_by_byte() {
     let (all, _) = events(&path);
     let growing = folder.path().join("growing.tfevents");
     fs::write(&growing, "").unwrap();
-    let (mut reader, mut seen) = (EventReader::open(&growing).unwrap(), Vec::new());
+    let (mut reader, mut seen) = (EventReader::new(&growing), Vec::new());
     for length in 1..=bytes.len() {
         fs::write(&growing, &bytes[..length]).unwrap();
         while let Some(event) = reader.next_event().unwrap() {

@@ -78,7 +78,10 @@ impl Lock {
             lost(problem, "let that process finish; this one has stopped and saves nothing more")
         };
         match fs::symlink_metadata(&self.path) {
-            Ok(found) if !found.is_file() => taken(),
+            Ok(found) if !found.is_file() => {
+                let problem = "its .lock is no longer a file, so nothing keeps other syva processes out";
+                lost(problem, "remove it; this process has stopped and saves nothing more")
+            }
             Ok(_) => match Handle::from_path(&self.path) {
                 Ok(there) if there != self.file => taken(),
                 Ok(_) if self.token.as_ref().is_some_and(|token| is_other(&self.path, token)) => taken(),
