@@ -76,7 +76,7 @@ pub struct Workshop {
     avx2: bool,
 }
 
-/// How programs are held to AVX2: syva, PyTorch's own kernels, MKL, oneDNN, and XLA.
+/// How programs are held to AVX2: syva, PyTorch's own kernels, MKL, oneDNN, and XLA (see also `jax_scan.py`).
 const AVX2: [(&str, &str); 5] = [
     ("SYVA_ISA", "avx2"),
     ("ATEN_CPU_CAPABILITY", "avx2"),
