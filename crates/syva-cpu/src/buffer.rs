@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use crate::pages;
+
 /// Kernels compute this many columns at a time, or twice as many, so they need no masks. A panel is this wide or twice as
 /// wide, as the instruction set wants it. Columns beyond a matrix's last are padding. Kernels may compute on it, but its
 /// values never reach a real column.
@@ -31,7 +33,7 @@ pub(crate) struct Panels {
 impl Panels {
     pub(crate) fn new(rows: usize, columns: usize, width: usize) -> Self {
         let lines = rows * columns.div_ceil(width) * (width / HALF);
-        Self { lines: vec![Line([0.0; HALF]); lines], rows, columns, width }
+        Self { lines: pages::vector(Line([0.0; HALF]), lines), rows, columns, width }
     }
 
     /// Number of panels.

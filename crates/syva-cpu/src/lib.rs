@@ -14,6 +14,7 @@ pub mod isa;
 pub mod kernels;
 mod loss;
 pub mod memory;
+mod pages;
 mod predictor;
 mod prefetch;
 mod profile;

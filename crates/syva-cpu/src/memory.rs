@@ -6,6 +6,7 @@ use syva_core::data::{Dataset, Inputs};
 use syva_core::{Matrix, Parameters, Spec, State};
 
 use crate::buffer::{HALF, Panels};
+use crate::pages;
 use crate::sparse::InputKernel;
 
 /// The weights in the layout of the kernels. Only [`Weights::set`] and [`Weights::get`] know the state's layout.
@@ -131,6 +132,7 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     pub(crate) fn new(data: &Dataset, kernel: InputKernel) -> Self {
+        pages::gather(data);
         let listed = if kernel == InputKernel::Auto { LISTED } else { 0 };
         Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()), listed }
     }

@@ -78,31 +78,46 @@ pub(super) unsafe fn row_product<V: Vector>(product: &mut RowProduct<'_>) {
 /// As for [`row_product`], and the columns are inside the block.
 #[inline(always)]
 unsafe fn strip<V: Vector, const ALONG: usize>(product: &mut RowProduct<'_>, j: usize) {
-    // The offset of vector n from the first one.
     let (width, panel) = (V::PANEL, product.b_panel);
-    let offset = |n: usize| n * V::LANES / width * panel + n * V::LANES % width;
     // SAFETY: (whole body) `check` has found b long enough for every row of x, and c and init for all columns.
     unsafe {
         let b = product.b.as_ptr().add(j / width * panel + j % width);
         let c = product.c.as_mut_ptr().add(j);
         let from = product.init.map_or(c.cast_const(), |init| init.as_ptr().add(j));
         let mut sums: [V; ALONG] = std::array::from_fn(|n| V::load(from.add(n * V::LANES)));
-        let mut add = |x: f32, p: usize| {
-            let (x, b) = (V::splat(x), b.add(p * width));
-            for (n, sum) in sums.iter_mut().enumerate() {
-                *sum = x.fma(V::load(b.add(offset(n))), *sum);
-            }
-        };
         match product.x {
-            Row::Dense(x) => x.iter().enumerate().for_each(|(p, &x)| add(x, p)),
+            Row::Dense(x) => {
+                for (p, &x) in x.iter().enumerate() {
+                    add(&mut sums, x, b.add(p * width), panel);
+                }
+            }
             Row::Listed(lists) => {
                 let ([values, _], rows) = lists.pair(0);
-                values.iter().zip(rows).for_each(|(&x, &p)| add(x, p as usize));
+                for (&x, &p) in values.iter().zip(rows) {
+                    add(&mut sums, x, b.add(p as usize * width), panel);
+                }
             }
         }
         for (n, sum) in sums.into_iter().enumerate() {
             let sum = if product.positive_zero { sum.add(V::splat(0.0)) } else { sum };
             sum.store(c.add(n * V::LANES));
+        }
+    }
+}
+
+/// Adds the product of a value and a row of b to the sums. `b` is the row's first vector, in panels `panel` values apart.
+/// (A function, because a closure is not always inlined, and then it lacks V's instruction set.)
+///
+/// # Safety
+/// As for V, and there are `ALONG` vectors to read.
+#[inline(always)]
+unsafe fn add<V: Vector, const ALONG: usize>(sums: &mut [V; ALONG], value: f32, b: *const f32, panel: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let value = V::splat(value);
+        for (n, sum) in sums.iter_mut().enumerate() {
+            let at = n * V::LANES / V::PANEL * panel + n * V::LANES % V::PANEL;
+            *sum = value.fma(V::load(b.add(at)), *sum);
         }
     }
 }
