@@ -18,6 +18,8 @@ use crate::step::{SLICE, part, slice_of};
 const PIECE: usize = 96;
 /// Features that a task takes at a time, when it works densely: one or two panels.
 const DENSE: usize = 32;
+/// Samples of a batch whose update takes little more time than reading and writing the weights.
+const FEW: usize = 8;
 /// Samples that such a task lists at a time.
 const BLOCK: usize = 128;
 
@@ -76,8 +78,10 @@ impl Grid {
     pub(crate) fn new(spec: &Spec, l: usize, batch: &Batch<'_>, threads: usize, width: usize) -> Self {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
         let dense = DENSE * (BLOCK / batch.samples.len()).clamp(1, 8);
+        // For few samples, one task per thread will do: the step is over before another one could help.
+        let each = if batch.samples.len() <= FEW { 1 } else { 8 };
         let features = match l {
-            0 if threads == 1 || units >= 8 * threads * SLICE => fan_in,
+            0 if threads == 1 || units >= each * threads * SLICE => fan_in,
             0 if batch.by_feature => PIECE,
             _ => dense,
         };
@@ -131,7 +135,9 @@ impl<'a> Update<'a> {
                         self.run_by_lists(first, features, panels.clone(), start, scratch);
                     }
                 } else {
-                    for features in parts(features, DENSE) {
+                    // A single sample is one row in memory, however many panels it fills.
+                    let size = if self.rows == 1 { features.len() } else { DENSE };
+                    for features in parts(features, size) {
                         self.run_first(first, features, panels.clone(), start, scratch);
                     }
                 }
@@ -144,6 +150,12 @@ impl<'a> Update<'a> {
                     self.update_bias(panels.clone());
                 }
                 let width = self.grid.width;
+                if self.rows == 1 {
+                    let x = scratch.inputs.of(features.end);
+                    h.copy_row(0, x);
+                    panels.for_each(|panel| self.run_dense(&x[features.start..], features.clone(), panel, None));
+                    return;
+                }
                 for features in parts(features, width) {
                     let x = &h.as_slice()[h.at(features.start / width)..];
                     panels.clone().for_each(|panel| self.run_dense(x, features.clone(), panel, None));
@@ -201,13 +213,14 @@ impl<'a> Update<'a> {
     ) {
         let width = self.grid.width;
         let apart = self.rows * width;
-        let x = scratch.inputs.of(DENSE / width * apart);
+        let x = scratch.inputs.of(features.len().div_ceil(width) * apart);
         self.stopwatch.time(Part::Gather, || {
             let block = self.block(first, &features, 0..self.rows);
             self.kernels.scale(first.batch.source, &mut Scaling { block, s: x, panel: apart });
         });
+        let (size, apart) = if self.rows == 1 { (features.len(), x.len()) } else { (width, apart) };
         self.stopwatch.time(self.part, || {
-            for (features, x) in parts(features, width).zip(x.chunks_exact(apart)) {
+            for (features, x) in parts(features, size).zip(x.chunks_exact(apart)) {
                 let shift = &first.shift[features.clone()];
                 let gradients = scratch.bias_gradients.values.chunks_exact(width);
                 for (n, (panel, bias_gradient)) in panels.clone().zip(gradients).enumerate() {

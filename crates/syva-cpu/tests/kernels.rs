@@ -98,7 +98,7 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                     // a by rows, panel after panel, and a transposed, as the weight gradient reads it.
                     let (row, term, panel) =
                         if by_rows { (width, 1, rows * width + 16) } else { (1, width, width * width) };
-                    if !by_rows && rows > width || rows > 16 && depth > 70 && columns < width {
+                    if !by_rows && rows > width && depth > 1 || rows > 16 && depth > 70 && columns < width {
                         continue;
                     }
                     let at = |i: usize, p: usize| p / width * panel + p % width * term + i * row;

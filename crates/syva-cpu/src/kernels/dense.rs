@@ -43,7 +43,8 @@ pub enum Factor<'a> {
         /// The distance between two panels.
         panel: usize,
     },
-    /// The terms of a sum are in a column of a single panel: `a[i, p]` is at `width · p + i`.
+    /// The terms of a sum are in a column of a single panel: `a[i, p]` is at `width · p + i`. If there is only one term,
+    /// the rows may go on in the next panels, which then lie behind each other.
     Columns(View<'a, f32>),
 }
 
@@ -63,7 +64,8 @@ impl Product<'_> {
                     assert!(farthest < values.len(), "a is large enough");
                 }
                 Factor::Columns(values) => {
-                    assert!(self.rows <= width && last * width + self.rows <= values.len(), "a is large enough");
+                    assert!(self.rows <= width || last == 0, "a is one panel");
+                    assert!(last * width + self.rows <= values.len(), "a is large enough");
                 }
             }
             assert!(last * width + self.columns <= self.b.len(), "b is large enough");
