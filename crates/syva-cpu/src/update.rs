@@ -18,6 +18,9 @@ use crate::step::{SLICE, part, slice_of};
 const PIECE: usize = 96;
 /// Features that a task takes at a time, when it works densely: one or two panels.
 const DENSE: usize = 32;
+/// Samples that a task of another layer takes at a time, if there are more than twice as many: their rows of d stay in the
+/// core's own cache for all of the task's features.
+const DEEP: usize = 512;
 /// Samples of a batch whose update takes little more time than reading and writing the weights.
 const FEW: usize = 8;
 /// Samples that such a task lists at a time.
@@ -77,7 +80,12 @@ impl Grid {
     /// small. In the first layer, a task has all features if that still makes enough tasks for the threads.
     pub(crate) fn new(spec: &Spec, l: usize, batch: &Batch<'_>, threads: usize, width: usize) -> Self {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        let dense = DENSE * (BLOCK / batch.samples.len()).clamp(1, 8);
+        let slices = units.div_ceil(SLICE);
+        let dense = match batch.samples.len() {
+            // As many features for each block of d as leave enough tasks.
+            samples if l > 0 && samples > 2 * DEEP => (fan_in * slices / (4 * threads) / DENSE).clamp(1, 4) * DENSE,
+            samples => DENSE * (BLOCK / samples).clamp(1, 8),
+        };
         // For few samples, one task per thread will do: the step is over before another one could help.
         let each = if batch.samples.len() <= FEW { 1 } else { 8 };
         let features = match l {
@@ -154,6 +162,11 @@ impl<'a> Update<'a> {
                     let x = scratch.inputs.of(features.end);
                     h.copy_row(0, x);
                     panels.for_each(|panel| self.run_dense(&x[features.start..], features.clone(), panel, None));
+                    return;
+                }
+                if self.rows > 2 * DEEP {
+                    let room = features.len().div_ceil(width) * panels.len() * width * width;
+                    self.run_deep(h, &features, &panels, scratch.sums.of(room));
                     return;
                 }
                 for features in parts(features, width) {
@@ -240,12 +253,50 @@ impl<'a> Update<'a> {
             a: Factor::Columns(View::from(x)),
             b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
+            sums: None,
             c: self.w,
             c_at: (panel * self.height + features.start) * self.grid.width,
             finish: Finish::Descend { learning_rate: self.learning_rate, fold },
         };
         // SAFETY: only this task uses the tile of Wᵀ; x and d are other buffers.
         unsafe { self.kernels.product(&product) };
+    }
+
+    /// Updates the weights from some features to some panels of units, one block of samples after the other. The sums wait
+    /// in `sums`, `[panels of features, panels of units, width, width]`.
+    fn run_deep(&self, h: &Panels, features: &Range<usize>, panels: &Range<usize>, sums: &mut [f32]) {
+        let width = self.grid.width;
+        let sums = Shared::new(sums);
+        for samples in parts(0..self.rows, DEEP) {
+            for (down, features) in parts(features.clone(), width).enumerate() {
+                for (across, panel) in panels.clone().enumerate() {
+                    let waiting = (down * panels.len() + across) * width * width;
+                    let (c, c_at, finish) = if samples.end == self.rows {
+                        let at = (panel * self.height + features.start) * width;
+                        (self.w, at, Finish::Descend { learning_rate: self.learning_rate, fold: None })
+                    } else {
+                        (sums, waiting, Finish::Store)
+                    };
+                    let product = Product {
+                        rows: features.len(),
+                        columns: self.d.computed(panel),
+                        depth: samples.len(),
+                        a: Factor::Columns(View::from(
+                            &h.as_slice()[h.at(features.start / width) + samples.start * width..],
+                        )),
+                        b: &self.d.as_slice()[self.d.at(panel) + samples.start * width..],
+                        init: None,
+                        sums: (samples.start > 0).then(|| sums.view(waiting)),
+                        c,
+                        c_at,
+                        finish,
+                    };
+                    // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; h and d are other
+                    // buffers.
+                    unsafe { self.kernels.product(&product) };
+                }
+            }
+        }
     }
 
     /// Updates a tile of the first layer by lists, one block of samples after the other. The sums are kept in scratch
@@ -345,6 +396,7 @@ fn sum(
         a: Factor::Rows { values: View::from(values), panel },
         b,
         init,
+        sums: None,
         c: Shared::new(to),
         c_at: 0,
         finish,

@@ -105,7 +105,11 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                     let a = draw(random, depth.div_ceil(width) * panel + rows * row);
                     let (b, init) = (draw(random, depth * width), draw(random, columns));
                     let (shift, bias) = (draw(random, rows), draw(random, columns));
-                    for (finish, init) in finishes(&shift, &bias).into_iter().zip([None, Some(&init[..]), None, None]) {
+                    let given = draw(random, rows * width);
+                    let inits = [None, Some(&init[..]), None, None];
+                    for (n, (finish, init)) in finishes(&shift, &bias).into_iter().zip(inits).enumerate() {
+                        // Sums of terms before.
+                        let sums = (n == 3).then(|| View::from(&given[..]));
                         let mut found = guarded(rows * width);
                         if matches!(finish, Finish::Descend { .. }) {
                             for i in 0..rows {
@@ -116,6 +120,9 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                         for i in 0..rows {
                             for j in 0..columns {
                                 let mut sum = init.map_or(0.0, |init| init[j]);
+                                if sums.is_some() {
+                                    sum = given[i * width + j];
+                                }
                                 for p in 0..depth {
                                     let a = a[at(i, p)];
                                     sum = a.fma(b[p * width + j], sum);
@@ -132,6 +139,7 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             a: if by_rows { Factor::Rows { values, panel } } else { Factor::Columns(values) },
                             b: &b,
                             init,
+                            sums,
                             c: Shared::new(&mut found),
                             c_at: MARGIN,
                             finish,
@@ -263,6 +271,7 @@ fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             a: Factor::Columns(View::from(&panel[..])),
                             b: &d,
                             init: None,
+                            sums: None,
                             c,
                             c_at: 0,
                             finish,

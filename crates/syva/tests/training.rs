@@ -1,10 +1,10 @@
 //! The trainer's promises: stopping, resuming and the listener change no bit; divergence is caught.
 
-use syva::DeviceId;
 use syva::prelude::*;
 use syva::random::{Random, Stream};
 use syva::reference::{Network, Reference};
 use syva::trainer::{Event, Flow, Progress};
+use syva::{DeviceId, Isa};
 
 /// Two noisy rings of 300 points: class 0 inside, class 1 outside.
 fn rings() -> Task {
@@ -58,6 +58,33 @@ fn the_engines_agree_on_a_whole_training_and_it_learns() {
         }
     }
     assert!(courses.iter().all(|course| *course == courses[0]));
+}
+
+/// Batches so large that the sums of an update wait between blocks of samples.
+#[test]
+fn the_engines_agree_on_batches_of_thousands() {
+    let mut random = Random::new(5, Stream::Augmentation, 0);
+    let mut draw = |samples: usize| {
+        let inputs: Vec<f32> = (0..3 * samples).map(|_| random.uniform(-1.0, 1.0)).collect();
+        let labels: Vec<u32> = inputs.chunks(3).map(|x| u32::from(x[0] * x[1] > x[2])).collect();
+        Dataset::new(Inputs::F32(inputs.into()), 3, Targets::Classes { labels: labels.into(), classes: 2 }).unwrap()
+    };
+    let task = Task::new("thousands", draw(1700), draw(10));
+    // Ragged panels of features, and more than one slice of units.
+    let spec = task.network(&[37, 140], Tanh);
+    let training = Training { epochs: 2, batch_size: 1600, learning_rate: 0.3, seed: 1 };
+    let digest = |engine: &dyn Engine, name: &str| {
+        let mut trainer = Trainer::new(engine, &device(name), &spec, &task, training).unwrap();
+        trainer.fit(|_| ()).unwrap();
+        trainer.model().unwrap().state.digest()
+    };
+    let wanted = digest(&Reference, "reference");
+    for isa in Isa::ALL.into_iter().filter_map(|isa| isa.available().ok()) {
+        for threads in 1..=3 {
+            let engine = CpuEngine::new().unwrap().with_isa(isa).unwrap().oversubscribed(threads).unwrap();
+            assert_eq!(digest(&engine, "cpu"), wanted, "{isa}, {threads} threads");
+        }
+    }
 }
 
 #[test]
