@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use syva::ops;
 
 use crate::python::{said, sh, venv};
 
@@ -53,6 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let (sources, work) = (root.join("crates/syva-cuda/kernels"), root.join("target/kernels"));
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    generated(&sources.join("generated.cuh"), args.check)?;
     let python = venv(&work.join("venv"), &PACKAGES)?;
     for Kernels { ptx, source, options } in KERNELS {
         let made = work.join(ptx);
@@ -74,6 +76,18 @@ pub fn run(args: &Args) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Writes the functions that the kernels take from syva-core, or compares the file with them.
+fn generated(path: &Path, check: bool) -> Result<()> {
+    let text = ops::cuda();
+    if !check {
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    } else if fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))? != text {
+        bail!("{} is not what syva-core gives; run `cargo xtask kernels`", path.display());
+    }
+    println!("generated.cuh: {}", if check { "as checked in" } else { "written" });
     Ok(())
 }
 

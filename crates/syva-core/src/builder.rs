@@ -1,6 +1,7 @@
 //! Two ways to describe a network: [`Mlp`], the short one, and [`Sequential`], a list of layers.
 
-use crate::spec::{Activation, Head, Init, Input, Layer, Normalization, Optimizer, Spec};
+use crate::ops::Activation;
+use crate::spec::{Head, Init, Input, Layer, Normalization, Optimizer, Spec};
 use crate::{Error, Result};
 
 /// The short way: the input's width, the hidden layers, and the kind of output.

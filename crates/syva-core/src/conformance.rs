@@ -5,10 +5,12 @@
 //! trains one step at a time, trains the same steps in one span, evaluates, goes on from there or stops, and predicts
 //! again. It compares every number by its bits.
 //!
-//! The tests also call [`operands`], which finds multiply-adds that are rounded twice. An engine that is only close is
+//! The tests also call [`operands`], which finds multiply-adds that are rounded twice, and [`activations`], which runs many
+//! values through every activation. An engine that is only close is
 //! checked by [`measure`]. [`mutants`] are engines that are wrong on purpose, each in one way that is an easy mistake.
 //! A kit that passes one of them is broken.
 
+mod activations;
 mod cases;
 mod close;
 mod mutants;
@@ -22,6 +24,7 @@ use crate::reference::Reference;
 use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
+pub use activations::activations;
 pub use cases::{Case, cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, Mutant, mutants};
@@ -203,7 +206,7 @@ mod tests {
     use super::close::apart;
     use super::*;
     use crate::engine::Precision;
-    use crate::spec::Activation;
+    use crate::ops::Activation;
 
     fn device() -> DeviceId {
         DeviceId { engine: "reference".into(), index: 0 }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::builder::Mlp;
+use crate::ops::Activation;
 use crate::random::{Random, Stream};
-use crate::spec::{Activation, Head, Normalization, Spec};
+use crate::spec::{Head, Normalization, Spec};
 use crate::state::{check_finite, hex};
 use crate::{Error, Result};
 

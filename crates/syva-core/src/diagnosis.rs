@@ -9,24 +9,24 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::arithmetic::Real;
+use crate::arithmetic::Number;
 use crate::data::{Dataset, Targets};
 use crate::engine::Evaluation;
 use crate::metrics::Confusion;
-use crate::reference::activate;
-use crate::spec::{Activation, Init, Spec};
+use crate::ops::{Activation, Reads};
+use crate::spec::{Init, Spec};
 use crate::text::{grouped, number, rate as short};
 use crate::{Model, Training};
 
 /// The activity of a layer's hidden units on a few hundred samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LayerActivity {
     /// The layer's activation.
     pub activation: Activation,
     /// The number of units.
     pub units: usize,
-    /// The number of units that pass on no gradient for any of the samples: 0 after ReLU, or within 1 % of an end of
-    /// the range after sigmoid or tanh.
+    /// The number of units that pass on next to no gradient for any of the samples: below 0 before ReLU, or within 1 % of
+    /// an end of the range after sigmoid or tanh.
     pub stuck: usize,
 }
 
@@ -46,7 +46,7 @@ pub struct LayerActivity {
 /// assert_eq!((found.layers[0].stuck, found.layers[0].units), (1, 2));
 /// # Ok::<(), syva_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Activity {
     /// The hidden layers, in order.
     pub layers: Vec<LayerActivity>,
@@ -86,10 +86,11 @@ impl Activity {
             let mut h: Vec<f32> = raw.map(|(k, x)| spec.input.normalization.apply(k, x)).collect();
             for (l, layer) in hidden.iter().enumerate() {
                 let (weight, bias) = (&model.state.layers[l].weight, &model.state.layers[l].bias);
-                h = (0..layer.units).map(|j| activate(layer.activation, bias[j] + dot(weight.row(j), &h))).collect();
-                for (free, &h) in free[l].iter_mut().zip(&h) {
-                    *free |= moves(layer.activation, h);
+                let z: Vec<f32> = (0..layer.units).map(|j| bias[j] + dot(weight.row(j), &h)).collect();
+                for (free, &z) in free[l].iter_mut().zip(&z) {
+                    *free |= moves(layer.activation, z);
                 }
+                h = z.into_iter().map(|z| layer.activation.forward(z)).collect();
             }
         }
         let stuck = |free: &Vec<bool>| free.iter().filter(|&&free| !free).count();
@@ -102,15 +103,20 @@ impl Activity {
     }
 }
 
-/// Whether a gradient passes through a unit with this output.
-fn moves(activation: Activation, h: f32) -> bool {
-    match activation {
-        Activation::Identity => true,
-        Activation::Relu => h > 0.0,
-        Activation::Sigmoid => h > END && h < 1.0 - END,
-        // The range is −1 to 1, so the distance is twice as large.
-        Activation::Tanh => h.abs() < 1.0 - 2.0 * END,
-    }
+/// Whether a gradient passes through a unit with this pre-activation.
+fn moves(activation: Activation, z: f32) -> bool {
+    let read = match activation.reads() {
+        Reads::H => activation.forward(z),
+        Reads::Z => z,
+    };
+    let slope: f32 = activation.backward(read, 1.0);
+    let least = match activation {
+        // At the distance END from an end of its range. Tanh's range is −1 to 1, so the distance is twice as large.
+        Activation::Sigmoid => END * (1.0 - END),
+        Activation::Tanh => 4.0 * END * (1.0 - END),
+        _ => 1e-3,
+    };
+    slope.abs() > least
 }
 
 /// The dot product, summed in eight chains, which compilers turn into vector instructions.
@@ -233,7 +239,7 @@ impl Diagnosis {
         let entropy = supports
             .iter()
             .filter(|&&support| support > 0)
-            .map(|&support| -share(support) * Real::log(share(support)))
+            .map(|&support| -share(support) * Number::log(share(support)))
             .sum();
         // With a high accuracy, a high loss means something else: memorised training samples.
         let poor = accuracy < most + 0.25 * (1.0 - most);

@@ -52,6 +52,68 @@ pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     near.filter(|&(distance, known)| 3 * distance <= known.chars().count()).map(|(_, known)| known)
 }
 
+/// A name with parameters, as people write it: `adam:beta1=0.8,eps=1e-6`. A parameter that is left out has its default.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<T> {
+    /// The name.
+    pub name: &'static str,
+    /// The names of the parameters, and their defaults.
+    pub parameters: &'static [(&'static str, f64)],
+    /// Makes the value from one number per parameter.
+    pub make: fn(&[f64]) -> T,
+}
+
+/// Reads a name with parameters. A number without a name is the first parameter's.
+pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
+    let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
+    let Some(form) = forms.iter().find(|form| plain(form.name) == plain(name)) else {
+        return Err(unknown(what, name, &forms.iter().map(|form| form.name).collect::<Vec<_>>()));
+    };
+    let Form { name, parameters, make } = form;
+    let refuse = |problem: String, remedy: String| Err(Error::setting(what, problem, remedy));
+    let mut values: Vec<f64> = parameters.iter().map(|&(_, default)| default).collect();
+    let mut given = vec![false; values.len()];
+    for part in rest.into_iter().flat_map(|rest| rest.split(',')) {
+        let (key, value) = part.split_once('=').map_or((None, part), |(key, value)| (Some(key.trim()), value));
+        let names: Vec<&str> = parameters.iter().map(|&(name, _)| name).collect();
+        let Some(&first) = names.first() else {
+            return refuse(format!("{name} has no parameters, but '{text}' gives one"), format!("write {name}"));
+        };
+        let place = match key {
+            None => Some(0),
+            Some(key) => names.iter().position(|name| plain(name) == plain(key)),
+        };
+        let Some(place) = place else {
+            let key = key.unwrap_or_default();
+            let offer = nearest(key, &names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+            return refuse(format!("{name} has no parameter '{key}'{offer}"), format!("use {}", either(&names)));
+        };
+        if std::mem::replace(&mut given[place], true) {
+            return refuse(format!("'{text}' gives {} twice", names[place]), "give it once".into());
+        }
+        values[place] = match value.trim() {
+            "true" | "yes" => 1.0,
+            "false" | "no" => 0.0,
+            number => match number.parse::<f64>() {
+                Ok(number) if number.is_finite() => number,
+                _ => {
+                    let remedy = format!("write {name}:{}=NUMBER", key.map_or(first, |_| names[place]));
+                    return refuse(format!("'{number}' in '{text}' is not a finite number"), remedy);
+                }
+            },
+        };
+    }
+    Ok(make(&values))
+}
+
+/// Writes a name with the parameters that do not have their defaults.
+#[must_use]
+pub fn write<T>(form: &Form<T>, values: &[f64]) -> String {
+    let given = form.parameters.iter().zip(values).filter(|((_, default), value)| default != *value);
+    let given: Vec<_> = given.map(|((name, _), value)| format!("{name}={value}")).collect();
+    if given.is_empty() { form.name.into() } else { format!("{}:{}", form.name, given.join(",")) }
+}
+
 /// A name in lower case, without the characters that join words.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).take(100).collect()

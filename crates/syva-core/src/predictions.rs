@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::arithmetic::{Real, SoftmaxRow};
+use crate::arithmetic::{Number, SoftmaxRow};
 use crate::data::{Dataset, Targets};
 use crate::engine::Session;
 use crate::metrics::Confusion;
@@ -138,7 +138,7 @@ impl Predictions {
     /// Mean of −ln of the true class's probability, which is taken to be at least 2⁻⁵² (`sklearn.metrics.log_loss`).
     #[must_use]
     pub fn log_loss(&self) -> f64 {
-        let loss = |sample| -Real::log(f64::max(self.probabilities(sample)[self.label(sample)], f64::EPSILON));
+        let loss = |sample| -Number::log(f64::max(self.probabilities(sample)[self.label(sample)], f64::EPSILON));
         (0..self.samples()).map(loss).sum::<f64>() / self.samples() as f64
     }
 

@@ -4,7 +4,7 @@
 //! 128-bit counter to four 32-bit words. The key is (seed, stream), and the counter is (position, substream). So any
 //! thread or device can draw the n-th number without drawing those before it, and always draws the same one.
 
-use crate::arithmetic::Real;
+use crate::arithmetic::Number;
 
 /// The purpose of a number. Streams never share numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
 use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
-use crate::spec::{Activation, Head, Spec};
+use crate::ops::{Reads, binary_gradient, softmax_gradient};
+use crate::spec::{Head, Spec};
 use crate::state::{Matrix, Parameters, State, check_finite};
 use crate::{Error, Result};
 
@@ -36,6 +37,15 @@ pub struct Network<T> {
     scale: Vec<T>,
     /// The shift of each feature.
     shift: Vec<T>,
+}
+
+/// What a batch left on its way through the layers.
+#[derive(Clone, Debug)]
+pub struct Pass<T> {
+    /// The pre-activations of each layer, `[batch, units]`.
+    pub z: Vec<Vec<T>>,
+    /// The activations of each layer, `[batch, units]`. Those of the last layer are its z.
+    pub h: Vec<Vec<T>>,
 }
 
 /// The losses of a batch, their gradient, and the predictions.
@@ -89,12 +99,19 @@ impl<T: Real> Network<T> {
     /// z.
     #[must_use]
     pub fn forward(&self, x: &[T]) -> Vec<Vec<T>> {
-        let mut h: Vec<Vec<T>> = Vec::new();
+        self.pass(x).h
+    }
+
+    /// Like [`Network::forward`], but keeps the pre-activations too.
+    #[must_use]
+    pub fn pass(&self, x: &[T]) -> Pass<T> {
+        let mut pass = Pass { z: Vec::new(), h: Vec::new() };
         for (l, layer) in self.spec.layers.iter().enumerate() {
-            let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &h[l - 1]) };
-            h.push(z.into_iter().map(|z| activate(layer.activation, z)).collect());
+            let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &pass.h[l - 1]) };
+            pass.h.push(z.iter().map(|&z| layer.activation.forward(z)).collect());
+            pass.z.push(z);
         }
-        h
+        pass
     }
 
     /// Rule 5: the first layer normalises its inputs, and passes over those that are 0.
@@ -164,7 +181,7 @@ impl<T: Real> Network<T> {
                 (Targets::Classes { labels, .. }, Head::Binary) => {
                     let y = count(labels[sample] as usize);
                     judged.losses.push(binary_cross_entropy(z[0], y));
-                    judged.d.push((z[0].sigmoid() - y) * (T::ONE / count(samples.len())));
+                    judged.d.push(binary_gradient(z[0], y, T::ONE / count(samples.len())));
                     judged.guesses.push(usize::from(z[0] > T::ZERO));
                 }
                 (Targets::Classes { labels, .. }, _) => {
@@ -175,7 +192,7 @@ impl<T: Real> Network<T> {
                     judged.losses.push(row.cross_entropy(z[label]));
                     for (j, &e) in e.iter().enumerate() {
                         let y = if j == label { T::ONE } else { T::ZERO };
-                        judged.d.push((e / row.sum - y) * mean);
+                        judged.d.push(softmax_gradient(e, row.sum, y, mean));
                     }
                     judged.guesses.push(row.argmax);
                 }
@@ -215,18 +232,23 @@ impl<T: Real> Network<T> {
         (gw, gb)
     }
 
-    /// Rule 4: the gradient by the z of the layer below layer l. `h` are the activations of the layer below.
+    /// Rule 4: the gradient by the z of the layer below layer l.
     #[must_use]
-    pub fn input_gradient(&self, l: usize, d: &[T], h: &[T]) -> Vec<T> {
+    pub fn input_gradient(&self, l: usize, d: &[T], pass: &Pass<T>) -> Vec<T> {
         let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
-        let mut dx = Vec::with_capacity(h.len());
-        for (d, h) in d.chunks(units).zip(h.chunks(fan_in)) {
+        let activation = self.spec.layers[l - 1].activation;
+        let read = match activation.reads() {
+            Reads::H => &pass.h[l - 1],
+            Reads::Z => &pass.z[l - 1],
+        };
+        let mut dx = Vec::with_capacity(read.len());
+        for (d, read) in d.chunks(units).zip(read.chunks(fan_in)) {
             for k in 0..fan_in {
                 let mut sum = T::ZERO;
                 for j in 0..units {
                     sum = d[j].fma(self.weight[l][j * fan_in + k], sum);
                 }
-                dx.push(derive(self.spec.layers[l - 1].activation, h[k], sum));
+                dx.push(activation.backward(read[k], sum));
             }
         }
         dx
@@ -246,18 +268,18 @@ impl<T: Real> Network<T> {
     /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates. If
     /// the loss is not finite, nothing is updated.
     pub fn train_step(&mut self, x: &[T], targets: &Targets, samples: &[u32], learning_rate: T) -> Judgement<T> {
-        let h = self.forward(x);
-        let last = h.len() - 1;
-        let judged = self.judge(&h[last], targets, samples);
+        let pass = self.pass(x);
+        let last = pass.h.len() - 1;
+        let judged = self.judge(&pass.h[last], targets, samples);
         if !mean(&judged.losses).is_finite() {
             return judged;
         }
         let mut d = judged.d.clone();
         let mut gradients = Vec::new();
         for l in (0..=last).rev() {
-            gradients.push((l, self.weight_gradient(l, &d, if l == 0 { x } else { &h[l - 1] })));
+            gradients.push((l, self.weight_gradient(l, &d, if l == 0 { x } else { &pass.h[l - 1] })));
             if l > 0 {
-                d = self.input_gradient(l, &d, &h[l - 1]);
+                d = self.input_gradient(l, &d, &pass);
             }
         }
         for (l, gradient) in &gradients {
@@ -272,34 +294,6 @@ impl<T: Real> Network<T> {
 #[must_use]
 pub fn mean<T: Real>(losses: &[T]) -> f64 {
     losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
-}
-
-/// a(z).
-#[inline(always)]
-pub fn activate<T: Real>(activation: Activation, z: T) -> T {
-    match activation {
-        Activation::Identity => z,
-        Activation::Relu => z.relu(),
-        Activation::Sigmoid => z.sigmoid(),
-        Activation::Tanh => z.tanh(),
-    }
-}
-
-/// `a'(z) · gradient`, from h = a(z).
-#[inline(always)]
-pub fn derive<T: Real>(activation: Activation, h: T, gradient: T) -> T {
-    match activation {
-        Activation::Identity => gradient,
-        Activation::Relu => {
-            if h > T::ZERO {
-                gradient
-            } else {
-                T::ZERO
-            }
-        }
-        Activation::Sigmoid => gradient * (h * (T::ONE - h)),
-        Activation::Tanh => gradient * (-h).fma(h, T::ONE),
-    }
 }
 
 /// Turns the outputs z into what the network returns, in place: log-probabilities if the head is log-softmax, otherwise
@@ -464,7 +458,7 @@ pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Resul
 mod tests {
     use super::*;
     use crate::random::{Random, Stream};
-    use crate::{Mlp, Normalization};
+    use crate::{Activation, Mlp, Normalization};
 
     /// Compares every derivative of the mean loss, by central differences in f64, with backpropagation's.
     fn check_gradients(spec: &Spec, seed: u32) {
@@ -523,7 +517,7 @@ mod tests {
     fn gradients_match_central_differences_for_every_activation_and_head() {
         let normalization =
             Normalization::PerFeature { scale: vec![0.5, 2.0, 1.0, -1.5], shift: vec![0.25, 0.0, -0.5, 1.0] };
-        for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
+        for &activation in Activation::ALL {
             for seed in 1..4 {
                 for depth in 0..4 {
                     let mlp = || Mlp::new(4).hidden(&[6, 5, 3][..depth], activation).normalized(normalization.clone());

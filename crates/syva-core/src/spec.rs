@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arithmetic::Real;
+use crate::arithmetic::Number;
 use crate::data::Dataset;
+use crate::ops::Activation;
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -144,20 +145,6 @@ pub struct Layer {
     pub activation: Activation,
 }
 
-/// An element-wise function after a linear layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Activation {
-    /// a(z) = z.
-    Identity,
-    /// a(z) = max(z, 0) (`torch.relu`).
-    Relu,
-    /// a(z) = 1/(1 + e^−z) (`torch.sigmoid`).
-    Sigmoid,
-    /// a(z) = tanh z (`torch.tanh`).
-    Tanh,
-}
-
 /// What the outputs of the last layer mean, and the loss against the targets (its mean over the batch is minimised).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -279,6 +266,9 @@ impl Spec {
         if size > MAX_PARAMETERS {
             return refuse("hidden", format!("{size} parameters are more than 2^31"), "use fewer or narrower layers");
         }
+        for layer in &self.layers {
+            layer.activation.validate()?;
+        }
         if self.layers[self.layers.len() - 1].activation != Activation::Identity {
             return refuse("layers", "the output layer has an activation".into(), "end with a plain Linear layer");
         }
@@ -338,7 +328,6 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-names!(Activation, "activation", Identity = "identity", Relu = "relu", Sigmoid = "sigmoid", Tanh = "tanh");
 names!(Head, "head", Regression = "regression", Binary = "binary", Logits = "logits", LogSoftmax = "log-softmax");
 names!(Optimizer, "optimizer", Sgd = "sgd");
 

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::arithmetic::Real;
+use crate::arithmetic::Number;
 use crate::random::{Random, Stream};
 use crate::spec::{Init, Spec};
 use crate::{Error, Result};
@@ -245,7 +245,7 @@ fn normal_pair(random: &mut Random) -> (f64, f64) {
         let (x, y) = (side(), side());
         let s = x * x + y * y;
         if s < 1.0 && s > 0.0 {
-            let factor = f64::sqrt(-2.0 * Real::log(s) / s);
+            let factor = f64::sqrt(-2.0 * Number::log(s) / s);
             return (x * factor, y * factor);
         }
     }

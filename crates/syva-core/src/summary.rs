@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::memory::readable;
-use crate::spec::{Activation, Spec};
+use crate::ops::Activation;
+use crate::spec::Spec;
 use crate::text::grouped;
 
 /// The layers of a network and their cost. `Display` writes the table that `syva summary` prints.

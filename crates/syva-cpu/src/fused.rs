@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use syva_core::arithmetic::Real;
+use syva_core::arithmetic::{Number, Real};
 
 /// An `f32` whose fused multiply-add is the processor's instruction, if the code that it is inlined into is compiled
 /// for FMA. A plain `f32` cannot know what it is inlined into, so its own fused multiply-add does without the
@@ -57,10 +57,13 @@ const fn each<const N: usize>(values: &[f32]) -> [Fused; N] {
     each
 }
 
-impl Real for Fused {
+impl Number for Fused {
+    type Truth = bool;
     const ZERO: Self = Self(f32::ZERO);
     const ONE: Self = Self(f32::ONE);
     const TWO: Self = Self(f32::TWO);
+    const INFINITY: Self = Self(f32::INFINITY);
+    const NAN: Self = Self(f32::NAN);
     const LOG2_E: Self = Self(f32::LOG2_E);
     const LN_2_HIGH: Self = Self(f32::LN_2_HIGH);
     const LN_2_LOW: Self = Self(f32::LN_2_LOW);
@@ -69,11 +72,35 @@ impl Real for Fused {
     const TANH_LIMIT: Self = Self(f32::TANH_LIMIT);
     const EXP_SERIES: &'static [Self] = &each::<{ f32::EXP_SERIES.len() }>(f32::EXP_SERIES);
     const LOG_SERIES: &'static [Self] = &each::<{ f32::LOG_SERIES.len() }>(f32::LOG_SERIES);
+    const ERF_LIMIT: Self = Self(f32::ERF_LIMIT);
+    const ERF_SERIES: &'static [Self] = &each::<{ f32::ERF_SERIES.len() }>(f32::ERF_SERIES);
+    const ERF_REST: &'static [Self] = &each::<{ f32::ERF_REST.len() }>(f32::ERF_REST);
+    const SUBNORMAL: (Self, Self, Self) = (Self(f32::SUBNORMAL.0), Self(f32::SUBNORMAL.1), Self(f32::SUBNORMAL.2));
 
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        Self(value as f32)
+    }
     #[inline(always)]
     fn fma(self, factor: Self, addend: Self) -> Self {
         #[expect(clippy::disallowed_methods, reason = "only kernels that are compiled for FMA use this type")]
         Self(self.0.mul_add(factor.0, addend.0))
+    }
+    #[inline(always)]
+    fn square_root(self) -> Self {
+        Self(self.0.square_root())
+    }
+    #[inline(always)]
+    fn above(self, other: Self) -> bool {
+        self.0.above(other.0)
+    }
+    #[inline(always)]
+    fn equals(self, other: Self) -> bool {
+        self.0.equals(other.0)
+    }
+    #[inline(always)]
+    fn select(which: bool, yes: Self, no: Self) -> Self {
+        Self(f32::select(which, yes.0, no.0))
     }
     #[inline(always)]
     fn magnitude(self) -> Self {
@@ -93,29 +120,11 @@ impl Real for Fused {
         let (m, e) = self.0.split();
         (Self(m), Self(e))
     }
-    #[inline(always)]
-    fn subnormal_scale() -> (Self, Self, Self) {
-        let (smallest, factor, exponent) = f32::subnormal_scale();
-        (Self(smallest), Self(factor), Self(exponent))
-    }
-    #[inline(always)]
-    fn infinity() -> Self {
-        Self(f32::INFINITY)
-    }
-    #[inline(always)]
-    fn nan() -> Self {
-        Self(f32::NAN)
-    }
-    #[inline(always)]
-    fn from_f64(value: f64) -> Self {
-        Self(value as f32)
-    }
+}
+
+impl Real for Fused {
     #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self.0)
-    }
-    #[inline(always)]
-    fn square_root(self) -> Self {
-        Self(self.0.sqrt())
     }
 }

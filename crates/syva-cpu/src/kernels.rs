@@ -146,8 +146,8 @@ pub struct Kernels {
     row_product: unsafe fn(&mut RowProduct<'_>),
     list: unsafe fn(Source<'_>, &Block<'_>, ListBy, &mut Lists),
     transpose: unsafe fn(&[f32], &mut [f32]),
-    activate: unsafe fn(Activation, &mut [f32]),
-    derive: unsafe fn(Activation, &[f32], &mut [f32]),
+    forward: unsafe fn(Activation, &mut [f32]),
+    backward: unsafe fn(Activation, &[f32], &mut [f32]),
     judge: unsafe fn(&mut LossRows<'_>),
     read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
@@ -217,15 +217,15 @@ impl Kernels {
     }
 
     /// `z = a(z)`, element by element.
-    pub fn activate(&self, activation: Activation, z: &mut [f32]) {
+    pub fn forward(&self, activation: Activation, z: &mut [f32]) {
         // SAFETY: `new` found the instruction set.
-        unsafe { (self.activate)(activation, z) }
+        unsafe { (self.forward)(activation, z) }
     }
 
-    /// `gradient = a'(z) · gradient` from h = a(z), element by element.
-    pub fn derive(&self, activation: Activation, h: &[f32], gradient: &mut [f32]) {
+    /// `gradient = a'(z) · gradient`, element by element, from what the derivative [reads](Activation::reads).
+    pub fn backward(&self, activation: Activation, read: &[f32], gradient: &mut [f32]) {
         // SAFETY: `new` found the instruction set.
-        unsafe { (self.derive)(activation, h, gradient) }
+        unsafe { (self.backward)(activation, read, gradient) }
     }
 
     /// Losses, predictions and gradients of some samples.
@@ -289,7 +289,7 @@ macro_rules! compile {
 
             pub(super) const KERNELS: Kernels = Kernels {
                 width: <$vector as Vector>::PANEL,
-                product, sparse_product, row_product, list, transpose, activate, derive, judge, read, scale,
+                product, sparse_product, row_product, list, transpose, forward, backward, judge, read, scale,
                 multiply_add,
             };
 
@@ -326,12 +326,12 @@ macro_rules! compile {
                 unsafe { elementwise::transpose::<$vector>(from, to) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn activate(activation: Activation, z: &mut [f32]) {
-                elementwise::activate_all::<<$vector as Vector>::Value>(activation, z);
+            unsafe fn forward(activation: Activation, z: &mut [f32]) {
+                elementwise::forward::<<$vector as Vector>::Value>(activation, z);
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn derive(activation: Activation, h: &[f32], gradient: &mut [f32]) {
-                elementwise::derive_all::<<$vector as Vector>::Value>(activation, h, gradient);
+            unsafe fn backward(activation: Activation, read: &[f32], gradient: &mut [f32]) {
+                elementwise::backward::<<$vector as Vector>::Value>(activation, read, gradient);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {

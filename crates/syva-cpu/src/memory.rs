@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use syva_core::data::{Dataset, Inputs};
-use syva_core::{Matrix, Parameters, Spec, State};
+use syva_core::ops::Reads;
+use syva_core::{Layer, Matrix, Parameters, Spec, State};
 
 use crate::buffer::{HALF, Panels};
 use crate::pages;
@@ -83,6 +84,9 @@ pub(crate) struct Workspace {
     pub(crate) height: usize,
     /// The activations of each layer, `[batch, units]`. The last entry holds the outputs z.
     pub(crate) h: Vec<Panels>,
+    /// The pre-activations of each layer whose derivative reads them, `[batch, units]`. Otherwise empty, as without
+    /// training.
+    pub(crate) z: Vec<Panels>,
     /// The gradients by z of each layer, `[batch, units]`. Empty without training.
     pub(crate) d: Vec<Panels>,
     /// The loss of each sample.
@@ -97,12 +101,16 @@ impl Workspace {
         // A tile of rows passes through all panels. If these were a power of two apart, the tile's cache lines would
         // compete for a few places in the cache.
         let rows = capacity.next_multiple_of(2 * HALF) + HALF;
-        let panels = |rows| spec.layers.iter().map(|layer| Panels::new(rows, layer.units, width)).collect();
+        let panels = |rows: &dyn Fn(&Layer) -> usize| {
+            spec.layers.iter().map(|layer| Panels::new(rows(layer), layer.units, width)).collect()
+        };
+        let trained = if training { rows } else { 0 };
         Self {
             capacity,
             height: rows,
-            h: panels(rows),
-            d: panels(if training { rows } else { 0 }),
+            h: panels(&|_| rows),
+            z: panels(&|layer| if layer.activation.reads() == Reads::Z { trained } else { 0 }),
+            d: panels(&|_| trained),
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],
         }

@@ -215,7 +215,7 @@ impl Predictor {
                 positive_zero: columns.end == features,
             });
         }
-        kernels.activate(spec.layers[0].activation, sums);
+        kernels.forward(spec.layers[0].activation, sums);
         for l in 1..spec.layers.len() {
             let h = &here.of(padded(l - 1))[..spec.fan_in(l)];
             let sums = there.of(padded(l));
@@ -227,7 +227,7 @@ impl Predictor {
                 c: sums,
                 positive_zero: false,
             });
-            kernels.activate(spec.layers[l].activation, sums);
+            kernels.forward(spec.layers[l].activation, sums);
             std::mem::swap(here, there);
         }
         outputs.copy_from_slice(&here.of(outputs.len())[..]);

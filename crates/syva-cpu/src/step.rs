@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
 use syva_core::data::Targets;
+use syva_core::ops::Reads;
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
@@ -304,6 +305,7 @@ struct Pass<'a> {
     /// Rows per panel of the workspace.
     height: usize,
     h: Vec<Shared<'a, f32>>,
+    z: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
     guesses: Shared<'a, u32>,
@@ -335,7 +337,7 @@ impl<'a> Pass<'a> {
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, d, losses, guesses, .. } = work;
+        let Workspace { height, h, z, d, losses, guesses, .. } = work;
         Self {
             spec,
             kernels,
@@ -345,6 +347,7 @@ impl<'a> Pass<'a> {
             goal,
             height: *height,
             h: h.iter_mut().map(Panels::shared).collect(),
+            z: z.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
             guesses: Shared::new(guesses),
@@ -469,9 +472,15 @@ impl Pass<'_> {
     }
 
     fn activate(&self, l: usize, rows: Range<usize>, panel: usize) {
+        let activation = self.spec.layers[l].activation;
+        let (at, len) = (self.at(panel, rows.start), rows.len() * self.kernels.width());
         // SAFETY: only this task uses the tile, and the kernel is done with it.
-        let h = unsafe { self.h[l].part(self.at(panel, rows.start), rows.len() * self.kernels.width()) };
-        self.kernels.activate(self.spec.layers[l].activation, h);
+        let h = unsafe { self.h[l].part(at, len) };
+        if self.goal.trains() && activation.reads() == Reads::Z {
+            // SAFETY: as above.
+            unsafe { self.z[l].part(at, len) }.copy_from_slice(h);
+        }
+        self.kernels.forward(activation, h);
     }
 
     /// Computes losses and predictions of some rows, and d of their outputs. Does nothing if the goal is only to
@@ -523,7 +532,7 @@ impl Pass<'_> {
         });
     }
 
-    /// Rule 4: computes one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(h_(l−1))`.
+    /// Rule 4: computes one panel of d_(l−1) for some rows, `(d_l·W) ⊙ a'(z_(l−1))`.
     fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize, scratch: &mut Scratch) {
         self.stopwatch.time(Part::Gradient(l), || {
             let (at, width) = (self.at(panel, rows.start), self.kernels.width());
@@ -539,13 +548,18 @@ impl Pass<'_> {
                 c_at: at,
                 finish: Finish::Store,
             };
-            // SAFETY: only this task uses the tile. It has computed the rows of d_l itself, or runs in a region after
-            // they were computed. Nothing writes to h in the meantime.
-            let (h, gradient) = unsafe {
-                self.kernels.product(&product);
-                (self.h[l - 1].part(at, rows.len() * width), self.d[l - 1].part(at, rows.len() * width))
+            let activation = self.spec.layers[l - 1].activation;
+            let read = match activation.reads() {
+                Reads::H => self.h[l - 1],
+                Reads::Z => self.z[l - 1],
             };
-            self.kernels.derive(self.spec.layers[l - 1].activation, h, gradient);
+            // SAFETY: only this task uses the tile. It has computed the rows of d_l itself, or runs in a region after
+            // they were computed. Nothing writes to h and z in the meantime.
+            let (read, gradient) = unsafe {
+                self.kernels.product(&product);
+                (read.part(at, rows.len() * width), self.d[l - 1].part(at, rows.len() * width))
+            };
+            self.kernels.backward(activation, read, gradient);
         });
     }
 }

@@ -4,7 +4,7 @@
 //! ignored instead of passing.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{cases, operands, run};
+use syva_core::conformance::{activations, cases, operands, run};
 use syva_core::{DeviceId, Engine};
 use syva_cpu::CpuEngine;
 use syva_cpu::isa::Isa;
@@ -24,6 +24,8 @@ fn main() {
         let note = if missing { " (needs a processor that has it)" } else { "" };
         let name = format!("{isa} multiplies and adds with one rounding{note}");
         trials.push(Trial::test(name, move || rounds_once(isa)).with_ignored_flag(missing));
+        let name = format!("{isa} has the activations of the reference{note}");
+        trials.push(Trial::test(name, move || activates(isa)).with_ignored_flag(missing));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -48,6 +50,10 @@ fn rounds_once(isa: Isa) -> Result<(), Failed> {
         operands(&CpuEngine::new()?.with_isa(isa)?.with_threads(2)?.with_inputs(kernel), &device())?;
     }
     Ok(())
+}
+
+fn activates(isa: Isa) -> Result<(), Failed> {
+    Ok(activations(&CpuEngine::new()?.with_isa(isa)?.with_threads(2)?, &device())?)
 }
 
 fn says_so_at_open() -> Result<(), Failed> {

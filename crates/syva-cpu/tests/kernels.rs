@@ -6,10 +6,10 @@
 //! lacks are counted as ignored.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::Activation::{Identity, Relu, Sigmoid, Tanh};
-use syva_core::arithmetic::Real;
+use syva_core::Activation;
+use syva_core::arithmetic::Number;
+use syva_core::ops::Reads;
 use syva_core::random::{Random, Stream};
-use syva_core::reference::{activate, derive};
 use syva_cpu::buffer::{Shared, View};
 use syva_cpu::isa::Isa;
 use syva_cpu::kernels::{Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
@@ -361,7 +361,7 @@ fn transpose(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
 }
 
 fn elementwise(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
-    for activation in [Identity, Relu, Sigmoid, Tanh] {
+    for &activation in Activation::ALL {
         for len in [0, 1, 3, 15, 16, 33, 100] {
             let z: Vec<f32> = (0..len).map(|_| random.uniform(-20.0, 20.0)).collect();
             let gradient = draw(random, len);
@@ -369,13 +369,16 @@ fn elementwise(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
             let mut wanted = found.clone();
             let inside = MARGIN..MARGIN + len;
             found[inside.clone()].copy_from_slice(&z);
-            (0..len).for_each(|i| wanted[MARGIN + i] = activate(activation, z[i]));
-            kernels.activate(activation, &mut found[inside.clone()]);
+            (0..len).for_each(|i| wanted[MARGIN + i] = activation.forward(z[i]));
+            kernels.forward(activation, &mut found[inside.clone()]);
             same(&format!("{activation} of {len}"), &found, &wanted)?;
-            let h = found[inside.clone()].to_vec();
+            let read = match activation.reads() {
+                Reads::H => found[inside.clone()].to_vec(),
+                Reads::Z => z.clone(),
+            };
             found[inside.clone()].copy_from_slice(&gradient);
-            (0..len).for_each(|i| wanted[MARGIN + i] = derive(activation, h[i], gradient[i]));
-            kernels.derive(activation, &h, &mut found[inside]);
+            (0..len).for_each(|i| wanted[MARGIN + i] = activation.backward(read[i], gradient[i]));
+            kernels.backward(activation, &read, &mut found[inside]);
             same(&format!("derivative of {activation} of {len}"), &found, &wanted)?;
         }
     }

@@ -34,7 +34,7 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
     let widest = [3, 20, 70, 300][drawn(random, 4)];
     let features = [1, 2, 4, 31, 33, 513, 784, 1100][drawn(random, 8)].min(1 + widest * 8);
     let hidden: Vec<usize> = (0..drawn(random, 4)).map(|_| 1 + drawn(random, widest as u64)).collect();
-    let activation = Activation::NAMES[drawn(random, 4)].1;
+    let activation = Activation::ALL[drawn(random, Activation::ALL.len() as u64)];
     let mlp = Mlp::new(features).hidden(&hidden, activation);
     let most = [2, 10, 60][drawn(random, 3)];
     let classes = 2 + drawn(random, most);
@@ -48,7 +48,7 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
     let hidden = spec.layers.len() - 1;
     for layer in &mut spec.layers[..hidden] {
         if random.below(3) == 0 {
-            layer.activation = Activation::NAMES[drawn(random, 4)].1;
+            layer.activation = Activation::ALL[drawn(random, Activation::ALL.len() as u64)];
         }
     }
     let mut each = |low, high| (0..features).map(|_| random.uniform(low, high)).collect::<Vec<f32>>();

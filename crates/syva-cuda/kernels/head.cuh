@@ -30,9 +30,9 @@ __device__ inline void judge_row(const Judge &judge, const Data &data, u32 sampl
         loss = sum / float(outputs);
     } else if (judge.head == BINARY) {
         const float y = float(data.labels[sample]), x = z[0];
-        loss = (relu(x) - x * y) + logarithm_1p(exponential(-magnitude(x)));
+        loss = binary_loss(x, y);
         guess = x > 0.0f;
-        if (lane == 0) d[0] = (sigmoid(x) - y) * (1.0f / float(rows));
+        if (lane == 0) d[0] = binary_gradient(x, y, 1.0f / float(rows));
     } else {
         const u32 label = data.labels[sample];
         const float mean = 1.0f / float(rows);
@@ -49,8 +49,8 @@ __device__ inline void judge_row(const Judge &judge, const Data &data, u32 sampl
         float sum = 0.0f;
         for (u32 j = 0; j < outputs; ++j) sum = sum + d[j];
         __syncwarp();
-        loss = logarithm(sum) - (z[label] - max);
-        for (u32 j = lane; j < outputs; j += WARP) d[j] = (d[j] / sum - (j == label ? 1.0f : 0.0f)) * mean;
+        loss = cross_entropy(sum, z[label], max);
+        for (u32 j = lane; j < outputs; j += WARP) d[j] = softmax_gradient(d[j], sum, j == label ? 1.0f : 0.0f, mean);
     }
     __syncwarp();
 }
@@ -129,7 +129,8 @@ __device__ inline void head_rows(HeadShared<WARPS> &shared, Progress *progress, 
         for (u32 k = lane; mine && k < left; k += WARP) {
             float dx = 0.0f;
             for (u32 j = 0; j < layer.units; ++j) dx = fmaf(shared.d[warp][j], shared.weight[k][j], dx);
-            layer.d_below[size_t(row) * layer.below_stride + k0 + k] = derive(layer.activation_below, below[k0 + k], dx);
+            const size_t at = size_t(row) * layer.below_stride + k0 + k;
+            layer.d_below[at] = backward(layer.activation_below, layer.parameter_below, layer.read_below[at], dx);
         }
     }
 }

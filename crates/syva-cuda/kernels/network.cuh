@@ -11,11 +11,14 @@ struct Layer {
     float *bias;        // [stride]
     float *start;       // initial sums of z [stride]: the bias, or for the first layer bias + Σ shift·w
     float *h;           // activations [batch, stride]
+    float *z;           // pre-activations [batch, stride], if the derivative reads them; otherwise null
+    float *read_below;  // what the derivative of the layer below reads: its h or z [batch, below_stride]
     float *d;           // gradient of the mean loss by z [batch, stride]
     float *d_below;     // the same for the layer below [batch, below_stride]; null for the first layer
     u32 fan_in, units;
     u32 below_stride, stride;
-    u32 activation, activation_below;
+    u32 activation, activation_below; // numbers of generated.cuh
+    float parameter, parameter_below; // of the activations
 };
 
 /// The layers that one launch updates. Tiles are numbered in sequence through all layers; a layer's begin at its first_tile.

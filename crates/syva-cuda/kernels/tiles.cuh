@@ -88,8 +88,12 @@ __device__ inline void forward_tile(Shared &shared, const Step &step, const Laye
         for (int i = 0; i < ROWS_EACH; ++i) sums.of[i][j] = start;
     }
     product(shared, sums, a, Factor<false, Weights>{weights}, m0, n0, layer.fan_in, false);
-    float *const h = layer.h + size_t(m0) * layer.stride + n0;
-    each_run(sums, h, layer.stride, [&](float z, u32) { return activate(layer.activation, first ? z + 0.0f : z); });
+    const size_t corner = size_t(m0) * layer.stride + n0;
+    each_run(sums, layer.h + corner, layer.stride, [&](float z, size_t at) {
+        if (first) z = z + 0.0f;
+        if (layer.z != nullptr) layer.z[corner + at] = z;
+        return forward(layer.activation, layer.parameter, z);
+    });
 }
 
 /// Rows are samples, columns are inputs: dx = Σ_j d[b,j] · w[j,k], d_below = a'(z) · dx.
@@ -104,7 +108,7 @@ __device__ inline void input_gradient_tile(Shared &shared, const Step &step, con
     product(shared, sums, d, Factor<true, Weights>{weights}, m0, n0, layer.units, false);
     const size_t corner = size_t(m0) * layer.below_stride + n0;
     each_run(sums, layer.d_below + corner, layer.below_stride, [&](float dx, size_t at) {
-        return derive(layer.activation_below, layer.below[corner + at], dx);
+        return backward(layer.activation_below, layer.parameter_below, layer.read_below[corner + at], dx);
     });
 }
 

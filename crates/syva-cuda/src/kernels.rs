@@ -24,6 +24,8 @@ pub(crate) struct Layer {
     pub(crate) bias: Address,
     pub(crate) start: Address,
     pub(crate) h: Address,
+    pub(crate) z: Address,
+    pub(crate) read_below: Address,
     pub(crate) d: Address,
     pub(crate) d_below: Address,
     pub(crate) fan_in: u32,
@@ -32,6 +34,8 @@ pub(crate) struct Layer {
     pub(crate) stride: u32,
     pub(crate) activation: u32,
     pub(crate) activation_below: u32,
+    pub(crate) parameter: f32,
+    pub(crate) parameter_below: f32,
 }
 
 /// Samples, as the kernels see them.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits};
 use syva_core::data::{Dataset, Inputs, Targets};
+use syva_core::ops::Reads;
 use syva_core::{Activation, Matrix, Parameters, Result, Spec, State};
 
 use crate::card::Card;
@@ -117,20 +118,30 @@ impl Network {
         let stream = &card.stream;
         let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { 0 };
         let d = |l: usize| work.d[l].as_ref().map_or(0, |d| address(d, stream));
+        let z = |l: usize| work.z[l].as_ref().map_or(0, |z| address(z, stream));
+        let activation = spec.layers[l].activation;
+        let activation_below = if l > 0 { spec.layers[l - 1].activation } else { Activation::Identity };
         Layer {
             below: below(&work.h),
             weight: address(&memory.weight, stream),
             bias: address(&memory.bias, stream),
             start: address(memory.start.as_ref().unwrap_or(&memory.bias), stream),
             h: address(&work.h[l], stream),
+            z: z(l),
+            read_below: match activation_below.reads() {
+                Reads::H => below(&work.h),
+                Reads::Z => z(l - 1),
+            },
             d: d(l),
             d_below: if l > 0 { d(l - 1) } else { 0 },
             fan_in: spec.fan_in(l) as u32,
             units: spec.layers[l].units as u32,
             below_stride: padded(spec.fan_in(l)) as u32,
             stride: padded(spec.layers[l].units) as u32,
-            activation: code(spec.layers[l].activation),
-            activation_below: if l > 0 { code(spec.layers[l - 1].activation) } else { 0 },
+            activation: activation.index() as u32,
+            activation_below: activation_below.index() as u32,
+            parameter: activation.parameter() as f32,
+            parameter_below: activation_below.parameter() as f32,
         }
     }
 
@@ -141,20 +152,12 @@ impl Network {
     }
 }
 
-/// An activation's number in the kernels.
-fn code(activation: Activation) -> u32 {
-    match activation {
-        Activation::Identity => 0,
-        Activation::Relu => 1,
-        Activation::Sigmoid => 2,
-        Activation::Tanh => 3,
-    }
-}
-
 /// Activations and their gradients, for batches of up to `capacity` samples.
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
     h: Vec<CudaSlice<f32>>,
+    /// The pre-activations of each layer whose derivative reads them. `None` without training.
+    z: Vec<Option<CudaSlice<f32>>>,
     /// The gradient of each layer. Without training, only the last layer has one.
     d: Vec<Option<CudaSlice<f32>>>,
 }
@@ -170,7 +173,9 @@ impl Workspace {
         };
         let h = (0..=last).map(matrix).collect::<Result<_>>()?;
         let d = (0..=last).map(|l| if training || l == last { matrix(l).map(Some) } else { Ok(None) });
-        Ok(Self { capacity, h, d: d.collect::<Result<_>>()? })
+        let reads_z = |l: usize| training && spec.layers[l].activation.reads() == Reads::Z;
+        let z = (0..=last).map(|l| if reads_z(l) { matrix(l).map(Some) } else { Ok(None) });
+        Ok(Self { capacity, h, d: d.collect::<Result<_>>()?, z: z.collect::<Result<_>>()? })
     }
 
     /// Outputs of the last layer: one padded row per sample.

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{Case, cases, operands, run, same_state};
+use syva_core::conformance::{Case, activations, cases, operands, run, same_state};
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
@@ -211,6 +211,9 @@ fn conforms() -> Outcome {
                 ran += 1;
             }
         }
+    }
+    if std::env::var_os("EMULATED_ORDER").is_none() {
+        activations(&engine, &card())?;
     }
     let all = std::env::var_os("SYVA_CUDA").is_none();
     if ran == tried || !all && ran * 2 > tried { Ok(()) } else { Err(format!("{ran} of {tried} cases ran").into()) }

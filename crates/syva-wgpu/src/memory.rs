@@ -4,6 +4,7 @@
 //! cut by samples, and a batch passes through the network in blocks of rows.
 
 use syva_core::data::{Dataset, Inputs, Targets};
+use syva_core::ops::Reads;
 use syva_core::{Error, Matrix, Parameters, Result, Spec, State};
 
 use crate::gpu::Gpu;
@@ -200,6 +201,8 @@ pub(crate) struct Workspace {
     pub(crate) targets: wgpu::Buffer,
     /// Activations of each layer `[rows, units]`.
     pub(crate) h: Vec<wgpu::Buffer>,
+    /// Pre-activations of each layer whose derivative reads them, otherwise empty buffers of the least size.
+    pub(crate) z: Vec<wgpu::Buffer>,
     /// Gradients of each layer `[rows, units]`.
     pub(crate) d: Vec<wgpu::Buffer>,
     /// Indices of samples `[samples]`.
@@ -226,6 +229,8 @@ impl Workspace {
         let samples = samples.min(gpu.largest as usize / 4).max(rows);
         let matrix = |columns: usize| gpu.storage(4 * (rows * columns) as u64);
         let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();
+        let z = (spec.layers.iter())
+            .map(|layer| if layer.activation.reads() == Reads::Z { matrix(layer.units) } else { gpu.storage(0) });
         let of_samples = || gpu.storage(4 * samples as u64);
         let stride = 32_usize.next_multiple_of(gpu.limits.min_uniform_buffer_offset_alignment as usize);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
@@ -236,6 +241,7 @@ impl Workspace {
             s: matrix(spec.input.features),
             targets: matrix(spec.outputs()),
             h: layers(),
+            z: z.collect(),
             d: layers(),
             order: of_samples(),
             losses: of_samples(),

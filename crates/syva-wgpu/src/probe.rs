@@ -5,10 +5,10 @@
 //! compares whole trainings with the reference.
 
 use syva_core::Result;
-use syva_core::arithmetic::Real;
+use syva_core::arithmetic::Number;
 
 use crate::gpu::Gpu;
-use crate::shader::{FUNCTIONS, Flavour, fill};
+use crate::shader::{BITS, Flavour, fill, functions};
 
 /// Threads per group.
 const GROUP: usize = 64;
@@ -23,7 +23,7 @@ struct Question {
 }
 
 const QUESTIONS: [Question; 8] = [
-    Question { otherwise: "fma is not fused", wgsl: "fused(a, b, c)", right: Real::fma },
+    Question { otherwise: "fma is not fused", wgsl: "fused(a, b, c)", right: Number::fma },
     Question { otherwise: "sums are inexact", wgsl: "add(a, c)", right: |a, _, c| a + c },
     Question { otherwise: "differences are inexact", wgsl: "sub(a, c)", right: |a, _, c| a - c },
     Question { otherwise: "products are inexact", wgsl: "mul(a, b)", right: |a, b, _| a * b },
@@ -147,11 +147,11 @@ pub(crate) fn soft(gpu: &Gpu, function: Function, operands: &[[u32; 3]]) -> Resu
         Function::Above => "from_bits(select(ZERO, ONE, above(a, b)))",
         Function::Exp => "exponential(a)",
         Function::Log => "logarithm(a)",
-        Function::Log1p => "logarithm_of_1_plus(magnitude(a))",
+        Function::Log1p => "logarithm_1p(magnitude(a))",
         Function::Sigmoid => "sigmoid(a)",
         Function::Tanh => "hyperbolic_tangent(a)",
     };
-    let prelude = format!("{}\n{FUNCTIONS}", Flavour::Soft.source());
+    let prelude = format!("{}\n{BITS}\n{}", Flavour::Soft.source(), functions());
     apply(gpu, &prelude, &format!("out[i] = to_bits({call});"), 1, operands)
 }
 

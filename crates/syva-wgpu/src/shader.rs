@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use syva_core::ops::{self, Dialect};
 use syva_core::{Activation, Head};
 
 /// The arithmetic of the kernels.
@@ -13,7 +14,7 @@ pub(crate) enum Flavour {
     Soft,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kernel {
     /// Gathers inputs (bytes or floats) and targets of a block's rows.
     Gather {
@@ -24,6 +25,8 @@ pub(crate) enum Kernel {
     Forward {
         first: bool,
         activation: Activation,
+        /// Whether the pre-activations are kept, because the derivative reads them.
+        keeps_z: bool,
     },
     Loss(Head),
     Bias,
@@ -52,7 +55,14 @@ impl Flavour {
     }
 }
 
-pub(crate) const FUNCTIONS: &str = include_str!("kernels/functions.wgsl");
+/// The operations on bits that functions are written with.
+pub(crate) const BITS: &str = include_str!("kernels/bits.wgsl");
+
+/// The contract's functions. They are left out of kernels that do not call them, because some drivers take long to
+/// compile what is not called.
+pub(crate) fn functions() -> String {
+    ops::functions().iter().map(|function| function.text(Dialect::Wgsl)).collect::<Vec<_>>().join("\n")
+}
 
 /// How a product is divided among threads. A group of `across` · `down` threads computes `down · rows` by
 /// `across · columns` outputs. Its factors are staged in slabs of `slab` values of k.
@@ -144,26 +154,27 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
                 Head::Binary => "binary",
                 Head::Logits | Head::LogSoftmax => "softmax",
             };
-            with_layer(&fill(include_str!("kernels/loss.wgsl"), &[("head", function)]))
+            let text = fill(include_str!("kernels/loss.wgsl"), &[("head", function)]);
+            with_layer(&format!("{}\n{text}", functions()))
         }
-        Kernel::Forward { first, activation } => {
-            let z = if first { "plus_zero(z)" } else { "z" };
-            let activation = match activation {
-                Activation::Identity => z.to_string(),
-                Activation::Relu => format!("relu({z})"),
-                Activation::Sigmoid => format!("sigmoid({z})"),
-                Activation::Tanh => format!("hyperbolic_tangent({z})"),
+        Kernel::Forward { first, activation, keeps_z } => {
+            let z = if first { "plus_zero(sum)" } else { "sum" };
+            let (binding, keep) = if keeps_z {
+                (
+                    "@group(0) @binding(6) var<storage, read_write> pre_activations: array<num>;",
+                    "pre_activations[i] = z;",
+                )
+            } else {
+                ("", "")
             };
-            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &[("activation", &activation)])))
+            let activation = Dialect::Wgsl.function("activation", ["z"], |[z]| activation.forward(z));
+            let blanks = [("activation", activation.as_str()), ("z", z), ("binding", binding), ("keep", keep)];
+            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &blanks)))
         }
         Kernel::Backward(activation) => {
-            let derivative = match activation {
-                Activation::Identity => "sum",
-                Activation::Relu => "select(from_bits(ZERO), sum, above(h, from_bits(ZERO)))",
-                Activation::Sigmoid => "mul(sum, mul(h, sub(from_bits(ONE), h)))",
-                Activation::Tanh => "mul(sum, fused(neg(h), h, from_bits(ONE)))",
-            };
-            with_layer(&tile.product(&fill(include_str!("kernels/backward.wgsl"), &[("derivative", derivative)])))
+            let derivative =
+                Dialect::Wgsl.function("derivative", ["read", "dx"], |[read, dx]| activation.backward(read, dx));
+            with_layer(&tile.product(&fill(include_str!("kernels/backward.wgsl"), &[("derivative", &derivative)])))
         }
         Kernel::Update { first } => {
             let (bindings, gradient) = if first {
@@ -177,5 +188,5 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             with_layer(&tile.product(&fill(include_str!("kernels/update.wgsl"), &blanks)))
         }
     };
-    format!("{}\n{FUNCTIONS}\n{step}\n{body}", flavour.source())
+    format!("{}\n{BITS}\n{step}\n{body}", flavour.source())
 }

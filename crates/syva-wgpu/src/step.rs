@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use syva_core::ops::Reads;
 use syva_core::{Normalization, Spec};
 
 use crate::gpu::{Gpu, Pipeline};
@@ -140,7 +141,7 @@ impl Planner<'_> {
 
     fn plan(&self, gather: Vec<Bound>, goal: Goal) -> Plan {
         let layers = self.spec.layers.len();
-        let mut rest: Vec<Bound> = (0..layers).flat_map(|l| self.forward(l)).collect();
+        let mut rest: Vec<Bound> = (0..layers).flat_map(|l| self.forward(l, goal)).collect();
         if goal != Goal::Predict {
             rest.push(self.loss());
         }
@@ -194,14 +195,19 @@ impl Planner<'_> {
         Tile::of(self.flavour, self.gpu.software).size()
     }
 
-    fn forward(&self, l: usize) -> Vec<Bound> {
+    fn forward(&self, l: usize, goal: Goal) -> Vec<Bound> {
         let (rows, columns) = self.tile();
         let layer = &self.weights.layers[l];
         let x = if l == 0 { &self.work.s } else { &self.work.h[l - 1] };
         let starts = if l == 0 && self.shifts() { &self.weights.start } else { &layer.bias };
-        let kernel = Kernel::Forward { first: l == 0, activation: self.spec.layers[l].activation };
+        let activation = self.spec.layers[l].activation;
+        let keeps_z = goal == Goal::Train && activation.reads() == Reads::Z;
+        let kernel = Kernel::Forward { first: l == 0, activation, keeps_z };
         let parts = layer.parts.iter().map(|part| {
-            let buffers = [&part.layer, x, &part.weight, starts, &self.work.h[l]];
+            let mut buffers = vec![&part.layer, x, &part.weight, starts, &self.work.h[l]];
+            if keeps_z {
+                buffers.push(&self.work.z[l]);
+            }
             self.bound(kernel, &buffers, part.units.div_ceil(columns), Down::Rows(rows))
         });
         parts.collect()
@@ -227,10 +233,15 @@ impl Planner<'_> {
 
     fn backward(&self, l: usize) -> Vec<Bound> {
         let (rows, columns) = self.tile();
-        let Workspace { h, d, .. } = self.work;
-        let kernel = Kernel::Backward(self.spec.layers[l - 1].activation);
+        let Workspace { h, z, d, .. } = self.work;
+        let activation = self.spec.layers[l - 1].activation;
+        let read = match activation.reads() {
+            Reads::H => &h[l - 1],
+            Reads::Z => &z[l - 1],
+        };
+        let kernel = Kernel::Backward(activation);
         let parts = self.weights.layers[l].parts.iter().map(|part| {
-            let buffers = [&part.layer, &d[l], &part.weight, &h[l - 1], &d[l - 1]];
+            let buffers = [&part.layer, &d[l], &part.weight, read, &d[l - 1]];
             self.bound(kernel, &buffers, self.spec.fan_in(l).div_ceil(columns), Down::Rows(rows))
         });
         parts.collect()

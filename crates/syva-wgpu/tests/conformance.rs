@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::arithmetic::Real;
-use syva_core::conformance::{self, CLOSE, Case, cases, measure, run, smooth};
+use syva_core::arithmetic::Number;
+use syva_core::conformance::{self, CLOSE, Case, activations, cases, measure, run, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State};
 use syva_wgpu::{Function, WgpuEngine, operands};
@@ -26,9 +26,10 @@ fn main() {
     for info in &devices {
         println!("{}: {}, {}", info.id, info.name, info.detail);
     }
-    let tests: [Test; 8] = [
+    let tests: [Test; 9] = [
         ("exact: conforms to the reference", exact),
         ("exact: conforms with everything cut into small buffers", exact_in_pieces),
+        ("exact: has the activations of the reference", activates),
         ("as it is: conforms, exactly or closely", as_it_is),
         ("the integer arithmetic is the host's", integers),
         ("the functions in integer arithmetic are the contract's", functions),
@@ -40,7 +41,7 @@ fn main() {
     for (name, test) in tests {
         let device = device.clone();
         let name = format!("{name}{note}");
-        trials.push(Trial::test(name, move || within(120, move || test(&device))).with_ignored_flag(missing));
+        trials.push(Trial::test(name, move || within(400, move || test(&device))).with_ignored_flag(missing));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -62,6 +63,10 @@ fn exact(device: &DeviceId) -> Outcome {
         run(&engine, device, case)?;
     }
     Ok(conformance::operands(&engine, device)?)
+}
+
+fn activates(device: &DeviceId) -> Outcome {
+    Ok(activations(&WgpuEngine::new().exact(true), device)?)
 }
 
 /// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows.
@@ -113,7 +118,7 @@ fn compare(device: &DeviceId, function: Function, seed: u32, count: usize, right
 }
 
 fn integers(device: &DeviceId) -> Outcome {
-    compare(device, Function::Fma, 11, 4 << 20, Real::fma)?;
+    compare(device, Function::Fma, 11, 4 << 20, Number::fma)?;
     compare(device, Function::Add, 12, 1 << 20, |a, b, _| a + b)?;
     compare(device, Function::Sub, 13, 1 << 20, |a, b, _| a - b)?;
     compare(device, Function::Mul, 14, 1 << 20, |a, b, _| a * b)?;
@@ -122,11 +127,11 @@ fn integers(device: &DeviceId) -> Outcome {
 }
 
 fn functions(device: &DeviceId) -> Outcome {
-    compare(device, Function::Exp, 21, 1 << 19, |a, _, _| Real::exp(a))?;
-    compare(device, Function::Log, 22, 1 << 19, |a, _, _| Real::log(a))?;
-    compare(device, Function::Log1p, 23, 1 << 19, |a, _, _| Real::log_1p(a.abs()))?;
-    compare(device, Function::Sigmoid, 24, 1 << 19, |a, _, _| Real::sigmoid(a))?;
-    compare(device, Function::Tanh, 25, 1 << 19, |a, _, _| Real::tanh(a))
+    compare(device, Function::Exp, 21, 1 << 19, |a, _, _| Number::exp(a))?;
+    compare(device, Function::Log, 22, 1 << 19, |a, _, _| Number::log(a))?;
+    compare(device, Function::Log1p, 23, 1 << 19, |a, _, _| Number::log_1p(a.abs()))?;
+    compare(device, Function::Sigmoid, 24, 1 << 19, |a, _, _| Number::sigmoid(a))?;
+    compare(device, Function::Tanh, 25, 1 << 19, |a, _, _| Number::tanh(a))
 }
 
 fn not_finite(device: &DeviceId) -> Outcome {

@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use syva::arithmetic::Real;
+use syva::arithmetic::Number;
 use syva::data::mnist::DIR_VARIABLE;
 use syva::data::source::open;
 use syva::prelude::*;

@@ -2,9 +2,12 @@
 
 use crate::Mlp;
 use crate::data::{Dataset, Inputs, Targets};
+use crate::ops::Activation;
+use crate::ops::Activation::{
+    Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, Identity, LeakyRelu, Mish, Relu, Selu, Sigmoid, Silu, Softplus, Tanh,
+};
 use crate::random::{Random, Stream};
-use crate::spec::Activation::{Identity, Relu, Sigmoid, Tanh};
-use crate::spec::{Activation, Head, Normalization, Spec};
+use crate::spec::{Head, Normalization, Spec};
 
 /// A network, its data, and the settings of its training.
 #[derive(Clone, Debug)]
@@ -80,7 +83,7 @@ const LARGE: [Shape; 3] = [
 ];
 
 /// Cases that the grid of [`cases`] leaves out.
-const OTHERS: [Shape; 13] = [
+const OTHERS: [Shape; 17] = [
     // Outputs that fill several panels or tiles, with and without a hidden layer.
     (&[64, 33], &[], Head::Logits, Kind::Pixels, 40),
     (&[9, 20, 33], &[Relu], Head::LogSoftmax, Kind::Reals, 70),
@@ -97,6 +100,11 @@ const OTHERS: [Shape; 13] = [
     (&[40, 24, 17, 33, 9, 5], &[Tanh, Relu, Sigmoid, Identity], Head::Logits, Kind::Pixels, 50),
     (&[12, 33, 20, 70, 4], &[Relu, Identity, Tanh], Head::Regression, Kind::Reals, 20),
     (&[25, 16, 32, 16, 100], &[Sigmoid, Relu, Tanh], Head::LogSoftmax, Kind::PerFeature, 17),
+    // The other activations: those whose derivative reads z beside those whose derivative reads h.
+    (&[30, 20, 33, 12, 17, 4], &[Gelu, LeakyRelu(0.2), Silu, Elu(1.5)], Head::Logits, Kind::Pixels, 40),
+    (&[9, 40, 16, 33, 3], &[Mish, Selu, Softplus(2.0)], Head::Regression, Kind::PerFeature, 70),
+    (&[70, 17, 20, 33, 1], &[HardSwish, GeluTanh, HardSigmoid], Head::Binary, Kind::Reals, 21),
+    (&[100, 48, 10], &[Silu], Head::LogSoftmax, Kind::Pixels, 128),
 ];
 
 /// Builds one case. Its data, drawn from `seed`, makes two whole batches and a smaller one.

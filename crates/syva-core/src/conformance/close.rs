@@ -3,9 +3,9 @@
 use super::Case;
 use crate::data::Split;
 use crate::engine::{DeviceId, Engine, Evaluation, Precision, Span};
+use crate::ops::Activation;
 use crate::random::permutation;
 use crate::reference::Reference;
-use crate::spec::Activation;
 use crate::state::State;
 use crate::{Error, Result};
 
@@ -42,10 +42,16 @@ const CLOSE_SHARE_WITH_KINKS: f64 = 1.0;
 
 /// Whether a case's gradient is continuous. With ReLU it is not: whether a sum comes out just above or just below 0
 /// decides whether a sample contributes to the gradient. So two engines that are both right may differ by much more
-/// than rounding.
+/// than rounding. The same is true of every activation whose slope jumps.
 #[must_use]
 pub fn smooth(case: &Case) -> bool {
-    case.spec.layers.iter().all(|layer| layer.activation != Activation::Relu)
+    case.spec.layers.iter().all(|layer| match layer.activation {
+        Activation::Relu | Activation::LeakyRelu(_) | Activation::Selu => false,
+        Activation::HardSwish | Activation::HardSigmoid => false,
+        Activation::Elu(alpha) => alpha == 1.0,
+        Activation::Identity | Activation::Sigmoid | Activation::Tanh | Activation::Softplus(_) => true,
+        Activation::Gelu | Activation::GeluTanh | Activation::Silu | Activation::Mish => true,
+    })
 }
 
 /// The number of passes over a case's training data in [`measure`].

@@ -149,15 +149,15 @@ impl MutantSession {
             let features = data.features();
             let row = |&sample: &u32| sample as usize * features..(sample as usize + 1) * features;
             let x: Vec<f32> = samples.iter().flat_map(row).map(|i| data.inputs().get(i)).collect();
-            let h = network.forward(&x);
-            let judged = network.judge(&h[h.len() - 1], data.targets(), samples);
+            let pass = network.pass(&x);
+            let judged = network.judge(&pass.h[pass.h.len() - 1], data.targets(), samples);
             debug_assert!(mean(&judged.losses).is_finite());
             let mut d = judged.d;
-            for l in (0..h.len()).rev() {
-                let gradient = network.weight_gradient(l, &d, if l == 0 { &x } else { &h[l - 1] });
+            for l in (0..pass.h.len()).rev() {
+                let gradient = network.weight_gradient(l, &d, if l == 0 { &x } else { &pass.h[l - 1] });
                 network.update(l, &gradient, learning_rate);
                 if l > 0 {
-                    d = network.input_gradient(l, &d, &h[l - 1]);
+                    d = network.input_gradient(l, &d, &pass);
                 }
             }
         }

@@ -7,9 +7,10 @@ use super::triples::Nasty;
 use super::{Case, run_from, same_bits};
 use crate::data::{Dataset, Inputs, Targets};
 use crate::engine::{DeviceId, Engine, Session};
+use crate::ops::Activation;
 use crate::random::{Random, Stream};
 use crate::reference::Reference;
-use crate::spec::{Activation, Spec};
+use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, State};
 use crate::{Error, Mlp, Result};
 

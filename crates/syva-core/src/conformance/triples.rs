@@ -146,8 +146,8 @@ impl Draw<'_> {
 
     /// One of the first `kinds` of the numbers below, of either sign.
     fn edge<T: Format>(&mut self, kinds: u64) -> T {
-        let (normal, _, _) = T::subnormal_scale();
-        let infinity = T::infinity().bits();
+        let (normal, _, _) = T::SUBNORMAL;
+        let infinity = T::INFINITY.bits();
         let value = match self.below(kinds) {
             0 | 1 => T::ZERO,
             2 => T::of(1),
@@ -157,8 +157,8 @@ impl Draw<'_> {
             6 => T::ONE,
             7 => T::of(T::ONE.bits() + 1),
             8 => T::TWO,
-            9 => T::infinity(),
-            _ => T::nan(),
+            9 => T::INFINITY,
+            _ => T::NAN,
         };
         self.signed(value)
     }

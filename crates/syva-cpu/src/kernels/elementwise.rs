@@ -1,32 +1,48 @@
 //! Element-wise passes, and the transpose of a block.
 
+use std::marker::PhantomData;
+
 use syva_core::arithmetic::{Real, SoftmaxRow};
-use syva_core::reference::{activate, derive};
+use syva_core::ops::Specialised;
 use syva_core::{Activation, Head};
 
 use crate::vector::Vector;
 
-/// The match is outside the loops, so that each loop has one function and becomes SIMD code.
-#[inline(always)]
-pub(super) fn activate_all<T: Real + From<f32> + Into<f32>>(activation: Activation, z: &mut [f32]) {
-    let each = |z: &mut f32, activation| *z = activate(activation, T::from(*z)).into();
-    match activation {
-        Activation::Identity => {}
-        Activation::Relu => z.iter_mut().for_each(|z| each(z, Activation::Relu)),
-        Activation::Sigmoid => z.iter_mut().for_each(|z| each(z, Activation::Sigmoid)),
-        Activation::Tanh => z.iter_mut().for_each(|z| each(z, Activation::Tanh)),
+/// z = a(z).
+struct Forward<'a, T>(&'a mut [f32], PhantomData<T>);
+
+impl<T: Real + From<f32> + Into<f32>> Specialised for Forward<'_, T> {
+    #[inline(always)]
+    fn run(self, activation: Activation) {
+        for z in self.0 {
+            *z = activation.forward(T::from(*z)).into();
+        }
+    }
+}
+
+/// gradient = a'(z) · gradient, from what the derivative reads.
+struct Backward<'a, T>(&'a [f32], &'a mut [f32], PhantomData<T>);
+
+impl<T: Real + From<f32> + Into<f32>> Specialised for Backward<'_, T> {
+    #[inline(always)]
+    fn run(self, activation: Activation) {
+        for (&read, gradient) in self.0.iter().zip(self.1) {
+            *gradient = activation.backward(T::from(read), T::from(*gradient)).into();
+        }
     }
 }
 
 #[inline(always)]
-pub(super) fn derive_all<T: Real + From<f32> + Into<f32>>(activation: Activation, h: &[f32], gradient: &mut [f32]) {
-    let pairs = gradient.iter_mut().zip(h);
-    let each = |(g, &h): (&mut f32, &f32), activation| *g = derive(activation, T::from(h), T::from(*g)).into();
-    match activation {
-        Activation::Identity => {}
-        Activation::Relu => pairs.for_each(|pair| each(pair, Activation::Relu)),
-        Activation::Sigmoid => pairs.for_each(|pair| each(pair, Activation::Sigmoid)),
-        Activation::Tanh => pairs.for_each(|pair| each(pair, Activation::Tanh)),
+pub(super) fn forward<T: Real + From<f32> + Into<f32>>(activation: Activation, z: &mut [f32]) {
+    if activation != Activation::Identity {
+        activation.specialise(Forward(z, PhantomData::<T>));
+    }
+}
+
+#[inline(always)]
+pub(super) fn backward<T: Real + From<f32> + Into<f32>>(activation: Activation, read: &[f32], gradient: &mut [f32]) {
+    if activation != Activation::Identity {
+        activation.specialise(Backward(read, gradient, PhantomData::<T>));
     }
 }
 

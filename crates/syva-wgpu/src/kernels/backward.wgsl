@@ -6,6 +6,7 @@
 @group(0) @binding(4) var<storage, read> below: array<num>;
 @group(0) @binding(5) var<storage, read_write> d_below: array<num>;
 
+{{derivative}}
 fn size() -> vec3<u32> { return vec3(step.rows, layer.fan_in, layer.part); }
 fn place_a(i: u32) -> vec2<u32> { return down(i); }
 fn place_b(i: u32) -> vec2<u32> { return along(i, {{tile_columns}}u); }
@@ -21,6 +22,5 @@ fn end(row: u32, column: u32, sum: num) {
         d_below[i] = sum;
         return;
     }
-    let h = below[i];
-    d_below[i] = {{derivative}};
+    d_below[i] = derivative(below[i], sum);
 }

@@ -27,17 +27,17 @@ fn softmax(row: u32) {
     }
     let label = targets[row];
     for (var j = 0u; j < outputs; j++) {
-        d[first + j] = mul(sub(div(d[first + j], sum), from_bits(select(ZERO, ONE, j == label))), from_bits(step.mean));
+        let y = from_bits(select(ZERO, ONE, j == label));
+        d[first + j] = softmax_gradient(d[first + j], sum, y, from_bits(step.mean));
     }
-    record(row, sub(logarithm(sum), sub(z[first + label], largest)), guess);
+    record(row, cross_entropy(sum, z[first + label], largest), guess);
 }
 
 fn binary(row: u32) {
     let y = of_int(i32(targets[row]));
     let x = z[row];
-    let loss = add(sub(relu(x), mul(x, y)), logarithm_of_1_plus(exponential(neg(magnitude(x)))));
-    d[row] = mul(sub(sigmoid(x), y), from_bits(step.mean));
-    record(row, loss, u32(above(x, from_bits(ZERO))));
+    d[row] = binary_gradient(x, y, from_bits(step.mean));
+    record(row, binary_loss(x, y), u32(above(x, from_bits(ZERO))));
 }
 
 fn regression(row: u32) {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{fma_each, fma64_in_integers, fma64_in_software};
-use crate::arithmetic::Real;
+use crate::arithmetic::{Number, Real};
 use crate::conformance::triples::{Format, Nasty};
 use crate::random::{Random, Stream};
 
@@ -16,7 +16,7 @@ fn exact<T: Format>(a: T, b: T, c: T) -> T {
     let negative = |x: T| T::ONE.with_sign_of(x) < T::ZERO;
     let zero = |x: T| x == T::ZERO;
     if ![a, b, c].into_iter().all(Real::finite) {
-        let product = if zero(a) || zero(b) { T::nan() } else { a.with_sign_of(T::ONE) * b.with_sign_of(T::ONE) };
+        let product = if zero(a) || zero(b) { T::NAN } else { a.with_sign_of(T::ONE) * b.with_sign_of(T::ONE) };
         let product = if a.finite() && b.finite() { T::ZERO } else { product };
         let product = if negative(a) == negative(b) { product } else { -product };
         return product + c;
@@ -80,7 +80,7 @@ fn rounded<T: Format>(sum: &[u64; WORDS], least: usize) -> T {
     let kept = kept + u64::from(half && (beyond || kept & 1 == 1));
     // The leading one adds 1 to the exponent. A subnormal number has none.
     let bits = (((last - least) as u64) << T::FRACTION) + kept;
-    T::of(bits.min(T::infinity().bits()))
+    T::of(bits.min(T::INFINITY.bits()))
 }
 
 /// Whether all bits are equal, or both numbers are NaN.
@@ -118,12 +118,12 @@ fn compare<T: Format>(seed: u32, triples: u32, ours: &[(&str, Fma<T>)], twice: F
 
 fn compare_both(seed: u32, triples: u32) {
     let each: Fma<f32> = |a, b, c| fma_each([a, 1.0], [b, 1.0], [c, 1.0])[0];
-    let ours = [("fma", Real::fma as Fma<f32>), ("without a call", each)];
+    let ours = [("fma", Number::fma as Fma<f32>), ("without a call", each)];
     let wrong = compare(seed, triples, &ours, |a, b, c| (f64::from(a) * f64::from(b) + f64::from(c)) as f32);
     // The triples are useful only if a simpler implementation gets some of them wrong.
     assert!(wrong[Nasty::Subnormal as usize] > 0 && wrong[Nasty::Halfway as usize] > triples / 100, "{wrong:?}");
     let ours = [
-        ("fma", Real::fma as Fma<f64>),
+        ("fma", Number::fma as Fma<f64>),
         ("in software", fma64_in_software),
         // Tested separately, because `fma64_in_software` rarely falls back to integers.
         ("in integers", fma64_in_integers),
@@ -148,7 +148,7 @@ fn ten_million_fused_multiply_adds_are_rounded_once() {
 #[test]
 fn a_subnormal_sum_is_rounded_once() {
     let [x, w, bias] = [0x9a80_0010, 0x197f_ffe0, 0x003c_37fb].map(f32::from_bits);
-    for sum in [Real::fma(x, w, bias), exact(x, w, bias), fma_each([x], [w], [bias])[0]] {
+    for sum in [Number::fma(x, w, bias), exact(x, w, bias), fma_each([x], [w], [bias])[0]] {
         assert_eq!(sum.to_bits(), 0x003c_37fb);
     }
 }

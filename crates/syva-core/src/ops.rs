@@ -1,0 +1,17 @@
+//! What a step does element by element, written once: activations, and what losses do per output.
+//!
+//! Each function is generic over [`Number`]. So one definition is the contract (`f32`), the yardstick of its derivative
+//! (`f64`), the CPU engine's SIMD loops, and the text of the GPU engines' kernels ([`Symbol`]).
+
+mod activation;
+mod functions;
+mod symbol;
+
+pub use activation::{Activation, Reads, Specialised};
+pub use functions::{Function, cuda, functions};
+pub use symbol::{Dialect, Symbol, Truth};
+
+pub(crate) use functions::{binary_gradient, cross_entropy, log_probability, softmax_gradient};
+
+#[allow(unused_imports, reason = "the header's links")]
+use crate::arithmetic::Number;

@@ -1,0 +1,255 @@
+//! Programs as text: a number that remembers how it was computed.
+//!
+//! A generic function over [`Number`] is called once with [`Symbol`]s. Each operation is noted in the order in which it is
+//! done, and a GPU's language is written from the notes: one statement per operation. Nothing is simplified or reordered, so
+//! a GPU does the same operations as the definition. Equal operations on equal numbers are noted once.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::arithmetic::Number;
+
+/// An f32 that is not known yet: a constant, a parameter, or the result of an operation.
+///
+/// ```
+/// use syva_core::arithmetic::Number;
+/// use syva_core::ops::{Dialect, Symbol};
+/// let [text, again] = [Dialect::Wgsl, Dialect::Wgsl]
+///     .map(|dialect| dialect.function("scaled", ["x", "y"], |[x, y]| x.fma(y, Symbol::ONE)));
+/// assert_eq!(text, "fn scaled(x: num, y: num) -> num {\n    return fused(x, y, from_bits(0x3f800000u));\n}\n");
+/// assert_eq!(text, again);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Symbol {
+    /// The bits of a constant.
+    Constant(u32),
+    /// The number of a parameter.
+    Parameter(usize),
+    /// The number of a note.
+    Result(usize),
+}
+
+/// A comparison that is not decided yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Truth(Symbol);
+
+/// An operation, by the name of its function in WGSL, and what it is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Operation {
+    name: &'static str,
+    operands: Vec<Symbol>,
+}
+
+thread_local! {
+    /// The notes of the function that is being recorded.
+    static NOTES: RefCell<Vec<Operation>> = RefCell::default();
+}
+
+impl Symbol {
+    const fn constant(value: f32) -> Self {
+        Self::Constant(value.to_bits())
+    }
+
+    /// Notes an operation, unless it is there already.
+    fn of(name: &'static str, operands: &[Self]) -> Self {
+        let operation = Operation { name, operands: operands.to_vec() };
+        NOTES.with_borrow_mut(|notes| {
+            let known = notes.iter().position(|known| *known == operation);
+            Self::Result(known.unwrap_or_else(|| {
+                notes.push(operation);
+                notes.len() - 1
+            }))
+        })
+    }
+}
+
+macro_rules! operators {
+    ($($operator:ident $name:ident),*) => { $(
+        impl $operator for Symbol {
+            type Output = Self;
+            fn $name(self, other: Self) -> Self {
+                Self::of(stringify!($name), &[self, other])
+            }
+        }
+    )* };
+}
+operators!(Add add, Sub sub, Mul mul, Div div);
+
+impl Neg for Symbol {
+    type Output = Self;
+    fn neg(self) -> Self {
+        match self {
+            Self::Constant(bits) => Self::Constant(bits ^ 1 << 31),
+            _ => Self::of("neg", &[self]),
+        }
+    }
+}
+
+/// The same numbers as symbols.
+const fn each<const N: usize>(values: &[f32]) -> [Symbol; N] {
+    let mut each = [Symbol::Constant(0); N];
+    let mut i = 0;
+    while i < N {
+        each[i] = Symbol::constant(values[i]);
+        i += 1;
+    }
+    each
+}
+
+impl Number for Symbol {
+    type Truth = Truth;
+    const ZERO: Self = Self::constant(f32::ZERO);
+    const ONE: Self = Self::constant(f32::ONE);
+    const TWO: Self = Self::constant(f32::TWO);
+    const INFINITY: Self = Self::constant(f32::INFINITY);
+    const NAN: Self = Self::Constant(0x7fc0_0000);
+    const LOG2_E: Self = Self::constant(f32::LOG2_E);
+    const LN_2_HIGH: Self = Self::constant(f32::LN_2_HIGH);
+    const LN_2_LOW: Self = Self::constant(f32::LN_2_LOW);
+    const ROUNDER: Self = Self::constant(f32::ROUNDER);
+    const EXP_RANGE: (Self, Self) = (Self::constant(f32::EXP_RANGE.0), Self::constant(f32::EXP_RANGE.1));
+    const TANH_LIMIT: Self = Self::constant(f32::TANH_LIMIT);
+    const EXP_SERIES: &'static [Self] = &each::<{ f32::EXP_SERIES.len() }>(f32::EXP_SERIES);
+    const LOG_SERIES: &'static [Self] = &each::<{ f32::LOG_SERIES.len() }>(f32::LOG_SERIES);
+    const ERF_LIMIT: Self = Self::constant(f32::ERF_LIMIT);
+    const ERF_SERIES: &'static [Self] = &each::<{ f32::ERF_SERIES.len() }>(f32::ERF_SERIES);
+    const ERF_REST: &'static [Self] = &each::<{ f32::ERF_REST.len() }>(f32::ERF_REST);
+    const SUBNORMAL: (Self, Self, Self) =
+        (Self::constant(f32::SUBNORMAL.0), Self::constant(f32::SUBNORMAL.1), Self::constant(f32::SUBNORMAL.2));
+
+    fn from_f64(value: f64) -> Self {
+        Self::constant(value as f32)
+    }
+    fn fma(self, factor: Self, addend: Self) -> Self {
+        Self::of("fused", &[self, factor, addend])
+    }
+    fn square_root(self) -> Self {
+        Self::of("square_root", &[self])
+    }
+    fn above(self, other: Self) -> Truth {
+        Truth(Self::of("above", &[self, other]))
+    }
+    fn equals(self, other: Self) -> Truth {
+        Truth(Self::of("equals", &[self, other]))
+    }
+    fn select(Truth(which): Truth, yes: Self, no: Self) -> Self {
+        Self::of("select", &[no, yes, which])
+    }
+    fn magnitude(self) -> Self {
+        Self::of("magnitude", &[self])
+    }
+    fn with_sign_of(self, sign: Self) -> Self {
+        Self::of("with_sign_of", &[self, sign])
+    }
+    fn powers_of_two(rounded: Self) -> (Self, Self) {
+        (Self::of("power_low", &[rounded]), Self::of("power_high", &[rounded]))
+    }
+    // A compiler that takes liberties would turn (x + ROUNDER) − ROUNDER into x.
+    fn whole(rounded: Self) -> Self {
+        Self::of("whole", &[rounded])
+    }
+    fn split(self) -> (Self, Self) {
+        (Self::of("mantissa_of", &[self]), Self::of("exponent_of", &[self]))
+    }
+}
+
+/// A language that functions are written in. Each has a prelude, which defines what the language lacks: `magnitude`,
+/// `with_sign_of`, `whole`, `power_low` and `power_high` ([`Number::powers_of_two`]), `mantissa_of` and `exponent_of`
+/// ([`Number::split`]); for WGSL also the arithmetic itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// CUDA C++, where a number is a `float`.
+    Cuda,
+    /// WGSL, where a number is a `num`.
+    Wgsl,
+}
+
+impl Dialect {
+    /// The text of a function. `body` is called once, and what it does to its parameters is written down.
+    pub fn function<const N: usize>(
+        self,
+        name: &str,
+        parameters: [&str; N],
+        body: impl FnOnce([Symbol; N]) -> Symbol,
+    ) -> String {
+        NOTES.take();
+        let result = body(std::array::from_fn(Symbol::Parameter));
+        let notes = NOTES.take();
+        let needed = needed(&notes, result);
+        let mut text = match self {
+            Self::Cuda => {
+                let parameters = parameters.map(|parameter| format!("float {parameter}")).join(", ");
+                format!("__device__ inline float {name}({parameters}) {{\n")
+            }
+            Self::Wgsl => {
+                let parameters = parameters.map(|parameter| format!("{parameter}: num")).join(", ");
+                format!("fn {name}({parameters}) -> num {{\n")
+            }
+        };
+        for (number, operation) in notes.iter().enumerate().filter(|&(number, _)| needed[number]) {
+            let value = self.operation(operation, &parameters);
+            let begin = match self {
+                _ if Symbol::Result(number) == result => "return".to_string(),
+                Self::Wgsl => format!("let v{number} ="),
+                Self::Cuda if matches!(operation.name, "above" | "equals") => format!("const bool v{number} ="),
+                Self::Cuda => format!("const float v{number} ="),
+            };
+            let _ = writeln!(text, "    {begin} {value};");
+        }
+        if !matches!(result, Symbol::Result(_)) {
+            let _ = writeln!(text, "    return {};", self.symbol(result, &parameters));
+        }
+        text + "}\n"
+    }
+
+    fn symbol(self, symbol: Symbol, parameters: &[&str]) -> String {
+        match (symbol, self) {
+            (Symbol::Parameter(number), _) => parameters[number].to_string(),
+            (Symbol::Result(number), _) => format!("v{number}"),
+            (Symbol::Constant(bits), Self::Wgsl) => format!("from_bits({bits:#010x}u)"),
+            (Symbol::Constant(bits), Self::Cuda) => {
+                // Rust writes the fewest decimals that are read back as the same bits.
+                let decimals = format!("{:?}f", f32::from_bits(bits));
+                let plain = decimals.contains('.') && !decimals.contains('e');
+                if plain { decimals } else { format!("__int_as_float({bits:#010x})") }
+            }
+        }
+    }
+
+    fn operation(self, operation: &Operation, parameters: &[&str]) -> String {
+        let operands: Vec<_> = operation.operands.iter().map(|&symbol| self.symbol(symbol, parameters)).collect();
+        let call = |name: &str| format!("{name}({})", operands.join(", "));
+        if self == Self::Wgsl {
+            return call(operation.name);
+        }
+        let infix = |sign: &str| operands.join(sign);
+        match operation.name {
+            "add" => infix(" + "),
+            "sub" => infix(" - "),
+            "mul" => infix(" * "),
+            "div" => infix(" / "),
+            "above" => infix(" > "),
+            "equals" => infix(" == "),
+            "neg" => format!("-{}", operands[0]),
+            "select" => format!("{} ? {} : {}", operands[2], operands[1], operands[0]),
+            "fused" => call("fmaf"),
+            "square_root" => call("sqrtf"),
+            name => call(name),
+        }
+    }
+}
+
+/// Which notes the result depends on.
+fn needed(notes: &[Operation], result: Symbol) -> Vec<bool> {
+    let mut needed = vec![false; notes.len()];
+    let mut wanted = vec![result];
+    while let Some(symbol) = wanted.pop() {
+        if let Symbol::Result(number) = symbol
+            && !std::mem::replace(&mut needed[number], true)
+        {
+            wanted.extend(&notes[number].operands);
+        }
+    }
+    needed
+}
