@@ -1,5 +1,5 @@
-//! `cargo xtask kernels`: compiles the CUDA kernels' sources to PTX with NVRTC from PyPI, and can report what `ptxas`
-//! compiles the PTX to: registers, spills and shared memory.
+//! `cargo xtask kernels`: compiles the CUDA kernels' sources to PTX with NVRTC from PyPI, and packs the PTX. The readable
+//! texts stay in `target/kernels`. It can also report what `ptxas` compiles them to: registers, spills and shared memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use syva::ops;
 
+use crate::pack::{Pack, packed};
 use crate::python::{said, sh, venv};
 
 /// Drivers from 550 on read PTX 8.4. Newer compilers write versions that these drivers reject.
@@ -42,7 +43,7 @@ const KERNELS: [Kernels; 10] = [
 /// What to do with the PTX.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only compare with what is checked in
+    /// Only compare the texts with those in the pack that is checked in
     #[arg(long)]
     check: bool,
     /// Also print registers, spills and shared memory of each kernel on these architectures, such as sm_75 sm_90
@@ -56,18 +57,14 @@ pub fn run(args: &Args) -> Result<()> {
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     generated(&sources.join("generated.cuh"), args.check)?;
     let python = venv(&work.join("venv"), &PACKAGES)?;
+    let mut modules = Vec::new();
     for Kernels { ptx, source, options } in KERNELS {
         let made = work.join(ptx);
         let mut nvrtc = Command::new(&python);
         nvrtc.arg(root.join("xtask/kernels/nvrtc.py")).arg(sources.join(source)).arg(&made);
         sh(nvrtc.arg(format!("-I{}", sources.display())).args(OPTIONS).args(options))?;
-        let kept = sources.join("ptx").join(ptx);
-        if !args.check {
-            fs::copy(&made, &kept).with_context(|| format!("cannot write {}", kept.display()))?;
-        } else if fs::read(&made)? != fs::read(&kept).with_context(|| format!("cannot read {}", kept.display()))? {
-            bail!("{} is not what its sources give; run `cargo xtask kernels`", kept.display());
-        }
-        println!("{ptx}: {}", if args.check { "as checked in" } else { "written" });
+        modules.push((ptx, fs::read_to_string(&made).with_context(|| format!("cannot read {}", made.display()))?));
+        println!("{ptx}: {} lines", modules[modules.len() - 1].1.lines().count());
         for architecture in &args.registers {
             if number(architecture) < number(options[0]) {
                 println!("  {architecture} is older than what {ptx} is for");
@@ -75,6 +72,18 @@ pub fn run(args: &Args) -> Result<()> {
                 print!("{}", registers(&ptxas(&python)?, &made, architecture)?);
             }
         }
+    }
+    let kept = sources.join("ptx.pack");
+    if args.check {
+        let pack = fs::read(&kept).with_context(|| format!("cannot read {}", kept.display()))?;
+        if let Err(problem) = compare(&pack, &modules) {
+            bail!("{} {problem}; run `cargo xtask kernels`", kept.display());
+        }
+        println!("{} is what the sources give", kept.display());
+    } else {
+        let pack = packed(&modules)?;
+        fs::write(&kept, &pack).with_context(|| format!("cannot write {}", kept.display()))?;
+        println!("{}: {} KB; the texts are in {}", kept.display(), pack.len() / 1000, work.display());
     }
     Ok(())
 }
@@ -89,6 +98,22 @@ fn generated(path: &Path, check: bool) -> Result<()> {
     }
     println!("generated.cuh: {}", if check { "as checked in" } else { "written" });
     Ok(())
+}
+
+/// Compares the modules of a pack with what they should be. Its bytes may differ from those that [`packed`] gives,
+/// because another version of the compressor may have written them.
+fn compare(pack: &[u8], modules: &[(&str, String)]) -> Result<(), String> {
+    let pack = Pack::open(pack).map_err(|problem| format!("is damaged ({problem})"))?;
+    let differing = modules.iter().filter(|(name, ptx)| pack.ptx(name).as_ref() != Ok(ptx));
+    let differing: Vec<&str> = differing.map(|(name, _)| *name).collect();
+    let modules_there = pack.modules().count();
+    if !differing.is_empty() {
+        Err(format!("is not what the sources give: {}", differing.join(", ")))
+    } else if modules_there != modules.len() {
+        Err(format!("has {modules_there} modules, and the sources give {}", modules.len()))
+    } else {
+        Ok(())
+    }
 }
 
 fn ptxas(python: &Path) -> Result<PathBuf> {
@@ -122,4 +147,27 @@ fn registers(ptxas: &Path, ptx: &Path, architecture: &str) -> Result<String> {
         }
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_names_what_differs() {
+        let module = |name, ptx: &str| (name, ptx.to_string());
+        let pack = |modules: &[_]| packed(modules).expect("can be packed");
+        let [one, two, other] =
+            [module("one.ptx", "mov %r1"), module("two.ptx", "mov %r1"), module("two.ptx", "mov %r2")];
+        let sources = [one.clone(), two];
+        assert_eq!(compare(&pack(&sources), &sources), Ok(()));
+        let told = |pack: &[u8]| compare(pack, &sources).expect_err("differs");
+        assert_eq!(told(&pack(&[one.clone(), other])), "is not what the sources give: two.ptx");
+        assert_eq!(told(&pack(&[one])), "is not what the sources give: two.ptx");
+        assert_eq!(
+            told(&pack(&[sources.to_vec(), vec![module("three.ptx", "")]].concat())),
+            "has 3 modules, and the sources give 2"
+        );
+        assert!(told(b"no pack").starts_with("is damaged ("));
+    }
 }

@@ -1,6 +1,7 @@
 //! Chores for developers: `cargo xtask --help`.
 
 mod kernels;
+mod pack;
 mod peers;
 mod proto;
 mod python;
@@ -24,7 +25,8 @@ enum Task {
     Peers(peers::Args),
     /// Regenerates the Rust code of TensorBoard's messages from crates/syva-tensorboard/proto.
     Proto,
-    /// Recompiles the PTX of the CUDA kernels from crates/syva-cuda/kernels; needs Python, but no card and no toolkit.
+    /// Recompiles the CUDA kernels to crates/syva-cuda/kernels/ptx.pack, and to target/kernels/*.ptx for reading; needs
+    /// Python, but no card and no toolkit.
     Kernels(kernels::Args),
     /// Lets TensorBoard, scikit-learn and torchmetrics read what we write.
     Verify,

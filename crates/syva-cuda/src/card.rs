@@ -8,7 +8,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result};
 use syva_core::{DeviceId, DeviceInfo, Error, Precision, Result};
 
-use crate::kernels::{ClusterKernel, HeadKernels, LayerKernels, PersistentKernel};
+use crate::kernels::{ClusterKernel, Failure, HeadKernels, LayerKernels, PersistentKernel};
 use crate::plan::Way;
 
 /// The first version of CUDA whose drivers read PTX 8.4, the version of the kernels' PTX.
@@ -100,7 +100,7 @@ impl Driver {
             let problem = format!("there is no card '{device}' here, or it is too old");
             return Err(Error::setting("device", problem, "see what there is with `syva devices`"));
         }
-        let open = || -> std::result::Result<SharedCard, DriverError> {
+        let open = || -> std::result::Result<SharedCard, Failure> {
             let context = CudaContext::new(index)?;
             // SAFETY: every buffer belongs to one session, which uses it on its own `stream`. There are two exceptions:
             // the windows of streamed data, and the results of an evaluation that are fetched while steps run. Events
@@ -176,7 +176,7 @@ impl SharedCard {
     fn once<'a, T>(
         &self,
         cell: &'a OnceLock<T>,
-        load: impl FnOnce() -> std::result::Result<T, DriverError>,
+        load: impl FnOnce() -> std::result::Result<T, Failure>,
     ) -> Result<&'a T> {
         if cell.get().is_none() {
             let _ = cell.set(load().map_err(|error| self.failure(error))?);
@@ -210,7 +210,7 @@ impl SharedCard {
     }
 
     /// A failure of the card, as an error for the user.
-    pub(crate) fn failure(&self, error: DriverError) -> Error {
+    pub(crate) fn failure(&self, error: impl Into<Failure>) -> Error {
         failure(self.index, error)
     }
 }
@@ -259,12 +259,18 @@ fn name(index: usize) -> String {
     DeviceId { engine: "cuda".into(), index }.to_string()
 }
 
-fn failure(index: usize, error: DriverError) -> Error {
-    Error::Device {
-        device: name(index),
-        problem: format!("the card failed: {}", told(error)),
-        remedy: "go on from the last checkpoint, on this card or with --device cpu, which gives the same bits".into(),
-    }
+fn failure(index: usize, error: impl Into<Failure>) -> Error {
+    let (problem, remedy) = match error.into() {
+        Failure::Driver(error) => (
+            format!("the card failed: {}", told(error)),
+            "go on from the last checkpoint, on this card or with --device cpu, which gives the same bits",
+        ),
+        Failure::Damaged(problem) => (
+            format!("the kernels in this program are damaged ({problem})"),
+            "install the program again, or use --device cpu, which gives the same bits",
+        ),
+    };
+    Error::Device { device: name(index), problem, remedy: remedy.into() }
 }
 
 /// The driver's own name and description of an error.
@@ -287,4 +293,18 @@ pub(crate) fn human(bytes: usize) -> String {
 /// A version of CUDA as people write it: 12.4 for 12040.
 fn numbered(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_kernels_come_with_a_remedy() {
+        assert_eq!(
+            failure(1, Failure::Damaged("it has no head.ptx".into())).to_string(),
+            "cuda:1: the kernels in this program are damaged (it has no head.ptx); \
+             install the program again, or use --device cpu, which gives the same bits"
+        );
+    }
 }

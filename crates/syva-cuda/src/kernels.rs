@@ -1,15 +1,17 @@
 //! The kernels: their PTX and their arguments. The structures here have the same fields in the same order as those in
 //! `kernels/network.cuh`, `kernels/head.cuh` and `kernels/span.cuh`. A test compares their sizes with those in the PTX.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUfunction_attribute_enum as OfFunction};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs, LaunchConfig,
+    PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
 use syva_core::Precision;
 
+use crate::pack::Pack;
 use crate::plan::{GROUP, HEAD_ROWS, Tile, Way};
 
 /// An address on the card, or 0 for none.
@@ -129,6 +131,34 @@ pub(crate) enum Stored {
 
 type Launched = Result<(), DriverError>;
 
+/// What can fail between this program and a card.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Driver(DriverError),
+    /// The pack of PTX in this program is damaged; what is wrong with it.
+    Damaged(String),
+}
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Self::Driver(error)
+    }
+}
+
+/// The PTX of all kernels, as `cargo xtask kernels` has compiled and packed it.
+const PACKED: &[u8] = include_bytes!("../kernels/ptx.pack");
+
+/// The PTX of a module.
+fn ptx(name: &str) -> Result<String, Failure> {
+    static PACK: OnceLock<Result<Pack, String>> = OnceLock::new();
+    let pack = PACK.get_or_init(|| Pack::open(PACKED)).as_ref().map_err(Clone::clone);
+    pack.and_then(|pack| pack.ptx(name)).map_err(Failure::Damaged)
+}
+
+fn module(context: &Arc<CudaContext>, name: &str) -> Result<Arc<CudaModule>, Failure> {
+    Ok(context.load_module(Ptx::from_src(ptx(name)?))?)
+}
+
 /// The step that a kernel works on: the span's progress on the card, and the step's number relative to it.
 #[derive(Clone, Copy)]
 pub(crate) struct At {
@@ -168,22 +198,25 @@ pub(crate) struct LayerKernels {
 }
 
 impl LayerKernels {
-    pub(crate) fn load(context: &Arc<CudaContext>, way: Way) -> Result<Self, DriverError> {
-        let Way { tile, precision } = way;
-        let ptx = match (precision, tile) {
-            (Precision::F32, Tile::Small) => include_str!("../kernels/ptx/layers_16.ptx"),
-            (Precision::F32, Tile::Medium) => include_str!("../kernels/ptx/layers_64.ptx"),
-            (Precision::F32, Tile::Large) => include_str!("../kernels/ptx/layers_128.ptx"),
-            (Precision::Tf32, Tile::Small | Tile::Medium) => include_str!("../kernels/ptx/layers_tf32_64.ptx"),
-            (Precision::Tf32, Tile::Large) => include_str!("../kernels/ptx/layers_tf32_128.ptx"),
-            (Precision::Bf16, Tile::Small | Tile::Medium) => include_str!("../kernels/ptx/layers_bf16_64.ptx"),
-            (Precision::Bf16, Tile::Large) => include_str!("../kernels/ptx/layers_bf16_128.ptx"),
+    /// The module of these kernels.
+    fn module(way: Way) -> &'static str {
+        match (way.precision, way.tile) {
+            (Precision::F32, Tile::Small) => "layers_16.ptx",
+            (Precision::F32, Tile::Medium) => "layers_64.ptx",
+            (Precision::F32, Tile::Large) => "layers_128.ptx",
+            (Precision::Tf32, Tile::Small | Tile::Medium) => "layers_tf32_64.ptx",
+            (Precision::Tf32, Tile::Large) => "layers_tf32_128.ptx",
+            (Precision::Bf16, Tile::Small | Tile::Medium) => "layers_bf16_64.ptx",
+            (Precision::Bf16, Tile::Large) => "layers_bf16_128.ptx",
             (_, Tile::OfCluster) => unreachable!("has only kernels of whole spans"),
-        };
-        let module = context.load_module(Ptx::from_src(ptx))?;
+        }
+    }
+
+    pub(crate) fn load(context: &Arc<CudaContext>, way: Way) -> Result<Self, Failure> {
+        let module = module(context, Self::module(way))?;
         let function = |name: &str| module.load_function(&format!("{name}_{}", way.suffix()));
         Ok(Self {
-            tile,
+            tile: way.tile,
             forward_first: [function("forward_first_u8")?, function("forward_first_f32")?],
             forward: function("forward")?,
             input_gradient: function("input_gradient")?,
@@ -257,8 +290,10 @@ pub(crate) struct HeadKernels {
 }
 
 impl HeadKernels {
-    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
-        let module = context.load_module(Ptx::from_src(include_str!("../kernels/ptx/head.ptx")))?;
+    const MODULE: &str = "head.ptx";
+
+    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Self, Failure> {
+        let module = module(context, Self::MODULE)?;
         let function = |name| module.load_function(name);
         Ok(Self {
             head: function("head")?,
@@ -333,13 +368,14 @@ pub(crate) struct PersistentKernel {
 
 impl PersistentKernel {
     pub(crate) const TILE: Tile = Tile::Small;
+    const MODULE: &str = "persistent.ptx";
 
     /// `None` if the card cannot run all blocks of a launch at once, so that they could not wait for each other.
-    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Option<Self>, DriverError> {
+    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Option<Self>, Failure> {
         if context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? == 0 {
             return Ok(None);
         }
-        let module = context.load_module(Ptx::from_src(include_str!("../kernels/ptx/persistent.ptx")))?;
+        let module = module(context, Self::MODULE)?;
         let function = module.load_function("persistent")?;
         let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
         let each = function.occupancy_max_active_blocks_per_multiprocessor(Self::TILE.threads(), 0, None)?;
@@ -367,14 +403,15 @@ pub(crate) struct ClusterKernel {
 
 impl ClusterKernel {
     pub(crate) const TILE: Tile = Tile::OfCluster;
+    const MODULE: &str = "cluster.ptx";
 
     /// The largest cluster that the card can run. `None` if it has no clusters.
-    pub(crate) fn load(context: &Arc<CudaContext>, stream: &CudaStream) -> Result<Option<Self>, DriverError> {
+    pub(crate) fn load(context: &Arc<CudaContext>, stream: &CudaStream) -> Result<Option<Self>, Failure> {
         let capability = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         if capability < 9 || context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH)? == 0 {
             return Ok(None);
         }
-        let module = context.load_module(Ptx::from_src(include_str!("../kernels/ptx/cluster.ptx")))?;
+        let module = module(context, Self::MODULE)?;
         let most = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as usize;
         for size in [16, 8] {
             let function = module.load_function(&format!("cluster_{size}"))?;
@@ -416,6 +453,10 @@ impl ClusterKernel {
 mod tests {
     use super::*;
 
+    fn text(module: &str) -> String {
+        ptx(module).expect("the pack is whole")
+    }
+
     /// Sizes of the parameters of a kernel in PTX, in bytes. 0 for parameters that are not structures.
     fn parameters(ptx: &str, kernel: &str) -> Vec<usize> {
         let begin = ptx.find(&format!(".entry {kernel}(")).expect("the kernel is there");
@@ -431,35 +472,65 @@ mod tests {
     fn structures_are_as_large_as_the_kernels_have_them() {
         let (layer, data, layers) = (size_of::<Layer>(), size_of::<Data>(), size_of::<Layers>());
         let (outcome, judge) = (size_of::<Outcome>(), size_of::<Judge>());
-        let head = include_str!("../kernels/ptx/head.ptx");
+        let head = &text("head.ptx");
         assert_eq!(parameters(head, "head"), [0, 0, layer, data, outcome, judge]);
         assert_eq!(parameters(head, "judge"), [0, 0, layer, data, outcome, judge]);
-        let spans = [
-            (include_str!("../kernels/ptx/persistent.ptx"), "persistent"),
-            (include_str!("../kernels/ptx/cluster.ptx"), "cluster_8"),
-            (include_str!("../kernels/ptx/cluster.ptx"), "cluster_16"),
-        ];
-        for (ptx, kernel) in spans {
+        let spans = [("persistent.ptx", "persistent"), ("cluster.ptx", "cluster_8"), ("cluster.ptx", "cluster_16")];
+        for (module, kernel) in spans {
+            let ptx = &text(module);
             assert_eq!(parameters(ptx, kernel), [size_of::<SpanOfSteps>()]);
             // Other blocks write this memory in the same launch, so it must not be read through the read-only cache,
             // which does not see their writes.
             assert!(!ptx.contains("ld.global.nc"), "{kernel} reads through the read-only cache");
         }
-        for (tile, ptx) in [
-            ("16", include_str!("../kernels/ptx/layers_16.ptx")),
-            ("64", include_str!("../kernels/ptx/layers_64.ptx")),
-            ("128", include_str!("../kernels/ptx/layers_128.ptx")),
-            ("tf32_64", include_str!("../kernels/ptx/layers_tf32_64.ptx")),
-            ("tf32_128", include_str!("../kernels/ptx/layers_tf32_128.ptx")),
-            ("bf16_64", include_str!("../kernels/ptx/layers_bf16_64.ptx")),
-            ("bf16_128", include_str!("../kernels/ptx/layers_bf16_128.ptx")),
+        for (tile, module) in [
+            ("16", "layers_16.ptx"),
+            ("64", "layers_64.ptx"),
+            ("128", "layers_128.ptx"),
+            ("tf32_64", "layers_tf32_64.ptx"),
+            ("tf32_128", "layers_tf32_128.ptx"),
+            ("bf16_64", "layers_bf16_64.ptx"),
+            ("bf16_128", "layers_bf16_128.ptx"),
         ] {
+            let ptx = &text(module);
             let of = |kernel: &str| parameters(ptx, &format!("{kernel}_{tile}"));
             assert_eq!(of("forward_first_u8"), [0, 0, layer, data]);
             assert_eq!(of("forward"), [0, 0, layer]);
             assert_eq!(of("input_gradient"), [0, 0, layer]);
             assert_eq!(of("update_f32"), [0, 0, layers, data, 0, 0]);
             assert_eq!(of("start"), [layer, data]);
+        }
+    }
+
+    #[test]
+    fn every_module_is_in_the_pack() {
+        let mut modules = vec![HeadKernels::MODULE, PersistentKernel::MODULE, ClusterKernel::MODULE];
+        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+            modules.extend(Tile::ALL.map(|tile| LayerKernels::module(Way { tile, precision })));
+        }
+        for module in modules {
+            let ptx = text(module);
+            // What the compiler writes, but for the comments above.
+            let header = ptx.lines().find(|line| !line.is_empty() && !line.starts_with("//"));
+            assert_eq!(header, Some(".version 8.4"), "{module}");
+            assert!(ptx.contains("\n.visible .entry "), "{module}");
+        }
+        assert!(matches!(ptx("cluster"), Err(Failure::Damaged(problem)) if problem == "it has no cluster"));
+    }
+
+    #[test]
+    fn a_damaged_pack_is_an_error() {
+        assert!(Pack::open(&[]).is_err());
+        assert!(Pack::open(&PACKED[..PACKED.len() - 1]).is_err());
+        assert!(Pack::open(&[PACKED, &[0]].concat()).is_err());
+        let last = PACKED.len() - 1;
+        let middle = (0..40).map(|i| i * last / 40);
+        for at in middle.chain([1, 2, last - 3, last]) {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut damaged = PACKED.to_vec();
+                damaged[at] ^= flip;
+                assert!(Pack::open(&damaged).is_err(), "byte {at} xor {flip:#x}");
+            }
         }
     }
 }

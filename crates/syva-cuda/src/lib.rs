@@ -4,9 +4,10 @@
 //! on a card (`card.rs`, `memory.rs`) and runs steps of fused kernels there (`step.rs`), as a graph or as one kernel
 //! (`method.rs`). `plan.rs` chooses the size of the tiles.
 //!
-//! The kernels are in `kernels/*.cu`. They are compiled ahead of time to the PTX in `kernels/ptx`, which the driver
-//! compiles for its card. Each output has one owner and one chain of fused multiply-adds in the contract's order, as on
-//! the CPU, so the bits are the same.
+//! The kernels are in `kernels/*.cu`. `cargo xtask kernels` compiles them ahead of time to PTX, which the driver compiles
+//! for its card. The PTX is checked in compressed, as `kernels/ptx.pack` (`pack.rs`); the command leaves the readable texts
+//! in `target/kernels`. Each output has one owner and one chain of fused multiply-adds in the contract's order, as on the
+//! CPU, so the bits are the same.
 //!
 //! Building this crate needs nothing from CUDA. Using it needs only the driver.
 
@@ -15,6 +16,7 @@ mod kernels;
 mod loaded;
 mod memory;
 mod method;
+mod pack;
 mod plan;
 mod profile;
 mod session;
