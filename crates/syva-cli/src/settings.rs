@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 use syva::data::Task;
 use syva::data::source::Source;
+use syva::names::either;
 use syva::run::{Keep, RunConfig};
 use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Spec, Training};
 
@@ -34,8 +35,7 @@ pub struct Settings {
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
     pub hidden: Option<Hidden>,
-    /// Activation of the hidden layers: sigmoid, relu, tanh or identity [default: sigmoid]
-    #[arg(long, value_name = "NAME", value_parser = flag::<Activation>)]
+    #[arg(long, value_name = "NAME", help = activations(), value_parser = flag::<Activation>)]
     #[serde(deserialize_with = "from_file")]
     pub activation: Option<Activation>,
     /// Output and loss: logits (cross-entropy) or log-softmax (NLL); both give the same bits [default: logits]
@@ -47,11 +47,10 @@ pub struct Settings {
     #[arg(long, value_name = "NAME", value_parser = flag::<Init>)]
     #[serde(deserialize_with = "from_file")]
     pub init: Option<Init>,
-    /// Optimiser: only sgd (stochastic gradient descent without momentum) [default: sgd]
-    #[arg(long, value_name = "NAME", value_parser = flag::<Optimizer>)]
+    #[arg(long, value_name = "NAME", help = optimizers(), value_parser = flag::<Optimizer>)]
     #[serde(deserialize_with = "from_file")]
     pub optimizer: Option<Optimizer>,
-    /// Learning rate [default: 0.01]
+    /// Learning rate [default: 0.01; 0.001 for adam, adamw, amsgrad and radam, 0.002 for nadam, 0.0001 for lion]
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "learning-rate", alias = "learning_rate", deserialize_with = "number_from_file")]
     pub lr: Option<f32>,
@@ -231,7 +230,9 @@ impl Settings {
         let training = Training {
             epochs: self.epochs.unwrap_or(default.epochs),
             batch_size: self.batch_size.unwrap_or(default.batch_size),
-            learning_rate: self.lr.unwrap_or(default.learning_rate),
+            learning_rate: self
+                .lr
+                .unwrap_or_else(|| self.optimizer.map_or(default.learning_rate, Optimizer::default_rate)),
             seed: self.seed.unwrap_or(default.seed),
         };
         training.validate()?;
@@ -243,7 +244,7 @@ impl Settings {
         let hidden = self.hidden.clone().unwrap_or(Hidden(vec![256, 128]));
         let mut spec = task.network(&hidden.0, self.activation.unwrap_or(Activation::Sigmoid));
         spec.init = self.init.unwrap_or(Init::Pytorch);
-        spec.optimizer = self.optimizer.unwrap_or(Optimizer::Sgd);
+        spec.optimizer = self.optimizer.unwrap_or(Optimizer::SGD);
         spec.head = self.head.unwrap_or(spec.head);
         spec.validate()?;
         // Everything else about the network comes from the task.
@@ -253,6 +254,23 @@ impl Settings {
         }
         Ok(spec)
     }
+}
+
+/// The help of `--activation`.
+fn activations() -> String {
+    let names = either(&Activation::names().collect::<Vec<_>>());
+    format!(
+        "Activation of the hidden layers: {names}; parameters follow a colon, as in leaky-relu:slope=0.1 [default: sigmoid]"
+    )
+}
+
+/// The help of `--optimizer`.
+fn optimizers() -> String {
+    let names = either(&Optimizer::names().collect::<Vec<_>>());
+    format!(
+        "Optimiser: {names}; parameters follow a colon, as in sgd:momentum=0.9,nesterov=true or adamw:weight_decay=0.05, \
+         and have PyTorch's names and defaults [default: sgd]"
+    )
 }
 
 /// What is wrong with a line of a settings file, and what to write: the mistakes that people make who do not know TOML.

@@ -25,7 +25,7 @@ use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
 pub use activations::activations;
-pub use cases::{Case, cases};
+pub use cases::{Case, cases, optimizer_cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, Mutant, mutants};
 pub use operands::operands;
@@ -175,6 +175,17 @@ pub fn same_state(place: &str, wanted: &State, found: &State) -> std::result::Re
     for (l, (w, f)) in wanted.layers.iter().zip(&found.layers).enumerate() {
         same_bits(&format!("{place}, layer {l} weight"), w.weight.values(), f.weight.values())?;
         same_bits(&format!("{place}, layer {l} bias"), &w.bias, &f.bias)?;
+    }
+    let names = |state: &State| state.slots.iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
+    if names(wanted) != names(found) {
+        return Err(format!("{place}: slots {:?} instead of {:?}", names(found), names(wanted)));
+    }
+    for (wanted, found) in wanted.slots.iter().zip(&found.slots) {
+        for (l, (w, f)) in wanted.layers.iter().zip(&found.layers).enumerate() {
+            let place = format!("{place}, {} of layer {l}", wanted.name);
+            same_bits(&place, w.weight.values(), f.weight.values())?;
+            same_bits(&place, &w.bias, &f.bias)?;
+        }
     }
     Ok(())
 }

@@ -69,12 +69,12 @@ pub trait Session: Send {
     }
 
     /// The gradient of the mean loss over some training samples, by the weights and biases of each layer. The state
-    /// stays as it is. The gradient is meant for inspection, not for training: the error of a value is up to 2⁻²³ of
-    /// the value plus 2⁻⁴³ of its weight.
+    /// stays as it is. The gradient is meant for inspection, not for training: on some engines, the error of a value is
+    /// up to 2⁻²³ of the value plus 2⁻⁴³ of its weight.
     ///
-    /// Engines need not store gradients for this. The default takes one step with a learning rate so large (2²⁰) that
-    /// the rounding of the weights hardly matters, divides the change of the weights by the rate, and restores the
-    /// state.
+    /// The default is for engines that know no optimiser but plain gradient descent, and store no gradients. It takes one
+    /// step with a learning rate so large (2²⁰) that the rounding of the weights hardly matters, divides the change of the
+    /// weights by the rate, and restores the state.
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
         const LEARNING_RATE: f32 = 1_048_576.0;
         let before = self.state()?;
@@ -88,7 +88,7 @@ pub trait Session: Send {
         let after = self.state();
         self.set_state(&before)?;
         if taken?.first_non_finite.is_some() {
-            return Err(Error::mismatch("the loss is not finite, so it has no gradient", "use an earlier state"));
+            return Err(crate::reference::no_gradient());
         }
         let mut gradient = before.layers;
         for (before, after) in gradient.iter_mut().zip(&after?.layers) {

@@ -45,10 +45,10 @@ pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision,
 pub use error::{Error, Result};
 pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;
-pub use ops::Activation;
+pub use ops::{Activation, Optimizer};
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
-pub use spec::{Head, Init, Input, Layer, Normalization, Optimizer, Spec};
-pub use state::{Matrix, Parameters, State, check_finite};
+pub use spec::{Head, Init, Input, Layer, Normalization, Spec};
+pub use state::{Matrix, Parameters, Slot, State, check_finite};
 pub use summary::Summary;
 pub use trainer::{Epoch, Trainer, Training};

@@ -3,6 +3,7 @@
 //! ```text
 //! "__metadata__"  sha256: digest of all that follows; syva: the description, one JSON text
 //! history         f64 [epochs, columns], only in checkpoints: the results of the epochs
+//! exp_avg.fc1.weight …   only in checkpoints: what the optimiser remembers of each weight and bias
 //! fc1.bias        f32 [256]
 //! fc1.weight      f32 [256, 784]
 //! …
@@ -11,7 +12,7 @@
 //! `load_state_dict(load_file("model.safetensors"))` fills the chapter's class without renaming a key. The description
 //! holds the [`Spec`] with its normalisation, so a model file is complete by itself: it takes raw pixels.
 //!
-//! **The digest** is the SHA-256 of the weights (in the order of [`State::digest`]), the history, and the description's
+//! **The digest** is the SHA-256 of the weights (in the order of [`State::digest`]), the slots, the history, and the description's
 //! text. It is checked whenever a file is read, and a file in which one bit has changed is refused. A file without a
 //! digest is still read: PyTorch writes such files, and so did early versions of syva.
 
@@ -25,7 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::container::{self, Entry, Values};
 use crate::recognise::{Family, Format, recognise};
 use crate::spec::Spec;
-use crate::state::{Matrix, Parameters, State, hex};
+use crate::state::{Matrix, Parameters, Slot, State, hash_layers, hex};
 use crate::trainer::{Epoch, Progress, Training};
 use crate::{Error, Result};
 
@@ -158,6 +159,8 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
         history: None,
     };
     let mut history = Vec::new();
+    // A model does not hold what only the training needs.
+    let slots = if checkpoint.is_some() { &state.slots[..] } else { &[] };
     if let Some((training, progress, data)) = checkpoint {
         history.extend(progress.history.iter().flat_map(row));
         // The history is stored as a tensor, not in the JSON.
@@ -172,14 +175,17 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
         description.history = Some(COLUMNS.map(String::from).to_vec());
     }
     let description = serde_json::to_string(&description).map_err(|error| refuse(&error.to_string()))?;
-    let digest = digest(state, &history, &description);
+    let digest = digest(state, slots, &history, &description);
     let metadata = BTreeMap::from([(KEY, description), (DIGEST, digest)]);
     let mut entries = Vec::new();
-    for (l, Parameters { weight, bias }) in state.layers.iter().enumerate() {
-        let [weight_name, bias_name] = names(l);
-        let shape = vec![weight.rows(), weight.columns()];
-        entries.push(Entry { name: weight_name, shape, values: Values::F32(weight.values()) });
-        entries.push(Entry { name: bias_name, shape: vec![bias.len()], values: Values::F32(bias) });
+    let all = std::iter::once(("", &state.layers)).chain(slots.iter().map(|slot| (slot.name.as_str(), &slot.layers)));
+    for (slot, layers) in all {
+        for (l, Parameters { weight, bias }) in layers.iter().enumerate() {
+            let [weight_name, bias_name] = names(slot, l);
+            let shape = vec![weight.rows(), weight.columns()];
+            entries.push(Entry { name: weight_name, shape, values: Values::F32(weight.values()) });
+            entries.push(Entry { name: bias_name, shape: vec![bias.len()], values: Values::F32(bias) });
+        }
     }
     if checkpoint.is_some() {
         let shape = vec![history.len() / COLUMNS.len(), COLUMNS.len()];
@@ -188,15 +194,17 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     container::write(&metadata, entries).ok_or_else(|| refuse("its description is too long"))
 }
 
-/// The names of a layer's tensors, as in PyTorch's state dict of the chapter's class.
-fn names(layer: usize) -> [String; 2] {
-    ["weight", "bias"].map(|part| format!("fc{}.{part}", layer + 1))
+/// The names of a layer's tensors, as in PyTorch's state dict of the chapter's class. Those of a slot follow its name.
+fn names(slot: &str, layer: usize) -> [String; 2] {
+    let slot = if slot.is_empty() { String::new() } else { format!("{slot}.") };
+    ["weight", "bias"].map(|part| format!("{slot}fc{}.{part}", layer + 1))
 }
 
 /// The digest that is stored in a file.
-fn digest(state: &State, history: &[f64], description: &str) -> String {
+fn digest(state: &State, slots: &[Slot], history: &[f64], description: &str) -> String {
     let mut hash = Sha256::new();
     state.hash(&mut hash);
+    slots.iter().for_each(|slot| hash_layers(&slot.layers, &mut hash));
     for value in history {
         hash.update(value.to_le_bytes());
     }
@@ -273,15 +281,24 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let Description { spec, step, progress, training, data, history: columns, .. } =
         serde_json::from_str(text).map_err(newer)?;
     spec.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
-    let mut layers = Vec::new();
     let mut wanted = Vec::new();
-    for (l, layer) in spec.layers.iter().enumerate() {
-        let (fan_in, units) = (spec.fan_in(l), layer.units);
-        let [weight_name, bias_name] = names(l);
-        let weight = tensor(&tensors, path, &weight_name, &[units, fan_in])?;
-        let bias = tensor(&tensors, path, &bias_name, &[units])?;
-        layers.push(Parameters { weight: Matrix::new(units, fan_in, weight)?, bias });
-        wanted.extend([weight_name, bias_name]);
+    let mut layers = |slot: &str| -> Result<Vec<Parameters>> {
+        let mut layers = Vec::new();
+        for (l, layer) in spec.layers.iter().enumerate() {
+            let (fan_in, units) = (spec.fan_in(l), layer.units);
+            let [weight_name, bias_name] = names(slot, l);
+            let weight = tensor(&tensors, path, &weight_name, &[units, fan_in])?;
+            let bias = tensor(&tensors, path, &bias_name, &[units])?;
+            layers.push(Parameters { weight: Matrix::new(units, fan_in, weight)?, bias });
+            wanted.extend([weight_name, bias_name]);
+        }
+        Ok(layers)
+    };
+    let (weights, mut slots) = (layers("")?, Vec::new());
+    if progress.is_some() {
+        for name in spec.optimizer.rule().slots() {
+            slots.push(Slot { name: (*name).into(), layers: layers(name)? });
+        }
     }
     if columns.is_some() {
         wanted.push(HISTORY.into());
@@ -291,10 +308,10 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         let problem = format!("the network {} has no such tensor", spec.widths());
         return Err(refuse(extra, problem, "remove it from the file, or correct the metadata"));
     }
-    let state = State { step, layers };
+    let state = State { step, layers: weights, slots };
     let history = columns.map_or(Ok(Vec::new()), |columns| history(&tensors, path, &columns))?;
     let found = metadata.get(DIGEST);
-    if found.is_some_and(|found| *found != digest(&state, &history, text)) {
+    if found.is_some_and(|found| *found != digest(&state, &state.slots, &history, text)) {
         let problem = "the file has changed since it was written: at least one bit is different";
         let remedy = "use an undamaged copy, or train again (to change weights on purpose, remove 'sha256')";
         return Err(refuse("sha256", problem.into(), remedy));

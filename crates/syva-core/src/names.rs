@@ -6,10 +6,10 @@ use crate::Error;
 /// The value that `name` stands for. Case, `-`, `_` and spaces do not matter.
 ///
 /// ```
-/// use syva_core::{Activation, Init, names::find};
-/// assert_eq!(find(Activation::NAMES, "ReLU"), Some(Activation::Relu));
+/// use syva_core::{Head, Init, names::find};
+/// assert_eq!(find(Head::NAMES, "LogSoftmax"), Some(Head::LogSoftmax));
 /// assert_eq!("XavierUniform".parse::<Init>()?, Init::XavierUniform);
-/// assert_eq!(find(Activation::NAMES, "swish"), None);
+/// assert_eq!(find(Head::NAMES, "softmax"), None);
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 #[must_use]
@@ -141,7 +141,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Activation, Head, Init, Optimizer, Precision};
+    use crate::{Activation, Head, Init, Precision};
 
     #[test]
     fn names_are_taken_as_people_write_them() {
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_which_there_is_one_says_so() {
-        let error = "adam".parse::<Optimizer>().unwrap_err().to_string();
-        assert!(error.contains("'sgd'") && error.contains("the only one"), "{error}");
+        let error = super::unknown("precision", "f64", &["f32"]).to_string();
+        assert!(error.contains("'f32'") && error.contains("the only one"), "{error}");
     }
 }

@@ -1,14 +1,16 @@
-//! What a step does element by element, written once: activations, and what losses do per output.
+//! What a step does element by element, written once: activations, what losses do per output, and optimisers' rules.
 //!
 //! Each function is generic over [`Number`]. So one definition is the contract (`f32`), the yardstick of its derivative
 //! (`f64`), the CPU engine's SIMD loops, and the text of the GPU engines' kernels ([`Symbol`]).
 
 mod activation;
 mod functions;
+mod optimizer;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
 pub use functions::{Function, cuda, functions};
+pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use symbol::{Dialect, Symbol, Truth};
 
 pub(crate) use functions::{binary_gradient, cross_entropy, log_probability, softmax_gradient};

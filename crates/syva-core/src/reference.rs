@@ -11,9 +11,9 @@ use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
 use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
-use crate::ops::{Reads, binary_gradient, softmax_gradient};
+use crate::ops::{Reads, SLOTS, binary_gradient, softmax_gradient};
 use crate::spec::{Head, Spec};
-use crate::state::{Matrix, Parameters, State, check_finite};
+use crate::state::{Matrix, Parameters, Slot, State, check_finite};
 use crate::{Error, Result};
 
 /// A network's weights in `T`, and the parts of a training step as methods.
@@ -33,11 +33,16 @@ pub struct Network<T> {
     /// `weight[l]` are the weights `[units, fan_in]` of layer l.
     weight: Vec<Vec<T>>,
     bias: Vec<Vec<T>>,
+    /// What the optimiser remembers of each layer's weights and biases.
+    slots: Vec<[Tensors<T>; SLOTS]>,
     /// The scale of each feature.
     scale: Vec<T>,
     /// The shift of each feature.
     shift: Vec<T>,
 }
+
+/// The weights and biases of a layer, or numbers of their shape.
+type Tensors<T> = (Vec<T>, Vec<T>);
 
 /// What a batch left on its way through the layers.
 #[derive(Clone, Debug)]
@@ -63,6 +68,7 @@ impl<T: Real> Network<T> {
     /// A network with the weights of `state`, whose shape must be the spec's.
     #[must_use]
     pub fn new(spec: &Spec, state: &State) -> Self {
+        let state = &state.clone().with_slots(spec);
         let real = |values: &[f32]| values.iter().map(|&v| T::from_f64(f64::from(v))).collect::<Vec<T>>();
         let (scale, shift): (Vec<f32>, Vec<f32>) =
             (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
@@ -71,6 +77,14 @@ impl<T: Real> Network<T> {
             step: state.step,
             weight: state.layers.iter().map(|p| real(p.weight.values())).collect(),
             bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
+            slots: (0..spec.layers.len())
+                .map(|l| {
+                    std::array::from_fn(|n| {
+                        let of = |parameters: &Parameters| (real(parameters.weight.values()), real(&parameters.bias));
+                        state.slots.get(n).map_or_else(Default::default, |slot| of(&slot.layers[l]))
+                    })
+                })
+                .collect(),
             scale: real(&scale),
             shift: real(&shift),
         }
@@ -79,15 +93,21 @@ impl<T: Real> Network<T> {
     /// The weights, rounded to f32.
     #[must_use]
     pub fn state(&self) -> State {
+        let layers = (0..self.weight.len()).map(|l| self.parameters(l, &self.weight[l], &self.bias[l])).collect();
+        let slot = |(n, name): (usize, &&str)| {
+            let layers = self.slots.iter().enumerate().map(|(l, slots)| self.parameters(l, &slots[n].0, &slots[n].1));
+            Slot { name: (*name).into(), layers: layers.collect() }
+        };
+        let slots = self.spec.optimizer.rule().slots().iter().enumerate().map(slot).collect();
+        State { step: self.step, layers, slots }
+    }
+
+    /// The weights and biases of layer l, or numbers of their shape, rounded to f32.
+    fn parameters(&self, l: usize, weight: &[T], bias: &[T]) -> Parameters {
         let narrow = |values: &[T]| values.iter().map(|&v| v.to_f64() as f32).collect::<Vec<f32>>();
-        let layers = (0..self.weight.len())
-            .map(|l| {
-                let mut weight = Matrix::zeros(self.spec.layers[l].units, self.spec.fan_in(l));
-                weight.values_mut().copy_from_slice(&narrow(&self.weight[l]));
-                Parameters { weight, bias: narrow(&self.bias[l]) }
-            })
-            .collect();
-        State { step: self.step, layers }
+        let mut rounded = Matrix::zeros(self.spec.layers[l].units, self.spec.fan_in(l));
+        rounded.values_mut().copy_from_slice(&narrow(weight));
+        Parameters { weight: rounded, bias: narrow(bias) }
     }
 
     /// The weights `[units, fan_in]` and biases of a layer, to be read or changed.
@@ -254,38 +274,58 @@ impl<T: Real> Network<T> {
         dx
     }
 
-    /// Rule 8: SGD, `w = fma(−lr, g, w)`, on one layer.
-    pub fn update(&mut self, l: usize, (gw, gb): &(Vec<T>, Vec<T>), learning_rate: T) {
-        let descend = |w: &mut [T], g: &[T]| {
-            for (w, &g) in w.iter_mut().zip(g) {
-                *w = (-learning_rate).fma(g, *w);
+    /// Rule 8: the optimiser's rule, on every weight and bias of one layer.
+    pub fn update(&mut self, l: usize, (gw, gb): &Tensors<T>, learning_rate: f32) {
+        let rule = self.spec.optimizer.rule();
+        let scalars =
+            self.spec.optimizer.scalars(self.step, learning_rate).map(|scalar| T::from_f64(f64::from(scalar)));
+        let apply = |w: &mut [T], g: &[T], slots: [&mut [T]; SLOTS]| {
+            for (i, (w, &g)) in w.iter_mut().zip(g).enumerate() {
+                let of = |slot: &&mut [T]| slot.get(i).copied().unwrap_or(T::ZERO);
+                let after = rule.apply(scalars, g, *w, slots.each_ref().map(of));
+                *w = after.0;
+                for (n, value) in after.1.into_iter().enumerate().take(rule.slots().len()) {
+                    slots[n][i] = value;
+                }
             }
         };
-        descend(&mut self.weight[l], gw);
-        descend(&mut self.bias[l], gb);
+        let [a, b, c] = &mut self.slots[l];
+        apply(&mut self.weight[l], gw, [&mut a.0, &mut b.0, &mut c.0]);
+        apply(&mut self.bias[l], gb, [&mut a.1, &mut b.1, &mut c.1]);
     }
 
-    /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates. If
-    /// the loss is not finite, nothing is updated.
-    pub fn train_step(&mut self, x: &[T], targets: &Targets, samples: &[u32], learning_rate: T) -> Judgement<T> {
+    /// The losses of a batch of `samples` with raw inputs `x`, and the gradients of their mean by the weights and biases
+    /// of each layer. If the loss is not finite, there are no gradients.
+    #[must_use]
+    pub fn gradients(&self, x: &[T], targets: &Targets, samples: &[u32]) -> (Judgement<T>, Vec<Tensors<T>>) {
         let pass = self.pass(x);
         let last = pass.h.len() - 1;
         let judged = self.judge(&pass.h[last], targets, samples);
+        let mut gradients = Vec::new();
         if !mean(&judged.losses).is_finite() {
-            return judged;
+            return (judged, gradients);
         }
         let mut d = judged.d.clone();
-        let mut gradients = Vec::new();
         for l in (0..=last).rev() {
-            gradients.push((l, self.weight_gradient(l, &d, if l == 0 { x } else { &pass.h[l - 1] })));
+            gradients.push(self.weight_gradient(l, &d, if l == 0 { x } else { &pass.h[l - 1] }));
             if l > 0 {
                 d = self.input_gradient(l, &d, &pass);
             }
         }
-        for (l, gradient) in &gradients {
-            self.update(*l, gradient, learning_rate);
+        gradients.reverse();
+        (judged, gradients)
+    }
+
+    /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates. If
+    /// the loss is not finite, nothing is updated.
+    pub fn train_step(&mut self, x: &[T], targets: &Targets, samples: &[u32], learning_rate: f32) -> Judgement<T> {
+        let (judged, gradients) = self.gradients(x, targets, samples);
+        if !gradients.is_empty() {
+            for (l, gradient) in gradients.iter().enumerate() {
+                self.update(l, gradient, learning_rate);
+            }
+            self.step += 1;
         }
-        self.step += 1;
         judged
     }
 }
@@ -357,6 +397,12 @@ pub fn loaded<T>(data: Option<&T>) -> Result<&T> {
     data.ok_or_else(|| Error::mismatch("the session has no such data", "call load first"))
 }
 
+/// The error for a gradient at weights whose loss is not finite. For engines.
+#[must_use]
+pub fn no_gradient() -> Error {
+    Error::mismatch("the loss is not finite, so it has no gradient", "use an earlier state")
+}
+
 /// The raw inputs `[samples, features]` of these samples.
 fn gather(data: &Dataset, samples: &[u32]) -> Vec<f32> {
     let row = |&sample: &u32| sample as usize * data.features()..(sample as usize + 1) * data.features();
@@ -407,6 +453,16 @@ impl Session for ReferenceSession {
             }
         }
         Ok(report)
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        let data = loaded(self.train.as_ref())?;
+        let network = self.network()?;
+        let (_, gradients) = network.gradients(&gather(data, samples), data.targets(), samples);
+        if gradients.is_empty() {
+            return Err(no_gradient());
+        }
+        Ok(gradients.iter().enumerate().map(|(l, (weight, bias))| network.parameters(l, weight, bias)).collect())
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
@@ -483,9 +539,7 @@ mod tests {
             let h = network.forward(&x);
             mean(&network.judge(&h[h.len() - 1], &targets, &samples).losses)
         };
-        // Backpropagation's gradients, read from a step with learning rate −1: w' = w + g.
-        let mut stepped = network.clone();
-        stepped.train_step(&x, &targets, &samples, -1.0);
+        let (_, gradients) = network.gradients(&x, &targets, &samples);
         let epsilon = 1e-5;
         for l in 0..spec.layers.len() {
             for i in 0..network.weight[l].len() + network.bias[l].len() {
@@ -499,12 +553,8 @@ mod tests {
                 let below = loss(&network);
                 nudge(&mut network, epsilon);
                 let numeric = (above - below) / (2.0 * epsilon);
-                let (weights, n) = (&network.weight[l], network.weight[l].len());
-                let analytic = if i < n {
-                    stepped.weight[l][i] - weights[i]
-                } else {
-                    stepped.bias[l][i - n] - network.bias[l][i - n]
-                };
+                let (weights, biases) = &gradients[l];
+                let analytic = weights.iter().chain(biases).copied().nth(i).unwrap_or(f64::NAN);
                 assert!(
                     (numeric - analytic).abs() <= 1e-8 * (1.0 + analytic.abs()),
                     "{spec:?} seed {seed}: layer {l}, parameter {i}: central difference {numeric}, backward {analytic}"

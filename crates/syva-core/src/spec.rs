@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
 use crate::data::Dataset;
-use crate::ops::Activation;
+use crate::ops::{Activation, Optimizer};
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -180,15 +180,6 @@ pub enum Init {
     Constant(f32),
 }
 
-/// How weights are updated from gradients. The learning rate comes with each step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Optimizer {
-    /// Stochastic gradient descent, `w = fma(−lr, g, w)` (`torch.optim.SGD`).
-    Sgd,
-}
-
 /// The most parameters that a network may have, so that sample and weight indices fit 32 bits on every device.
 const MAX_PARAMETERS: u128 = 1 << 31;
 
@@ -235,6 +226,13 @@ impl Spec {
         self
     }
 
+    /// The same network with another optimiser.
+    #[must_use]
+    pub fn optimizer(mut self, optimizer: Optimizer) -> Self {
+        self.optimizer = optimizer;
+        self
+    }
+
     /// The widths as people write them: `784-256-128-10`.
     #[must_use]
     pub fn widths(&self) -> String {
@@ -257,6 +255,7 @@ impl Spec {
         if self.layers.is_empty() {
             return refuse("layers", "a network needs an output layer".into(), "add a Linear layer");
         }
+        self.optimizer.validate()?;
         if let Some(k) = self.layers.iter().position(|layer| layer.units == 0) {
             return refuse("hidden", format!("layer {} has 0 units", k + 1), "give each layer at least 1");
         }
@@ -329,7 +328,6 @@ macro_rules! names {
 pub(crate) use names;
 
 names!(Head, "head", Regression = "regression", Binary = "binary", Logits = "logits", LogSoftmax = "log-softmax");
-names!(Optimizer, "optimizer", Sgd = "sgd");
 
 impl Init {
     const NAMES: &'static [(&'static str, Self)] = &[

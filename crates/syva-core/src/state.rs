@@ -1,4 +1,5 @@
-//! The state of a training: the weights and biases, and the number of steps that they have taken.
+//! The state of a training: the weights and biases, what the optimiser remembers of them, and the number of steps that
+//! they have taken.
 
 use sha2::{Digest, Sha256};
 
@@ -99,6 +100,15 @@ pub struct Parameters {
     pub bias: Vec<f32>,
 }
 
+/// What an optimiser remembers of every weight and bias, such as the mean of its gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// PyTorch's name for it, such as `exp_avg`.
+    pub name: String,
+    /// One entry per linear layer, shaped like its weights and biases.
+    pub layers: Vec<Parameters>,
+}
+
 /// Everything that training changes. Engines receive it and return it, and are compared by it.
 ///
 /// ```
@@ -115,6 +125,9 @@ pub struct State {
     pub step: u64,
     /// One entry per linear layer.
     pub layers: Vec<Parameters>,
+    /// What the optimiser remembers, in the order of [`Rule::slots`](crate::ops::Rule::slots). Empty if it remembers
+    /// nothing, and in a model, which only predicts. A training that begins with a model begins with fresh slots.
+    pub slots: Vec<Slot>,
 }
 
 impl State {
@@ -132,26 +145,46 @@ impl State {
                 Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias }
             })
             .collect();
-        Ok(Self { step: 0, layers })
+        Ok(Self { step: 0, layers, slots: Vec::new() }.with_slots(spec))
     }
 
-    /// Checks that the shapes are the spec's.
+    /// The same state with fresh slots for the spec's optimiser, if it has none.
+    #[must_use]
+    pub fn with_slots(mut self, spec: &Spec) -> Self {
+        if self.slots.is_empty() {
+            let value = spec.optimizer.initial_slot();
+            let fresh = |parameters: &Parameters| Parameters {
+                weight: Matrix { values: vec![value; parameters.weight.values.len()], ..parameters.weight },
+                bias: vec![value; parameters.bias.len()],
+            };
+            let slot = |name: &&str| Slot { name: (*name).into(), layers: self.layers.iter().map(fresh).collect() };
+            self.slots = spec.optimizer.rule().slots().iter().map(slot).collect();
+        }
+        self
+    }
+
+    /// The weights and biases alone, as a model holds them.
+    #[must_use]
+    pub fn without_slots(self) -> Self {
+        Self { slots: Vec::new(), ..self }
+    }
+
+    /// Checks that the shapes are the spec's, and that the slots, if there are any, are those of its optimiser.
     pub fn check(&self, spec: &Spec) -> Result<()> {
-        let shapes = |layers: usize| format!("{layers} layers");
-        if self.layers.len() != spec.layers.len() {
-            let problem =
-                format!("the state has {}, the network {}", shapes(self.layers.len()), shapes(spec.layers.len()));
-            return Err(Error::mismatch(problem, "use the state of this network"));
+        check_layers("the state", &self.layers, spec)?;
+        let found: Vec<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+        let wanted = spec.optimizer.rule().slots();
+        if !found.is_empty() && found != wanted {
+            let said = |names: &[&str]| if names.is_empty() { "nothing".into() } else { names.join(", ") };
+            let problem = format!(
+                "the state's optimiser remembers {}, and {} remembers {}",
+                said(&found),
+                spec.optimizer,
+                said(wanted)
+            );
+            return Err(Error::mismatch(problem, "use the optimizer that the training began with"));
         }
-        for (k, parameters) in self.layers.iter().enumerate() {
-            let found = (parameters.weight.rows, parameters.weight.columns, parameters.bias.len());
-            let wanted = (spec.layers[k].units, spec.fan_in(k), spec.layers[k].units);
-            if found != wanted {
-                let problem = format!("layer {} has (units, fan_in, biases) {found:?}, the network {wanted:?}", k + 1);
-                return Err(Error::mismatch(problem, "use the state of this network"));
-            }
-        }
-        Ok(())
+        self.slots.iter().try_for_each(|slot| check_layers(&slot.name, &slot.layers, spec))
     }
 
     /// The SHA-256 of all weights and biases, in hexadecimal. They are hashed as little-endian f32, layer after layer,
@@ -165,22 +198,47 @@ impl State {
 
     /// Adds the bytes that [`State::digest`] hashes.
     pub(crate) fn hash(&self, hash: &mut Sha256) {
-        for parameters in &self.layers {
-            for values in [&parameters.weight.values, &parameters.bias] {
-                // In pieces, so that a wide layer's bytes are not all in memory at the same time as its numbers.
-                for values in values.chunks(1 << 14) {
-                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    hash.update(bytes);
-                }
-            }
-        }
+        hash_layers(&self.layers, hash);
     }
 
     /// Whether every value is finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        self.layers.iter().all(|p| p.weight.values.iter().chain(&p.bias).all(|value| value.is_finite()))
+        let finite = |p: &Parameters| p.weight.values.iter().chain(&p.bias).all(|value| value.is_finite());
+        self.layers.iter().chain(self.slots.iter().flat_map(|slot| &slot.layers)).all(finite)
     }
+}
+
+/// Adds the bytes of all weights and biases, in the order of [`State::digest`].
+pub(crate) fn hash_layers(layers: &[Parameters], hash: &mut Sha256) {
+    for parameters in layers {
+        for values in [&parameters.weight.values, &parameters.bias] {
+            // In pieces, so that a wide layer's bytes are not all in memory at the same time as its numbers.
+            for values in values.chunks(1 << 14) {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                hash.update(bytes);
+            }
+        }
+    }
+}
+
+/// Checks that layers have the spec's shapes.
+fn check_layers(what: &str, layers: &[Parameters], spec: &Spec) -> Result<()> {
+    let refuse = |problem: String| Err(Error::mismatch(problem, "use the state of this network"));
+    if layers.len() != spec.layers.len() {
+        return refuse(format!("{what} has {} layers, the network {} layers", layers.len(), spec.layers.len()));
+    }
+    for (k, parameters) in layers.iter().enumerate() {
+        let found = (parameters.weight.rows, parameters.weight.columns, parameters.bias.len());
+        let wanted = (spec.layers[k].units, spec.fan_in(k), spec.layers[k].units);
+        if found != wanted {
+            let layer = k + 1;
+            return refuse(format!(
+                "{what}: layer {layer} has (units, fan_in, biases) {found:?}, the network {wanted:?}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Bytes as lower-case hexadecimal.

@@ -90,7 +90,7 @@ impl Summary {
                 .iter()
                 .map(|layer| layer.activation_bytes)
                 .fold(spec.input.features.saturating_mul(4).saturating_mul(batch_size), usize::saturating_add),
-            optimizer_bytes: 0,
+            optimizer_bytes: 4 * spec.parameters() * spec.optimizer.rule().slots().len(),
             flop_per_step: layers.iter().map(|layer| layer.flop_per_step).fold(0, u64::saturating_add),
             layers,
         }

@@ -309,7 +309,7 @@ impl Trainer {
 
     /// The network with its current weights.
     pub fn model(&mut self) -> Result<Model> {
-        Ok(Model { spec: self.course.spec.clone(), state: self.session.state()? })
+        Ok(Model { spec: self.course.spec.clone(), state: self.session.state()?.without_slots() })
     }
 
     /// Trains to the end, and calls `each_epoch` after every epoch. Returns the last epoch.
@@ -494,7 +494,7 @@ impl Course {
         }
         let is_best = self.progress.best.is_none_or(|(_, loss)| evaluation.loss < loss);
         if is_best {
-            self.best_state = Some(self.finite(state()?)?);
+            self.best_state = Some(self.finite(state()?)?.without_slots());
             self.best_is_new = true;
         }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
@@ -593,14 +593,15 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
 /// Asks for the memory that a training needs at its peak, so that too little memory is an error now and does not end
 /// the process later.
 fn reserve(spec: &Spec, batch: usize) -> Result<()> {
-    // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file.
-    const COPIES: u64 = 5;
+    // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file. What the
+    // optimiser remembers of them is not in the best model.
+    let copies = 5 + 4 * spec.optimizer.rule().slots().len() as u64;
     let parameters = spec.parameters() as u64;
     // Activations and their gradients.
     let values =
         spec.layers.iter().fold(spec.input.features as u64, |sum, layer| sum.saturating_add(layer.units as u64));
     let work = values.saturating_mul(batch as u64).saturating_mul(2);
-    let bytes = parameters.saturating_mul(COPIES).saturating_add(work).saturating_mul(4);
+    let bytes = parameters.saturating_mul(copies).saturating_add(work).saturating_mul(4);
     let what = format!("{parameters} parameters in batches of {batch}");
     memory::ask(bytes, &what, "use fewer or narrower layers, or a smaller batch")
 }

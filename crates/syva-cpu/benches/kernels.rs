@@ -141,7 +141,7 @@ fn passes(criterion: &mut Criterion) {
     let mut h = z.clone();
     each_isa(criterion, "sigmoid of 4096 values", z.len(), &mut |kernels| {
         h.copy_from_slice(&z);
-        kernels.activate(Sigmoid, &mut h);
+        kernels.forward(Sigmoid, &mut h);
     });
     let mut transposed = vec![0.0; UNITS * UNITS];
     each_isa(criterion, "transpose of a panel's square", UNITS * UNITS, &mut |kernels| {

@@ -37,6 +37,7 @@ use crate::sparse::{ListBy, Lists};
 use crate::vector::{Portable, Vector};
 
 pub use dense::{Factor, Product};
+pub use elementwise::Applied;
 pub use gather::{Block, Scaling};
 pub(crate) use row::{Row, RowProduct};
 pub use sparse::{Init, Place, SparseProduct};
@@ -48,6 +49,8 @@ pub enum Finish<'a> {
     Store,
     /// `c = sum + 0`: a negative zero becomes positive (rule 5).
     StorePositiveZero,
+    /// `c` is the gradient of the first layer's weights, with what the shift adds. `start` is not used.
+    Fold(Fold<'a>),
     /// `c = fma(−learning_rate, sum, c)`: SGD on weights, in place.
     Descend {
         /// The learning rate.
@@ -70,7 +73,7 @@ pub struct Fold<'a> {
 
 impl Finish<'_> {
     fn check(&self, rows: usize, columns: usize) {
-        if let Finish::Descend { fold: Some(fold), .. } = self {
+        if let Finish::Descend { fold: Some(fold), .. } | Finish::Fold(fold) = self {
             let across = fold.start.map_or(columns, |start| start.len()).min(fold.bias_gradient.len());
             assert!(fold.shift.len() >= rows && across >= columns, "fold is large enough");
         }
@@ -94,6 +97,13 @@ unsafe fn finish<V: Vector, const ROWS: usize, const ACROSS: usize>(
         match *finish {
             Finish::Store => each(sums, |sum, r, n| sum.store(to(r, n))),
             Finish::StorePositiveZero => each(sums, |sum, r, n| sum.add(V::splat(0.0)).store(to(r, n))),
+            Finish::Fold(Fold { shift, bias_gradient, .. }) => {
+                let zero = V::splat(0.0);
+                let bias: [V; ACROSS] = std::array::from_fn(|n| V::load(bias_gradient.as_ptr().add(j + n * V::LANES)));
+                each(sums, |sum, r, n| {
+                    V::splat(*shift.as_ptr().add(i + r)).fma(bias[n], sum).add(zero).store(to(r, n));
+                });
+            }
             Finish::Descend { learning_rate, fold: None } => {
                 let rate = V::splat(-learning_rate);
                 each(sums, |sum, r, n| rate.fma(sum, V::load(to(r, n))).store(to(r, n)));
@@ -148,6 +158,7 @@ pub struct Kernels {
     transpose: unsafe fn(&[f32], &mut [f32]),
     forward: unsafe fn(Activation, &mut [f32]),
     backward: unsafe fn(Activation, &[f32], &mut [f32]),
+    apply: unsafe fn(&mut Applied<'_>),
     judge: unsafe fn(&mut LossRows<'_>),
     read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
@@ -228,6 +239,13 @@ impl Kernels {
         unsafe { (self.backward)(activation, read, gradient) }
     }
 
+    /// Applies an optimiser's rule to some weights, element by element.
+    pub fn apply(&self, applied: &mut Applied<'_>) {
+        applied.check();
+        // SAFETY: `new` found the instruction set.
+        unsafe { (self.apply)(applied) }
+    }
+
     /// Losses, predictions and gradients of some samples.
     pub(crate) fn judge(&self, rows: &mut LossRows<'_>) {
         // SAFETY: `new` found the instruction set.
@@ -289,7 +307,7 @@ macro_rules! compile {
 
             pub(super) const KERNELS: Kernels = Kernels {
                 width: <$vector as Vector>::PANEL,
-                product, sparse_product, row_product, list, transpose, forward, backward, judge, read, scale,
+                product, sparse_product, row_product, list, transpose, forward, backward, apply, judge, read, scale,
                 multiply_add,
             };
 
@@ -332,6 +350,10 @@ macro_rules! compile {
             $(#[target_feature(enable = $features)])?
             unsafe fn backward(activation: Activation, read: &[f32], gradient: &mut [f32]) {
                 elementwise::backward::<<$vector as Vector>::Value>(activation, read, gradient);
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn apply(applied: &mut Applied<'_>) {
+                elementwise::apply::<<$vector as Vector>::Value>(applied);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use syva_core::data::{Dataset, Inputs};
 use syva_core::ops::Reads;
-use syva_core::{Layer, Matrix, Parameters, Spec, State};
+use syva_core::{Layer, Matrix, Parameters, Slot, Spec, State};
 
 use crate::buffer::{HALF, Panels};
 use crate::pages;
@@ -16,6 +16,8 @@ pub(crate) struct Weights {
     pub(crate) transposed: Vec<Panels>,
     /// The biases of each layer, `[1, units]`.
     pub(crate) bias: Vec<Panels>,
+    /// What the optimiser remembers of them.
+    pub(crate) slots: Vec<Remembered>,
     /// The first layer's initial sums, `[1, units]`: the bias plus `Σ_k shift_k·w[j,k]`.
     pub(crate) start: Panels,
     /// Whether the weights were set after `start` was computed.
@@ -29,16 +31,60 @@ pub(crate) struct Weights {
     pub(crate) step: u64,
 }
 
+/// A number for each weight and bias, which lie like these.
+pub(crate) struct Remembered {
+    pub(crate) transposed: Vec<Panels>,
+    pub(crate) bias: Vec<Panels>,
+}
+
+impl Remembered {
+    fn new(spec: &Spec, width: usize) -> Self {
+        let (transposed, bias) = panels(spec, width);
+        Self { transposed, bias }
+    }
+}
+
+/// Room for a number for each weight and for each bias, in panels of `width` columns.
+fn panels(spec: &Spec, width: usize) -> (Vec<Panels>, Vec<Panels>) {
+    let of = |(l, layer): (usize, &Layer)| {
+        let rows = spec.fan_in(l).next_multiple_of(width);
+        (Panels::new(rows, layer.units, width), Panels::new(1, layer.units, width))
+    };
+    spec.layers.iter().enumerate().map(of).unzip()
+}
+
+/// Copies layers in the state's layout.
+fn set(transposed: &mut [Panels], bias: &mut [Panels], layers: &[Parameters]) {
+    for (l, parameters) in layers.iter().enumerate() {
+        for j in 0..parameters.weight.rows() {
+            let places = transposed[l].column_mut(j);
+            places.zip(parameters.weight.row(j)).for_each(|(to, &w)| *to = w);
+        }
+        bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
+    }
+}
+
+/// The layers in the state's layout.
+fn get(transposed: &[Panels], bias: &[Panels], spec: &Spec) -> Vec<Parameters> {
+    let layer = |l: usize| {
+        let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
+        for j in 0..weight.rows() {
+            weight.row_mut(j).iter_mut().zip(transposed[l].column(j)).for_each(|(w, &from)| *w = from);
+        }
+        Parameters { weight, bias: bias[l].as_slice()[..spec.layers[l].units].to_vec() }
+    };
+    (0..transposed.len()).map(layer).collect()
+}
+
 impl Weights {
-    /// Zeros, in panels of `width` columns.
+    /// Zeros, in panels of `width` columns, without slots.
     pub(crate) fn new(spec: &Spec, width: usize) -> Self {
-        let shapes = || spec.layers.iter().enumerate().map(|(l, layer)| (spec.fan_in(l), layer.units));
         let (scale, shift) = (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
+        let (transposed, bias) = panels(spec, width);
         Self {
-            transposed: shapes()
-                .map(|(fan_in, units)| Panels::new(fan_in.next_multiple_of(width), units, width))
-                .collect(),
-            bias: shapes().map(|(_, units)| Panels::new(1, units, width)).collect(),
+            transposed,
+            bias,
+            slots: Vec::new(),
             start: Panels::new(1, spec.layers[0].units, width),
             start_is_stale: true,
             version: 0,
@@ -48,32 +94,31 @@ impl Weights {
         }
     }
 
-    pub(crate) fn set(&mut self, state: &State) {
+    /// Takes the weights and biases of a state, and its slots if it has any.
+    pub(crate) fn set(&mut self, state: &State, spec: &Spec, width: usize) {
         self.step = state.step;
         self.start_is_stale = true;
         self.version += 1;
-        for (l, parameters) in state.layers.iter().enumerate() {
-            let to = &mut self.transposed[l];
-            for j in 0..parameters.weight.rows() {
-                let places = to.column_mut(j);
-                places.zip(parameters.weight.row(j)).for_each(|(to, &w)| *to = w);
-            }
-            self.bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
+        set(&mut self.transposed, &mut self.bias, &state.layers);
+        self.slots.resize_with(state.slots.len(), || Remembered::new(spec, width));
+        for (to, slot) in self.slots.iter_mut().zip(&state.slots) {
+            set(&mut to.transposed, &mut to.bias, &slot.layers);
         }
     }
 
     pub(crate) fn get(&self, spec: &Spec) -> State {
-        let layers = (0..self.transposed.len())
-            .map(|l| {
-                let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
-                let from = &self.transposed[l];
-                for j in 0..weight.rows() {
-                    weight.row_mut(j).iter_mut().zip(from.column(j)).for_each(|(w, &from)| *w = from);
-                }
-                Parameters { weight, bias: self.bias[l].as_slice()[..spec.layers[l].units].to_vec() }
-            })
-            .collect();
-        State { step: self.step, layers }
+        let names = spec.optimizer.rule().slots();
+        let slots = self
+            .slots
+            .iter()
+            .zip(names)
+            .map(|(from, name)| Slot { name: (*name).into(), layers: get(&from.transposed, &from.bias, spec) });
+        State { step: self.step, layers: self.layers(spec), slots: slots.collect() }
+    }
+
+    /// The weights and biases.
+    pub(crate) fn layers(&self, spec: &Spec) -> Vec<Parameters> {
+        get(&self.transposed, &self.bias, spec)
     }
 }
 

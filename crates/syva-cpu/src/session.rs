@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use syva_core::data::{Dataset, Split};
-use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
-use syva_core::{Breakdown, Confusion, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State};
+use syva_core::reference::{check_prediction, loaded, mean, no_gradient, read_outputs};
+use syva_core::{
+    Breakdown, Confusion, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec, State,
+};
 
 use crate::isa::Isa;
 use crate::memory::{Batch, Loaded, Samples, Source, Weights, Workspace};
 use crate::sparse::InputKernel;
-use crate::step::{Goal, Runner};
+use crate::step::{Goal, Runner, Step};
 
 /// Samples per batch of an evaluation or a prediction.
 const EVALUATION_BATCH: usize = 512;
@@ -46,6 +48,14 @@ impl CpuSession {
     }
 }
 
+/// The workspace of training, with room for so many samples.
+fn room<'a>(work: &'a mut Option<Workspace>, runner: &Runner, capacity: usize) -> &'a mut Workspace {
+    if work.as_ref().is_none_or(|work| work.capacity < capacity) {
+        *work = None;
+    }
+    work.get_or_insert_with(|| Workspace::new(&runner.spec, capacity, true, runner.kernels.width()))
+}
+
 impl Session for CpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.runner.spec)?;
@@ -59,7 +69,8 @@ impl Session for CpuSession {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.runner.spec)?;
-        self.weights.get_or_insert_with(|| Weights::new(&self.runner.spec, self.runner.kernels.width())).set(state);
+        let (spec, width) = (&self.runner.spec, self.runner.kernels.width());
+        self.weights.get_or_insert_with(|| Weights::new(spec, width)).set(&state.clone().with_slots(spec), spec, width);
         Ok(())
     }
 
@@ -72,11 +83,7 @@ impl Session for CpuSession {
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         span.check(data.data.samples(), weights.step)?;
-        let capacity = span.batch_size.min(span.order.len());
-        let work = match work {
-            Some(work) if work.capacity >= capacity => work,
-            _ => work.insert(Workspace::new(&runner.spec, capacity, true, runner.kernels.width())),
-        };
+        let work = room(work, runner, span.batch_size.min(span.order.len()));
         let mut report = Report { confusion: Confusion::new(runner.spec.classes()), ..Report::default() };
         let mut batches = span.batches().enumerate().peekable();
         while let Some((step, (samples, learning_rate))) = batches.next() {
@@ -88,7 +95,7 @@ impl Session for CpuSession {
                 report.first_non_finite = Some(step);
                 break;
             }
-            runner.update(weights, work, batch, learning_rate);
+            runner.update(weights, work, batch, Step::Train(learning_rate));
             report.losses.push(loss);
             if runner.spec.classes() > 0 {
                 let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
@@ -96,6 +103,26 @@ impl Session for CpuSession {
             }
         }
         Ok(report)
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        let Self { runner, weights, train, work, .. } = self;
+        let data = loaded(train.as_ref())?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let span = Span { first_step: weights.step, order: samples, batch_size: samples.len(), learning_rate: &[1.0] };
+        span.check(data.data.samples(), weights.step)?;
+        let work = room(work, runner, samples.len());
+        let batch = data.batch(Samples::These(samples), None);
+        runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
+        if !mean(&work.losses[..samples.len()]).is_finite() {
+            return Err(no_gradient());
+        }
+        let mut gradient = Weights::new(&runner.spec, runner.kernels.width());
+        gradient.version = weights.version;
+        runner.update(&mut gradient, work, batch, Step::Gradient);
+        // Threads keep values by the version that they are of.
+        weights.version = gradient.version;
+        Ok(gradient.layers(&runner.spec))
     }
 
     fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {

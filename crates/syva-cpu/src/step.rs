@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
 use syva_core::data::Targets;
-use syva_core::ops::Reads;
+use syva_core::ops::{Reads, Rule, SLOTS};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
@@ -29,7 +29,7 @@ use crate::profile::{Part, Stopwatch};
 use crate::scratch::{self, Scratch, Space};
 use crate::sparse::{COLUMNS, ListBy};
 use crate::team::Team;
-use crate::update::{First, Grid, Update, X, start};
+use crate::update::{Change, First, Grid, SlotOf, Update, X, start};
 
 /// The most rows of a dense tile. A panel of weights is read once for this many rows.
 const TILE: usize = 64;
@@ -53,6 +53,15 @@ pub(crate) struct Runner {
     updates: (Vec<Grid>, Vec<(usize, usize)>),
     /// For each slice of the first layer, the number of tasks of its update that are not done yet.
     left: Vec<AtomicUsize>,
+}
+
+/// What becomes of the weights.
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// The optimiser changes them, at this learning rate.
+    Train(f32),
+    /// They become their gradients.
+    Gradient,
 }
 
 /// What a pass computes.
@@ -166,9 +175,18 @@ impl Runner {
         }
     }
 
-    /// Takes the step: updates all weights and biases by their gradients.
-    pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, learning_rate: f32) {
+    /// Updates all weights and biases by their gradients, or replaces them by these.
+    pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step) {
         let Self { spec, kernels, team, stopwatch, scratch, updates, left } = self;
+        let optimizer = spec.optimizer;
+        let change = |slots| match step {
+            Step::Gradient => Change::Replace,
+            Step::Train(learning_rate) if optimizer.rule() == Rule::Descent => Change::Descend(learning_rate),
+            Step::Train(learning_rate) => {
+                let scalars = optimizer.scalars(weights.step, learning_rate);
+                Change::Apply { rule: optimizer.rule(), scalars, slots }
+            }
+        };
         let rows = batch.samples.len();
         weights.version += 1;
         let terms = (0..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
@@ -187,6 +205,12 @@ impl Runner {
             start: weights.start.shared(),
             left,
         };
+        let mut slots: Vec<[Option<SlotOf<'_>>; SLOTS]> = vec![[None; SLOTS]; spec.layers.len()];
+        for (n, slot) in weights.slots.iter_mut().enumerate() {
+            for (l, (w, bias)) in slot.transposed.iter_mut().zip(&mut slot.bias).enumerate() {
+                slots[l][n] = Some(SlotOf { w: w.shared(), bias: bias.shared() });
+            }
+        }
         let layers: Vec<Update<'_>> = (weights.transposed.iter_mut())
             .zip(&mut weights.bias)
             .enumerate()
@@ -195,7 +219,7 @@ impl Runner {
                 stopwatch,
                 part: Part::Update(l),
                 rows,
-                learning_rate,
+                change: change(slots[l]),
                 grid: kept[l],
                 x: if l == 0 { X::Raw(&first) } else { X::Hidden(&work.h[l - 1]) },
                 d: &work.d[l],

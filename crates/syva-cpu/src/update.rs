@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
+use syva_core::ops::{Rule, SCALARS, SLOTS};
 
 use crate::buffer::{HALF, Panels, Shared, View};
-use crate::kernels::{Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::kernels::{Applied, Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use crate::memory::Batch;
 use crate::profile::{Part, Stopwatch};
-use crate::scratch::{BiasGradients, Scratch};
+use crate::scratch::{BiasGradients, Scratch, Space};
 use crate::sparse::ListBy;
 use crate::step::{SLICE, part, slice_of};
 
@@ -26,18 +27,36 @@ const FEW: usize = 8;
 /// Samples that such a task lists at a time.
 const BLOCK: usize = 128;
 
-/// The update of one layer: rule 3 and SGD (rule 8).
+/// The update of one layer: rule 3 and the optimiser (rule 8).
 pub(crate) struct Update<'a> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) stopwatch: &'a Stopwatch,
     pub(crate) part: Part,
     pub(crate) rows: usize,
-    pub(crate) learning_rate: f32,
+    pub(crate) change: Change<'a>,
     pub(crate) grid: Grid,
     pub(crate) x: X<'a>,
     pub(crate) d: &'a Panels,
     /// Rows of Wᵀ in memory.
     pub(crate) height: usize,
+    pub(crate) w: Shared<'a, f32>,
+    pub(crate) bias: Shared<'a, f32>,
+}
+
+/// What a gradient does to its weight.
+#[derive(Clone, Copy)]
+pub(crate) enum Change<'a> {
+    /// Plain gradient descent, at this learning rate. It is part of the product.
+    Descend(f32),
+    /// An optimiser's rule. The gradients of a tile go to scratch memory first.
+    Apply { rule: Rule, scalars: [f32; SCALARS], slots: [Option<SlotOf<'a>>; SLOTS] },
+    /// The weight becomes its gradient.
+    Replace,
+}
+
+/// What an optimiser remembers of a layer's weights and biases, which it lies like.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotOf<'a> {
     pub(crate) w: Shared<'a, f32>,
     pub(crate) bias: Shared<'a, f32>,
 }
@@ -132,12 +151,13 @@ impl<'a> Update<'a> {
                 self.stopwatch.time(self.part, || {
                     self.renew_bias_gradients(first, slice, panels.clone(), &mut scratch.bias_gradients);
                     if features.start == 0 {
-                        self.update_bias(panels.clone());
+                        self.update_bias(panels.clone(), &mut scratch.sums);
                     }
                 });
-                // A task that has all features works through them in order, so it can compute the next initial sums.
-                let whole = features.len() == self.grid.fan_in;
-                let start = whole.then(|| self.begin(first, &panels));
+                // A task that has all features works through them in order. So if the update is part of its products, it
+                // can compute the next initial sums there too.
+                let within = matches!(self.change, Change::Descend(_)) && features.len() == self.grid.fan_in;
+                let start = within.then(|| self.begin(first, &panels));
                 if first.batch.by_feature {
                     for features in parts(features, PIECE) {
                         self.run_by_lists(first, features, panels.clone(), start, scratch);
@@ -149,19 +169,20 @@ impl<'a> Update<'a> {
                         self.run_first(first, features, panels.clone(), start, scratch);
                     }
                 }
-                if !whole && first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
+                if !within && first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
                     self.start(first, panels);
                 }
             }
             X::Hidden(h) => self.stopwatch.time(self.part, || {
                 if features.start == 0 {
-                    self.update_bias(panels.clone());
+                    self.update_bias(panels.clone(), &mut scratch.sums);
                 }
                 let width = self.grid.width;
                 if self.rows == 1 {
                     let x = scratch.inputs.of(features.end);
                     h.copy_row(0, x);
-                    panels.for_each(|panel| self.run_dense(&x[features.start..], features.clone(), panel, None));
+                    let sums = &mut scratch.sums;
+                    panels.for_each(|panel| self.run_dense(&x[features.start..], features.clone(), panel, None, sums));
                     return;
                 }
                 if self.rows > 2 * DEEP {
@@ -171,7 +192,8 @@ impl<'a> Update<'a> {
                 }
                 for features in parts(features, width) {
                     let x = &h.as_slice()[h.at(features.start / width)..];
-                    panels.clone().for_each(|panel| self.run_dense(x, features.clone(), panel, None));
+                    let sums = &mut scratch.sums;
+                    panels.clone().for_each(|panel| self.run_dense(x, features.clone(), panel, None, sums));
                 }
             }),
         }
@@ -184,11 +206,59 @@ impl<'a> Update<'a> {
     }
 
     /// Updates the biases of some panels by their gradients.
-    fn update_bias(&self, panels: Range<usize>) {
+    fn update_bias(&self, panels: Range<usize>, sums: &mut Space) {
         for panel in panels {
+            let (at, columns) = (panel * self.grid.width, self.d.computed(panel));
             // SAFETY: only this task uses the biases of these units.
-            let bias = unsafe { self.bias.part(panel * self.grid.width, self.grid.width) };
-            self.sum(panel, bias, Finish::Descend { learning_rate: self.learning_rate, fold: None });
+            let bias = unsafe { self.bias.part(at, self.grid.width) };
+            if let Change::Apply { rule, scalars, slots } = &self.change {
+                let gradient = sums.of(self.grid.width);
+                self.sum(panel, gradient, Finish::Store);
+                // SAFETY: as above.
+                let slots = slots.map(|slot| slot.map_or(&mut [][..], |slot| unsafe { slot.bias.part(at, columns) }));
+                let (gradient, weight) = (&gradient[..columns], &mut bias[..columns]);
+                self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient, weight, slots });
+            } else {
+                self.sum(panel, bias, self.finish(None));
+            }
+        }
+    }
+
+    /// The epilogue of the product that computes the gradient.
+    fn finish<'b>(&self, fold: Option<Fold<'b>>) -> Finish<'b> {
+        match (self.change, fold) {
+            (Change::Descend(learning_rate), fold) => Finish::Descend { learning_rate, fold },
+            (_, Some(fold)) => Finish::Fold(fold),
+            (_, None) => Finish::Store,
+        }
+    }
+
+    /// Where the product that computes the gradient leaves its outputs, which are for the weights at `at`: there, or in
+    /// scratch memory.
+    fn outputs<'b>(&self, at: usize, scratch: &'b mut [f32]) -> (Shared<'b, f32>, usize)
+    where
+        'a: 'b,
+    {
+        match self.change {
+            Change::Apply { .. } => (Shared::new(scratch), 0),
+            _ => (self.w, at),
+        }
+    }
+
+    /// Applies the rule to the weights at `at`, some rows of a panel, if the gradient is in scratch memory.
+    fn apply(&self, at: usize, columns: usize, gradient: &[f32]) {
+        let Change::Apply { rule, scalars, slots } = &self.change else { return };
+        let width = self.grid.width;
+        // Rows are contiguous, unless some columns of the panel are not computed.
+        let each = if columns == width { gradient.len().max(1) } else { width };
+        for (row, gradient) in gradient.chunks(each).enumerate() {
+            let (at, len) = (at + row * each, if columns == width { gradient.len() } else { columns });
+            // SAFETY: only this task uses the tile of Wᵀ, and what is remembered of it.
+            let (weight, slots) = unsafe {
+                let slots = slots.map(|slot| slot.map_or(&mut [][..], |slot| slot.w.part(at, len)));
+                (self.w.part(at, len), slots)
+            };
+            self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient: &gradient[..len], weight, slots });
         }
     }
 
@@ -238,14 +308,29 @@ impl<'a> Update<'a> {
                 let gradients = scratch.bias_gradients.values.chunks_exact(width);
                 for (n, (panel, bias_gradient)) in panels.clone().zip(gradients).enumerate() {
                     let start = start.map(|start| start.from(n * width));
-                    self.run_dense(x, features.clone(), panel, Some(Fold { shift, bias_gradient, start }));
+                    let fold = Fold { shift, bias_gradient, start };
+                    self.run_dense(x, features.clone(), panel, Some(fold), &mut scratch.sums);
                 }
             }
         });
     }
 
     /// Updates a tile of Wᵀ from one panel of inputs, `[batch, width]`.
-    fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<Fold<'_>>) {
+    fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<Fold<'_>>, sums: &mut Space) {
+        let (rows, width) = (features.len(), self.grid.width);
+        let applies = matches!(self.change, Change::Apply { .. });
+        if applies && rows > width {
+            // A single sample. The gradients of all its features would not stay in the cache.
+            for part in parts(features.clone(), width) {
+                let at = part.start - features.start;
+                let fold = fold.map(|fold| Fold { shift: &fold.shift[at..], ..fold });
+                self.run_dense(&x[at..], part, panel, fold, sums);
+            }
+            return;
+        }
+        let gradient = sums.of(if applies { rows * width } else { 0 });
+        let at = (panel * self.height + features.start) * width;
+        let (c, c_at) = self.outputs(at, gradient);
         let product = Product {
             rows: features.len(),
             columns: self.d.computed(panel),
@@ -254,28 +339,30 @@ impl<'a> Update<'a> {
             b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
             sums: None,
-            c: self.w,
-            c_at: (panel * self.height + features.start) * self.grid.width,
-            finish: Finish::Descend { learning_rate: self.learning_rate, fold },
+            c,
+            c_at,
+            finish: self.finish(fold),
         };
-        // SAFETY: only this task uses the tile of Wᵀ; x and d are other buffers.
+        // SAFETY: only this task uses the tile of Wᵀ and the scratch memory; x and d are other buffers.
         unsafe { self.kernels.product(&product) };
+        self.apply(at, self.d.computed(panel), gradient);
     }
 
     /// Updates the weights from some features to some panels of units, one block of samples after the other. The sums wait
     /// in `sums`, `[panels of features, panels of units, width, width]`.
     fn run_deep(&self, h: &Panels, features: &Range<usize>, panels: &Range<usize>, sums: &mut [f32]) {
         let width = self.grid.width;
-        let sums = Shared::new(sums);
+        let applies = matches!(self.change, Change::Apply { .. });
+        let shared = Shared::new(sums);
         for samples in parts(0..self.rows, DEEP) {
             for (down, features) in parts(features.clone(), width).enumerate() {
                 for (across, panel) in panels.clone().enumerate() {
                     let waiting = (down * panels.len() + across) * width * width;
-                    let (c, c_at, finish) = if samples.end == self.rows {
-                        let at = (panel * self.height + features.start) * width;
-                        (self.w, at, Finish::Descend { learning_rate: self.learning_rate, fold: None })
-                    } else {
-                        (sums, waiting, Finish::Store)
+                    let at = (panel * self.height + features.start) * width;
+                    let last = samples.end == self.rows;
+                    let (c, c_at, finish) = match last && !applies {
+                        true => (self.w, at, self.finish(None)),
+                        false => (shared, waiting, Finish::Store),
                     };
                     let product = Product {
                         rows: features.len(),
@@ -286,7 +373,7 @@ impl<'a> Update<'a> {
                         )),
                         b: &self.d.as_slice()[self.d.at(panel) + samples.start * width..],
                         init: None,
-                        sums: (samples.start > 0).then(|| sums.view(waiting)),
+                        sums: (samples.start > 0).then(|| shared.view(waiting)),
                         c,
                         c_at,
                         finish,
@@ -294,6 +381,11 @@ impl<'a> Update<'a> {
                     // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; h and d are other
                     // buffers.
                     unsafe { self.kernels.product(&product) };
+                    if last && applies {
+                        // SAFETY: only this thread uses the sums, and the kernel is done with them.
+                        let gradient = unsafe { shared.part(waiting, features.len() * width) };
+                        self.apply(at, self.d.computed(panel), gradient);
+                    }
                 }
             }
         }
@@ -312,7 +404,8 @@ impl<'a> Update<'a> {
         let width = self.grid.width;
         let columns = panels.clone().map(|panel| self.d.computed(panel)).sum();
         let blocks = self.rows.div_ceil(BLOCK);
-        let sums = scratch.sums.of(if blocks > 1 { SLICE * PIECE } else { 0 });
+        let applies = matches!(self.change, Change::Apply { .. });
+        let sums = scratch.sums.of(if blocks > 1 || applies { SLICE * PIECE } else { 0 });
         let sums = Place { values: Shared::new(sums), at: 0, panel: PIECE * width };
         let w = Place {
             values: self.w,
@@ -320,14 +413,17 @@ impl<'a> Update<'a> {
             panel: self.height * width,
         };
         let fold = Fold { shift: &first.shift[features.clone()], bias_gradient: &scratch.bias_gradients.values, start };
-        let descend = Finish::Descend { learning_rate: self.learning_rate, fold: Some(fold) };
+        let last = self.finish(Some(fold));
         for block in 0..blocks {
             let samples = self.block(first, &features, part(block, BLOCK, self.rows));
             let lists = &mut scratch.lists;
             self.stopwatch.time(Part::Gather, || {
                 self.kernels.list(first.batch.source, &samples, ListBy::Feature, lists);
             });
-            let (c, finish) = if block + 1 == blocks { (w, descend) } else { (sums, Finish::Store) };
+            let (c, finish) = match block + 1 == blocks {
+                true => (if applies { sums } else { w }, last),
+                false => (sums, Finish::Store),
+            };
             let product = SparseProduct {
                 a: lists,
                 rows: (0, features.len()),
@@ -341,6 +437,16 @@ impl<'a> Update<'a> {
             // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; d is another buffer.
             self.stopwatch.time(self.part, || unsafe { self.kernels.sparse_product(&product) });
             self.stopwatch.count(self.part, || 2 * lists.entries() * columns);
+        }
+        if applies {
+            self.stopwatch.time(self.part, || {
+                for (n, panel) in panels.enumerate() {
+                    let at = (panel * self.height + features.start) * width;
+                    // SAFETY: only this thread uses the sums, and the kernel is done with them.
+                    let gradient = unsafe { sums.values.part(n * sums.panel, features.len() * width) };
+                    self.apply(at, self.d.computed(panel), gradient);
+                }
+            });
         }
     }
 

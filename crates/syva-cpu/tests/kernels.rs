@@ -8,17 +8,17 @@
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::Activation;
 use syva_core::arithmetic::Number;
-use syva_core::ops::Reads;
+use syva_core::ops::{Reads, Rule, SCALARS, SLOTS};
 use syva_core::random::{Random, Stream};
 use syva_cpu::buffer::{Shared, View};
 use syva_cpu::isa::Isa;
-use syva_cpu::kernels::{Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use syva_cpu::kernels::{Applied, Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use syva_cpu::memory::{Samples, Source};
 use syva_cpu::sparse::{COLUMNS, ListBy, Lists};
 
 type Test = fn(&Kernels, &mut Random) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 7] = [
+const TESTS: [(&str, Test); 8] = [
     ("product", product),
     ("sparse product", sparse_product),
     ("start of the next step", start),
@@ -26,6 +26,7 @@ const TESTS: [(&str, Test); 7] = [
     ("scale", scale),
     ("transpose", transpose),
     ("activations and derivatives", elementwise),
+    ("optimisers' rules", rules),
 ];
 
 fn main() {
@@ -74,6 +75,7 @@ fn finished(finish: &Finish<'_>, sum: f32, i: usize, j: usize, old: f32) -> f32 
     match *finish {
         Finish::Store => sum,
         Finish::StorePositiveZero => sum + 0.0,
+        Finish::Fold(fold) => fold.shift[i].fma(fold.bias_gradient[j], sum) + 0.0,
         Finish::Descend { learning_rate, fold } => {
             let gradient = fold.map_or(sum, |fold| fold.shift[i].fma(fold.bias_gradient[j], sum) + 0.0);
             (-learning_rate).fma(gradient, old)
@@ -82,10 +84,10 @@ fn finished(finish: &Finish<'_>, sum: f32, i: usize, j: usize, old: f32) -> f32 
 }
 
 /// Every epilogue.
-fn finishes<'a>(shift: &'a [f32], bias: &'a [f32]) -> [Finish<'a>; 4] {
+fn finishes<'a>(shift: &'a [f32], bias: &'a [f32]) -> [Finish<'a>; 5] {
     let descend = |fold| Finish::Descend { learning_rate: 0.3, fold };
     let fold = Fold { shift, bias_gradient: bias, start: None };
-    [Finish::Store, Finish::StorePositiveZero, descend(None), descend(Some(fold))]
+    [Finish::Store, Finish::StorePositiveZero, descend(None), descend(Some(fold)), Finish::Fold(fold)]
 }
 
 fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
@@ -106,7 +108,7 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                     let (b, init) = (draw(random, depth * width), draw(random, columns));
                     let (shift, bias) = (draw(random, rows), draw(random, columns));
                     let given = draw(random, rows * width);
-                    let inits = [None, Some(&init[..]), None, None];
+                    let inits = [None, Some(&init[..]), None, None, None];
                     for (n, (finish, init)) in finishes(&shift, &bias).into_iter().zip(inits).enumerate() {
                         // Sums of terms before.
                         let sums = (n == 3).then(|| View::from(&given[..]));
@@ -193,7 +195,7 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                     let (starts, mut wanted) = (found.clone(), found.clone());
                     for i in 0..rows - first {
                         for j in 0..columns {
-                            let mut sum = [0.0, init[j], starts[at(i, j)], 0.0][n];
+                            let mut sum = [0.0, init[j], starts[at(i, j)], 0.0, 0.0][n];
                             for p in 0..depth {
                                 let b = b[j / width * b_panel + p * width + j % width];
                                 sum = a[(first + i) * depth + p].fma(b, sum);
@@ -358,6 +360,45 @@ fn transpose(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
     }
     kernels.transpose(&from, &mut found[MARGIN..MARGIN + width * width]);
     same(&format!("{width} by {width}"), &found, &wanted)
+}
+
+fn rules(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
+    for &rule in Rule::ALL {
+        for len in [0, 1, 3, 15, 16, 33, 100] {
+            let place = format!("{rule:?} of {len}");
+            let mut scalars: [f32; SCALARS] = std::array::from_fn(|_| random.uniform(0.0, 1.0));
+            scalars[2] = -scalars[2];
+            let gradient = draw(random, len);
+            let inside = MARGIN..MARGIN + len;
+            let mut found = vec![guarded(len); 1 + SLOTS];
+            for (n, values) in found.iter_mut().enumerate().take(1 + rule.slots().len()) {
+                // Squares are not negative, and no smaller than the square of a mean.
+                let low = if n == 0 { -1.0 } else { 0.5 };
+                (0..len).for_each(|i| values[MARGIN + i] = random.uniform(low, 1.0));
+            }
+            let mut wanted = found.clone();
+            for i in 0..len {
+                let old = |n: usize| if n < rule.slots().len() { wanted[1 + n][MARGIN + i] } else { 0.0 };
+                let (w, slots) = rule.apply(scalars, gradient[i], wanted[0][MARGIN + i], std::array::from_fn(old));
+                wanted[0][MARGIN + i] = w;
+                for (n, slot) in slots.into_iter().enumerate().take(rule.slots().len()) {
+                    wanted[1 + n][MARGIN + i] = slot;
+                }
+            }
+            let [weight, a, b, c] = &mut found[..] else { return Err("four arrays".into()) };
+            let mut left = rule.slots().len();
+            let slots = [a, b, c].map(|slot| {
+                left = left.wrapping_sub(1);
+                if left < SLOTS { &mut slot[inside.clone()] } else { &mut [][..] }
+            });
+            let weight = &mut weight[inside.clone()];
+            kernels.apply(&mut Applied { rule, scalars: &scalars, gradient: &gradient, weight, slots });
+            for (n, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                same(&format!("{place}, array {n}"), found, wanted)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn elementwise(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {

@@ -24,6 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
+use syva_core::ops::Rule;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -111,6 +112,24 @@ impl Engine for CudaEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+        // Every rule is named here, so that a new one is not taken for another.
+        match spec.optimizer.rule() {
+            Rule::Descent => {}
+            Rule::Decay
+            | Rule::Momentum
+            | Rule::Adam
+            | Rule::AmsGrad
+            | Rule::NAdam
+            | Rule::Adagrad
+            | Rule::Lion
+            | Rule::RmsProp
+            | Rule::RmsPropMomentum
+            | Rule::RmsPropCentered
+            | Rule::RmsPropCenteredMomentum => {
+                let what = format!("the optimizer {} on {device}", spec.optimizer);
+                return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
+            }
+        }
         spec.validate()?;
         let card = self.card(device)?;
         card.check(self.precision)?;

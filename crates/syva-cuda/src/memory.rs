@@ -94,7 +94,7 @@ impl Weights {
             }
             layers.push(Parameters { weight, bias: fetch(&memory.bias, 0..units, stream, card)? });
         }
-        Ok(State { step, layers })
+        Ok(State { step, layers, slots: Vec::new() })
     }
 }
 

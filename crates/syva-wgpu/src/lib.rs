@@ -20,6 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use syva_core::ops::Rule;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
 
 use crate::gpu::Gpu;
@@ -182,6 +183,24 @@ impl Engine for WgpuEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+        // Every rule is named here, so that a new one is not taken for another.
+        match spec.optimizer.rule() {
+            Rule::Descent => {}
+            Rule::Decay
+            | Rule::Momentum
+            | Rule::Adam
+            | Rule::AmsGrad
+            | Rule::NAdam
+            | Rule::Adagrad
+            | Rule::Lion
+            | Rule::RmsProp
+            | Rule::RmsPropMomentum
+            | Rule::RmsPropCentered
+            | Rule::RmsPropCenteredMomentum => {
+                let what = format!("the optimizer {} on {device}", spec.optimizer);
+                return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
+            }
+        }
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };
         Ok(Box::new(WgpuSession::new(gpu, spec, flavour)?))

@@ -87,7 +87,7 @@ impl Weights {
             let bias = read.next().into_iter().flatten().collect();
             layers.push(Parameters { weight: Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?, bias });
         }
-        Ok(State { step: self.step, layers })
+        Ok(State { step: self.step, layers, slots: Vec::new() })
     }
 
     /// Forgets that there is room for sums, after its allocation has failed.

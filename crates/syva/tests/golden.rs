@@ -162,7 +162,7 @@ fn initial_state(spec: &Spec, seed: u32) -> Result<State> {
         let mut draw = |count| (0..count).map(|_| twister.uniform(-bound, bound)).collect();
         Ok(Parameters { weight: Matrix::new(units, fan_in, draw(units * fan_in))?, bias: draw(units) })
     });
-    Ok(State { step: 0, layers: layers.collect::<Result<_>>()? })
+    Ok(State { step: 0, layers: layers.collect::<Result<_>>()?, slots: Vec::new() })
 }
 
 /// `torch.randperm(samples)` with a generator of this seed: each place in turn swaps with itself or a later one.

@@ -72,6 +72,49 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
+/// Cases for every rule of an optimiser: batches of one sample, of a few, of one list and of several blocks, inputs of
+/// every kind, and one weight per layer or many.
+#[must_use]
+pub fn optimizer_cases() -> Vec<Case> {
+    const SHAPES: [Shape; 6] = [
+        (&[100, 40, 33, 10], &[Tanh, Silu], Head::Logits, Kind::Pixels, 128),
+        (&[17, 140, 3], &[Sigmoid], Head::Regression, Kind::PerFeature, 5),
+        (&[70, 33, 17, 1], &[Relu, Tanh], Head::Binary, Kind::Reals, 1),
+        (&[300, 20, 4], &[Sigmoid], Head::LogSoftmax, Kind::Pixels, 300),
+        (&[3, 2], &[], Head::Logits, Kind::PerFeature, 20),
+        (&[9, 33, 3], &[Tanh], Head::Regression, Kind::Reals, 1030),
+    ];
+    const OPTIMIZERS: [&str; 14] = [
+        "sgd:weight_decay=0.05",
+        "sgd:momentum=0.9,dampening=0.3",
+        "sgd:momentum=0.8,nesterov=true,weight_decay=0.01",
+        "adam",
+        "adam:beta1=0.8,beta2=0.9,eps=1e-4,weight_decay=0.05",
+        "adamw:weight_decay=0.3",
+        "amsgrad:beta2=0.5",
+        "nadam:weight_decay=0.02",
+        "radam:beta2=0.9",
+        "rmsprop:weight_decay=0.01",
+        "rmsprop:momentum=0.9",
+        "rmsprop:centered=true,eps=1e-3",
+        "rmsprop:momentum=0.5,centered=true,eps=1e-3",
+        "adagrad:lr_decay=0.1,initial=0.2",
+    ];
+    let mut cases = Vec::new();
+    for (i, text) in OPTIMIZERS.into_iter().chain(["lion:weight_decay=0.1"]).enumerate() {
+        for (j, &(widths, hidden, head, kind, batch_size)) in SHAPES.iter().enumerate() {
+            // The last shape is large, and has a path of its own for any rule.
+            if j < 5 && (i + j) % 2 == 0 || j == 5 && i % 5 == 3 {
+                let mut case = case(widths, hidden, head, kind, batch_size, (2000 + 10 * i + j) as u32);
+                case.spec.optimizer = text.parse().expect("the kit's optimisers are well formed");
+                case.name = format!("{} {text}", case.name);
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
 /// Widths, activations of the hidden layers, head, kind of inputs, samples per batch.
 type Shape = (&'static [usize], &'static [Activation], Head, Kind, usize);
 

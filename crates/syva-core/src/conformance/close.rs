@@ -3,7 +3,6 @@
 use super::Case;
 use crate::data::Split;
 use crate::engine::{DeviceId, Engine, Evaluation, Precision, Span};
-use crate::ops::Activation;
 use crate::random::permutation;
 use crate::reference::Reference;
 use crate::state::State;
@@ -45,13 +44,7 @@ const CLOSE_SHARE_WITH_KINKS: f64 = 1.0;
 /// than rounding. The same is true of every activation whose slope jumps.
 #[must_use]
 pub fn smooth(case: &Case) -> bool {
-    case.spec.layers.iter().all(|layer| match layer.activation {
-        Activation::Relu | Activation::LeakyRelu(_) | Activation::Selu => false,
-        Activation::HardSwish | Activation::HardSigmoid => false,
-        Activation::Elu(alpha) => alpha == 1.0,
-        Activation::Identity | Activation::Sigmoid | Activation::Tanh | Activation::Softplus(_) => true,
-        Activation::Gelu | Activation::GeluTanh | Activation::Silu | Activation::Mish => true,
-    })
+    case.spec.layers.iter().all(|layer| layer.activation.is_smooth())
 }
 
 /// The number of passes over a case's training data in [`measure`].

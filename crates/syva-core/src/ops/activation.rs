@@ -146,6 +146,17 @@ impl Activation {
         }
     }
 
+    /// Whether the derivative is continuous.
+    #[must_use]
+    pub fn is_smooth(self) -> bool {
+        match self {
+            Self::Relu | Self::LeakyRelu(_) | Self::Selu | Self::HardSwish | Self::HardSigmoid => false,
+            Self::Elu(alpha) => alpha == 1.0,
+            Self::Identity | Self::Sigmoid | Self::Tanh | Self::Softplus(_) => true,
+            Self::Gelu | Self::GeluTanh | Self::Silu | Self::Mish => true,
+        }
+    }
+
     /// h = a(z).
     #[inline(always)]
     #[must_use]

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use syva_core::arithmetic::{Real, SoftmaxRow};
-use syva_core::ops::Specialised;
+use syva_core::ops::{Rule, SCALARS, SLOTS, Specialised, SpecialisedRule};
 use syva_core::{Activation, Head};
 
 use crate::vector::Vector;
@@ -44,6 +44,71 @@ pub(super) fn backward<T: Real + From<f32> + Into<f32>>(activation: Activation, 
     if activation != Activation::Identity {
         activation.specialise(Backward(read, gradient, PhantomData::<T>));
     }
+}
+
+/// Weights that an optimiser's rule is applied to.
+pub struct Applied<'a> {
+    /// The rule.
+    pub rule: Rule,
+    /// The step's scalars.
+    pub scalars: &'a [f32; SCALARS],
+    /// The gradient of each weight.
+    pub gradient: &'a [f32],
+    /// The weights.
+    pub weight: &'a mut [f32],
+    /// What the optimiser remembers of each weight. Slots that the rule does not have are empty.
+    pub slots: [&'a mut [f32]; SLOTS],
+}
+
+impl Applied<'_> {
+    /// Panics unless there is a gradient and a number in each of the rule's slots for every weight.
+    pub(super) fn check(&self) {
+        let slots = self.slots[..self.rule.slots().len()].iter().map(|slot| slot.len());
+        assert!(
+            std::iter::once(self.gradient.len()).chain(slots).all(|len| len == self.weight.len()),
+            "one per weight"
+        );
+    }
+}
+
+/// The loop over weights.
+struct Apply<'a, 'b, T>(&'a mut Applied<'b>, PhantomData<T>);
+
+impl<T: Real + From<f32> + Into<f32>> SpecialisedRule for Apply<'_, '_, T> {
+    #[inline(always)]
+    fn run(self, rule: Rule) {
+        let Applied { scalars, gradient, weight, slots: [a, b, c], .. } = self.0;
+        let s = scalars.map(T::from);
+        let pairs = weight.iter_mut().zip(*gradient);
+        let none = T::ZERO;
+        match rule.slots().len() {
+            0 => pairs.for_each(|(w, &g)| *w = rule.apply(s, T::from(g), T::from(*w), [none; SLOTS]).0.into()),
+            1 => {
+                for ((w, &g), a) in pairs.zip(a.iter_mut()) {
+                    let (next, slots) = rule.apply(s, T::from(g), T::from(*w), [T::from(*a), none, none]);
+                    (*w, *a) = (next.into(), slots[0].into());
+                }
+            }
+            2 => {
+                for (((w, &g), a), b) in pairs.zip(a.iter_mut()).zip(b.iter_mut()) {
+                    let (next, slots) = rule.apply(s, T::from(g), T::from(*w), [T::from(*a), T::from(*b), none]);
+                    (*w, *a, *b) = (next.into(), slots[0].into(), slots[1].into());
+                }
+            }
+            _ => {
+                for ((((w, &g), a), b), c) in pairs.zip(a.iter_mut()).zip(b.iter_mut()).zip(c.iter_mut()) {
+                    let remembered = [T::from(*a), T::from(*b), T::from(*c)];
+                    let (next, slots) = rule.apply(s, T::from(g), T::from(*w), remembered);
+                    (*w, *a, *b, *c) = (next.into(), slots[0].into(), slots[1].into(), slots[2].into());
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn apply<T: Real + From<f32> + Into<f32>>(applied: &mut Applied<'_>) {
+    applied.rule.specialise(Apply(applied, PhantomData::<T>));
 }
 
 /// Does the same as `syva_core::reference::read_outputs`, but without an allocation.

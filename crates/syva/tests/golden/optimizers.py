@@ -1,0 +1,303 @@
+"""Trains a tiny network in PyTorch with every optimizer and activation and writes down what comes of it.
+
+    python crates/syva/tests/golden/optimizers.py
+
+Writes optimizers.json beside this file. A test trains the same network with our engine and compares:
+
+torch, layers, steps         PyTorch's version, the layers' widths, and the number of steps.
+inputs, labels, weights      What every case starts from. The test reads them and draws nothing.
+optimizers                   Every optimizer, without and with weight decay.
+activations                  SGD with every activation in both hidden layers.
+clipping                     SGD with its gradients clipped by norm and by value.
+averaging                    Adam with an exponential moving average of its weights.
+schedules                    The learning rate that each schedule gives in each of RATES steps, from step 0 on. The
+                             function `schedules` has their parameters.
+
+A case has the text of our flag for the optimizer ("optimizer") or activation ("activation", tanh if absent), the
+learning rate ("lr"), the factor on the inputs ("scale", 1 if absent), the loss before each step ("losses") and all
+weights after the last ("weights"). Weights are flat lists in PyTorch's order and layout: fc1.weight row after row,
+fc1.bias, fc2.weight, ... Every number is the shortest decimal that reads back to the same float32.
+
+One thread and fixed numbers make it repeatable on one machine. Another processor or torch sums in another order, which
+changes the last digits. Each case is trained in float64 too and refused if that gives something else: such a case would
+test rounding, not formulas. Needs torch and numpy only.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import lr_scheduler, swa_utils
+
+HERE = Path(__file__).resolve().parent
+
+LAYERS = [5, 6, 4, 3]
+SAMPLES = 12
+STEPS = 20
+RATES = 30
+# How far float32 may be from float64, in a loss (relative to it) and in a weight (relative to the largest): a tenth of
+# what the test allows.
+STEADY = 1e-6
+
+# The flag's text and a learning rate at which the loss falls and nothing explodes.
+OPTIMIZERS = [
+    ("sgd", 0.5),
+    ("sgd:momentum=0.9", 0.1),
+    ("sgd:momentum=0.9,dampening=0.3", 0.1),
+    ("sgd:momentum=0.9,nesterov=true", 0.1),
+    ("adam", 0.03),
+    ("adam:beta1=0.8,beta2=0.99,eps=1e-4", 0.03),
+    ("adamw", 0.03),
+    # With the default beta2 the second moment hardly ever falls in 20 steps, and the maximum would change nothing.
+    ("amsgrad:beta2=0.5", 0.03),
+    ("nadam", 0.03),
+    # Both are rectified from their sixth step on, by factors that grow at different speeds.
+    ("radam", 0.1),
+    ("radam:beta2=0.9", 0.1),
+    ("rmsprop", 0.008),
+    ("rmsprop:momentum=0.9", 0.003),
+    ("rmsprop:centered=true", 0.008),
+    ("rmsprop:momentum=0.9,centered=true", 0.003),
+    ("adagrad", 0.1),
+    ("adagrad:lr_decay=0.01,initial=0.1", 0.2),
+    ("lion", 0.02),
+]
+WEIGHT_DECAY = "weight_decay=0.05"
+
+ACTIVATIONS = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "leaky-relu": nn.LeakyReLU,
+    "leaky-relu:slope=0.2": lambda: nn.LeakyReLU(0.2),
+    "elu": nn.ELU,
+    "elu:alpha=1.5": lambda: nn.ELU(1.5),
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "gelu-tanh": lambda: nn.GELU(approximate="tanh"),
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "softplus:beta=2": lambda: nn.Softplus(beta=2),
+    "hard-swish": nn.Hardswish,
+    "hard-sigmoid": nn.Hardsigmoid,
+}
+
+
+class Lion(torch.optim.Optimizer):
+    """Not in PyTorch: written from Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, algorithm 2."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for w in group["params"]:
+                m = self.state[w].setdefault("m", torch.zeros_like(w))
+                c = beta1 * m + (1 - beta1) * w.grad
+                w -= group["lr"] * (torch.sign(c) + group["weight_decay"] * w)
+                m.copy_(beta2 * m + (1 - beta2) * w.grad)
+
+
+CLASSES = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "amsgrad": lambda params, **options: torch.optim.Adam(params, amsgrad=True, **options),
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "lion": Lion,
+}
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    print(f"torch {torch.__version__}")
+    inputs, labels, weights = draw()
+
+    def case(**settings):
+        return train(inputs, labels, weights, settings)
+
+    decayed = [(f"{text}{',' if ':' in text else ':'}{WEIGHT_DECAY}", lr) for text, lr in OPTIMIZERS]
+    optimizers = [each for pair in zip(OPTIMIZERS, decayed) for each in pair]
+    # AdamW decays by default.
+    optimizers.append(("adamw:weight_decay=0", dict(OPTIMIZERS)["adamw"]))
+
+    record = {
+        "torch": torch.__version__,
+        "layers": LAYERS,
+        "steps": STEPS,
+        "inputs": short(inputs.ravel()),
+        "labels": labels.tolist(),
+        "weights": short(weights),
+        "optimizers": [case(optimizer=text, lr=lr) for text, lr in optimizers],
+        # Scaled, the inputs reach every branch, save softplus's beyond 20, where the formulas agree in float32.
+        "activations": [case(activation=text, scale=3, optimizer="sgd", lr=0.1) for text in ACTIVATIONS],
+        "clipping": [
+            case(clip="norm", bound=0.1, optimizer="sgd", lr=0.5),
+            case(clip="value", bound=0.02, optimizer="sgd", lr=0.5),
+        ],
+        "averaging": [case(ema=0.9, optimizer="adam", lr=0.03)],
+        "schedules": schedules(),
+    }
+    file = HERE / "optimizers.json"
+    file.write_text(lines(record))
+    print(f"{file.name}: {file.stat().st_size} bytes")
+
+
+def draw():
+    """Inputs, labels and weights from a linear congruential generator."""
+    state = 1
+
+    def draw_below(bound):
+        nonlocal state
+        state = (1664525 * state + 1013904223) % 2**32
+        # The low bits of such a generator repeat early.
+        return (state >> 16) % bound
+
+    def draw_multiples(count):
+        """Multiples of 2^-10 in [-1, 1], which float32 holds exactly."""
+        return np.array([(draw_below(2049) - 1024) / 1024 for _ in range(count)])
+
+    inputs = draw_multiples(SAMPLES * LAYERS[0]).reshape(SAMPLES, LAYERS[0])
+    labels = np.array([draw_below(LAYERS[-1]) for _ in range(SAMPLES)])
+    weights = draw_multiples(sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(LAYERS, LAYERS[1:])))
+    return inputs, labels, weights
+
+
+def train(inputs, labels, weights, settings):
+    """The settings with the losses and weights that they lead to."""
+    single = run(inputs, labels, weights, settings, torch.float32)
+    double = run(inputs, labels, weights, settings, torch.float64)
+    losses = single["losses"]
+    loss_error = np.max(np.abs(losses / double["losses"] - 1))
+    weight_error = max(
+        np.max(np.abs(single[key] - double[key])) / np.max(np.abs(double[key])) for key in single if key != "losses"
+    )
+    name = " ".join(f"{key}={value}" for key, value in settings.items())
+    print(f"{name}: loss {losses[0]:.4f} ... {losses[-1]:.4f}, off by {loss_error:.0e}, weights by {weight_error:.0e}")
+    assert losses[-1] < losses[0], "the loss does not fall"
+    assert max(loss_error, weight_error) <= STEADY, "float64 gives something else"
+    return settings | {key: short(values) for key, values in single.items()}
+
+
+def run(inputs, labels, weights, settings, dtype):
+    """The losses before each step and the weights after the last, in this precision."""
+    net = network(settings.get("activation", "tanh"), weights, dtype)
+    x = torch.from_numpy(inputs).to(dtype) * settings.get("scale", 1)
+    y = torch.from_numpy(labels)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = make(settings["optimizer"], net.parameters(), settings["lr"])
+    clip = settings.get("clip")
+    average = None
+    if "ema" in settings:
+        average = swa_utils.AveragedModel(net, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(settings["ema"]))
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = criterion(net(x), y)
+        loss.backward()
+        if clip == "norm":
+            norm = nn.utils.clip_grad_norm_(net.parameters(), settings["bound"])
+            assert norm > settings["bound"], "nothing to clip"
+        elif clip == "value":
+            nn.utils.clip_grad_value_(net.parameters(), settings["bound"])
+        optimizer.step()
+        if average is not None:
+            average.update_parameters(net)
+        losses.append(loss.item())
+    result = {"losses": np.array(losses), "weights": flat(net)}
+    if average is not None:
+        result["average"] = flat(average.module)
+    return result
+
+
+def network(activation, weights, dtype):
+    modules = []
+    for fan_in, fan_out in zip(LAYERS, LAYERS[1:]):
+        modules += [nn.Linear(fan_in, fan_out, dtype=dtype), ACTIVATIONS[activation]()]
+    net = nn.Sequential(*modules[:-1])
+    nn.utils.vector_to_parameters(torch.tensor(weights, dtype=dtype), net.parameters())
+    return net
+
+
+def make(text, params, lr):
+    """PyTorch's optimizer for the text of our flag."""
+    name, _, parameters = text.partition(":")
+    options = {"lr": lr}
+    for parameter in filter(None, parameters.split(",")):
+        key, value = parameter.split("=")
+        options[key] = value == "true" if value in ("true", "false") else float(value)
+    if "beta1" in options or "beta2" in options:
+        defaults = (0.9, 0.99) if name == "lion" else (0.9, 0.999)
+        options["betas"] = (options.pop("beta1", defaults[0]), options.pop("beta2", defaults[1]))
+    if "initial" in options:
+        options["initial_accumulator_value"] = options.pop("initial")
+    return CLASSES[name](params, **options)
+
+
+def schedules():
+    """The rates of every schedule, from a base rate of 0.1."""
+
+    def rates(scheduler, **options):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        schedule = scheduler(optimizer, **options)
+        used = []
+        for step in range(RATES):
+            if step > 0:
+                optimizer.step()
+                schedule.step()
+            used.append(optimizer.param_groups[0]["lr"])
+        return short(used)
+
+    # Without momentum there is none to cycle, and that changes no rate.
+    cycle = {"max_lr": 0.1, "total_steps": RATES, "cycle_momentum": False}
+    return {
+        "step": rates(lr_scheduler.StepLR, step_size=7, gamma=0.5),
+        "multi-step": rates(lr_scheduler.MultiStepLR, milestones=[5, 12, 20], gamma=0.3),
+        "exponential": rates(lr_scheduler.ExponentialLR, gamma=0.9),
+        "polynomial": rates(lr_scheduler.PolynomialLR, total_iters=20, power=2),
+        "cosine": rates(lr_scheduler.CosineAnnealingLR, T_max=20, eta_min=0.01),
+        "cosine-restarts": rates(lr_scheduler.CosineAnnealingWarmRestarts, T_0=5, T_mult=2, eta_min=0.001),
+        "one-cycle": rates(lr_scheduler.OneCycleLR, **cycle),
+        "one-cycle-three-phase": rates(lr_scheduler.OneCycleLR, three_phase=True, **cycle),
+        "one-cycle-linear": rates(lr_scheduler.OneCycleLR, anneal_strategy="linear", **cycle),
+        "warm-up": rates(lr_scheduler.LinearLR, start_factor=0.1, total_iters=6),
+    }
+
+
+def flat(net):
+    """All weights in the order of the file, copied."""
+    return np.concatenate([parameter.detach().numpy().ravel() for parameter in net.parameters()])
+
+
+def short(values):
+    """The shortest decimals that read back to the same float32."""
+    return [float(str(np.float32(value))) for value in values]
+
+
+def lines(record):
+    """JSON with one case per line."""
+    parts = []
+    for key, value in record.items():
+        if isinstance(value, dict):
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in value.items())
+            parts.append(f" {json.dumps(key)}: {{\n{inner}\n }}")
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            inner = ",\n".join(f"  {json.dumps(each)}" for each in value)
+            parts.append(f" {json.dumps(key)}: [\n{inner}\n ]")
+        else:
+            parts.append(f" {json.dumps(key)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+//! Compares training with PyTorch's, over twenty steps: every optimiser, with and without weight decay, and every
+//! activation. `golden/optimizers.py` made the numbers.
+
+use serde_json::Value;
+use syva::data::{Dataset, Inputs, Split, Targets};
+use syva::reference::Reference;
+use syva::{CpuEngine, Engine, Matrix, Mlp, Parameters, Span, Spec, State};
+
+/// The largest difference, as a share of the largest number beside it.
+const CLOSE: f64 = 1e-5;
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("golden/optimizers.json")).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+}
+
+/// The network of the goldens, with an activation and an optimiser.
+fn spec(golden: &Value, case: &Value) -> Spec {
+    let widths: Vec<usize> = numbers(&golden["layers"]).into_iter().map(|width| width as usize).collect();
+    let activation = case["activation"].as_str().unwrap_or("tanh").parse().unwrap();
+    let spec = Mlp::new(widths[0]).hidden(&widths[1..widths.len() - 1], activation).classes(widths[widths.len() - 1]);
+    spec.optimizer(case["optimizer"].as_str().unwrap().parse().unwrap())
+}
+
+/// The weights and biases in a flat list.
+fn state(spec: &Spec, flat: &[f32]) -> State {
+    let mut rest = flat;
+    let mut take = |count: usize| {
+        let (taken, left) = rest.split_at(count);
+        rest = left;
+        taken.to_vec()
+    };
+    let layer = |l: usize| {
+        let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
+        Parameters { weight: Matrix::new(units, fan_in, take(units * fan_in)).unwrap(), bias: take(units) }
+    };
+    State { step: 0, layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
+}
+
+/// The largest difference of two lists, as a share of the largest number of the first.
+fn apart(wanted: &[f64], found: &[f64]) -> f64 {
+    assert_eq!(wanted.len(), found.len());
+    let largest = wanted.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let further = |worst: f64, (w, f): (&f64, &f64)| if (w - f).abs() <= worst { worst } else { (w - f).abs() };
+    wanted.iter().zip(found).fold(0.0, further) / largest
+}
+
+/// Trains a case on an engine. Returns the distances of the losses and of the weights from PyTorch's.
+fn distances(engine: &dyn Engine, golden: &Value, case: &Value) -> (f64, f64) {
+    let spec = spec(golden, case);
+    let scale = case["scale"].as_f64().unwrap_or(1.0) as f32;
+    let inputs: Vec<f32> = numbers(&golden["inputs"]).into_iter().map(|x| x * scale).collect();
+    let labels: Vec<u32> = numbers(&golden["labels"]).into_iter().map(|label| label as u32).collect();
+    let samples = labels.len();
+    let targets = Targets::Classes { labels: labels.into(), classes: spec.outputs() };
+    let data = Dataset::new(Inputs::F32(inputs.into()), spec.input.features, targets).unwrap();
+    let steps = golden["steps"].as_u64().unwrap() as usize;
+    let order: Vec<u32> = (0..steps).flat_map(|_| 0..samples as u32).collect();
+    let rates = vec![case["lr"].as_f64().unwrap() as f32; steps];
+
+    let mut session = engine.open(&engine.devices()[0].id, &spec).unwrap();
+    session.load(Split::Train, &data).unwrap();
+    session.set_state(&state(&spec, &numbers(&golden["weights"]))).unwrap();
+    let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates };
+    let report = session.train(&span).unwrap();
+    let trained = session.state().unwrap().layers;
+    let flat = trained.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
+    let weights: Vec<f64> = flat.map(|&w| f64::from(w)).collect();
+    let wide = |values: &Value| numbers(values).into_iter().map(f64::from).collect::<Vec<f64>>();
+    (apart(&wide(&case["losses"]), &report.losses), apart(&wide(&case["weights"]), &weights))
+}
+
+fn same(list: &str) {
+    let golden = golden();
+    let cases = golden[list].as_array().unwrap();
+    let engines: [&dyn Engine; 2] = [&Reference, &CpuEngine::new().unwrap()];
+    let mut worst = (0.0_f64, 0.0_f64);
+    for case in cases {
+        for engine in engines {
+            let (losses, weights) = distances(engine, &golden, case);
+            let name = format!("{} {} on {}", case["optimizer"], case["activation"], engine.name());
+            assert!(losses <= CLOSE && weights <= CLOSE, "{name}: losses differ by {losses:e}, weights by {weights:e}");
+            worst = (worst.0.max(losses), worst.1.max(weights));
+        }
+    }
+    println!("{list}: {} cases, losses within {:.1e}, weights within {:.1e} of PyTorch's", cases.len(), worst.0, worst.1);
+}
+
+#[test]
+fn every_optimiser_trains_as_in_pytorch() {
+    same("optimizers");
+}
+
+#[test]
+fn every_activation_trains_as_in_pytorch() {
+    same("activations");
+}
