@@ -224,6 +224,9 @@ pub struct BenchArgs {
     /// Activation of the hidden layers [default: sigmoid]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::Activation>)]
     pub activation: Option<syva::Activation>,
+    /// Optimiser [default: sgd]
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Optimizer>)]
+    pub optimizer: Option<syva::Optimizer>,
     /// Learning rate [default: 0.01]
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub lr: Option<f32>,
@@ -255,7 +258,7 @@ pub struct BenchArgs {
     #[arg(long)]
     pub table: bool,
     /// Time steps of twenty shapes instead: widths 16 to 2048, 1 to 8 hidden layers, batches of 1 to 4096
-    #[arg(long, conflicts_with_all = ["table", "hidden", "activation", "lr", "batch_size", "seed", "epochs", "warmup"])]
+    #[arg(long, conflicts_with_all = ["table", "hidden", "activation", "optimizer", "lr", "batch_size", "seed", "epochs", "warmup"])]
     pub sweep: bool,
     /// Also write the report to a file
     #[arg(long, value_name = "FILE")]

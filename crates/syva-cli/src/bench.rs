@@ -53,6 +53,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         data: args.data,
         data_dir: args.data_dir.clone(),
         hidden: args.hidden.clone(),
+        optimizer: args.optimizer,
         activation: args.activation,
         lr: args.lr,
         batch_size: args.batch_size,

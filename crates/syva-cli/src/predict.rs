@@ -30,7 +30,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
     };
     let (engine, device) = args.on.engine()?;
-    let mut session = engine.open(&device, &model.spec)?;
+    let mut session = engine.open(&device, &model.spec.for_prediction())?;
     session.set_state(&model.state)?;
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {

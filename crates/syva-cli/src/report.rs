@@ -280,7 +280,7 @@ impl Judge {
             self.device = Some(syva::engine("auto", EngineOptions::default())?);
         }
         let Some((engine, device)) = &self.device else { return Err(Error::mismatch("no engine", "report this")) };
-        let mut session = engine.open(device, &model.spec)?;
+        let mut session = engine.open(device, &model.spec.for_prediction())?;
         session.set_state(&model.state)?;
         let (mut predictions, mut evaluation) = (None, None);
         if model.spec.classes() > 0 {

@@ -18,6 +18,55 @@ fn a_resumed_run_is_the_run_that_was_never_stopped() {
 }
 
 #[test]
+fn what_an_optimiser_remembers_is_resumed() {
+    for optimizer in ["adam", "sgd:momentum=0.9,nesterov=true", "nadam:weight_decay=0.01"] {
+        let place = Place::new();
+        let flags = "train --data digits --batch-size 4096 --hidden 20 --activation silu --optimizer";
+        let whole = place.run(&format!("{flags} {optimizer} --epochs 3 --json --out whole")).succeeds().digest();
+        place.run(&format!("{flags} {optimizer} --epochs 1 --out run")).succeeds();
+        assert_eq!(place.run("resume run --epochs 3 --json").succeeds().digest(), whole, "{optimizer}");
+        assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+        // The model holds only what predicting needs, and any engine can use it.
+        let model = std::fs::read(place.path("run/model.safetensors")).unwrap();
+        assert!(!String::from_utf8_lossy(&model).contains("exp_avg.fc1"), "{optimizer}");
+        place.run("eval run").succeeds();
+        // Without what the optimiser remembers, the bits would be others.
+        place.edit("run/config.toml", &format!("optimizer = \"{}\"", config(optimizer)), "optimizer = \"sgd\"");
+        place.run("resume run --epochs 4").fails(1, &["they differ in the optimizer"]);
+    }
+}
+
+/// An optimiser as a run's configuration has it.
+fn config(optimizer: &str) -> String {
+    optimizer.replace("true", "1")
+}
+
+#[test]
+fn an_optimiser_that_cannot_work_is_refused() {
+    let place = Place::new();
+    for (optimizer, says) in [
+        (
+            "adma",
+            "unknown name (did you mean 'adam'?); use sgd, adam, adamw, amsgrad, nadam, radam, rmsprop, adagrad or lion",
+        ),
+        (
+            "adam:beta=0.9",
+            "adam has no parameter 'beta' (did you mean 'beta1'?); use beta1, beta2, eps or weight_decay",
+        ),
+        ("adam:beta1=1", "beta1 1 of adam is out of range; give a number from 0 to below 1, such as 0.9"),
+        ("adam:eps=x", "'x' is not a finite number; write adam:eps=NUMBER"),
+        ("sgd:nesterov=true", "Nesterov's step needs a momentum"),
+        ("lion:beta1=0.9,beta1=0.8", "beta1 is given twice; give it once"),
+    ] {
+        place.train(&format!("--optimizer {optimizer} --out run")).fails(2, &[says]);
+    }
+    place.write("settings.toml", "optimizer = \"adamw:weight_decay=-1\"");
+    let says = "optimizer: weight_decay -1 of adamw is out of range; give a number of 0 or more";
+    place.train("--config settings.toml --out run").fails(2, &["settings.toml (line 1)", says]);
+    assert!(!place.path("run").exists());
+}
+
+#[test]
 fn a_run_goes_on_in_its_own_precision() {
     let place = Place::new();
     place.finished("run");

@@ -204,7 +204,9 @@ fn names(slot: &str, layer: usize) -> [String; 2] {
 fn digest(state: &State, slots: &[Slot], history: &[f64], description: &str) -> String {
     let mut hash = Sha256::new();
     state.hash(&mut hash);
-    slots.iter().for_each(|slot| hash_layers(&slot.layers, &mut hash));
+    for slot in slots {
+        hash_layers(&slot.layers, &mut hash);
+    }
     for value in history {
         hash.update(value.to_le_bytes());
     }

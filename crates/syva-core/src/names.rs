@@ -77,7 +77,7 @@ pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
         let (key, value) = part.split_once('=').map_or((None, part), |(key, value)| (Some(key.trim()), value));
         let names: Vec<&str> = parameters.iter().map(|&(name, _)| name).collect();
         let Some(&first) = names.first() else {
-            return refuse(format!("{name} has no parameters, but '{text}' gives one"), format!("write {name}"));
+            return refuse(format!("{name} has no parameters"), format!("write {name}"));
         };
         let place = match key {
             None => Some(0),
@@ -89,7 +89,7 @@ pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
             return refuse(format!("{name} has no parameter '{key}'{offer}"), format!("use {}", either(&names)));
         };
         if std::mem::replace(&mut given[place], true) {
-            return refuse(format!("'{text}' gives {} twice", names[place]), "give it once".into());
+            return refuse(format!("{} is given twice", names[place]), "give it once".into());
         }
         values[place] = match value.trim() {
             "true" | "yes" => 1.0,
@@ -98,7 +98,7 @@ pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
                 Ok(number) if number.is_finite() => number,
                 _ => {
                     let remedy = format!("write {name}:{}=NUMBER", key.map_or(first, |_| names[place]));
-                    return refuse(format!("'{number}' in '{text}' is not a finite number"), remedy);
+                    return refuse(format!("'{number}' is not a finite number"), remedy);
                 }
             },
         };

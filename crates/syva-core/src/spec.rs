@@ -233,6 +233,12 @@ impl Spec {
         self
     }
 
+    /// The same network without what only its training needs, so that any engine can predict with it.
+    #[must_use]
+    pub fn for_prediction(&self) -> Self {
+        self.clone().optimizer(Optimizer::SGD)
+    }
+
     /// The widths as people write them: `784-256-128-10`.
     #[must_use]
     pub fn widths(&self) -> String {

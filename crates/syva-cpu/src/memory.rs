@@ -46,11 +46,10 @@ impl Remembered {
 
 /// Room for a number for each weight and for each bias, in panels of `width` columns.
 fn panels(spec: &Spec, width: usize) -> (Vec<Panels>, Vec<Panels>) {
-    let of = |(l, layer): (usize, &Layer)| {
-        let rows = spec.fan_in(l).next_multiple_of(width);
-        (Panels::new(rows, layer.units, width), Panels::new(1, layer.units, width))
-    };
-    spec.layers.iter().enumerate().map(of).unzip()
+    let layers = || spec.layers.iter().enumerate();
+    let weight = |(l, layer): (usize, &Layer)| Panels::new(spec.fan_in(l).next_multiple_of(width), layer.units, width);
+    let bias = |(_, layer): (usize, &Layer)| Panels::new(1, layer.units, width);
+    (layers().map(weight).collect(), layers().map(bias).collect())
 }
 
 /// Copies layers in the state's layout.

@@ -360,9 +360,10 @@ impl<'a> Update<'a> {
                     let waiting = (down * panels.len() + across) * width * width;
                     let at = (panel * self.height + features.start) * width;
                     let last = samples.end == self.rows;
-                    let (c, c_at, finish) = match last && !applies {
-                        true => (self.w, at, self.finish(None)),
-                        false => (shared, waiting, Finish::Store),
+                    let (c, c_at, finish) = if last && !applies {
+                        (self.w, at, self.finish(None))
+                    } else {
+                        (shared, waiting, Finish::Store)
                     };
                     let product = Product {
                         rows: features.len(),
@@ -420,10 +421,8 @@ impl<'a> Update<'a> {
             self.stopwatch.time(Part::Gather, || {
                 self.kernels.list(first.batch.source, &samples, ListBy::Feature, lists);
             });
-            let (c, finish) = match block + 1 == blocks {
-                true => (if applies { sums } else { w }, last),
-                false => (sums, Finish::Store),
-            };
+            let (c, finish) =
+                if block + 1 == blocks { (if applies { sums } else { w }, last) } else { (sums, Finish::Store) };
             let product = SparseProduct {
                 a: lists,
                 rows: (0, features.len()),

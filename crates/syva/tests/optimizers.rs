@@ -86,7 +86,12 @@ fn same(list: &str) {
             worst = (worst.0.max(losses), worst.1.max(weights));
         }
     }
-    println!("{list}: {} cases, losses within {:.1e}, weights within {:.1e} of PyTorch's", cases.len(), worst.0, worst.1);
+    println!(
+        "{list}: {} cases, losses within {:.1e}, weights within {:.1e} of PyTorch's",
+        cases.len(),
+        worst.0,
+        worst.1
+    );
 }
 
 #[test]

@@ -139,10 +139,20 @@ impl Activation {
     #[must_use]
     pub const fn reads(self) -> Reads {
         match self {
-            Self::Identity | Self::Relu | Self::Sigmoid | Self::Tanh => Reads::H,
-            Self::LeakyRelu(_) | Self::Elu(_) | Self::Selu => Reads::H,
-            Self::Gelu | Self::GeluTanh | Self::Silu | Self::Mish => Reads::Z,
-            Self::Softplus(_) | Self::HardSwish | Self::HardSigmoid => Reads::Z,
+            Self::Identity
+            | Self::Relu
+            | Self::Sigmoid
+            | Self::Tanh
+            | Self::LeakyRelu(_)
+            | Self::Elu(_)
+            | Self::Selu => Reads::H,
+            Self::Gelu
+            | Self::GeluTanh
+            | Self::Silu
+            | Self::Mish
+            | Self::Softplus(_)
+            | Self::HardSwish
+            | Self::HardSigmoid => Reads::Z,
         }
     }
 
@@ -152,8 +162,14 @@ impl Activation {
         match self {
             Self::Relu | Self::LeakyRelu(_) | Self::Selu | Self::HardSwish | Self::HardSigmoid => false,
             Self::Elu(alpha) => alpha == 1.0,
-            Self::Identity | Self::Sigmoid | Self::Tanh | Self::Softplus(_) => true,
-            Self::Gelu | Self::GeluTanh | Self::Silu | Self::Mish => true,
+            Self::Identity
+            | Self::Sigmoid
+            | Self::Tanh
+            | Self::Softplus(_)
+            | Self::Gelu
+            | Self::GeluTanh
+            | Self::Silu
+            | Self::Mish => true,
         }
     }
 
@@ -392,9 +408,9 @@ mod tests {
         let says = |text: &str| text.parse::<Activation>().unwrap_err().to_string();
         assert_eq!("LeakyReLU:Slope=0.5".parse::<Activation>().unwrap().to_string(), "leaky-relu:slope=0.5");
         assert!(says("leaky-relu:slop=1").contains("no parameter 'slop' (did you mean 'slope'?)"));
-        assert!(says("leaky-relu:slope=1,slope=2").contains("gives slope twice"));
+        assert!(says("leaky-relu:slope=1,slope=2").contains("slope is given twice"));
         assert!(says("leaky-relu:-1").contains("slope -1 is below 0"));
-        assert!(says("elu:alpha=inf").contains("'inf' in 'elu:alpha=inf' is not a finite number"));
+        assert!(says("elu:alpha=inf").contains("'inf' is not a finite number; write elu:alpha=NUMBER"));
         assert!(says("tanh:2").contains("tanh has no parameters"));
         assert!(says("silo").contains("did you mean 'silu'?"));
     }

@@ -82,7 +82,11 @@ impl<T: Real + From<f32> + Into<f32>> SpecialisedRule for Apply<'_, '_, T> {
         let pairs = weight.iter_mut().zip(*gradient);
         let none = T::ZERO;
         match rule.slots().len() {
-            0 => pairs.for_each(|(w, &g)| *w = rule.apply(s, T::from(g), T::from(*w), [none; SLOTS]).0.into()),
+            0 => {
+                for (w, &g) in pairs {
+                    *w = rule.apply(s, T::from(g), T::from(*w), [none; SLOTS]).0.into();
+                }
+            }
             1 => {
                 for ((w, &g), a) in pairs.zip(a.iter_mut()) {
                     let (next, slots) = rule.apply(s, T::from(g), T::from(*w), [T::from(*a), none, none]);

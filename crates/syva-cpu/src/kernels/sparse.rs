@@ -103,6 +103,36 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
     }
 }
 
+/// The initial sums of row `i`, from column `j` on. (A closure would not always be inlined, and would then lack the
+/// instruction set.)
+///
+/// # Safety
+/// As for [`sparse_strip`].
+#[inline(always)]
+unsafe fn begin<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, i: usize, j: usize) -> [V; ALONG] {
+    let width = V::PANEL;
+    // SAFETY: the instruction set is the caller's promise, and `check` has found the initial sums long enough for all
+    // columns, and for all rows of the product.
+    unsafe {
+        let mut sums = [V::splat(0.0); ALONG];
+        match product.init {
+            Init::Row(init) => {
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(init.as_ptr().add(j + n * V::LANES));
+                }
+            }
+            Init::Sums(Place { values, at, panel }) if i < product.rows.1 => {
+                let from = values.as_mut_ptr().add(at + j / width * panel + j % width + i * width);
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(from.add(n * V::LANES / width * panel + n * V::LANES % width));
+                }
+            }
+            Init::Zero | Init::Sums(_) => {}
+        }
+        sums
+    }
+}
+
 /// Computes all rows of `ALONG` vectors of columns from `j` on, two rows at a time.
 ///
 /// # Safety
@@ -119,18 +149,8 @@ unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_
     unsafe {
         let b = product.b.as_ptr().add(start(b_panel));
         let c = product.c.values.as_mut_ptr().add(product.c.at + start(c_panel));
-        let begin = |i: usize| -> [V; ALONG] {
-            match product.init {
-                Init::Row(init) => std::array::from_fn(|n| V::load(init.as_ptr().add(j + n * V::LANES))),
-                Init::Sums(Place { values, at, panel }) if i < rows => {
-                    let from = values.as_mut_ptr().add(at + start(panel) + i * width);
-                    std::array::from_fn(|n| V::load(from.add(offset(n, panel))))
-                }
-                Init::Zero | Init::Sums(_) => [V::splat(0.0); ALONG],
-            }
-        };
         for i in (0..rows).step_by(2) {
-            let (mut even, mut odd) = (begin(i), begin(i + 1));
+            let (mut even, mut odd) = (begin::<V, ALONG>(product, i, j), begin::<V, ALONG>(product, i + 1, j));
             let (values, columns) = product.a.pair(first / 2 + i / 2);
             for ((&x, &y), &column) in values[0].iter().zip(values[1]).zip(columns) {
                 let (x, y) = (V::splat(x), V::splat(y));
