@@ -6,7 +6,7 @@
 #   scripts/kill-resume.sh [KILLS [EPOCHS]]      20 kills of the default network for 3 epochs by default
 #
 # Environment: SYVA (the program; built with cargo if not set), SEED (for the random moments), SYVA_MNIST_DIR as
-# always, DATA (auto, mnist or digits).
+# always, DATA (auto, mnist or digits), FLAGS (more flags of `syva train`, such as "--optimizer adam").
 set -eu
 
 kills=${1:-20}
@@ -30,7 +30,7 @@ digest() { sed -n 's/.*"sha256_of_weights":"\([0-9a-f]*\)".*/\1/p' "$1"; }
 timeless() { sed -e 's/"train_seconds":[^,}]*//' -e 's/"eval_seconds":[^,}]*//' "$1/metrics.jsonl"; }
 
 echo "seed $seed, $kills kills, $epochs epochs"
-"$SYVA" train --data "$data" --epochs "$epochs" --json --out whole >whole.json
+"$SYVA" train --data "$data" ${FLAGS:-} --epochs "$epochs" --json --out whole >whole.json
 
 runs=1
 killed=0
@@ -38,7 +38,7 @@ while [ "$killed" -lt "$kills" ]; do
     if [ -e run/config.toml ]; then
         "$SYVA" resume run --quiet --checkpoint-seconds 0 2>err &
     else
-        "$SYVA" train --data "$data" --epochs "$epochs" --quiet --checkpoint-seconds 0 --out run 2>err &
+        "$SYVA" train --data "$data" ${FLAGS:-} --epochs "$epochs" --quiet --checkpoint-seconds 0 --out run 2>err &
     fi
     pid=$!
     # After 0 to 1.5 s: while it starts, trains, saves or evaluates.
@@ -68,7 +68,7 @@ while [ "$killed" -lt "$kills" ]; do
     fi
 done
 if [ ! -e run/config.toml ]; then
-    "$SYVA" train --data "$data" --epochs "$epochs" --quiet --out run
+    "$SYVA" train --data "$data" ${FLAGS:-} --epochs "$epochs" --quiet --out run
 fi
 "$SYVA" resume run --json >run.json
 

@@ -47,6 +47,7 @@ pub fn of(config: &RunConfig) -> Vec<Setting> {
         fixed("parameters", json!(network.parameters())),
         fixed("batch_size", json!(training.batch_size)),
         fixed("learning_rate", json!(shortest(training.learning_rate))),
+        fixed("schedule", json!(training.schedule.to_string())),
         fixed("optimizer", json!(network.optimizer.to_string())),
         fixed("init", json!(network.init.to_string())),
         fixed("head", json!(network.head.to_string())),
@@ -129,7 +130,7 @@ mod tests {
     fn each_change_of_a_setting_shows() {
         type Change = fn(&mut RunConfig);
         let base = config(Mlp::new(784).hidden(&[16], Sigmoid).classes(10));
-        let changes: [(&str, Change); 16] = [
+        let changes: [(&str, Change); 18] = [
             ("data", |c| c.data.source = "digits".into()),
             ("data_sha256", |c| c.data.digest = "d2".into()),
             ("network", |c| c.network.layers[0].units = 17),
@@ -140,6 +141,8 @@ mod tests {
             ("batch_size", |c| c.training.batch_size = 7),
             ("learning_rate", |c| c.training.learning_rate = 0.2),
             ("seed", |c| c.training.seed = 7),
+            ("schedule", |c| c.training.schedule = syva::Schedule::Constant { warmup: 1.0 }),
+            ("optimizer", |c| c.network.optimizer = "adam".parse().unwrap()),
             ("epochs", |c| c.training.epochs = 7),
             ("keep", |c| c.keep = Keep::Best),
             ("device", |c| c.device = "reference".into()),

@@ -12,7 +12,7 @@ use syva::data::Task;
 use syva::data::source::Source;
 use syva::names::either;
 use syva::run::{Keep, RunConfig};
-use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Spec, Training};
+use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Schedule, Spec, Training};
 
 use crate::data::{self, Talk};
 use crate::values::{flag, from_file, number, number_from_file};
@@ -54,6 +54,9 @@ pub struct Settings {
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "learning-rate", alias = "learning_rate", deserialize_with = "number_from_file")]
     pub lr: Option<f32>,
+    #[arg(long, value_name = "NAME", help = schedules(), value_parser = flag::<Schedule>)]
+    #[serde(deserialize_with = "from_file")]
+    pub schedule: Option<Schedule>,
     /// Samples per step [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(alias = "batch_size", deserialize_with = "number_from_file")]
@@ -124,6 +127,7 @@ impl Settings {
             init: Some(network.init),
             optimizer: Some(network.optimizer),
             lr: Some(training.learning_rate),
+            schedule: Some(training.schedule.not_over(training.epochs)),
             batch_size: Some(training.batch_size),
             epochs: Some(training.epochs),
             seed: Some(training.seed),
@@ -147,6 +151,7 @@ impl Settings {
             init: self.init.or(others.init),
             optimizer: self.optimizer.or(others.optimizer),
             lr: self.lr.or(others.lr),
+            schedule: self.schedule.or(others.schedule),
             batch_size: self.batch_size.or(others.batch_size),
             epochs: self.epochs.or(others.epochs),
             seed: self.seed.or(others.seed),
@@ -227,8 +232,11 @@ impl Settings {
     /// How to train: the given settings, with the chapter's defaults.
     pub fn training(&self) -> Result<Training> {
         let default = Training::default();
+        let epochs = self.epochs.unwrap_or(default.epochs);
         let training = Training {
-            epochs: self.epochs.unwrap_or(default.epochs),
+            epochs,
+            // A run that is given more epochs later keeps the rates of its first ones.
+            schedule: self.schedule.unwrap_or(default.schedule).over(epochs),
             batch_size: self.batch_size.unwrap_or(default.batch_size),
             learning_rate: self
                 .lr
@@ -261,6 +269,15 @@ fn activations() -> String {
     let names = either(&Activation::names().collect::<Vec<_>>());
     format!(
         "Activation of the hidden layers: {names}; parameters follow a colon, as in leaky-relu:slope=0.1 [default: sigmoid]"
+    )
+}
+
+/// The help of `--schedule`.
+fn schedules() -> String {
+    let names = either(&Schedule::names().collect::<Vec<_>>());
+    format!(
+        "How the learning rate changes: {names}; parameters follow a colon, lengths in epochs, as in \
+         step:every=30,gamma=0.1, cosine:warmup=5 or one-cycle:max=0.003 [default: constant]"
     )
 }
 
@@ -363,6 +380,8 @@ pub struct Fixed {
     #[arg(long, alias = "learning-rate", hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     lr: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
+    schedule: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     batch_size: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
     seed: Option<String>,
@@ -383,6 +402,7 @@ impl Fixed {
             ("init", &self.init),
             ("optimizer", &self.optimizer),
             ("lr", &self.lr),
+            ("schedule", &self.schedule),
             ("batch-size", &self.batch_size),
             ("seed", &self.seed),
             ("config", &self.config),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Place, metrics, wait_for};
 
-const RUN: &str = "--data digits --hidden 64 --batch-size 32 --epochs 4";
+const RUN: &str = "--data digits --hidden 64 --activation silu --optimizer adam --batch-size 32 --epochs 4";
 const KILLS: u32 = 4;
 
 /// Starts the run, or goes on with it if there is one. If it saves often, it is killed while it saves. If it saves

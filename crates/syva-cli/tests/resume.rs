@@ -36,6 +36,34 @@ fn what_an_optimiser_remembers_is_resumed() {
     }
 }
 
+#[test]
+fn a_schedule_is_kept_by_a_run_that_is_given_more_epochs() {
+    let place = Place::new();
+    let flags = "--schedule one-cycle:max=0.1 --optimizer sgd:momentum=0.9";
+    let whole = place.train(&format!("{flags} --epochs 3 --json --out whole")).succeeds().digest();
+    assert!(place.read("whole/config.toml").contains("schedule = \"one-cycle:max=0.1,epochs=3\""));
+    let rates = |run: &str| -> Vec<f64> {
+        metrics(&place.path(run)).iter().map(|epoch| epoch["learning_rate"].as_f64().unwrap()).collect()
+    };
+    let three = rates("whole");
+    assert!(three[0] > 0.05 && three[2] < 1e-5, "{three:?}");
+    // More epochs go on at the last rate, and do not change what was.
+    place.run("resume whole --epochs 4 --quiet").succeeds();
+    assert_eq!(rates("whole")[..3], three);
+    assert_eq!(rates("whole")[3], three[2]);
+    // A run that is like it gets the schedule for its own length.
+    let again = place.run("train --like whole --epochs 3 --json --out again").succeeds().digest();
+    assert_eq!(place.run("train --like again --json --out like").succeeds().digest(), again);
+    assert!(place.read("again/config.toml").contains("epochs=3\""), "{}", place.read("again/config.toml"));
+    assert_eq!(again, whole);
+    place.run("resume again --schedule cosine").fails(2, &["--schedule cosine: resuming cannot change this setting"]);
+    place.edit("again/config.toml", "one-cycle:max=0.1", "one-cycle:max=0.2");
+    place.run("resume again --epochs 4").fails(1, &["schedule one-cycle:max=0.1,epochs=3, but config.toml says"]);
+    let says = "schedule: pct_start 1 of one-cycle is out of range";
+    place.write("settings.toml", "schedule = \"one-cycle:pct_start=1\"");
+    place.train("--config settings.toml --out run").fails(2, &["settings.toml (line 1)", says]);
+}
+
 /// An optimiser as a run's configuration has it.
 fn config(optimizer: &str) -> String {
     optimizer.replace("true", "1")

@@ -31,6 +31,7 @@ pub mod recognise;
 pub mod reference;
 #[cfg(feature = "files")]
 pub mod run;
+mod schedule;
 mod spec;
 mod state;
 mod summary;
@@ -48,6 +49,7 @@ pub use model::Model;
 pub use ops::{Activation, Optimizer};
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
+pub use schedule::Schedule;
 pub use spec::{Head, Init, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};
 pub use summary::Summary;

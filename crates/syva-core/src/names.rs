@@ -63,6 +63,59 @@ pub struct Form<T> {
     pub make: fn(&[f64]) -> T,
 }
 
+/// Makes the forms of an enum whose variants have named parameters, numbers and truths: name, variant, parameters with
+/// their defaults. Also makes `form`, which returns a value's form and parameters.
+macro_rules! forms {
+    ($type:ident, $($name:literal => $variant:ident { $($field:ident = $default:literal),+ }),+ $(,)?) => {
+        impl $type {
+            const FORMS: &'static [crate::names::Form<Self>] = &[$(crate::names::Form {
+                name: $name,
+                parameters: &[$((stringify!($field), $default)),+],
+                make: |values| {
+                    let mut values = values.iter();
+                    Self::$variant {
+                        $($field: crate::names::Parameter::read(*values.next().unwrap_or(&$default))),+
+                    }
+                },
+            }),+];
+
+            /// The name, and the parameters in the order of their definition.
+            fn form(self) -> (&'static crate::names::Form<Self>, Vec<f64>) {
+                let (name, values) = match self {
+                    $(Self::$variant { $($field),+ } => ($name, vec![$(crate::names::Parameter::write($field)),+])),+
+                };
+                let form = Self::FORMS.iter().find(|form| form.name == name).unwrap_or(&Self::FORMS[0]);
+                (form, values)
+            }
+        }
+    };
+}
+pub(crate) use forms;
+
+/// A parameter as a number.
+pub(crate) trait Parameter {
+    fn read(value: f64) -> Self;
+    fn write(self) -> f64;
+}
+
+impl Parameter for f64 {
+    fn read(value: f64) -> Self {
+        value
+    }
+    fn write(self) -> f64 {
+        self
+    }
+}
+
+impl Parameter for bool {
+    fn read(value: f64) -> Self {
+        value != 0.0
+    }
+    fn write(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+}
+
 /// Reads a name with parameters. A number without a name is the first parameter's.
 pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
     let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));

@@ -10,6 +10,7 @@ mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
 pub use functions::{Function, cuda, functions};
+pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use symbol::{Dialect, Symbol, Truth};
 

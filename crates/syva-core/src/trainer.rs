@@ -15,6 +15,7 @@ pub use crate::engine::Flow;
 use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
 use crate::random::permutation;
+use crate::schedule::Schedule;
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
 use crate::text::number;
@@ -32,11 +33,24 @@ pub struct Training {
     pub learning_rate: f32,
     /// Seed of the initial weights and of the order of the samples.
     pub seed: u32,
+    /// How the learning rate changes.
+    #[serde(default = "constant", skip_serializing_if = "is_constant")]
+    pub schedule: Schedule,
+}
+
+/// The schedule of runs from before there were schedules.
+fn constant() -> Schedule {
+    Schedule::CONSTANT
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's way")]
+fn is_constant(schedule: &Schedule) -> bool {
+    *schedule == Schedule::CONSTANT
 }
 
 impl Default for Training {
     fn default() -> Self {
-        Self { epochs: 100, batch_size: 128, learning_rate: 0.01, seed: 1 }
+        Self { epochs: 100, batch_size: 128, learning_rate: 0.01, seed: 1, schedule: Schedule::CONSTANT }
     }
 }
 
@@ -50,6 +64,7 @@ impl Training {
             let problem = format!("{} is not a learning rate", self.learning_rate);
             return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
         }
+        self.schedule.validate()?;
         if self.epochs == 0 {
             return Err(Error::setting("epochs", "0 would train nothing", "give 1 or more"));
         }
@@ -182,7 +197,7 @@ pub enum Event<'a> {
 /// let data = Dataset::new(inputs, 2, Targets::Classes { labels: vec![0, 1, 1, 0].into(), classes: 2 })?;
 /// let task = Task::new("xor", data.clone(), data);
 /// let spec = Mlp::new(2).hidden(&[8], Tanh).classes(2);
-/// let training = Training { epochs: 400, batch_size: 4, learning_rate: 0.5, seed: 1 };
+/// let training = Training { epochs: 400, batch_size: 4, learning_rate: 0.5, ..Training::default() };
 /// let mut trainer = Trainer::new(&Reference, &"reference".parse()?, &spec, &task, training)?;
 /// let last = trainer.fit(|epoch| println!("{epoch}"))?;
 /// assert_eq!(last.val_acc, Some(1.0));
@@ -247,6 +262,7 @@ impl Trainer {
         session.load(Split::Train, &task.train)?;
         session.load(Split::Validation, &task.validation)?;
         session.set_state(state)?;
+        let training = Training { schedule: training.schedule.over(training.epochs), ..training };
         let course = Course {
             spec: spec.clone(),
             task: task.clone(),
@@ -454,14 +470,20 @@ impl Course {
     /// An epoch's steps from one of them on, as many as a span should have.
     fn steps_from(&mut self, epoch: u64, first: usize) -> Steps {
         let steps = self.span_steps.min(self.steps_per_epoch() - first);
-        let Training { batch_size, learning_rate, .. } = self.training;
+        let batch_size = self.training.batch_size;
+        let first_step = epoch * self.steps_per_epoch() as u64 + first as u64;
         Steps {
-            first_step: epoch * self.steps_per_epoch() as u64 + first as u64,
+            first_step,
             order: self.order(epoch),
             begin: first * batch_size,
             batch_size,
-            learning_rate: vec![learning_rate; steps],
+            learning_rate: (first_step..first_step + steps as u64).map(|step| self.rate(step)).collect(),
         }
+    }
+
+    /// The learning rate of a step.
+    fn rate(&self, step: u64) -> f32 {
+        self.training.schedule.rate(self.training.learning_rate, step, self.steps_per_epoch())
     }
 
     /// Adds the results of a span to the progress, and reports them.
@@ -499,6 +521,7 @@ impl Course {
         }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
         let balanced = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.balanced_accuracy());
+        let rate = self.rate((self.progress.epoch + 1) * self.steps_per_epoch() as u64 - 1);
         let progress = &mut self.progress;
         let epoch = Epoch {
             epoch: progress.epoch + 1,
@@ -508,7 +531,7 @@ impl Course {
             val_acc: accuracy(&evaluation.confusion),
             train_balanced_acc: balanced(&progress.confusion),
             val_balanced_acc: balanced(&evaluation.confusion),
-            learning_rate: self.training.learning_rate,
+            learning_rate: rate,
             train_seconds: progress.train_seconds,
             eval_seconds: clock.seconds(),
         };
@@ -539,7 +562,7 @@ impl Course {
     }
 
     fn non_finite(&self, what: &'static str, epoch: u64, step: usize) -> Error {
-        let learning_rate = self.training.learning_rate;
+        let learning_rate = self.rate((epoch - 1) * self.steps_per_epoch() as u64 + step as u64 - 1);
         let suggestion = (learning_rate / 10.0).min(0.1);
         Error::NonFinite { what, epoch, step: step as u64, learning_rate, suggestion }
     }

@@ -107,7 +107,8 @@ fn tell(event: &Event<'_>, told: &mut Vec<Told>) {
 }
 
 const EPOCHS: u64 = 7;
-const TRAINING: Training = Training { epochs: EPOCHS, batch_size: 8, learning_rate: 0.3, seed: 5 };
+const TRAINING: Training =
+    Training { epochs: EPOCHS, batch_size: 8, learning_rate: 0.3, seed: 5, schedule: syva_core::Schedule::CONSTANT };
 
 /// Points in the plane, of which those right of a parabola are class 1.
 fn task() -> Task {

@@ -514,7 +514,7 @@ fn course(
     stop: Option<u64>,
     from: &Place,
 ) -> Result<(Vec<String>, Place), Failed> {
-    let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, seed: 1 };
+    let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..Training::default() };
     let trainer = match from {
         None => Trainer::new(engine, &card(), spec, task, training),
         Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, training, state, progress.clone()),

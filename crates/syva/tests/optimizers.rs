@@ -1,10 +1,10 @@
 //! Compares training with PyTorch's, over twenty steps: every optimiser, with and without weight decay, and every
-//! activation. `golden/optimizers.py` made the numbers.
+//! activation; and the rates of schedules. `golden/optimizers.py` made the numbers.
 
 use serde_json::Value;
 use syva::data::{Dataset, Inputs, Split, Targets};
 use syva::reference::Reference;
-use syva::{CpuEngine, Engine, Matrix, Mlp, Parameters, Span, Spec, State};
+use syva::{CpuEngine, Engine, Matrix, Mlp, Parameters, Schedule, Span, Spec, State};
 
 /// The largest difference, as a share of the largest number beside it.
 const CLOSE: f64 = 1e-5;
@@ -97,6 +97,26 @@ fn same(list: &str) {
 #[test]
 fn every_optimiser_trains_as_in_pytorch() {
     same("optimizers");
+}
+
+#[test]
+fn every_schedule_has_the_rates_of_pytorch() {
+    let golden = golden();
+    // PyTorch's cosine rises again after its end. Its steps are our epochs.
+    for (name, schedule, steps) in [
+        ("step", "step:every=7,gamma=0.5", 30),
+        ("exponential", "exponential:gamma=0.9", 30),
+        ("polynomial", "polynomial:power=2,epochs=20", 30),
+        ("cosine", "cosine:min=0.01,epochs=20", 21),
+        ("cosine-restarts", "cosine-restarts:first=5,factor=2,min=0.001", 30),
+        ("one-cycle", "one-cycle:max=0.1,epochs=30", 30),
+    ] {
+        let schedule: Schedule = schedule.parse().unwrap();
+        for (step, wanted) in numbers(&golden["schedules"][name]).into_iter().enumerate().take(steps) {
+            let found = schedule.rate(0.1, step as u64, 1);
+            assert!((found - wanted).abs() <= 1e-6 * wanted + 1e-9, "{name}, step {step}: {found} instead of {wanted}");
+        }
+    }
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn device(name: &str) -> DeviceId {
     name.parse().unwrap()
 }
 
-const TRAINING: Training = Training { epochs: 30, batch_size: 32, learning_rate: 0.3, seed: 1 };
+const TRAINING: Training =
+    Training { epochs: 30, batch_size: 32, learning_rate: 0.3, seed: 1, schedule: syva::Schedule::CONSTANT };
 
 /// Epochs without their timings, and the digest at the end.
 type Course = (Vec<(u64, u64, u64, Option<f64>)>, String);
@@ -72,7 +73,7 @@ fn the_engines_agree_on_batches_of_thousands() {
     let task = Task::new("thousands", draw(1700), draw(10));
     // Ragged panels of features, and more than one slice of units.
     let spec = task.network(&[37, 140], Tanh);
-    let training = Training { epochs: 2, batch_size: 1600, learning_rate: 0.3, seed: 1 };
+    let training = Training { epochs: 2, batch_size: 1600, learning_rate: 0.3, ..Training::default() };
     let digest = |engine: &dyn Engine, name: &str| {
         let mut trainer = Trainer::new(engine, &device(name), &spec, &task, training).unwrap();
         trainer.fit(|_| ()).unwrap();
@@ -168,7 +169,7 @@ fn values_can_be_learned_too() {
     let values = inputs.iter().map(|x| x * x).collect();
     let data = Dataset::new(Inputs::F32(inputs.into()), 1, Targets::Values { values, outputs: 1 }).unwrap();
     let task = Task::new("parabola", data.clone(), data);
-    let training = Training { epochs: 200, batch_size: 10, learning_rate: 0.1, seed: 2 };
+    let training = Training { epochs: 200, batch_size: 10, learning_rate: 0.1, seed: 2, ..Training::default() };
     let spec = task.network(&[16], Tanh);
     let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, training).unwrap();
     let last = trainer.fit(|_| ()).unwrap();

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
-use crate::names::{self, Form};
+use crate::names::{self, forms};
 use crate::{Error, Result};
 
 /// How weights are updated from gradients. Definitions and defaults are PyTorch's. The learning rate comes with each step.
@@ -131,32 +131,7 @@ pub enum Optimizer {
     },
 }
 
-/// The one list of optimisers: name, parameters with their defaults, variant.
-macro_rules! optimizers {
-    ($($name:literal => $variant:ident { $($field:ident = $default:literal),+ }),+ $(,)?) => {
-        impl Optimizer {
-            const FORMS: &'static [Form<Self>] = &[$(Form {
-                name: $name,
-                parameters: &[$((stringify!($field), $default)),+],
-                make: |values| {
-                    let mut values = values.iter();
-                    Self::$variant { $($field: Parameter::read(*values.next().unwrap_or(&$default))),+ }
-                },
-            }),+];
-
-            /// The name, and the parameters in the order of their definition.
-            fn form(self) -> (&'static Form<Self>, Vec<f64>) {
-                let (name, values) = match self {
-                    $(Self::$variant { $($field),+ } => ($name, vec![$(Parameter::write($field)),+])),+
-                };
-                let form = Self::FORMS.iter().find(|form| form.name == name).unwrap_or(&Self::FORMS[0]);
-                (form, values)
-            }
-        }
-    };
-}
-
-optimizers! {
+forms! { Optimizer,
     "sgd" => Sgd { momentum = 0.0, dampening = 0.0, weight_decay = 0.0, nesterov = 0.0 },
     "adam" => Adam { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0 },
     "adamw" => AdamW { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.01 },
@@ -166,30 +141,6 @@ optimizers! {
     "rmsprop" => RmsProp { alpha = 0.99, eps = 1e-8, weight_decay = 0.0, momentum = 0.0, centered = 0.0 },
     "adagrad" => Adagrad { lr_decay = 0.0, weight_decay = 0.0, initial = 0.0, eps = 1e-10 },
     "lion" => Lion { beta1 = 0.9, beta2 = 0.99, weight_decay = 0.0 },
-}
-
-/// A parameter as a number.
-trait Parameter {
-    fn read(value: f64) -> Self;
-    fn write(self) -> f64;
-}
-
-impl Parameter for f64 {
-    fn read(value: f64) -> Self {
-        value
-    }
-    fn write(self) -> f64 {
-        self
-    }
-}
-
-impl Parameter for bool {
-    fn read(value: f64) -> Self {
-        value != 0.0
-    }
-    fn write(self) -> f64 {
-        f64::from(u8::from(self))
-    }
 }
 
 /// The most slots of a rule.
@@ -487,7 +438,7 @@ impl Optimizer {
 }
 
 /// `base^exponent` by squaring, in a fixed order of operations.
-fn power(base: f64, mut exponent: u64) -> f64 {
+pub(crate) fn power(base: f64, mut exponent: u64) -> f64 {
     let (mut result, mut square) = (1.0, base);
     while exponent > 0 {
         if exponent & 1 == 1 {

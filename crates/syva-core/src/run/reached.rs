@@ -73,8 +73,13 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
     // A run may be trained for more epochs than it was started with.
     let wanted = Training { epochs: trained.epochs, ..config.training };
     if trained != wanted {
-        let text =
-            |t: Training| format!("batch_size {}, learning_rate {:?}, seed {}", t.batch_size, t.learning_rate, t.seed);
+        let text = |t: Training| {
+            let Training { batch_size, learning_rate, seed, schedule, .. } = t;
+            // The schedule is named where it is what differs.
+            let schedule =
+                if trained.schedule == wanted.schedule { String::new() } else { format!(", schedule {schedule}") };
+            format!("batch_size {batch_size}, learning_rate {learning_rate:?}, seed {seed}{schedule}")
+        };
         let problem = format!("it was trained with {}, but config.toml says {}", text(trained), text(wanted));
         return refuse(problem, undo);
     }
