@@ -76,28 +76,7 @@ pub trait Session: Send {
     /// step with a learning rate so large (2²⁰) that the rounding of the weights hardly matters, divides the change of the
     /// weights by the rate, and restores the state.
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
-        const LEARNING_RATE: f32 = 1_048_576.0;
-        let before = self.state()?;
-        let step = Span {
-            first_step: before.step,
-            order: samples,
-            batch_size: samples.len(),
-            learning_rate: &[LEARNING_RATE],
-        };
-        let taken = self.train(&step);
-        let after = self.state();
-        self.set_state(&before)?;
-        if taken?.first_non_finite.is_some() {
-            return Err(crate::reference::no_gradient());
-        }
-        let mut gradient = before.layers;
-        for (before, after) in gradient.iter_mut().zip(&after?.layers) {
-            let difference = |before: &mut f32, after: &f32| *before = (*before - after) / LEARNING_RATE;
-            let weights = before.weight.values_mut().iter_mut().zip(after.weight.values());
-            weights.for_each(|(before, after)| difference(before, after));
-            before.bias.iter_mut().zip(&after.bias).for_each(|(before, after)| difference(before, after));
-        }
-        Ok(gradient)
+        gradient_by_descent(self, samples)
     }
 
     /// Runs the network over a whole data set, and changes nothing.
@@ -145,6 +124,29 @@ pub fn one_after_the_other<S: Session + ?Sized>(
         Flow::Continue => session.train(span).map(Some),
         Flow::Stop => Ok(None),
     }
+}
+
+/// [`Session::gradient`] by the change of the weights in one step, for engines that know no optimiser but plain gradient
+/// descent.
+pub fn gradient_by_descent<S: Session + ?Sized>(session: &mut S, samples: &[u32]) -> Result<Vec<Parameters>> {
+    const LEARNING_RATE: f32 = 1_048_576.0;
+    let before = session.state()?;
+    let step =
+        Span { first_step: before.step, order: samples, batch_size: samples.len(), learning_rate: &[LEARNING_RATE] };
+    let taken = session.train(&step);
+    let after = session.state();
+    session.set_state(&before)?;
+    if taken?.first_non_finite.is_some() {
+        return Err(crate::reference::no_gradient());
+    }
+    let mut gradient = before.layers;
+    for (before, after) in gradient.iter_mut().zip(&after?.layers) {
+        let difference = |before: &mut f32, after: &f32| *before = (*before - after) / LEARNING_RATE;
+        let weights = before.weight.values_mut().iter_mut().zip(after.weight.values());
+        weights.for_each(|(before, after)| difference(before, after));
+        before.bias.iter_mut().zip(&after.bias).for_each(|(before, after)| difference(before, after));
+    }
+    Ok(gradient)
 }
 
 /// Whether to go on.
