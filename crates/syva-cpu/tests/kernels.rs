@@ -204,7 +204,7 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                         }
                     }
                     let c = Place { values: Shared::new(&mut found), at: MARGIN, panel: c_panel };
-                    let init = [Init::Zero, Init::Row(&init), Init::Sums(c), Init::Zero][n];
+                    let init = [Init::Zero, Init::Row(&init), Init::Sums(c), Init::Zero, Init::Zero][n];
                     let rows = (first, rows - first);
                     let product = SparseProduct { a: &lists, rows, columns, b: &b, b_panel, init, c, finish };
                     // SAFETY: nothing else refers to c while the kernel runs.
