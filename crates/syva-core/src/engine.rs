@@ -52,7 +52,7 @@ pub trait Session: Send {
     /// Copies a data set to the device, where it stays.
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()>;
 
-    /// Replaces the weights, the biases and the step count.
+    /// Replaces the weights, the biases, the slots and the step count. A state without slots gets fresh ones.
     fn set_state(&mut self, state: &State) -> Result<()>;
 
     /// The current weights, biases and step count. Waits for the device.

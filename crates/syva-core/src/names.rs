@@ -92,6 +92,45 @@ macro_rules! forms {
 }
 pub(crate) use forms;
 
+/// Lets a type with forms be read and written as text, also in files: `FromStr`, `Display` and serde's conversions. The type
+/// has `form` and `validate`.
+macro_rules! text {
+    ($type:ident, $what:literal) => {
+        impl $type {
+            /// The names that flags and files use.
+            pub fn names() -> impl Iterator<Item = &'static str> {
+                Self::FORMS.iter().map(|form| form.name)
+            }
+        }
+        impl std::str::FromStr for $type {
+            type Err = crate::Error;
+            fn from_str(text: &str) -> crate::Result<Self> {
+                let value = crate::names::parse($what, Self::FORMS, text)?;
+                value.validate()?;
+                Ok(value)
+            }
+        }
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let (form, values) = self.form();
+                f.pad(&crate::names::write(form, &values))
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = crate::Error;
+            fn try_from(text: String) -> crate::Result<Self> {
+                text.parse()
+            }
+        }
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+pub(crate) use text;
+
 /// A parameter as a number.
 pub(crate) trait Parameter {
     fn read(value: f64) -> Self;

@@ -1,6 +1,6 @@
 //! What a step does element by element, written once: activations, what losses do per output, and optimisers' rules.
 //!
-//! Each function is generic over [`Number`]. So one definition is the contract (`f32`), the yardstick of its derivative
+//! Each function is generic over [`Number`](crate::arithmetic::Number). So one definition is the contract (`f32`), the yardstick of its derivative
 //! (`f64`), the CPU engine's SIMD loops, and the text of the GPU engines' kernels ([`Symbol`]).
 
 mod activation;
@@ -15,6 +15,3 @@ pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use symbol::{Dialect, Symbol, Truth};
 
 pub(crate) use functions::{binary_gradient, cross_entropy, log_probability, softmax_gradient};
-
-#[allow(unused_imports, reason = "the header's links")]
-use crate::arithmetic::Number;

@@ -1,11 +1,8 @@
 //! Schedules: the learning rate of each step.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::names::{self, forms};
+use crate::names::{forms, text};
 use crate::{Error, Result};
 
 /// How the learning rate changes from step to step. Lengths are in epochs, and need not be whole. `warmup` is the length
@@ -194,11 +191,6 @@ impl Schedule {
         }
         Ok(())
     }
-
-    /// The names that flags and files use.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        Self::FORMS.iter().map(|form| form.name)
-    }
 }
 
 /// From one rate to another along half a cosine.
@@ -228,34 +220,7 @@ fn power(base: f64, exponent: f64) -> f64 {
     crate::ops::power(base, exponent as u64)
 }
 
-impl FromStr for Schedule {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let schedule = names::parse("schedule", Self::FORMS, text)?;
-        schedule.validate()?;
-        Ok(schedule)
-    }
-}
-
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (form, values) = self.form();
-        f.pad(&names::write(form, &values))
-    }
-}
-
-impl TryFrom<String> for Schedule {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Schedule> for String {
-    fn from(schedule: Schedule) -> Self {
-        schedule.to_string()
-    }
-}
+text!(Schedule, "schedule");
 
 #[cfg(test)]
 mod tests {

@@ -93,15 +93,20 @@ impl Weights {
         }
     }
 
-    /// Takes the weights and biases of a state, and its slots if it has any.
+    /// Takes the weights and biases of a state, and its slots, or fresh ones if it has none.
     pub(crate) fn set(&mut self, state: &State, spec: &Spec, width: usize) {
         self.step = state.step;
         self.start_is_stale = true;
         self.version += 1;
         set(&mut self.transposed, &mut self.bias, &state.layers);
-        self.slots.resize_with(state.slots.len(), || Remembered::new(spec, width));
-        for (to, slot) in self.slots.iter_mut().zip(&state.slots) {
-            set(&mut to.transposed, &mut to.bias, &slot.layers);
+        self.slots.resize_with(spec.optimizer.rule().slots().len(), || Remembered::new(spec, width));
+        for (n, to) in self.slots.iter_mut().enumerate() {
+            if let Some(slot) = state.slots.get(n) {
+                set(&mut to.transposed, &mut to.bias, &slot.layers);
+            } else {
+                let fresh = spec.optimizer.initial_slot();
+                to.transposed.iter_mut().chain(&mut to.bias).for_each(|panels| panels.as_mut_slice().fill(fresh));
+            }
         }
     }
 

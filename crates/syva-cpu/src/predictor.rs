@@ -76,7 +76,7 @@ impl Predictor {
         memory::ask(4 * spec.parameters() as u64, &what, "use a narrower network, or a machine with more memory")?;
         let kernels = Kernels::new(isa)?;
         let mut weights = Weights::new(spec, kernels.width());
-        weights.set(&state.clone().without_slots(), spec, kernels.width());
+        weights.set(state, &spec.for_prediction(), kernels.width());
         let w = &weights.transposed[0];
         for panel in 0..w.count() {
             let (at, columns) = (panel * kernels.width(), w.computed(panel));

@@ -70,7 +70,7 @@ impl Session for CpuSession {
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.runner.spec)?;
         let (spec, width) = (&self.runner.spec, self.runner.kernels.width());
-        self.weights.get_or_insert_with(|| Weights::new(spec, width)).set(&state.clone().with_slots(spec), spec, width);
+        self.weights.get_or_insert_with(|| Weights::new(spec, width)).set(state, spec, width);
         Ok(())
     }
 

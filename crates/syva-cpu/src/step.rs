@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
 use syva_core::data::Targets;
-use syva_core::ops::{Reads, Rule, SLOTS};
+use syva_core::ops::{Reads, Rule, SCALARS, SLOTS};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
@@ -179,13 +179,14 @@ impl Runner {
     pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step) {
         let Self { spec, kernels, team, stopwatch, scratch, updates, left } = self;
         let optimizer = spec.optimizer;
-        let change = |slots| match step {
-            Step::Gradient => Change::Replace,
-            Step::Train(learning_rate) if optimizer.rule() == Rule::Descent => Change::Descend(learning_rate),
-            Step::Train(learning_rate) => {
-                let scalars = optimizer.scalars(weights.step, learning_rate);
-                Change::Apply { rule: optimizer.rule(), scalars, slots }
-            }
+        let scalars = match step {
+            Step::Train(learning_rate) => optimizer.scalars(weights.step, learning_rate),
+            Step::Gradient => [0.0; SCALARS],
+        };
+        let change = |slots| match (step, optimizer.rule()) {
+            (Step::Gradient, _) => Change::Replace,
+            (Step::Train(learning_rate), Rule::Descent) => Change::Descend(learning_rate),
+            (Step::Train(_), rule) => Change::Apply { rule, scalars, slots },
         };
         let rows = batch.samples.len();
         weights.version += 1;

@@ -1,12 +1,9 @@
 //! Activations: each one's name, formula, derivative and source.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
-use crate::names::{self, Form};
+use crate::names::{Form, text};
 use crate::{Error, Result};
 
 /// An element-wise function after a linear layer. Definitions and defaults are PyTorch's.
@@ -81,6 +78,12 @@ macro_rules! activations {
                 match self {
                     $(Self::$variant $(($value))? => body.run(Self::$variant $(($value))?)),+
                 }
+            }
+
+            /// Its form, and its parameter if it has one.
+            fn form(self) -> (&'static Form<Self>, Vec<f64>) {
+                let form = &Self::FORMS[self.index()];
+                (form, vec![self.parameter(); form.parameters.len()])
             }
 
             /// Its place in [`Activation::ALL`].
@@ -309,40 +312,7 @@ fn hard<N: Number>(z: N) -> N {
     N::select(above.above(six), six, above) / six
 }
 
-impl FromStr for Activation {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let activation = names::parse("activation", Self::FORMS, text)?;
-        activation.validate()?;
-        Ok(activation)
-    }
-}
-
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&names::write(&Self::FORMS[self.index()], &[self.parameter()]))
-    }
-}
-
-impl TryFrom<String> for Activation {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Activation> for String {
-    fn from(activation: Activation) -> Self {
-        activation.to_string()
-    }
-}
-
-impl Activation {
-    /// The names that flags and files use.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        Self::FORMS.iter().map(|form| form.name)
-    }
-}
+text!(Activation, "activation");
 
 #[cfg(test)]
 mod tests {

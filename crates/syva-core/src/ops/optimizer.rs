@@ -4,13 +4,10 @@
 //! remembers of it (its slots). Everything that is the same for all weights of a step, such as the learning rate and the
 //! corrections of bias, is in the scalars, which the host computes in f64 and rounds once.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
-use crate::names::{self, forms};
+use crate::names::{forms, text};
 use crate::{Error, Result};
 
 /// How weights are updated from gradients. Definitions and defaults are PyTorch's. The learning rate comes with each step.
@@ -450,41 +447,7 @@ pub(crate) fn power(base: f64, mut exponent: u64) -> f64 {
     result
 }
 
-impl FromStr for Optimizer {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let optimizer = names::parse("optimizer", Self::FORMS, text)?;
-        optimizer.validate()?;
-        Ok(optimizer)
-    }
-}
-
-impl fmt::Display for Optimizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (form, values) = self.form();
-        f.pad(&names::write(form, &values))
-    }
-}
-
-impl TryFrom<String> for Optimizer {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Optimizer> for String {
-    fn from(optimizer: Optimizer) -> Self {
-        optimizer.to_string()
-    }
-}
-
-impl Optimizer {
-    /// The names that flags and files use.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        Self::FORMS.iter().map(|form| form.name)
-    }
-}
+text!(Optimizer, "optimizer");
 
 #[cfg(test)]
 mod tests {
