@@ -91,11 +91,11 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     let spec = settings.network(&task)?;
     let timings: Vec<Timing> = (chosen.iter())
-        .map(|(engine, info)| measure(engine.as_ref(), info, &spec, &task, training, args))
+        .map(|(engine, info)| measure(engine.as_ref(), info, &spec, &task, &training, args))
         .collect::<Result<_>>()?;
-    let report = report(&timings, &spec, &task, training);
+    let report = report(&timings, &spec, &task, &training);
     if args.json {
-        output::json(as_json(&timings, &spec, &task, training));
+        output::json(as_json(&timings, &spec, &task, &training));
     } else {
         output::print(&report);
     }
@@ -110,14 +110,14 @@ fn measure(
     info: &DeviceInfo,
     spec: &Spec,
     task: &Task,
-    training: Training,
+    training: &Training,
     args: &BenchArgs,
 ) -> Result<Timing> {
     let peak = engine.peak(&info.id);
-    let mut session = engine.open(&info.id, spec)?;
+    let mut session = engine.open(&info.id, spec, training)?;
     session.load(Split::Train, &task.train)?;
     session.load(Split::Validation, &task.validation)?;
-    session.set_state(&State::initial(spec, training.seed)?)?;
+    session.set_state(&State::initial(spec, training)?)?;
     let samples = task.train.samples();
     let steps = samples.div_ceil(training.batch_size);
     let rates = vec![training.learning_rate; steps];
@@ -193,7 +193,7 @@ fn train_whole(
     info: &DeviceInfo,
     spec: &Spec,
     task: &Task,
-    training: Training,
+    training: &Training,
 ) -> Result<(f64, f64)> {
     output::note(format_args!("training {} epochs on {}", training.epochs, info.id));
     let start = Instant::now();
@@ -229,12 +229,12 @@ impl Timing {
 }
 
 /// Whether the chapter's rows are for the same training.
-fn is_chapters(spec: &Spec, task: &Task, training: Training) -> bool {
+fn is_chapters(spec: &Spec, task: &Task, training: &Training) -> bool {
     task.name == "mnist" && spec.widths() == "784-256-128-10" && training.batch_size == 128
 }
 
 /// The whole report as Markdown that is also readable as plain text.
-fn report(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> String {
+fn report(timings: &[Timing], spec: &Spec, task: &Task, training: &Training) -> String {
     let mut text = format!(
         "# syva {} on {}, {}, batch {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -305,7 +305,7 @@ fn section(text: &mut String, timing: &Timing) {
     }
 }
 
-fn as_json(timings: &[Timing], spec: &Spec, task: &Task, training: Training) -> Value {
+fn as_json(timings: &[Timing], spec: &Spec, task: &Task, training: &Training) -> Value {
     let device = |timing: &Timing| {
         let (dense, done) = timing.speeds();
         let Breakdown { parts, threads, seconds } = &timing.breakdown;

@@ -7,7 +7,7 @@ use syva::data::{Split, Task};
 use syva::files::write_atomically;
 use syva::run::{Reached, no_run, read_config};
 use syva::text::{grouped, number};
-use syva::{Activity, Diagnosis, Error, Model, Predictions, Result, Scores};
+use syva::{Activity, Diagnosis, Error, Model, Predictions, Result, Scores, Training};
 
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
@@ -128,7 +128,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     args.data.unwrap_or(Source::Auto).check(&model.spec).map_err(named)?;
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), args.on.threads, talk)?;
     let (engine, device) = args.on.engine()?;
-    let mut session = engine.open(&device, &model.spec.for_prediction())?;
+    let mut session = engine.open(&device, &model.spec, &Training::default())?;
     let split = Split::from(args.split);
     session.load(split, task.split(split)).map_err(named)?;
     session.set_state(&model.state)?;

@@ -5,6 +5,8 @@ use syva::run::RunConfig;
 use syva::text::grouped;
 use syva::{Normalization, Spec};
 
+use crate::settings::Settings;
+
 /// A setting of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -39,38 +41,37 @@ pub fn of(config: &RunConfig) -> Vec<Setting> {
     let (training, network) = (&config.training, &config.network);
     let fixed = |name, value| Setting { name, value, changes: false };
     let changing = |name, value| Setting { name, value, changes: true };
-    vec![
+    // By way of their text, in which an f32 is as short as it was written: 0.01 rather than 0.009999999776.
+    let text = serde_json::to_string(training).unwrap_or_default();
+    let values: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let of_training = |&name: &&'static str| {
+        let value = values.get(name).cloned().unwrap_or_default();
+        Setting { name, value, changes: name == "epochs" }
+    };
+    let mut settings = vec![
         fixed("data", json!(config.data.source)),
         fixed("network", json!(network.widths())),
         fixed("hidden", json!(hidden(network))),
         fixed("activation", json!(activations(network))),
         fixed("parameters", json!(network.parameters())),
-        fixed("batch_size", json!(training.batch_size)),
-        fixed("learning_rate", json!(shortest(training.learning_rate))),
-        fixed("schedule", json!(training.schedule.to_string())),
-        fixed("optimizer", json!(network.optimizer.to_string())),
-        fixed("init", json!(network.init.to_string())),
         fixed("head", json!(network.head.to_string())),
         fixed("normalization", json!(normalization(&network.input.normalization))),
-        fixed("seed", json!(training.seed)),
-        changing("epochs", json!(training.epochs)),
+    ];
+    settings.extend(Settings::TRAINING.iter().map(of_training));
+    settings.extend([
         changing("keep", json!(config.keep.to_string())),
         changing("device", json!(config.device)),
         changing("exact", json!(config.exact)),
         changing("precision", json!(config.precision.to_string())),
         fixed("syva", json!(config.syva)),
         fixed("data_sha256", json!(config.data.digest)),
-    ]
+    ]);
+    settings
 }
 
 /// All settings as a JSON object.
 pub fn json(config: &RunConfig) -> Map<String, Value> {
     of(config).into_iter().map(|setting| (setting.name.to_string(), setting.value)).collect()
-}
-
-/// The f64 that prints as the f32 does: 0.01 rather than 0.009999999776.
-fn shortest(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// The widths of the hidden layers as `--hidden` takes them: `256,128`, or `none`.
@@ -136,13 +137,13 @@ mod tests {
             ("network", |c| c.network.layers[0].units = 17),
             ("activation", |c| c.network.layers[0].activation = Tanh),
             ("head", |c| c.network.head = syva::Head::LogSoftmax),
-            ("init", |c| c.network.init = syva::Init::HeNormal),
+            ("init", |c| c.training.init = syva::Init::HeNormal),
             ("normalization", |c| c.network.input.normalization = Normalization::pixels(0.1307, 0.3081)),
             ("batch_size", |c| c.training.batch_size = 7),
             ("learning_rate", |c| c.training.learning_rate = 0.2),
             ("seed", |c| c.training.seed = 7),
             ("schedule", |c| c.training.schedule = syva::Schedule::Constant { warmup: 1.0 }),
-            ("optimizer", |c| c.network.optimizer = "adam".parse().unwrap()),
+            ("optimizer", |c| c.training.optimizer = "adam".parse().unwrap()),
             ("epochs", |c| c.training.epochs = 7),
             ("keep", |c| c.keep = Keep::Best),
             ("device", |c| c.device = "reference".into()),
@@ -156,6 +157,14 @@ mod tests {
             let (before, after) = (json(&base), json(&changed));
             assert_ne!(before[name], after[name], "{name}");
         }
+    }
+
+    #[test]
+    fn each_field_of_a_training_is_a_setting() {
+        let Ok(Value::Object(fields)) = serde_json::to_value(Training::default()) else { panic!("no fields") };
+        let mut settings = Settings::TRAINING.to_vec();
+        settings.sort_unstable();
+        assert_eq!(fields.keys().map(String::as_str).collect::<Vec<_>>(), settings);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use syva::data::Dataset;
 use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
 use syva::text::grouped;
-use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State, memory};
+use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State, Training, memory};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
 use crate::args::{PlotArgs, PlotWhat, ThemeArg};
@@ -172,7 +172,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let task = eval::task_for(run, None, args.data_dir.as_deref(), None, Talk::Notices)?;
     let data = &task.validation;
     let (engine, device) = syva::engine("auto", EngineOptions::default())?;
-    let mut session = engine.open(&device, &model.spec.for_prediction())?;
+    let mut session = engine.open(&device, &model.spec, &Training::default())?;
     session.set_state(&model.state)?;
     let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;
     Ok(match what {

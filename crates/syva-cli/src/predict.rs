@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use syva::data::framing::{self, Framed, is_framed};
 use syva::data::idx::{Images, parse_images, read_images};
 use syva::run::Reached;
-use syva::{Error, Matrix, Result, first_largest, probabilities};
+use syva::{Error, Matrix, Result, Training, first_largest, probabilities};
 
 use crate::args::PredictArgs;
 use crate::picture::{Picture, decode, is_standard_input, read_bytes};
@@ -30,7 +30,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
     };
     let (engine, device) = args.on.engine()?;
-    let mut session = engine.open(&device, &model.spec.for_prediction())?;
+    let mut session = engine.open(&device, &model.spec, &Training::default())?;
     session.set_state(&model.state)?;
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {

@@ -19,7 +19,7 @@ use syva::files::{stay_inside, write_atomically};
 use syva::run::{Reached, RunConfig, read_run};
 use syva::{
     Activity, DeviceId, Diagnosis, Engine, EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions,
-    Result,
+    Result, Training,
 };
 
 use self::groups::{Group, Spread, group};
@@ -280,7 +280,7 @@ impl Judge {
             self.device = Some(syva::engine("auto", EngineOptions::default())?);
         }
         let Some((engine, device)) = &self.device else { return Err(Error::mismatch("no engine", "report this")) };
-        let mut session = engine.open(device, &model.spec.for_prediction())?;
+        let mut session = engine.open(device, &model.spec, &Training::default())?;
         session.set_state(&model.state)?;
         let (mut predictions, mut evaluation) = (None, None);
         if model.spec.classes() > 0 {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
 use serde::Deserialize;
 use syva::data::Task;
 use syva::data::source::Source;
@@ -20,78 +20,112 @@ use crate::values::{flag, from_file, number, number_from_file};
 /// More bytes than any settings file has.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// What can be set, none of it yet resolved.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Settings {
+/// Makes [`Settings`] from one list. A setting that is a field of [`Training`] says so, and then comes from there in
+/// `--like`, goes there, and is shown by that name.
+macro_rules! settings {
+    ($($(#[$attribute:meta])* $setting:ident: $type:ty $(= training.$field:ident)?;)+) => {
+        /// What can be set, none of it yet resolved.
+        #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+        pub struct Settings {
+            $($(#[$attribute])* pub $setting: Option<$type>,)+
+        }
+
+        impl Settings {
+            /// The fields of a training, in the order in which they are shown.
+            pub const TRAINING: &[&str] = &[$($(stringify!($field),)?)+];
+
+            /// These settings. Those that are missing come from `others`.
+            fn or(self, others: Self) -> Self {
+                // A flag that is not given is `false`.
+                let this = Self { exact: self.exact.filter(|&given| given), ..self };
+                Self { $($setting: this.$setting.or(others.$setting),)+ }
+            }
+
+            /// The settings that make this training.
+            fn of(training: &Training) -> Self {
+                Self { $($($setting: Some(training.$field.clone()),)?)+ ..Self::default() }
+            }
+
+            /// Puts the settings of a training that are given into it.
+            fn set(&self, training: &mut Training) {
+                $($(if let Some(value) = &self.$setting {
+                    training.$field.clone_from(value);
+                })?)+
+            }
+        }
+    };
+}
+
+settings! {
     /// Data: auto, mnist or digits [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<Source>)]
     #[serde(deserialize_with = "from_file")]
-    pub data: Option<Source>,
+    data: Source;
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
     #[arg(long, value_name = "DIR")]
     #[serde(alias = "data_dir")]
-    pub data_dir: Option<PathBuf>,
+    data_dir: PathBuf;
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
-    pub hidden: Option<Hidden>,
+    hidden: Hidden;
     #[arg(long, value_name = "NAME", help = activations(), value_parser = flag::<Activation>)]
     #[serde(deserialize_with = "from_file")]
-    pub activation: Option<Activation>,
+    activation: Activation;
     /// Output and loss: logits (cross-entropy) or log-softmax (NLL); both give the same bits [default: logits]
     #[arg(long, value_name = "NAME", value_parser = flag::<Head>)]
     #[serde(deserialize_with = "from_file")]
-    pub head: Option<Head>,
+    head: Head;
     /// Initial weights: pytorch, xavier-uniform, xavier-normal, he-uniform, he-normal, zeros, constant:VALUE
     /// [default: pytorch]
     #[arg(long, value_name = "NAME", value_parser = flag::<Init>)]
     #[serde(deserialize_with = "from_file")]
-    pub init: Option<Init>,
+    init: Init = training.init;
     #[arg(long, value_name = "NAME", help = optimizers(), value_parser = flag::<Optimizer>)]
     #[serde(deserialize_with = "from_file")]
-    pub optimizer: Option<Optimizer>,
+    optimizer: Optimizer = training.optimizer;
     /// Learning rate [default: 0.01; 0.001 for adam, adamw, amsgrad and radam, 0.002 for nadam, 0.0001 for lion]
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "learning-rate", alias = "learning_rate", deserialize_with = "number_from_file")]
-    pub lr: Option<f32>,
+    lr: f32 = training.learning_rate;
     #[arg(long, value_name = "NAME", help = schedules(), value_parser = flag::<Schedule>)]
     #[serde(deserialize_with = "from_file")]
-    pub schedule: Option<Schedule>,
+    schedule: Schedule = training.schedule;
     /// Samples per step [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(alias = "batch_size", deserialize_with = "number_from_file")]
-    pub batch_size: Option<usize>,
+    batch_size: usize = training.batch_size;
     /// Passes over the training data [default: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     #[serde(deserialize_with = "number_from_file")]
-    pub epochs: Option<u64>,
+    epochs: u64 = training.epochs;
     /// Seed of the initial weights and of the order of the samples [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
     #[serde(deserialize_with = "number_from_file")]
-    pub seed: Option<u32>,
+    seed: u32 = training.seed;
     /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
     /// [default: last]
     #[arg(long, value_name = "WHICH", value_parser = flag::<Keep>)]
     #[serde(deserialize_with = "from_file")]
-    pub keep: Option<Keep>,
+    keep: Keep;
     /// Device: auto, or one that `syva devices` lists [default: auto]
     #[arg(long, value_name = "NAME")]
-    pub device: Option<String>,
+    device: String;
     /// CPU threads; the result does not depend on their number [default: one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(deserialize_with = "number_from_file")]
-    pub threads: Option<usize>,
+    threads: usize;
     /// Compute exactly on a GPU whose own arithmetic is not exact; slower, and no effect on exact devices
     #[arg(long, action = clap::ArgAction::SetTrue)]
-    pub exact: Option<bool>,
+    exact: bool;
     /// Precision of the factors of products: f32 (exact), or tf32 or bf16 (not exact; faster for wide networks on
     /// NVIDIA's tensor cores) [default: f32]
     #[arg(long, value_name = "NAME", value_parser = flag::<Precision>)]
     #[serde(deserialize_with = "from_file")]
-    pub precision: Option<Precision>,
+    precision: Precision;
     /// Folder of the run [default: the first free one of runs/DATA-001, runs/DATA-002, …]
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    out: PathBuf;
 }
 
 impl Settings {
@@ -110,7 +144,7 @@ impl Settings {
             None if self.data_dir.is_none() => data::place(run, &config.data, talk)?,
             _ => None,
         };
-        let (network, training) = (&config.network, config.training);
+        let (network, training) = (&config.network, &config.training);
         let hidden = &network.layers[..network.layers.len() - 1];
         let activation = hidden.first().map(|layer| layer.activation);
         if self.change_network() && self.activation.is_none() && hidden.iter().any(|l| Some(l.activation) != activation)
@@ -124,55 +158,18 @@ impl Settings {
             hidden: Some(Hidden(hidden.iter().map(|layer| layer.units).collect())),
             activation,
             head: Some(network.head),
-            init: Some(network.init),
-            optimizer: Some(network.optimizer),
-            lr: Some(training.learning_rate),
-            schedule: Some(training.schedule.not_over(training.epochs)),
-            batch_size: Some(training.batch_size),
-            epochs: Some(training.epochs),
-            seed: Some(training.seed),
             keep: Some(config.keep),
             device: Some(config.device.clone()),
-            threads: None,
             exact: Some(config.exact),
             precision: Some(config.precision),
-            out: None,
+            schedule: Some(training.schedule.not_over(training.epochs)),
+            ..Self::of(training)
         }))
-    }
-
-    /// These settings. Those that are missing come from `others`.
-    fn or(self, others: Self) -> Self {
-        Self {
-            data: self.data.or(others.data),
-            data_dir: self.data_dir.or(others.data_dir),
-            hidden: self.hidden.or(others.hidden),
-            activation: self.activation.or(others.activation),
-            head: self.head.or(others.head),
-            init: self.init.or(others.init),
-            optimizer: self.optimizer.or(others.optimizer),
-            lr: self.lr.or(others.lr),
-            schedule: self.schedule.or(others.schedule),
-            batch_size: self.batch_size.or(others.batch_size),
-            epochs: self.epochs.or(others.epochs),
-            seed: self.seed.or(others.seed),
-            keep: self.keep.or(others.keep),
-            device: self.device.or(others.device),
-            threads: self.threads.or(others.threads),
-            // A flag that is not given is `false`.
-            exact: self.exact.filter(|&given| given).or(others.exact),
-            precision: self.precision.or(others.precision),
-            out: self.out.or(others.out),
-        }
     }
 
     /// Whether any of the settings changes the network or its input.
     pub fn change_network(&self) -> bool {
-        self.hidden.is_some()
-            || self.activation.is_some()
-            || self.head.is_some()
-            || self.init.is_some()
-            || self.optimizer.is_some()
-            || self.data.is_some()
+        self.hidden.is_some() || self.activation.is_some() || self.head.is_some() || self.data.is_some()
     }
 
     /// The settings in a TOML file. An invalid setting is wrong usage, like an invalid flag.
@@ -231,18 +228,13 @@ impl Settings {
 
     /// How to train: the given settings, with the chapter's defaults.
     pub fn training(&self) -> Result<Training> {
-        let default = Training::default();
-        let epochs = self.epochs.unwrap_or(default.epochs);
-        let training = Training {
-            epochs,
-            // A run that is given more epochs later keeps the rates of its first ones.
-            schedule: self.schedule.unwrap_or(default.schedule).over(epochs),
-            batch_size: self.batch_size.unwrap_or(default.batch_size),
-            learning_rate: self
-                .lr
-                .unwrap_or_else(|| self.optimizer.map_or(default.learning_rate, Optimizer::default_rate)),
-            seed: self.seed.unwrap_or(default.seed),
-        };
+        let mut training = Training::default();
+        self.set(&mut training);
+        if self.lr.is_none() {
+            training.learning_rate = self.optimizer.map_or(training.learning_rate, Optimizer::default_rate);
+        }
+        // A run that is given more epochs later keeps the rates of its first ones.
+        training.schedule = training.schedule.over(training.epochs);
         training.validate()?;
         Ok(training)
     }
@@ -251,8 +243,6 @@ impl Settings {
     pub fn network(&self, task: &Task) -> Result<Spec> {
         let hidden = self.hidden.clone().unwrap_or(Hidden(vec![256, 128]));
         let mut spec = task.network(&hidden.0, self.activation.unwrap_or(Activation::Sigmoid));
-        spec.init = self.init.unwrap_or(Init::Pytorch);
-        spec.optimizer = self.optimizer.unwrap_or(Optimizer::SGD);
         spec.head = self.head.unwrap_or(spec.head);
         spec.validate()?;
         // Everything else about the network comes from the task.
@@ -361,61 +351,68 @@ impl fmt::Display for Hidden {
     }
 }
 
-/// What `syva resume` is asked for and cannot change: settings that make the bits of a run. Hidden flags, so that asking
-/// for them is answered.
-#[derive(Args, Clone, Debug, Default)]
+/// What `syva resume` is asked for and cannot change: the flags of `syva train` that it does not have, because they make
+/// the bits of a run. They are hidden, so that asking for them is answered.
+#[derive(Clone, Debug, Default)]
 pub struct Fixed {
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    data: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    hidden: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    activation: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    head: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    init: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    optimizer: Option<String>,
-    #[arg(long, alias = "learning-rate", hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    lr: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    schedule: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    batch_size: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    seed: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    config: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", allow_negative_numbers = true)]
-    out: Option<String>,
+    /// The flags that were given, with their values.
+    given: Vec<String>,
 }
 
 impl Fixed {
     /// Refuses any of these settings that was given for `run`.
     pub fn check(&self, run: &Path) -> Result<()> {
-        let flags = [
-            ("data", &self.data),
-            ("hidden", &self.hidden),
-            ("activation", &self.activation),
-            ("head", &self.head),
-            ("init", &self.init),
-            ("optimizer", &self.optimizer),
-            ("lr", &self.lr),
-            ("schedule", &self.schedule),
-            ("batch-size", &self.batch_size),
-            ("seed", &self.seed),
-            ("config", &self.config),
-            ("out", &self.out),
-        ];
-        let given: Vec<String> = flags
-            .iter()
-            .filter_map(|(name, value)| value.as_ref().map(|value| format!("--{name} {value}").trim_end().to_string()))
-            .collect();
-        if given.is_empty() {
+        if self.given.is_empty() {
             return Ok(());
         }
+        let given = &self.given;
         let remedy = format!("start a new run: `syva train --like {} {}`", run.display(), given.join(" "));
         Err(Error::setting(given.join(", "), "resuming cannot change this setting of a run", remedy))
     }
+
+    /// The flags of `syva train` that are settings.
+    fn flags() -> Vec<Arg> {
+        let settings = Settings::augment_args(Command::new("train"));
+        settings.get_arguments().cloned().chain([Arg::new("config").long("config")]).collect()
+    }
 }
+
+impl Args for Fixed {
+    /// Adds the flags that the command does not have yet, so it must come after the command's own.
+    fn augment_args(command: Command) -> Command {
+        let there: Vec<Id> = command.get_arguments().map(|flag| flag.get_id().clone()).collect();
+        let hidden = |flag: Arg| {
+            // What is said of a value that cannot be read does not matter here.
+            let text = flag.value_parser(clap::value_parser!(String)).allow_negative_numbers(true);
+            text.hide(true).num_args(0..=1).default_missing_value("")
+        };
+        command.args(Self::flags().into_iter().filter(|flag| !there.contains(flag.get_id())).map(hidden))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Fixed {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let mut given = Vec::new();
+        for flag in Self::flags() {
+            // The command's own flags are of other types.
+            if let Ok(Some(value)) = matches.try_get_one::<String>(flag.get_id().as_str())
+                && !OWN.contains(&flag.get_id().as_str())
+            {
+                given.push(format!("--{} {value}", flag.get_long().unwrap_or_default()).trim_end().to_string());
+            }
+        }
+        Ok(Self { given })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The settings of text that `syva resume` can change.
+const OWN: [&str; 1] = ["device"];

@@ -1,7 +1,7 @@
 //! `syva summary`: a network in figures.
 
 use syva::budget::{Budget, funnel, uniform};
-use syva::{Error, Mlp, Result, Summary};
+use syva::{Error, Mlp, Result, Summary, Training};
 
 use crate::args::SummaryArgs;
 use crate::{eval, output};
@@ -24,7 +24,7 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
         if args.outputs == 1 { mlp.values(1) } else { mlp.classes(args.outputs) }
     };
     spec.validate()?;
-    let summary = Summary::new(&spec, args.batch_size);
+    let summary = Summary::new(&spec, &Training { batch_size: args.batch_size, ..Training::default() });
     if args.json {
         output::json(serde_json::json!({ "network": spec.widths(), "summary": summary }));
     } else {

@@ -53,11 +53,11 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         exact,
         precision,
         keep: settings.keep.unwrap_or_default(),
-        training,
+        training: training.clone(),
         data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
         network: spec.clone(),
     };
-    let trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, training)?;
+    let trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, &training)?;
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     // From here on there is something to save.
     signals::begin();
@@ -92,7 +92,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
     let (at, step_in_epoch) = at;
     let device_name = name(engine.as_ref(), &device);
-    let (engine, network, training) = (engine.as_ref(), &config.network, config.training);
+    let (engine, network, training) = (engine.as_ref(), &config.network, config.training.clone());
     let trainer = match checkpoint {
         Some((state, progress)) => {
             // A run that keeps the last weights can do without the best ones.
@@ -100,13 +100,13 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
                 Err(error) if config.keep == Keep::Best => return Err(error),
                 best => best.ok().flatten(),
             };
-            let trainer = Trainer::resume(engine, &device, network, &task, training, &state, progress)?;
+            let trainer = Trainer::resume(engine, &device, network, &task, &training, &state, progress)?;
             match best {
                 Some(best) => trainer.with_best(best.state),
                 None => trainer,
             }
         }
-        None => Trainer::new(engine, &device, network, &task, training)?,
+        None => Trainer::new(engine, &device, network, &task, &training)?,
     };
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     if let Some(restored) = folder.restore_metrics(trainer.progress())? {
@@ -174,7 +174,7 @@ fn every(args: CheckpointArgs) -> Duration {
 }
 
 fn describe(config: &RunConfig, task: &Task) -> String {
-    let training = config.training;
+    let training = &config.training;
     format!(
         "{} {}, {} training and {} validation samples; {}, batch {}, lr {:?}, seed {}",
         task.name,

@@ -51,7 +51,7 @@ fn a_damaged_model_is_named_with_the_damaged_place() {
         (edited(&good, "[10,784]", "[784,10]"), "(fc1.weight): its shape is [784, 10], not [10, 784]"),
         (edited(&good, "\"F32\"", "\"I32\""), "its numbers are I32"),
         (edited(&good, "\"syva\"", "\"other\""), "(metadata): there is no entry 'syva'"),
-        (edited(&good, r#"\"format\":1"#, r#"\"format\":99"#), "(metadata): format 99 is unknown"),
+        (edited(&good, r#"\"format\":2"#, r#"\"format\":99"#), "(metadata): format 99 is unknown"),
         (edited(&good, r#"{\"units\":10,"#, &units), "(metadata): hidden: "),
         (edited(&good, r#"\"shape\":[28,28]"#, r#"\"shape\":[9223372036854775808,4]"#), "(metadata): input: "),
         (edited(&good, r#"\"step\":15"#, r#"\"step\":-1"#), "(metadata): "),

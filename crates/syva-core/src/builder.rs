@@ -1,7 +1,7 @@
 //! Two ways to describe a network: [`Mlp`], the short one, and [`Sequential`], a list of layers.
 
-use crate::ops::{Activation, Optimizer};
-use crate::spec::{Head, Init, Input, Layer, Normalization, Spec};
+use crate::ops::Activation;
+use crate::spec::{Head, Input, Layer, Normalization, Spec};
 use crate::{Error, Result};
 
 /// The short way: the input's width, the hidden layers, and the kind of output.
@@ -68,7 +68,7 @@ impl Mlp {
 
     fn end(mut self, units: usize, head: Head) -> Spec {
         self.layers.push(Layer { units, activation: Activation::Identity });
-        Spec { input: self.input, layers: self.layers, head, init: Init::Pytorch, optimizer: Optimizer::SGD }
+        Spec { input: self.input, layers: self.layers, head }
     }
 }
 
@@ -191,8 +191,6 @@ impl Sequential {
             input: Input { features, shape: self.shape, normalization: self.normalization },
             layers: self.linear.into_iter().map(|(_, layer)| layer).collect(),
             head,
-            init: Init::Pytorch,
-            optimizer: Optimizer::SGD,
         };
         spec.validate()?;
         Ok(spec)

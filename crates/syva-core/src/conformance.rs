@@ -32,7 +32,7 @@ pub use operands::operands;
 
 /// Runs a case on a device and on the reference. `Err` names the first number that differs.
 pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::Result<(), String> {
-    let initial = State::initial(&case.spec, case.seed).map_err(|error| format!("{}: {error}", case.name))?;
+    let initial = State::initial(&case.spec, &case.training).map_err(|error| format!("{}: {error}", case.name))?;
     run_from(engine, device, case, &initial)
 }
 
@@ -40,7 +40,7 @@ pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::
 fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State) -> std::result::Result<(), String> {
     let fail = |error: Error| format!("{}: {error}", case.name);
     let open = |engine: &dyn Engine| -> Result<Box<dyn Session>> {
-        let mut session = engine.open(device, &case.spec)?;
+        let mut session = engine.open(device, &case.spec, &case.training)?;
         session.load(Split::Train, &case.train)?;
         session.load(Split::Validation, &case.validation)?;
         session.set_state(initial)?;
@@ -49,15 +49,16 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
     let mut reference = open(&Reference).map_err(fail)?;
     let mut single = open(engine).map_err(fail)?;
     same_predictions("before training", case, reference.as_mut(), single.as_mut())?;
-    let order = permutation(case.seed, 0, case.train.samples());
-    let rates: Vec<f32> = order.chunks(case.batch_size).enumerate().map(|(i, _)| 0.1 / (i as f32 + 1.0)).collect();
+    let order = permutation(case.training.seed, 0, case.train.samples());
+    let rates: Vec<f32> =
+        order.chunks(case.training.batch_size).enumerate().map(|(i, _)| 0.1 / (i as f32 + 1.0)).collect();
 
     // One step at a time, comparing the state and the report after each.
-    for (step, samples) in order.chunks(case.batch_size).enumerate() {
+    for (step, samples) in order.chunks(case.training.batch_size).enumerate() {
         let span = Span {
             first_step: step as u64,
             order: samples,
-            batch_size: case.batch_size,
+            batch_size: case.training.batch_size,
             learning_rate: &rates[step..=step],
         };
         let wanted = reference.train(&span).map_err(fail)?;
@@ -69,7 +70,7 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
 
     // All steps in one span, on a fresh session. Then the same session is used again from another state.
     let mut whole = open(engine).map_err(fail)?;
-    let span = Span { first_step: 0, order: &order, batch_size: case.batch_size, learning_rate: &rates };
+    let span = Span { first_step: 0, order: &order, batch_size: case.training.batch_size, learning_rate: &rates };
     for round in 1..=2 {
         whole.set_state(initial).map_err(fail)?;
         whole.train(&span).map_err(fail)?;
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_close_is_told_from_what_is_wrong() {
-        for case in cases().iter().filter(|case| case.batch_size == 96 && case.spec.parameters() < 20_000) {
+        for case in cases().iter().filter(|case| case.training.batch_size == 96 && case.spec.parameters() < 20_000) {
             let of = |engine: &dyn Engine| measure(engine, &device(), case, Precision::F32);
             assert_eq!(of(&Reference).unwrap().ulp, 0.0);
             assert!(of(&Mutant(Fault::NotANumber)).is_err());
@@ -271,7 +272,7 @@ mod tests {
             for case in cases().iter().filter(|case| case.spec.parameters() < 20_000) {
                 let can_show = match mutant.0 {
                     // A sum of one or two terms has only one order, and a handful of sums may agree by chance.
-                    Fault::SwappedOrder => case.batch_size > 3 && case.spec.parameters() > 20,
+                    Fault::SwappedOrder => case.training.batch_size > 3 && case.spec.parameters() > 20,
                     Fault::UpdateBeforeInputGradient => case.spec.layers.len() > 1,
                     _ => true,
                 };

@@ -12,9 +12,10 @@ use serde::Serialize;
 use crate::arithmetic::Number;
 use crate::data::{Dataset, Targets};
 use crate::engine::Evaluation;
+use crate::init::Init;
 use crate::metrics::Confusion;
 use crate::ops::{Activation, Reads};
-use crate::spec::{Init, Spec};
+use crate::spec::Spec;
 use crate::text::{grouped, number, rate as short};
 use crate::{Model, Training};
 
@@ -34,9 +35,9 @@ pub struct LayerActivity {
 ///
 /// ```
 /// use syva_core::data::{Dataset, Inputs, Targets};
-/// use syva_core::{Activation::Relu, Activity, Mlp, Model, State};
+/// use syva_core::{Activation::Relu, Activity, Mlp, Model, State, Training};
 /// let spec = Mlp::new(1).hidden(&[2], Relu).classes(2);
-/// let mut state = State::initial(&spec, 1)?;
+/// let mut state = State::initial(&spec, &Training::default())?;
 /// // The second unit is below 0 whatever comes in from 0 to 1.
 /// state.layers[0].weight.values_mut().copy_from_slice(&[1.0, 1.0]);
 /// state.layers[0].bias.copy_from_slice(&[0.0, -2.0]);
@@ -332,8 +333,10 @@ fn variance(values: &[f32], outputs: usize) -> f64 {
 
 /// What to try, the most likely remedy first.
 fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec<String> {
-    if matches!(spec.init, Init::Zeros | Init::Constant(_)) && spec.layers.len() > 1 {
-        let init = spec.init;
+    let init = training.map(|training| training.init);
+    if let Some(init @ (Init::Zeros | Init::Constant(_))) = init
+        && spec.layers.len() > 1
+    {
         return vec![format!(
             "units that start out equal stay equal (--init {init}); leave --init out, or use he-uniform or xavier-uniform"
         )];
@@ -362,7 +365,7 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
         )];
     }
     let mut advice = vec![format!("try a smaller learning rate{smaller}")];
-    if stuck.contains(&Activation::Relu) && !matches!(spec.init, Init::HeUniform | Init::HeNormal) {
+    if stuck.contains(&Activation::Relu) && !matches!(init, Some(Init::HeUniform | Init::HeNormal)) {
         advice.push("--init he-uniform keeps more ReLU units alive".into());
     }
     if stuck.iter().any(|&activation| activation != Activation::Relu) {
@@ -507,8 +510,8 @@ mod tests {
 
     #[test]
     fn weights_that_begin_alike_are_named() {
-        let spec = spec().init(Init::Zeros);
-        let text = Diagnosis::new(&confusion(100), 2.303, None, &spec, Some(&Training::default())).to_string();
+        let training = Training::default().init(Init::Zeros);
+        let text = Diagnosis::new(&confusion(100), 2.303, None, &spec(), Some(&training)).to_string();
         assert!(text.contains("start out equal stay equal (--init zeros)"), "{text}");
     }
 

@@ -13,6 +13,7 @@ use crate::data::{Dataset, Split};
 use crate::metrics::Confusion;
 use crate::spec::{Spec, names};
 use crate::state::{Matrix, Parameters, State};
+use crate::training::Training;
 use crate::{Error, Result};
 
 /// Trains and runs networks on its devices. Threads may share an engine.
@@ -28,9 +29,10 @@ pub trait Engine: Send + Sync {
         None
     }
 
-    /// Opens a session for one network on one device. An engine that cannot run the network refuses it here, with
-    /// [`Error::Unsupported`], and never later. The state is undefined until [`Session::set_state`].
-    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>>;
+    /// Opens a session for one network on one device, to be trained in one way. An engine that cannot do that refuses it
+    /// here, with [`Error::Unsupported`], and never later. Who only predicts opens it with the default training. The state
+    /// is undefined until [`Session::set_state`].
+    fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>>;
 
     /// The device's peak speed in single-precision floating-point operations per second, measured now. A program's
     /// speed can be stated as a share of it. The measurement runs fused multiply-adds (two operations each) on

@@ -23,15 +23,15 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::compat::{self, FORMAT, Spec1, Training1, Version};
 use crate::container::{self, Entry, Values};
 use crate::recognise::{Family, Format, recognise};
 use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, Slot, State, hash_layers, hex};
-use crate::trainer::{Epoch, Progress, Training};
+use crate::trainer::{Epoch, Progress};
+use crate::training::Training;
 use crate::{Error, Result};
 
-/// The version of the description in the metadata.
-const FORMAT: u32 = 1;
 /// The description's key in the metadata.
 const KEY: &str = "syva";
 /// The digest's key in the metadata.
@@ -42,9 +42,9 @@ const HISTORY: &str = "history";
 /// A network and its weights.
 ///
 /// ```
-/// use syva_core::{Activation::Sigmoid, Mlp, Model, State};
+/// use syva_core::{Activation::Sigmoid, Mlp, Model, State, Training};
 /// let spec = Mlp::image(28, 28).hidden(&[16], Sigmoid).classes(10);
-/// let model = Model { state: State::initial(&spec, 1)?, spec };
+/// let model = Model { state: State::initial(&spec, &Training::default())?, spec };
 /// let again = Model::from_bytes(&model.to_bytes()?, "model.safetensors")?;
 /// assert_eq!(again, model);
 /// # Ok::<(), syva_core::Error>(())
@@ -57,20 +57,22 @@ pub struct Model {
     pub state: State,
 }
 
-/// The description in the metadata.
+/// The description in the metadata. A reader ignores an entry that it does not know, unless `needs` names it.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Description {
     format: u32,
-    spec: Spec,
+    /// What a reader must know to compute what the network computes.
+    #[serde(default)]
+    needs: Vec<String>,
+    network: Spec,
     step: u64,
+    /// Only in checkpoints: how the network is trained, so that a change of `config.toml` does not go unnoticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    training: Option<Training>,
     /// Only in checkpoints: the progress of the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
-    /// Only in checkpoints: the settings of the training, so that a change of `config.toml` does not go unnoticed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    training: Option<Training>,
-    /// Only in checkpoints: the SHA-256 of the training data, for the same reason.
+    /// Only in checkpoints: the SHA-256 of the training data, so that other data do not go unnoticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     /// Only in checkpoints: the columns of the history.
@@ -78,10 +80,60 @@ struct Description {
     history: Option<Vec<String>>,
 }
 
-/// The description's first entry. It is read before the others, because they cannot be understood without it.
+/// The description of format 1.
 #[derive(Deserialize)]
-struct Version {
+#[serde(deny_unknown_fields)]
+struct Description1 {
     format: u32,
+    spec: Spec1,
+    step: u64,
+    progress: Option<Progress>,
+    training: Option<Training1>,
+    data: Option<String>,
+    history: Option<Vec<String>>,
+}
+
+impl Description {
+    /// The names in `needs` that this version knows. So far no network needs any.
+    const KNOWN: &[&str] = &[];
+
+    /// Reads a description of any format. Errors say what is wrong, and what to do.
+    fn read(text: &str) -> std::result::Result<Self, (String, &'static str)> {
+        const NEWER: &str = "use the version of syva that wrote it, or a newer one";
+        let newer = |error: serde_json::Error| (error.to_string(), NEWER);
+        let Version { format } = serde_json::from_str(text).map_err(newer)?;
+        match format {
+            1 => Ok(serde_json::from_str::<Description1>(text).map_err(newer)?.into()),
+            FORMAT => {
+                let (found, unknown) = compat::read::<Self, _>(&mut serde_json::Deserializer::from_str(text));
+                let found = found.map_err(newer)?;
+                if let Some(need) = found.needs.iter().find(|need| !Self::KNOWN.contains(&need.as_str())) {
+                    return Err((format!("it needs '{need}', which this syva does not know"), NEWER));
+                }
+                // What makes the bits of a training must all be known.
+                let matters = |place: &&String| place.starts_with("training.") || place.starts_with("progress.");
+                match unknown.iter().find(matters) {
+                    Some(place) => Err((format!("this syva does not know '{place}'"), NEWER)),
+                    None => Ok(found),
+                }
+            }
+            _ => Err((format!("format {format} is unknown (this syva reads 1 to {FORMAT})"), "use a newer syva")),
+        }
+    }
+}
+
+impl From<Description1> for Description {
+    fn from(old: Description1) -> Self {
+        let Description1 { format, spec, step, progress, training, data, history } = old;
+        let (network, training) = match training {
+            Some(training) => {
+                let (network, training) = spec.split(training);
+                (network, Some(training))
+            }
+            None => (spec.network(), None),
+        };
+        Self { format, needs: Vec::new(), network, step, training, progress, data, history }
+    }
 }
 
 /// The parts of a checkpoint that a model does not have.
@@ -151,10 +203,11 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     let refuse = |why: &str| Error::mismatch(format!("the model cannot be written: {why}"), "report this");
     let mut description = Description {
         format: FORMAT,
-        spec: spec.clone(),
+        needs: Vec::new(),
+        network: spec.clone(),
         step: state.step,
-        progress: None,
         training: None,
+        progress: None,
         data: None,
         history: None,
     };
@@ -162,6 +215,7 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     // A model does not hold what only the training needs.
     let slots = if checkpoint.is_some() { &state.slots[..] } else { &[] };
     if let Some((training, progress, data)) = checkpoint {
+        state.check_slots(training)?;
         history.extend(progress.history.iter().flat_map(row));
         // The history is stored as a tensor, not in the JSON.
         let Progress { epoch, step_in_epoch, loss_sum, best, train_seconds, .. } = *progress;
@@ -170,7 +224,7 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
         let progress =
             Progress { epoch, step_in_epoch, loss_sum, confusion, best, best_weights, train_seconds, history };
         description.progress = Some(progress);
-        description.training = Some(*training);
+        description.training = Some(training.clone());
         description.data = Some(data.into());
         description.history = Some(COLUMNS.map(String::from).to_vec());
     }
@@ -272,16 +326,8 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         let remedy = "weights from elsewhere need the metadata of a syva model (README, \"From PyTorch\")";
         return Err(refuse("metadata", problem, remedy));
     };
-    let newer = |error: serde_json::Error| {
-        refuse("metadata", error.to_string(), "use the version of syva that wrote it, or a newer one")
-    };
-    let Version { format } = serde_json::from_str(text).map_err(newer)?;
-    if format != FORMAT {
-        let problem = format!("format {format} is unknown (this syva reads {FORMAT})");
-        return Err(refuse("metadata", problem, "use a newer syva"));
-    }
-    let Description { spec, step, progress, training, data, history: columns, .. } =
-        serde_json::from_str(text).map_err(newer)?;
+    let Description { network: spec, step, progress, training, data, history: columns, .. } =
+        Description::read(text).map_err(|(problem, remedy)| refuse("metadata", problem, remedy))?;
     spec.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
     let mut wanted = Vec::new();
     let mut layers = |slot: &str| -> Result<Vec<Parameters>> {
@@ -297,8 +343,9 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         Ok(layers)
     };
     let (weights, mut slots) = (layers("")?, Vec::new());
-    if progress.is_some() {
-        for name in spec.optimizer.rule().slots() {
+    if let Some(training) = &training {
+        training.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
+        for name in training.optimizer.rule().slots() {
             slots.push(Slot { name: (*name).into(), layers: layers(name)? });
         }
     }
@@ -423,7 +470,7 @@ mod tests {
 
     fn model() -> Model {
         let spec = Mlp::new(3).hidden(&[2], Activation::Tanh).classes(2);
-        Model { state: State::initial(&spec, 5).unwrap(), spec }
+        Model { state: State::initial(&spec, &Training::default().seed(5)).unwrap(), spec }
     }
 
     fn message(bytes: &[u8]) -> String {
@@ -432,7 +479,10 @@ mod tests {
 
     /// The bytes of a file after an edit of its header as text. The header's length is corrected.
     fn edited(from: &str, to: &str) -> Vec<u8> {
-        let bytes = model().to_bytes().unwrap();
+        edit(&model().to_bytes().unwrap(), from, to)
+    }
+
+    fn edit(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
         let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let header = std::str::from_utf8(&bytes[8..8 + n]).unwrap().replace(from, to);
         assert_ne!(header.as_bytes(), &bytes[8..8 + n], "'{from}' is in the header");
@@ -452,7 +502,7 @@ mod tests {
         assert!(message(&edited("[2,3]", "[3,2]")).contains("fc1.weight): its shape is [3, 2], not [2, 3]"));
         assert!(message(&edited("\"F32\"", "\"I32\"")).contains("its numbers are I32"));
         assert!(message(&edited("\"syva\"", "\"else\"")).contains("no entry 'syva'"));
-        assert!(message(&edited("\\\"format\\\":1", "\\\"format\\\":2")).contains("format 2 is unknown"));
+        assert!(message(&edited("\\\"format\\\":2", "\\\"format\\\":3")).contains("format 3 is unknown"));
         assert!(message(&edited("\\\"features\\\":3", "\\\"features\\\":0")).contains("0 features"));
         let shape = r#"\"features\":3,\"shape\":[9223372036854775808,4]"#;
         assert!(message(&edited(r#"\"features\":3"#, shape)).contains("does not hold 3 features"));
@@ -593,11 +643,32 @@ mod tests {
         );
     }
 
+    /// What a later version may add to a file of this format.
+    #[test]
+    fn what_a_reader_must_know_is_named_and_the_rest_is_ignored() {
+        let undigested = |bytes: &[u8]| {
+            let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
+            let digest = header.split("\"sha256\":\"").nth(1).unwrap()[..64].to_string();
+            edit(bytes, &format!("\"sha256\":\"{digest}\","), "")
+        };
+        let model_file = undigested(&model().to_bytes().unwrap());
+        let noted = edit(&model_file, r#"\"step\":"#, r#"\"note\":\"a cat\",\"step\":"#);
+        assert_eq!(Model::from_bytes(&noted, "m").unwrap(), model());
+        let layer = edit(&model_file, r#"{\"units\":2,"#, r#"{\"colour\":\"red\",\"units\":2,"#);
+        assert_eq!(Model::from_bytes(&layer, "m").unwrap(), model());
+        let needy = edit(&model_file, r#"\"needs\":[]"#, r#"\"needs\":[\"embeddings\"]"#);
+        let says =
+            "(metadata): it needs 'embeddings', which this syva does not know; use the version of syva that wrote it";
+        assert!(message(&needy).contains(says), "{}", message(&needy));
+        let trained = edit(&undigested(&checkpoint()), r#"\"epochs\":100"#, r#"\"epochs\":100,\"dropin\":0.5"#);
+        assert!(message(&trained).contains("does not know 'training.dropin'"), "{}", message(&trained));
+    }
+
     #[test]
     fn an_extra_tensor_is_named() {
         let mut wide = model();
         wide.spec = Mlp::new(3).hidden(&[2, 2], Activation::Tanh).classes(2);
-        wide.state = State::initial(&wide.spec, 5).unwrap();
+        wide.state = State::initial(&wide.spec, &Training::default().seed(5)).unwrap();
         let bytes = wide.to_bytes().unwrap();
         let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let layer = r#"{\"units\":2,\"activation\":\"tanh\"},"#;

@@ -14,14 +14,16 @@ use crate::metrics::Confusion;
 use crate::ops::{Reads, SLOTS, binary_gradient, softmax_gradient};
 use crate::spec::{Head, Spec};
 use crate::state::{Matrix, Parameters, Slot, State, check_finite};
+use crate::training::Training;
 use crate::{Error, Result};
 
 /// A network's weights in `T`, and the parts of a training step as methods.
 ///
 /// ```
-/// use syva_core::{Activation::Relu, Mlp, State, reference::Network};
+/// use syva_core::{Activation::Relu, Mlp, State, Training, reference::Network};
 /// let spec = Mlp::new(2).hidden(&[3], Relu).values(1);
-/// let network = Network::<f64>::new(&spec, &State::initial(&spec, 1)?);
+/// let training = Training::default();
+/// let network = Network::<f64>::new(&spec, &training, &State::initial(&spec, &training)?);
 /// let h = network.forward(&[0.5, -1.0]); // one sample: the hidden activations, then the output
 /// assert_eq!((h[0].len(), h[1].len()), (3, 1));
 /// # Ok::<(), syva_core::Error>(())
@@ -29,6 +31,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Network<T> {
     spec: Spec,
+    training: Training,
     step: u64,
     /// `weight[l]` are the weights `[units, fan_in]` of layer l.
     weight: Vec<Vec<T>>,
@@ -67,13 +70,14 @@ pub struct Judgement<T> {
 impl<T: Real> Network<T> {
     /// A network with the weights of `state`, whose shape must be the spec's.
     #[must_use]
-    pub fn new(spec: &Spec, state: &State) -> Self {
-        let state = &state.clone().with_slots(spec);
+    pub fn new(spec: &Spec, training: &Training, state: &State) -> Self {
+        let state = &state.clone().with_slots(training);
         let real = |values: &[f32]| values.iter().map(|&v| T::from_f64(f64::from(v))).collect::<Vec<T>>();
         let (scale, shift): (Vec<f32>, Vec<f32>) =
             (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         Self {
             spec: spec.clone(),
+            training: training.clone(),
             step: state.step,
             weight: state.layers.iter().map(|p| real(p.weight.values())).collect(),
             bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
@@ -98,7 +102,7 @@ impl<T: Real> Network<T> {
             let layers = self.slots.iter().enumerate().map(|(l, slots)| self.parameters(l, &slots[n].0, &slots[n].1));
             Slot { name: (*name).into(), layers: layers.collect() }
         };
-        let slots = self.spec.optimizer.rule().slots().iter().enumerate().map(slot).collect();
+        let slots = self.training.optimizer.rule().slots().iter().enumerate().map(slot).collect();
         State { step: self.step, layers, slots }
     }
 
@@ -276,9 +280,9 @@ impl<T: Real> Network<T> {
 
     /// Rule 8: the optimiser's rule, on every weight and bias of one layer.
     pub fn update(&mut self, l: usize, (gw, gb): &Tensors<T>, learning_rate: f32) {
-        let rule = self.spec.optimizer.rule();
+        let rule = self.training.optimizer.rule();
         let scalars =
-            self.spec.optimizer.scalars(self.step, learning_rate).map(|scalar| T::from_f64(f64::from(scalar)));
+            self.training.optimizer.scalars(self.step, learning_rate).map(|scalar| T::from_f64(f64::from(scalar)));
         let apply = |w: &mut [T], g: &[T], slots: [&mut [T]; SLOTS]| {
             for (i, (w, &g)) in w.iter_mut().zip(g).enumerate() {
                 let of = |slot: &&mut [T]| slot.get(i).copied().unwrap_or(T::ZERO);
@@ -366,8 +370,8 @@ impl Engine for Reference {
         }]
     }
 
-    fn open(&self, _device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
-        Ok(Box::new(ReferenceSession::new(spec)?))
+    fn open(&self, _device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
+        Ok(Box::new(ReferenceSession::new(spec, training)?))
     }
 }
 
@@ -375,16 +379,18 @@ impl Engine for Reference {
 #[derive(Clone, Debug)]
 pub struct ReferenceSession {
     spec: Spec,
+    training: Training,
     network: Option<Network<f32>>,
     train: Option<Dataset>,
     validation: Option<Dataset>,
 }
 
 impl ReferenceSession {
-    /// Opens a session for this network.
-    pub fn new(spec: &Spec) -> Result<Self> {
+    /// Opens a session for this network and this way to train it.
+    pub fn new(spec: &Spec, training: &Training) -> Result<Self> {
         spec.validate()?;
-        Ok(Self { spec: spec.clone(), network: None, train: None, validation: None })
+        training.validate()?;
+        Ok(Self { spec: spec.clone(), training: training.clone(), network: None, train: None, validation: None })
     }
 
     fn network(&self) -> Result<&Network<f32>> {
@@ -426,7 +432,8 @@ impl Session for ReferenceSession {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.spec)?;
-        self.network = Some(Network::new(&self.spec, state));
+        state.check_slots(&self.training)?;
+        self.network = Some(Network::new(&self.spec, &self.training, state));
         Ok(())
     }
 
@@ -518,8 +525,9 @@ mod tests {
 
     /// Compares every derivative of the mean loss, by central differences in f64, with backpropagation's.
     fn check_gradients(spec: &Spec, seed: u32) {
-        let state = State::initial(spec, seed).unwrap();
-        let mut network = Network::<f64>::new(spec, &state);
+        let training = Training::default().seed(seed);
+        let state = State::initial(spec, &training).unwrap();
+        let mut network = Network::<f64>::new(spec, &training, &state);
         let mut random = Random::new(seed, Stream::Augmentation, 0);
         let batch = 5;
         let x: Vec<f64> = (0..batch * spec.input.features)
@@ -586,7 +594,8 @@ mod tests {
         let targets = Targets::Classes { labels: vec![0, 2, 1].into(), classes: 3 };
         let x: Vec<f32> = (0..12).map(|i| (i as f32 - 6.0) * 0.3).collect();
         let run = |spec: &Spec| {
-            let mut network = Network::<f32>::new(spec, &State::initial(spec, 9).unwrap());
+            let training = Training::default().seed(9);
+            let mut network = Network::<f32>::new(spec, &training, &State::initial(spec, &training).unwrap());
             let losses: Vec<_> = (0..20).map(|_| network.train_step(&x, &targets, &[0, 1, 2], 0.5).losses).collect();
             (losses, network.state().digest())
         };

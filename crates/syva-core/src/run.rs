@@ -28,11 +28,13 @@ use serde::{Deserialize, Serialize};
 use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
 use crate::clearing::clear;
+use crate::compat::{self, FORMAT, Spec1, Training1, Version};
 use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
 use crate::model::{self, Checkpoint};
 use crate::spec::{Spec, names};
 use crate::state::State;
-use crate::trainer::{Epoch, Progress, Training};
+use crate::trainer::{Epoch, Progress};
+use crate::training::Training;
 use crate::{Error, Model, Precision, Result};
 
 pub use self::lock::is_locked;
@@ -41,7 +43,6 @@ pub use self::reached::{Reached, read_run};
 
 /// The configuration of a run, with defaults filled in: `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// The version of syva that started the run.
     pub syva: String,
@@ -64,6 +65,31 @@ pub struct RunConfig {
     pub network: Spec,
 }
 
+/// The configuration of format 1.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunConfig1 {
+    syva: String,
+    device: String,
+    #[serde(default)]
+    exact: bool,
+    #[serde(default)]
+    precision: Precision,
+    #[serde(default)]
+    keep: Keep,
+    training: Training1,
+    data: DataConfig,
+    network: Spec1,
+}
+
+impl From<RunConfig1> for RunConfig {
+    fn from(old: RunConfig1) -> Self {
+        let RunConfig1 { syva, device, exact, precision, keep, training, data, network } = old;
+        let (network, training) = network.split(training);
+        Self { syva, device, exact, precision, keep, training, data, network }
+    }
+}
+
 /// Which weights become a run's model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,7 +105,6 @@ names!(Keep, "keep", Last = "last", Best = "best");
 
 /// Which data a run uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// `mnist`, `digits`, …
     pub source: String,
@@ -264,7 +289,7 @@ impl RunFolder {
     pub fn save_config(&mut self, config: &RunConfig) -> Result<()> {
         let text = toml::to_string(config)
             .map_err(|error| Error::mismatch(format!("the configuration cannot be written: {error}"), "report this"))?;
-        self.write("config.toml", text.as_bytes())
+        self.write("config.toml", format!("format = {FORMAT}\n{text}").as_bytes())
     }
 
     /// The weights of the epoch with the lowest validation loss, for a run that is at `state` and `progress`. `None` if
@@ -383,10 +408,34 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
     let bytes = read_limited(&file, 1 << 24)?;
     let text = String::from_utf8_lossy(&bytes);
     let remedy = "undo the change, or start a new run";
-    let config: RunConfig = toml::from_str(&text).map_err(|error| {
+    let refuse = |error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Error::file(&file, format!("line {line}"), error.message(), remedy)
-    })?;
+    };
+    let Version { format } = toml::from_str(&text).map_err(refuse)?;
+    let config = match format {
+        1 => toml::from_str::<RunConfig1>(&text).map_err(refuse)?.into(),
+        FORMAT => {
+            let from = toml::Deserializer::parse(&text).map_err(refuse)?;
+            let (config, unknown) = compat::read::<RunConfig, _>(from);
+            if let Some(place) = unknown.into_iter().find(|place| place != "format") {
+                let name = place.rsplit('.').next().unwrap_or_default();
+                let is_named = |line: &str| line.trim_start().starts_with(name);
+                let line = text.lines().position(is_named).map_or(1, |line| line + 1);
+                return Err(Error::file(&file, format!("line {line}"), format!("unknown setting '{place}'"), remedy));
+            }
+            config.map_err(refuse)?
+        }
+        _ => {
+            let problem = format!("it is {format} (this syva reads 1 to {FORMAT})");
+            return Err(Error::file(
+                &file,
+                "its format",
+                problem,
+                "use the version of syva that made the run, or a newer one",
+            ));
+        }
+    };
     let place = |error: Error| match error {
         Error::Setting { setting, problem, .. } => Error::file(&file, setting, problem, remedy),
         other => other,
@@ -459,7 +508,7 @@ mod tests {
         let network = Mlp::new(2).hidden(&[3], Activation::Tanh).classes(2);
         let mut config = config(network.clone());
         let mut folder = RunFolder::create(&place.path().join("run"), false, &config).unwrap();
-        let state = |seed, step| State { step, ..State::initial(&network, seed).unwrap() };
+        let state = |seed, step| State { step, ..State::initial(&network, &Training::default().seed(seed)).unwrap() };
         let first = state(1, 10);
         let best_weights = Some(first.digest());
         let at = |step_in_epoch| Progress {

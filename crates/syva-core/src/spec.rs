@@ -1,7 +1,7 @@
-//! The description of a network: input, linear layers with activations, head, initialisation, optimiser.
+//! The description of a network: input, linear layers with activations, head.
 //!
-//! A [`Spec`] tells an engine everything that it needs to know before it sees data. It is plain data, stored as JSON in
-//! model files and as TOML in run folders. Two equal specs with equal states and equal spans give equal bits.
+//! A [`Spec`] is what predicting needs beside the weights, and nothing else: how the weights come about is
+//! [`Training`](crate::Training)'s. It is plain data, stored as JSON in model files and as TOML in run folders.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
 use crate::data::Dataset;
-use crate::ops::{Activation, Optimizer};
+use crate::ops::Activation;
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -22,7 +22,6 @@ use crate::{Error, Result};
 /// assert_eq!(spec.fan_in(2), 128);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Spec {
     /// The input.
     pub input: Input,
@@ -30,15 +29,10 @@ pub struct Spec {
     pub layers: Vec<Layer>,
     /// How the output is read, and the loss that goes with it.
     pub head: Head,
-    /// How weights are initialised.
-    pub init: Init,
-    /// How weights are updated.
-    pub optimizer: Optimizer,
 }
 
 /// The network's input: raw features as the data set stores them, and how the first layer normalises them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Input {
     /// Values per sample.
     pub features: usize,
@@ -52,7 +46,7 @@ pub struct Input {
 
 /// `x' = scale · x + shift`, feature by feature, done inside the first layer (rule 5 of the arithmetic contract).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Normalization {
     /// Inputs are used as they are.
     #[default]
@@ -137,7 +131,6 @@ impl Normalization {
 
 /// A linear layer, `z = W·x + b`, and the activation that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Layer {
     /// Units D_k: the layer's outputs (`fan_out`).
     pub units: usize,
@@ -158,26 +151,6 @@ pub enum Head {
     /// One log-probability per class, the log-softmax of the logits; negative log-likelihood (`torch.nn.LogSoftmax` +
     /// `torch.nn.NLLLoss`). Trains to the same bits as [`Head::Logits`].
     LogSoftmax,
-}
-
-/// How weights and biases are initialised. Each number is drawn at its own position in the Philox stream `Init`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Init {
-    /// Weights and biases from U(±1/√fan_in), as `torch.nn.Linear` does.
-    Pytorch,
-    /// Weights from U(±√(6/(fan_in + fan_out))), biases 0 (Glorot and Bengio 2010; `xavier_uniform_`).
-    XavierUniform,
-    /// Weights from N(0, 2/(fan_in + fan_out)), biases 0 (`xavier_normal_`).
-    XavierNormal,
-    /// Weights from U(±√(6/fan_in)), biases 0 (He et al. 2015; `kaiming_uniform_` for ReLU).
-    HeUniform,
-    /// Weights from N(0, 2/fan_in), biases 0 (`kaiming_normal_` for ReLU).
-    HeNormal,
-    /// All 0. (All units of a layer then stay equal: an example for teaching, not a method.)
-    Zeros,
-    /// All weights have this value, biases are 0.
-    Constant(f32),
 }
 
 /// The most parameters that a network may have, so that sample and weight indices fit 32 bits on every device.
@@ -219,26 +192,6 @@ impl Spec {
         self
     }
 
-    /// The same network with other initial weights.
-    #[must_use]
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = init;
-        self
-    }
-
-    /// The same network with another optimiser.
-    #[must_use]
-    pub fn optimizer(mut self, optimizer: Optimizer) -> Self {
-        self.optimizer = optimizer;
-        self
-    }
-
-    /// The same network without what only its training needs, so that any engine can predict with it.
-    #[must_use]
-    pub fn for_prediction(&self) -> Self {
-        self.clone().optimizer(Optimizer::SGD)
-    }
-
     /// The widths as people write them: `784-256-128-10`.
     #[must_use]
     pub fn widths(&self) -> String {
@@ -261,7 +214,6 @@ impl Spec {
         if self.layers.is_empty() {
             return refuse("layers", "a network needs an output layer".into(), "add a Linear layer");
         }
-        self.optimizer.validate()?;
         if let Some(k) = self.layers.iter().position(|layer| layer.units == 0) {
             return refuse("hidden", format!("layer {} has 0 units", k + 1), "give each layer at least 1");
         }
@@ -302,11 +254,6 @@ impl Spec {
             let problem = format!("scale or shift of feature {k} is not finite");
             return Err(Error::setting("normalization", problem, "give finite numbers, also for constant columns"));
         }
-        if let Init::Constant(value) = self.init
-            && !value.is_finite()
-        {
-            return Err(Error::setting("init", format!("{value} is not finite"), "give a finite constant"));
-        }
         Ok(())
     }
 }
@@ -334,57 +281,3 @@ macro_rules! names {
 pub(crate) use names;
 
 names!(Head, "head", Regression = "regression", Binary = "binary", Logits = "logits", LogSoftmax = "log-softmax");
-
-impl Init {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("pytorch", Self::Pytorch),
-        ("xavier-uniform", Self::XavierUniform),
-        ("xavier-normal", Self::XavierNormal),
-        ("he-uniform", Self::HeUniform),
-        ("he-normal", Self::HeNormal),
-        ("zeros", Self::Zeros),
-    ];
-}
-
-impl FromStr for Init {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        if let Some(init) = crate::names::find(Self::NAMES, name) {
-            return Ok(init);
-        }
-        let constant = name.split_once(':').filter(|(kind, _)| kind.eq_ignore_ascii_case("constant"));
-        match constant.map(|(_, value)| value.parse::<f32>()) {
-            Some(Ok(value)) if value.is_finite() => Ok(Self::Constant(value)),
-            Some(_) => {
-                let problem = format!("'{name}' does not give a finite number");
-                Err(Error::setting("init", problem, "write a finite number after the colon, such as constant:0.1"))
-            }
-            None => {
-                let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).chain(["constant:VALUE"]).collect();
-                Err(crate::names::unknown("init", name, &names))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Init {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Constant(value) => write!(f, "constant:{value}"),
-            _ => f.pad(Self::NAMES.iter().find(|(_, init)| init == self).map_or("init", |(name, _)| name)),
-        }
-    }
-}
-
-impl TryFrom<String> for Init {
-    type Error = Error;
-    fn try_from(name: String) -> Result<Self> {
-        name.parse()
-    }
-}
-
-impl From<Init> for String {
-    fn from(init: Init) -> Self {
-        init.to_string()
-    }
-}

@@ -3,9 +3,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::arithmetic::Number;
+use crate::init::Draw;
 use crate::random::{Random, Stream};
-use crate::spec::{Init, Spec};
+use crate::spec::Spec;
+use crate::training::Training;
 use crate::{Error, Result};
 
 /// A row-major matrix of f32.
@@ -112,11 +113,11 @@ pub struct Slot {
 /// Everything that training changes. Engines receive it and return it, and are compared by it.
 ///
 /// ```
-/// use syva_core::{Activation::Sigmoid, Mlp, State};
+/// use syva_core::{Activation::Sigmoid, Mlp, State, Training};
 /// let spec = Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10);
-/// let state = State::initial(&spec, 1)?;
+/// let state = State::initial(&spec, &Training::default())?;
 /// assert_eq!((state.layers[0].weight.rows(), state.layers[0].weight.columns()), (256, 784));
-/// assert_eq!(state.digest(), State::initial(&spec, 1)?.digest());
+/// assert_eq!(state.digest(), State::initial(&spec, &Training::default().seed(1))?.digest());
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -131,34 +132,35 @@ pub struct State {
 }
 
 impl State {
-    /// The weights with which training begins. Layer k draws from substream k of the stream `Init`: first the weights,
-    /// row after row, then the biases.
-    pub fn initial(spec: &Spec, seed: u32) -> Result<Self> {
+    /// The weights and slots with which a training begins. Layer k draws from substream k of the stream `Init`: first the
+    /// weights, row after row, then the biases.
+    pub fn initial(spec: &Spec, training: &Training) -> Result<Self> {
         spec.validate()?;
+        training.init.validate()?;
         let layers = (0..spec.layers.len())
             .map(|k| {
                 let (fan_in, units) = (spec.fan_in(k), spec.layers[k].units);
-                let mut random = Random::new(seed, Stream::Init, k as u64);
-                let mut draw = Draw::new(spec.init, fan_in, units);
+                let mut random = Random::new(training.seed, Stream::Init, k as u64);
+                let mut draw = Draw::new(training.init, fan_in, units);
                 let weight = (0..units * fan_in).map(|_| draw.weight(&mut random)).collect();
                 let bias = (0..units).map(|_| draw.bias(&mut random)).collect();
                 Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias }
             })
             .collect();
-        Ok(Self { step: 0, layers, slots: Vec::new() }.with_slots(spec))
+        Ok(Self { step: 0, layers, slots: Vec::new() }.with_slots(training))
     }
 
-    /// The same state with fresh slots for the spec's optimiser, if it has none.
+    /// The same state with fresh slots for the training's optimiser, if it has none.
     #[must_use]
-    pub fn with_slots(mut self, spec: &Spec) -> Self {
+    pub fn with_slots(mut self, training: &Training) -> Self {
         if self.slots.is_empty() {
-            let value = spec.optimizer.initial_slot();
+            let value = training.optimizer.initial_slot();
             let fresh = |parameters: &Parameters| Parameters {
                 weight: Matrix { values: vec![value; parameters.weight.values.len()], ..parameters.weight },
                 bias: vec![value; parameters.bias.len()],
             };
             let slot = |name: &&str| Slot { name: (*name).into(), layers: self.layers.iter().map(fresh).collect() };
-            self.slots = spec.optimizer.rule().slots().iter().map(slot).collect();
+            self.slots = training.optimizer.rule().slots().iter().map(slot).collect();
         }
         self
     }
@@ -169,22 +171,27 @@ impl State {
         Self { slots: Vec::new(), ..self }
     }
 
-    /// Checks that the shapes are the spec's, and that the slots, if there are any, are those of its optimiser.
+    /// Checks that the shapes are the spec's.
     pub fn check(&self, spec: &Spec) -> Result<()> {
         check_layers("the state", &self.layers, spec)?;
+        self.slots.iter().try_for_each(|slot| check_layers(&slot.name, &slot.layers, spec))
+    }
+
+    /// Checks that the slots, if there are any, are those of the training's optimiser.
+    pub fn check_slots(&self, training: &Training) -> Result<()> {
         let found: Vec<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
-        let wanted = spec.optimizer.rule().slots();
+        let wanted = training.optimizer.rule().slots();
         if !found.is_empty() && found != wanted {
             let said = |names: &[&str]| if names.is_empty() { "nothing".into() } else { names.join(", ") };
             let problem = format!(
                 "the state's optimiser remembers {}, and {} remembers {}",
                 said(&found),
-                spec.optimizer,
+                training.optimizer,
                 said(wanted)
             );
             return Err(Error::mismatch(problem, "use the optimizer that the training began with"));
         }
-        self.slots.iter().try_for_each(|slot| check_layers(&slot.name, &slot.layers, spec))
+        Ok(())
     }
 
     /// The SHA-256 of all weights and biases, in hexadecimal. They are hashed as little-endian f32, layer after layer,
@@ -247,76 +254,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Draws the weights and biases of one layer.
-enum Draw {
-    /// U(±bound). With `bias`, biases are drawn as well.
-    Uniform { bound: f32, bias: bool },
-    /// N(0, std²). `spare` is the second number of a drawn pair.
-    Normal { std: f64, spare: Option<f64> },
-    /// One value.
-    Constant(f32),
-}
-
-impl Draw {
-    fn new(init: Init, fan_in: usize, fan_out: usize) -> Self {
-        let (fan_in, fan_out) = (fan_in as f64, fan_out as f64);
-        let uniform = |variance_times_3: f64, bias| Self::Uniform { bound: variance_times_3.sqrt() as f32, bias };
-        let normal = |variance: f64| Self::Normal { std: variance.sqrt(), spare: None };
-        match init {
-            Init::Pytorch => uniform(1.0 / fan_in, true),
-            Init::XavierUniform => uniform(6.0 / (fan_in + fan_out), false),
-            Init::XavierNormal => normal(2.0 / (fan_in + fan_out)),
-            Init::HeUniform => uniform(6.0 / fan_in, false),
-            Init::HeNormal => normal(2.0 / fan_in),
-            Init::Zeros => Self::Constant(0.0),
-            Init::Constant(value) => Self::Constant(value),
-        }
-    }
-
-    fn weight(&mut self, random: &mut Random) -> f32 {
-        match self {
-            Self::Uniform { bound, .. } => random.uniform(-*bound, *bound),
-            Self::Constant(value) => *value,
-            Self::Normal { std, spare } => {
-                let normal = spare.take().unwrap_or_else(|| {
-                    let (first, second) = normal_pair(random);
-                    *spare = Some(second);
-                    first
-                });
-                (normal * *std) as f32
-            }
-        }
-    }
-
-    fn bias(&self, random: &mut Random) -> f32 {
-        match self {
-            Self::Uniform { bound, bias: true } => random.uniform(-*bound, *bound),
-            _ => 0.0,
-        }
-    }
-}
-
-/// Draws two independent standard normal numbers by G. Marsaglia's polar method, in f64 with the contract's logarithm.
-fn normal_pair(random: &mut Random) -> (f64, f64) {
-    loop {
-        let mut side = || f64::from(random.next_u32()) * (1.0 / 2_147_483_648.0) - 1.0;
-        let (x, y) = (side(), side());
-        let s = x * x + y * y;
-        if s < 1.0 && s > 0.0 {
-            let factor = f64::sqrt(-2.0 * Number::log(s) / s);
-            return (x * factor, y * factor);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Mlp};
+    use crate::{Activation, Init, Mlp};
 
     fn moments(init: Init) -> (f64, f64, f64) {
-        let spec = Mlp::new(400).hidden(&[300], Activation::Relu).classes(10).init(init);
-        let state = State::initial(&spec, 3).unwrap();
+        let spec = Mlp::new(400).hidden(&[300], Activation::Relu).classes(10);
+        let state = State::initial(&spec, &Training::default().seed(3).init(init)).unwrap();
         let values = state.layers[0].weight.values();
         let n = values.len() as f64;
         let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
@@ -348,8 +293,8 @@ mod tests {
     #[test]
     fn initial_weights_are_pinned() {
         let digest = |init| {
-            let spec = Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10).init(init);
-            State::initial(&spec, 1).unwrap().digest()[..16].to_string()
+            let spec = Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10);
+            State::initial(&spec, &Training::default().init(init)).unwrap().digest()[..16].to_string()
         };
         assert_eq!([digest(Init::Pytorch), digest(Init::HeNormal)], ["a739d8d433e085d7", "082c371dbc239e4a"]);
     }
@@ -358,7 +303,7 @@ mod tests {
     fn a_state_of_another_shape_is_refused() {
         let spec = Mlp::new(4).hidden(&[3], Activation::Relu).classes(2);
         let other = Mlp::new(4).hidden(&[5], Activation::Relu).classes(2);
-        let error = State::initial(&other, 1).unwrap().check(&spec).unwrap_err();
+        let error = State::initial(&other, &Training::default()).unwrap().check(&spec).unwrap_err();
         assert!(error.to_string().contains("layer 1"), "{error}");
     }
 }

@@ -8,12 +8,13 @@ use crate::memory::readable;
 use crate::ops::Activation;
 use crate::spec::Spec;
 use crate::text::grouped;
+use crate::training::Training;
 
 /// The layers of a network and their cost. `Display` writes the table that `syva summary` prints.
 ///
 /// ```
-/// use syva_core::{Activation::Sigmoid, Mlp, Summary};
-/// let summary = Summary::new(&Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10), 128);
+/// use syva_core::{Activation::Sigmoid, Mlp, Summary, Training};
+/// let summary = Summary::new(&Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10), &Training::default());
 /// assert_eq!(summary.parameters, 235_146);
 /// assert_eq!(summary.layers[0].parameters, 200_960);
 /// println!("{summary}");
@@ -64,7 +65,8 @@ impl Summary {
     /// The figures of a network that is trained with batches of `batch_size`. A figure that is too large for its type
     /// is the type's largest value.
     #[must_use]
-    pub fn new(spec: &Spec, batch_size: usize) -> Self {
+    pub fn new(spec: &Spec, training: &Training) -> Self {
+        let batch_size = training.batch_size;
         let layers: Vec<LayerSummary> = (0..spec.layers.len())
             .map(|l| {
                 let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
@@ -90,7 +92,7 @@ impl Summary {
                 .iter()
                 .map(|layer| layer.activation_bytes)
                 .fold(spec.input.features.saturating_mul(4).saturating_mul(batch_size), usize::saturating_add),
-            optimizer_bytes: 4 * spec.parameters() * spec.optimizer.rule().slots().len(),
+            optimizer_bytes: 4 * spec.parameters() * training.optimizer.rule().slots().len(),
             flop_per_step: layers.iter().map(|layer| layer.flop_per_step).fold(0, u64::saturating_add),
             layers,
         }

@@ -15,66 +15,14 @@ pub use crate::engine::Flow;
 use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
 use crate::random::permutation;
-use crate::schedule::Schedule;
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
 use crate::text::number;
+use crate::training::Training;
 use crate::{Error, Model, Result, memory};
-
-/// How to train. The defaults are the chapter's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Training {
-    /// Passes over the training data.
-    pub epochs: u64,
-    /// Samples per step. The last batch of an epoch takes what is left.
-    pub batch_size: usize,
-    /// The learning rate.
-    pub learning_rate: f32,
-    /// Seed of the initial weights and of the order of the samples.
-    pub seed: u32,
-    /// How the learning rate changes.
-    #[serde(default = "constant", skip_serializing_if = "is_constant")]
-    pub schedule: Schedule,
-}
-
-/// The schedule of runs from before there were schedules.
-fn constant() -> Schedule {
-    Schedule::CONSTANT
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's way")]
-fn is_constant(schedule: &Schedule) -> bool {
-    *schedule == Schedule::CONSTANT
-}
-
-impl Default for Training {
-    fn default() -> Self {
-        Self { epochs: 100, batch_size: 128, learning_rate: 0.01, seed: 1, schedule: Schedule::CONSTANT }
-    }
-}
-
-impl Training {
-    /// Checks that training can begin with these settings.
-    pub fn validate(&self) -> Result<()> {
-        if self.batch_size == 0 {
-            return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
-        }
-        if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 {
-            let problem = format!("{} is not a learning rate", self.learning_rate);
-            return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
-        }
-        self.schedule.validate()?;
-        if self.epochs == 0 {
-            return Err(Error::setting("epochs", "0 would train nothing", "give 1 or more"));
-        }
-        Ok(())
-    }
-}
 
 /// The progress of a training, which a checkpoint stores together with the weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Progress {
     /// Number of whole epochs done.
     pub epoch: u64,
@@ -198,7 +146,7 @@ pub enum Event<'a> {
 /// let task = Task::new("xor", data.clone(), data);
 /// let spec = Mlp::new(2).hidden(&[8], Tanh).classes(2);
 /// let training = Training { epochs: 400, batch_size: 4, learning_rate: 0.5, ..Training::default() };
-/// let mut trainer = Trainer::new(&Reference, &"reference".parse()?, &spec, &task, training)?;
+/// let mut trainer = Trainer::new(&Reference, &"reference".parse()?, &spec, &task, &training)?;
 /// let last = trainer.fit(|epoch| println!("{epoch}"))?;
 /// assert_eq!(last.val_acc, Some(1.0));
 /// # Ok::<(), syva_core::Error>(())
@@ -234,12 +182,12 @@ const SPAN_SECONDS: f64 = 0.1;
 
 impl Trainer {
     /// Opens a session, puts the data on its device, and begins with the initial weights of the seed.
-    pub fn new(engine: &dyn Engine, device: &DeviceId, spec: &Spec, task: &Task, training: Training) -> Result<Self> {
+    pub fn new(engine: &dyn Engine, device: &DeviceId, spec: &Spec, task: &Task, training: &Training) -> Result<Self> {
         training.validate()?;
         spec.validate()?;
         // Checked before the weights are drawn, because running out of memory there ends the process.
-        reserve(spec, training.batch_size.min(task.train.samples()))?;
-        let state = State::initial(spec, training.seed)?;
+        reserve(spec, training, task.train.samples())?;
+        let state = State::initial(spec, training)?;
         let progress = Progress { confusion: Confusion::new(spec.classes()), ..Progress::default() };
         Self::resume(engine, device, spec, task, training, &state, progress)
     }
@@ -250,19 +198,19 @@ impl Trainer {
         device: &DeviceId,
         spec: &Spec,
         task: &Task,
-        training: Training,
+        training: &Training,
         state: &State,
         progress: Progress,
     ) -> Result<Self> {
         training.validate()?;
         spec.validate()?;
-        check_progress(&training, task, state, &progress)?;
-        reserve(spec, training.batch_size.min(task.train.samples()))?;
-        let mut session = engine.open(device, spec)?;
+        check_progress(training, task, state, &progress)?;
+        reserve(spec, training, task.train.samples())?;
+        let mut session = engine.open(device, spec, training)?;
         session.load(Split::Train, &task.train)?;
         session.load(Split::Validation, &task.validation)?;
         session.set_state(state)?;
-        let training = Training { schedule: training.schedule.over(training.epochs), ..training };
+        let training = Training { schedule: training.schedule.over(training.epochs), ..training.clone() };
         let course = Course {
             spec: spec.clone(),
             task: task.clone(),
@@ -462,8 +410,8 @@ impl Course {
     /// The order of the samples in an epoch, drawn once.
     fn order(&mut self, epoch: u64) -> Arc<Vec<u32>> {
         self.orders.retain(|&drawn, _| drawn + 1 >= epoch);
-        let Training { seed, .. } = self.training;
-        let draw = || Arc::new(permutation(seed, epoch, self.task.train.samples()));
+        let (seed, samples) = (self.training.seed, self.task.train.samples());
+        let draw = || Arc::new(permutation(seed, epoch, samples));
         self.orders.entry(epoch).or_insert_with(draw).clone()
     }
 
@@ -615,10 +563,11 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
 
 /// Asks for the memory that a training needs at its peak, so that too little memory is an error now and does not end
 /// the process later.
-fn reserve(spec: &Spec, batch: usize) -> Result<()> {
+fn reserve(spec: &Spec, training: &Training, samples: usize) -> Result<()> {
+    let batch = training.batch_size.min(samples);
     // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file. What the
     // optimiser remembers of them is not in the best model.
-    let copies = 5 + 4 * spec.optimizer.rule().slots().len() as u64;
+    let copies = 5 + 4 * training.optimizer.rule().slots().len() as u64;
     let parameters = spec.parameters() as u64;
     // Activations and their gradients.
     let values =

@@ -34,8 +34,8 @@ impl Engine for Ahead {
         Reference.devices()
     }
 
-    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
-        Ok(Box::new(AheadSession { inner: Reference.open(device, spec)?, begun: self.begun.clone() }))
+    fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
+        Ok(Box::new(AheadSession { inner: Reference.open(device, spec, training)?, begun: self.begun.clone() }))
     }
 }
 
@@ -107,8 +107,9 @@ fn tell(event: &Event<'_>, told: &mut Vec<Told>) {
 }
 
 const EPOCHS: u64 = 7;
-const TRAINING: Training =
-    Training { epochs: EPOCHS, batch_size: 8, learning_rate: 0.3, seed: 5, schedule: syva_core::Schedule::CONSTANT };
+fn training() -> Training {
+    Training { epochs: EPOCHS, batch_size: 8, learning_rate: 0.3, seed: 5, ..Training::default() }
+}
 
 /// Points in the plane, of which those right of a parabola are class 1.
 fn task() -> Task {
@@ -130,8 +131,8 @@ fn train(engine: &dyn Engine, inspect: u64, stop: Option<u64>, from: Option<(Sta
     let task = task();
     let spec = task.network(&[6], Activation::Tanh);
     let trainer = match from {
-        None => Trainer::new(engine, &reference(), &spec, &task, TRAINING),
-        Some((state, progress)) => Trainer::resume(engine, &reference(), &spec, &task, TRAINING, &state, progress),
+        None => Trainer::new(engine, &reference(), &spec, &task, &training()),
+        Some((state, progress)) => Trainer::resume(engine, &reference(), &spec, &task, &training(), &state, progress),
     };
     let mut trainer = trainer.unwrap().inspect_every(inspect).checkpoint_every(Duration::MAX);
     let mut told = Vec::new();
@@ -182,7 +183,7 @@ fn checkpoints_between_are_those_of_a_training_that_waits() {
     let spec = task.network(&[6], Activation::Tanh);
     let saved = |engine: &dyn Engine| {
         let mut told = Vec::new();
-        let trainer = Trainer::new(engine, &reference(), &spec, &task, TRAINING).unwrap();
+        let trainer = Trainer::new(engine, &reference(), &spec, &task, &training()).unwrap();
         trainer
             .checkpoint_every(Duration::ZERO)
             .run(&mut |event| {
@@ -215,7 +216,7 @@ fn fails(
     listener: &dyn Fn(&Event<'_>) -> Result<Flow>,
 ) -> (String, Vec<Told>, State) {
     let spec = task.network(&[6], Activation::Tanh);
-    let mut trainer = Trainer::new(engine, &reference(), &spec, task, TRAINING).unwrap();
+    let mut trainer = Trainer::new(engine, &reference(), &spec, task, &training()).unwrap();
     let mut told = Vec::new();
     let error = trainer.run(&mut |event| {
         tell(event, &mut told);

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use syva_core::random::{Random, Stream};
-use syva_core::{Activation::Sigmoid, Matrix, Mlp, Model, State};
+use syva_core::{Activation::Sigmoid, Matrix, Mlp, Model, State, Training};
 use syva_cpu::Predictor;
 use syva_cpu::isa::Isa;
 
@@ -21,7 +21,7 @@ const NETWORKS: [(&[usize], usize); 2] = [(&[4, 16, 16, 3], 2000), (&[784, 256, 
 fn model(widths: &[usize]) -> Model {
     let (outputs, before) = widths.split_last().expect("widths");
     let spec = Mlp::new(before[0]).hidden(&before[1..], Sigmoid).classes(*outputs);
-    Model { state: State::initial(&spec, 1).expect("a network"), spec }
+    Model { state: State::initial(&spec, &Training::default()).expect("a network"), spec }
 }
 
 /// Samples with a given share of non-zeros: one fifth, as in pictures of digits, or all.

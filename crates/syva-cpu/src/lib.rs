@@ -29,7 +29,7 @@ mod vector;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, threads};
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training, threads};
 
 use crate::isa::Isa;
 use crate::kernels::Kernels;
@@ -44,12 +44,12 @@ const BANDWIDTH_BYTES: usize = 512 << 20;
 /// The engine `cpu`.
 ///
 /// ```
-/// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State};
+/// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State, Training};
 /// use syva_cpu::CpuEngine;
 /// let spec = Mlp::new(2).hidden(&[3, 3], Relu).values(1);
 /// let engine = CpuEngine::new()?;
-/// let mut session = engine.open(&engine.devices()[0].id, &spec)?;
-/// session.set_state(&State::initial(&spec, 1)?)?;
+/// let mut session = engine.open(&engine.devices()[0].id, &spec, &Training::default())?;
+/// session.set_state(&State::initial(&spec, &Training::default())?)?;
 /// let mut outputs = Matrix::zeros(1, 1);
 /// session.predict(&Matrix::new(1, 2, vec![0.5, -1.0])?, &mut outputs)?;
 /// assert!(outputs.row(0)[0].is_finite());
@@ -160,10 +160,13 @@ impl Engine for CpuEngine {
         Some(best)
     }
 
-    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
+    fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
         if device.index != 0 {
             return Err(Error::Unsupported { what: format!("device {device}"), remedy: "use cpu".into() });
         }
-        Ok(Box::new(session::CpuSession::new(spec, self.isa, self.threads, self.inputs)?))
+        // Each setting is named, so that a new one is not ignored: this engine knows them all.
+        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, schedule: _, optimizer: _ } =
+            training;
+        Ok(Box::new(session::CpuSession::new(spec, training, self.isa, self.threads, self.inputs)?))
     }
 }

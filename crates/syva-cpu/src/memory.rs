@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use syva_core::data::{Dataset, Inputs};
 use syva_core::ops::Reads;
-use syva_core::{Layer, Matrix, Parameters, Slot, Spec, State};
+use syva_core::{Layer, Matrix, Parameters, Slot, Spec, State, Training};
 
 use crate::buffer::{HALF, Panels};
 use crate::pages;
@@ -94,24 +94,24 @@ impl Weights {
     }
 
     /// Takes the weights and biases of a state, and its slots, or fresh ones if it has none.
-    pub(crate) fn set(&mut self, state: &State, spec: &Spec, width: usize) {
+    pub(crate) fn set(&mut self, state: &State, spec: &Spec, training: &Training, width: usize) {
         self.step = state.step;
         self.start_is_stale = true;
         self.version += 1;
         set(&mut self.transposed, &mut self.bias, &state.layers);
-        self.slots.resize_with(spec.optimizer.rule().slots().len(), || Remembered::new(spec, width));
+        self.slots.resize_with(training.optimizer.rule().slots().len(), || Remembered::new(spec, width));
         for (n, to) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = state.slots.get(n) {
                 set(&mut to.transposed, &mut to.bias, &slot.layers);
             } else {
-                let fresh = spec.optimizer.initial_slot();
+                let fresh = training.optimizer.initial_slot();
                 to.transposed.iter_mut().chain(&mut to.bias).for_each(|panels| panels.as_mut_slice().fill(fresh));
             }
         }
     }
 
-    pub(crate) fn get(&self, spec: &Spec) -> State {
-        let names = spec.optimizer.rule().slots();
+    pub(crate) fn get(&self, spec: &Spec, training: &Training) -> State {
+        let names = training.optimizer.rule().slots();
         let slots = self
             .slots
             .iter()

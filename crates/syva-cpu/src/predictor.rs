@@ -8,7 +8,7 @@
 use std::cell::Cell;
 
 use syva_core::reference::check_prediction;
-use syva_core::{Answer, ClassNames, Error, Matrix, Model, Result, Spec, check_finite, memory, threads};
+use syva_core::{Answer, ClassNames, Error, Matrix, Model, Result, Spec, Training, check_finite, memory, threads};
 
 use crate::buffer::HALF;
 use crate::isa::Isa;
@@ -36,10 +36,10 @@ const KEPT: usize = 1 << 18;
 /// than a microsecond for a 4-16-16-3 network, some microseconds for a 784-256-128-10 network.
 ///
 /// ```
-/// use syva_core::{Activation::Relu, Matrix, Mlp, Model, State};
+/// use syva_core::{Activation::Relu, Matrix, Mlp, Model, State, Training};
 /// use syva_cpu::Predictor;
 /// let spec = Mlp::new(4).hidden(&[16, 16], Relu).classes(3);
-/// let model = Model { state: State::initial(&spec, 1)?, spec };
+/// let model = Model { state: State::initial(&spec, &Training::default())?, spec };
 /// let predictor = Predictor::new(&model)?.with_names(["setosa", "versicolor", "virginica"])?;
 /// let answers = predictor.classify(&Matrix::new(1, 4, vec![5.1, 3.5, 1.4, 0.2])?)?;
 /// println!("{}", answers[0]); // versicolor (41.7 %)
@@ -76,7 +76,7 @@ impl Predictor {
         memory::ask(4 * spec.parameters() as u64, &what, "use a narrower network, or a machine with more memory")?;
         let kernels = Kernels::new(isa)?;
         let mut weights = Weights::new(spec, kernels.width());
-        weights.set(state, &spec.for_prediction(), kernels.width());
+        weights.set(state, spec, &Training::default(), kernels.width());
         let w = &weights.transposed[0];
         for panel in 0..w.count() {
             let (at, columns) = (panel * kernels.width(), w.computed(panel));
@@ -125,7 +125,7 @@ impl Predictor {
     /// The model, reassembled from the kernels' layout.
     #[must_use]
     pub fn model(&self) -> Model {
-        Model { state: self.weights.get(&self.spec), spec: self.spec.clone() }
+        Model { state: self.weights.get(&self.spec, &Training::default()), spec: self.spec.clone() }
     }
 
     /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises. Depending

@@ -5,7 +5,7 @@ use std::time::Instant;
 use syva_core::data::{Dataset, Split};
 use syva_core::reference::{check_prediction, loaded, mean, no_gradient, read_outputs};
 use syva_core::{
-    Breakdown, Confusion, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec, State,
+    Breakdown, Confusion, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec, State, Training,
 };
 
 use crate::isa::Isa;
@@ -29,9 +29,10 @@ pub(crate) struct CpuSession {
 }
 
 impl CpuSession {
-    pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
+    pub(crate) fn new(spec: &Spec, training: &Training, isa: Isa, threads: usize, inputs: InputKernel) -> Result<Self> {
         spec.validate()?;
-        let runner = Runner::new(spec, isa, threads)?;
+        training.validate()?;
+        let runner = Runner::new(spec, training, isa, threads)?;
         Ok(Self {
             inputs,
             weights: None,
@@ -68,14 +69,16 @@ impl Session for CpuSession {
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {
-        state.check(&self.runner.spec)?;
-        let (spec, width) = (&self.runner.spec, self.runner.kernels.width());
-        self.weights.get_or_insert_with(|| Weights::new(spec, width)).set(state, spec, width);
+        let Runner { spec, training, kernels, .. } = &self.runner;
+        state.check(spec)?;
+        state.check_slots(training)?;
+        let width = kernels.width();
+        self.weights.get_or_insert_with(|| Weights::new(spec, width)).set(state, spec, training, width);
         Ok(())
     }
 
     fn state(&mut self) -> Result<State> {
-        Ok(self.weights.as_ref().ok_or_else(Self::no_weights)?.get(&self.runner.spec))
+        Ok(self.weights.as_ref().ok_or_else(Self::no_weights)?.get(&self.runner.spec, &self.runner.training))
     }
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {

@@ -16,9 +16,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use syva_core::Spec;
 use syva_core::data::Targets;
 use syva_core::ops::{Reads, Rule, SCALARS, SLOTS};
+use syva_core::{Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
@@ -41,9 +41,11 @@ const CACHED: usize = 512 << 10;
 /// The most bytes of panels of weights that stay there while large blocks of rows pass through.
 const PANELS: usize = 256 << 10;
 
-/// Runs the regions of a step on weights and workspaces. Holds the network's shape, the kernels and the team.
+/// Runs the regions of a step on weights and workspaces. Holds the network's shape, how it is trained, the kernels and
+/// the team.
 pub(crate) struct Runner {
     pub(crate) spec: Spec,
+    pub(crate) training: Training,
     pub(crate) kernels: Kernels,
     pub(crate) team: Team,
     pub(crate) stopwatch: Stopwatch,
@@ -89,10 +91,11 @@ impl<'a> Goal<'a> {
 }
 
 impl Runner {
-    pub(crate) fn new(spec: &Spec, isa: Isa, threads: usize) -> syva_core::Result<Self> {
+    pub(crate) fn new(spec: &Spec, training: &Training, isa: Isa, threads: usize) -> syva_core::Result<Self> {
         let (team, kernels) = (Team::new(threads)?, Kernels::new(isa)?);
         Ok(Self {
             spec: spec.clone(),
+            training: training.clone(),
             kernels,
             scratch: scratch::of_each(team.threads(), spec, kernels.width()),
             team,
@@ -177,8 +180,8 @@ impl Runner {
 
     /// Updates all weights and biases by their gradients, or replaces them by these.
     pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step) {
-        let Self { spec, kernels, team, stopwatch, scratch, updates, left } = self;
-        let optimizer = spec.optimizer;
+        let Self { spec, training, kernels, team, stopwatch, scratch, updates, left } = self;
+        let optimizer = training.optimizer;
         let scalars = match step {
             Step::Train(learning_rate) => optimizer.scalars(weights.step, learning_rate),
             Step::Gradient => [0.0; SCALARS],

@@ -5,7 +5,7 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{activations, cases, operands, optimizer_cases, run};
-use syva_core::{DeviceId, Engine};
+use syva_core::{DeviceId, Engine, Training};
 use syva_cpu::CpuEngine;
 use syva_cpu::isa::Isa;
 use syva_cpu::sparse::InputKernel::{self, Auto, Dense, Sparse};
@@ -60,12 +60,16 @@ fn says_so_at_open() -> Result<(), Failed> {
     let engine = CpuEngine::new()?;
     let spec = syva_core::Mlp::new(2).classes(2);
     let other = DeviceId { engine: "cpu".into(), index: 1 };
-    let refused = engine.open(&other, &spec).err().is_some_and(|error| error.to_string().contains("use cpu"));
+    let refused = engine
+        .open(&other, &spec, &Training::default())
+        .err()
+        .is_some_and(|error| error.to_string().contains("use cpu"));
     let hollow = syva_core::Mlp::new(2).hidden(&[0], syva_core::Activation::Relu).classes(2);
-    let all = refused && engine.with_threads(0).is_err() && engine.open(&device(), &hollow).is_err();
+    let all =
+        refused && engine.with_threads(0).is_err() && engine.open(&device(), &hollow, &Training::default()).is_err();
     // It also refuses inputs that are not finite, which a network could not detect.
-    let mut session = engine.open(&device(), &spec)?;
-    session.set_state(&syva_core::State::initial(&spec, 1)?)?;
+    let mut session = engine.open(&device(), &spec, &Training::default())?;
+    session.set_state(&syva_core::State::initial(&spec, &Training::default())?)?;
     let nothing = syva_core::Matrix::new(1, 2, vec![0.0, f32::NAN])?;
     let all = all && session.predict(&nothing, &mut syva_core::Matrix::zeros(1, 2)).is_err();
     if all { Ok(()) } else { Err("something that cannot run was accepted".into()) }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
-use syva_core::{Activation, Engine, Head, Init, Matrix, Mlp, Model, Normalization, Parameters, Session, Spec, State};
+use syva_core::{
+    Activation, Engine, Head, Init, Matrix, Mlp, Model, Normalization, Parameters, Session, Spec, State, Training,
+};
 use syva_cpu::Predictor;
 use syva_cpu::isa::Isa;
 
 /// The outputs by the definition.
 fn reference(model: &Model, inputs: &Matrix) -> Matrix {
-    let mut session = Reference.open(&"reference".parse().unwrap(), &model.spec).unwrap();
+    let mut session = Reference.open(&"reference".parse().unwrap(), &model.spec, &Training::default()).unwrap();
     session.set_state(&model.state).unwrap();
     let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());
     session.predict(inputs, &mut outputs).unwrap();
@@ -58,8 +60,7 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
         2 => Normalization::PerFeature { scale: each(-2.0, 2.0), shift: each(-1.0, 1.0) },
         _ => Normalization::PerFeature { scale: vec![0.0; features], shift: vec![-0.0; features] },
     };
-    spec.init = Init::HeUniform;
-    let mut state = State::initial(&spec, seed).unwrap();
+    let mut state = State::initial(&spec, &Training::default().seed(seed).init(Init::HeUniform)).unwrap();
     for Parameters { weight, bias } in &mut state.layers {
         for bias in bias.iter_mut() {
             *bias = if random.below(2) == 0 { -0.0 } else { random.uniform(-0.5, 0.5) };
@@ -112,7 +113,7 @@ fn any_network_predicts_to_the_reference_s_bits() {
 fn many_samples_are_as_one_and_one() {
     let mut random = Random::new(3, Stream::Augmentation, 2);
     let spec = Mlp::new(784).hidden(&[64, 33], Activation::Sigmoid).classes(10);
-    let model = Model { state: State::initial(&spec, 1).unwrap(), spec };
+    let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
     let inputs = any_inputs(&mut random, 1000, 784);
     let predictor = Predictor::new(&model).unwrap();
     let wanted: Vec<f32> = (0..1000)
@@ -134,7 +135,7 @@ fn threads_share_a_predictor() {
     let models: Vec<Model> = (0..2)
         .map(|i| {
             let spec = Mlp::new(4).hidden(&[[16, 70], [5, 200]][i], Activation::Tanh).classes(3);
-            Model { state: State::initial(&spec, i as u32).unwrap(), spec }
+            Model { state: State::initial(&spec, &Training::default().seed(i as u32)).unwrap(), spec }
         })
         .collect();
     let predictors: Vec<Arc<Predictor>> = models.iter().map(|model| Arc::new(Predictor::new(model).unwrap())).collect();
@@ -173,7 +174,7 @@ fn what_servers_hold_can_be_held() {
 #[test]
 fn inputs_that_are_no_numbers_are_refused() {
     let spec = Mlp::new(3).hidden(&[4], Activation::Relu).classes(2);
-    let model = Model { state: State::initial(&spec, 1).unwrap(), spec };
+    let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
     let predictor = Predictor::new(&model).unwrap();
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for at in 0..60 {
@@ -201,7 +202,7 @@ fn inputs_that_are_no_numbers_are_refused() {
 #[test]
 fn models_that_cannot_answer_are_refused() {
     let spec = Mlp::new(3).hidden(&[4], Activation::Relu).classes(2);
-    let model = Model { state: State::initial(&spec, 1).unwrap(), spec };
+    let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
     let refused = |edit: &dyn Fn(&mut Model)| {
         let mut model = model.clone();
         edit(&mut model);

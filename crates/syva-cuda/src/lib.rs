@@ -25,7 +25,7 @@ mod step;
 use std::sync::{Arc, Mutex};
 
 use syva_core::ops::Rule;
-use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec};
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
 
@@ -111,9 +111,11 @@ impl Engine for CudaEngine {
         self.card(device).ok()?.peak().ok()
     }
 
-    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
-        // Every rule is named here, so that a new one is not taken for another.
-        match spec.optimizer.rule() {
+    fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
+        // Each setting and every rule is named, so that a new one is not ignored or taken for another.
+        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, schedule: _, optimizer } =
+            training;
+        match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay
             | Rule::Momentum
@@ -126,7 +128,7 @@ impl Engine for CudaEngine {
             | Rule::RmsPropMomentum
             | Rule::RmsPropCentered
             | Rule::RmsPropCenteredMomentum => {
-                let what = format!("the optimizer {} on {device}", spec.optimizer);
+                let what = format!("the optimizer {optimizer} on {device}");
                 return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
             }
         }

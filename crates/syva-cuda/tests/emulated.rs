@@ -220,10 +220,10 @@ fn conforms() -> Outcome {
 }
 
 fn open(engine: &dyn Engine, case: &Case) -> Result<Box<dyn Session>, Failed> {
-    let mut session = engine.open(&card(), &case.spec)?;
+    let mut session = engine.open(&card(), &case.spec, &case.training)?;
     session.load(Split::Train, &case.train)?;
     session.load(Split::Validation, &case.validation)?;
-    session.set_state(&State::initial(&case.spec, case.seed)?)?;
+    session.set_state(&State::initial(&case.spec, &case.training)?)?;
     Ok(session)
 }
 
@@ -245,8 +245,7 @@ fn digits_case(hidden: &[usize], samples: usize, batch_size: usize) -> Result<Ca
         spec: spec.normalized(Normalization::pixels(0.1307, 0.3081)),
         train: few_digits(0, samples)?,
         validation: few_digits(60_000, 100)?,
-        batch_size,
-        seed: 1,
+        training: Training { batch_size, ..Training::default() },
     })
 }
 
@@ -351,7 +350,10 @@ fn refused() -> Outcome {
 
 fn no_cluster() -> Outcome {
     let case = digits_case(&[24, 17], 350, 5)?;
-    said(CudaEngine::new().open(&card(), &case.spec).err(), "SYVA_CUDA=cluster with this network on this card")
+    said(
+        CudaEngine::new().open(&card(), &case.spec, &case.training).err(),
+        "SYVA_CUDA=cluster with this network on this card",
+    )
 }
 
 /// A profile differs only in its times, which are those of the emulated card: one microsecond per launch.
@@ -377,14 +379,18 @@ fn profiles() -> Outcome {
 
 fn no_method() -> Outcome {
     let spec = Mlp::new(2).classes(2);
-    said(CudaEngine::new().open(&card(), &spec).err(), "SYVA_CUDA: no method is called 'fast'; use graph,")
+    said(
+        CudaEngine::new().open(&card(), &spec, &Training::default()).err(),
+        "SYVA_CUDA: no method is called 'fast'; use graph,",
+    )
 }
 
 /// Several threads open sessions of one engine. Each of them records and replays its own steps.
 fn shared() -> Outcome {
     let engine = CudaEngine::new();
     let train = |engine: &dyn Engine, seed| -> Result<State, Failed> {
-        let case = Case { seed, ..digits_case(&[2], 32, 1)? };
+        let mut case = digits_case(&[2], 32, 1)?;
+        case.training.seed = seed;
         let mut session = open(engine, &case)?;
         for epoch in 0..4 {
             let order = permutation(seed, epoch, 32);
@@ -516,8 +522,8 @@ fn course(
 ) -> Result<(Vec<String>, Place), Failed> {
     let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..Training::default() };
     let trainer = match from {
-        None => Trainer::new(engine, &card(), spec, task, training),
-        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, training, state, progress.clone()),
+        None => Trainer::new(engine, &card(), spec, task, &training),
+        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, &training, state, progress.clone()),
     };
     let (mut told, mut place) = (Vec::new(), None);
     trainer?.checkpoint_every(Duration::MAX).run(&mut |event| {
@@ -586,7 +592,7 @@ fn said(error: Option<Error>, words: &str) -> Outcome {
 fn does_not_fit() -> Outcome {
     let engine = CudaEngine::new();
     let large = Mlp::new(784).hidden(&[2000], Activation::Relu).classes(10);
-    said(engine.open(&card(), &large).err(), "of the card's memory, of which")?;
+    said(engine.open(&card(), &large, &Training::default()).err(), "of the card's memory, of which")?;
     let case = digits_case(&[200], 1000, 1000)?;
     let order = permutation(3, 0, 1000);
     let span = Span { first_step: 0, order: &order, batch_size: 1000, learning_rate: &[0.05] };
@@ -608,7 +614,7 @@ fn is_old() -> Outcome {
     if engine.absence().is_none_or(|reason| !reason.contains("12.4 is needed")) || !engine.devices().is_empty() {
         return Err(format!("{:?}", engine.absence()).into());
     }
-    said(engine.open(&card(), &Mlp::new(2).classes(2)).err(), "update it to 550 or later")
+    said(engine.open(&card(), &Mlp::new(2).classes(2), &Training::default()).err(), "update it to 550 or later")
 }
 
 fn no_card() -> Outcome {
@@ -616,5 +622,5 @@ fn no_card() -> Outcome {
     if engine.absence().is_none_or(|reason| !reason.contains("no card")) || !engine.devices().is_empty() {
         return Err(format!("{:?}", engine.absence()).into());
     }
-    said(engine.open(&card(), &Mlp::new(2).classes(2)).err(), "syva devices")
+    said(engine.open(&card(), &Mlp::new(2).classes(2), &Training::default()).err(), "syva devices")
 }

@@ -21,7 +21,7 @@ mod step;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use syva_core::ops::Rule;
-use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec};
+use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
 use crate::probe::Verdict;
@@ -32,14 +32,14 @@ use crate::shader::Flavour;
 /// The engine `gpu`, with the devices `gpu` (the best), `gpu:1`, …
 ///
 /// ```
-/// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State};
+/// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State, Training};
 /// use syva_wgpu::WgpuEngine;
 /// let engine = WgpuEngine::new().exact(true);
 /// // Without an adapter there is no device.
 /// if let Some(device) = engine.devices().first() {
 ///     let spec = Mlp::new(2).hidden(&[3, 3], Relu).values(1);
-///     let mut session = engine.open(&device.id, &spec)?;
-///     session.set_state(&State::initial(&spec, 1)?)?;
+///     let mut session = engine.open(&device.id, &spec, &Training::default())?;
+///     session.set_state(&State::initial(&spec, &Training::default())?)?;
 ///     let mut outputs = Matrix::zeros(1, 1);
 ///     session.predict(&Matrix::new(1, 2, vec![0.5, -1.0])?, &mut outputs)?;
 ///     assert!(outputs.row(0)[0].is_finite());
@@ -182,9 +182,11 @@ impl Engine for WgpuEngine {
         usable.collect()
     }
 
-    fn open(&self, device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
-        // Every rule is named here, so that a new one is not taken for another.
-        match spec.optimizer.rule() {
+    fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
+        // Each setting and every rule is named, so that a new one is not ignored or taken for another.
+        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, schedule: _, optimizer } =
+            training;
+        match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay
             | Rule::Momentum
@@ -197,7 +199,7 @@ impl Engine for WgpuEngine {
             | Rule::RmsPropMomentum
             | Rule::RmsPropCentered
             | Rule::RmsPropCenteredMomentum => {
-                let what = format!("the optimizer {} on {device}", spec.optimizer);
+                let what = format!("the optimizer {optimizer} on {device}");
                 return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
             }
         }

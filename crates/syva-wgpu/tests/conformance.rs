@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::arithmetic::Number;
 use syva_core::conformance::{self, CLOSE, Case, activations, cases, measure, run, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
-use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State};
+use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State, Training};
 use syva_wgpu::{Function, WgpuEngine, operands};
 
 type Outcome = Result<(), Failed>;
@@ -72,7 +72,7 @@ fn activates(device: &DeviceId) -> Outcome {
 /// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows.
 fn exact_in_pieces(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
-    let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 96].contains(&case.batch_size);
+    let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 96].contains(&case.training.batch_size);
     for case in cases().iter().filter(small) {
         run(&engine, device, case)?;
     }
@@ -142,9 +142,9 @@ fn not_finite(device: &DeviceId) -> Outcome {
         Targets::Values { values: vec![0.5, 0.5, 0.5].into(), outputs: 1 },
     )?;
     for exact in [false, true] {
-        let mut session = WgpuEngine::new().exact(exact).open(device, &spec)?;
+        let mut session = WgpuEngine::new().exact(exact).open(device, &spec, &Training::default())?;
         session.load(Split::Train, &data)?;
-        session.set_state(&State::initial(&spec, 1)?)?;
+        session.set_state(&State::initial(&spec, &Training::default())?)?;
         let span = |first_step, order| Span { first_step, order, batch_size: 1, learning_rate: &[0.1; 3] };
         let one = Span { learning_rate: &[0.1], ..span(0, &[0]) };
         session.train(&one)?;
@@ -167,12 +167,12 @@ fn refuses(device: &DeviceId) -> Outcome {
     let hollow = Mlp::new(2).hidden(&[0], Activation::Relu).classes(2);
     let wide = Mlp::new(2).hidden(&[5000], Activation::Relu).classes(2);
     let narrow = WgpuEngine::new().with_buffers_of(8 << 10);
-    match narrow.open(device, &wide).err() {
+    match narrow.open(device, &wide, &Training::default()).err() {
         Some(Error::Unsupported { what, .. }) if what.contains("5000") => {}
         other => return Err(format!("{other:?}").into()),
     }
     let spec = Mlp::new(2).classes(2);
-    let mut session = narrow.open(device, &spec)?;
+    let mut session = narrow.open(device, &spec, &Training::default())?;
     let data = Dataset::new(
         Inputs::U8(vec![0; 12_000].into()),
         2,
@@ -180,11 +180,11 @@ fn refuses(device: &DeviceId) -> Outcome {
     )?;
     session.load(Split::Train, &data)?;
     let unset = session.evaluate(Split::Train).is_err() && session.state().is_err();
-    session.set_state(&State::initial(&spec, 1)?)?;
+    session.set_state(&State::initial(&spec, &Training::default())?)?;
     let order: Vec<u32> = (0..6000).collect();
     let batch = Span { first_step: 0, order: &order, batch_size: 6000, learning_rate: &[0.1] };
     let too_large = session.train(&batch).err().is_some_and(|error| error.to_string().contains("6000"));
-    if unset && too_large && WgpuEngine::new().open(device, &hollow).is_err() {
+    if unset && too_large && WgpuEngine::new().open(device, &hollow, &Training::default()).is_err() {
         return Ok(());
     }
     Err("something that cannot run was accepted".into())
@@ -195,7 +195,7 @@ fn absent() -> Outcome {
     let spec = Mlp::new(2).classes(2);
     for (name, index) in [("gpu", 99), ("cpu", 0)] {
         let device = DeviceId { engine: name.into(), index };
-        match engine.open(&device, &spec).err() {
+        match engine.open(&device, &spec, &Training::default()).err() {
             Some(Error::Unsupported { .. }) => {}
             other => return Err(format!("{other:?}").into()),
         }
@@ -208,12 +208,12 @@ fn shared(device: &DeviceId) -> Outcome {
     let specs = [Mlp::new(3).values(1), Mlp::new(3).values(2)];
     let mut sessions = Vec::new();
     for spec in &specs {
-        let mut session = engine.open(device, spec)?;
-        session.set_state(&State::initial(spec, 1)?)?;
+        let mut session = engine.open(device, spec, &Training::default())?;
+        session.set_state(&State::initial(spec, &Training::default())?)?;
         sessions.push(session);
     }
     for (session, spec) in sessions.iter_mut().zip(&specs) {
-        if session.state()? != State::initial(spec, 1)? {
+        if session.state()? != State::initial(spec, &Training::default())? {
             return Err("one session changed the other's weights".into());
         }
     }

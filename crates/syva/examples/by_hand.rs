@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let x = [2.0, 0.5];
 
     println!("x = {x:?}");
-    let h = Network::<f32>::new(&spec, &state).forward(&x);
+    let h = Network::<f32>::new(&spec, &Training::default(), &state).forward(&x);
     let mut input = x.to_vec();
     let mut unit = 1;
     for (l, parameters) in state.layers.iter().enumerate() {

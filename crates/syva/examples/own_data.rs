@@ -19,7 +19,7 @@ fn main() -> Result<()> {
 
     let spec = task.network(&[16, 16], Tanh);
     let training = Training { epochs: 1000, batch_size: 16, learning_rate: 0.1, ..Training::default() };
-    let mut trainer = Trainer::new(&CpuEngine::new()?, &"cpu".parse()?, &spec, &task, training)?;
+    let mut trainer = Trainer::new(&CpuEngine::new()?, &"cpu".parse()?, &spec, &task, &training)?;
 
     let (mut best, mut best_state) = ((0, f64::INFINITY), None);
     trainer.run(&mut |event| {

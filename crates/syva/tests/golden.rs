@@ -139,7 +139,7 @@ fn train() -> Result<(Vec<f64>, State)> {
     let task = open(Source::Mnist, None, &mut |_| ())?;
     let spec = task.network(&[256, 128], Sigmoid);
     let engine = CpuEngine::new()?;
-    let mut session = engine.open(&engine.devices()[0].id, &spec)?;
+    let mut session = engine.open(&engine.devices()[0].id, &spec, &Training::default())?;
     session.load(Split::Train, &task.train)?;
     session.set_state(&initial_state(&spec, golden.weights_seed)?)?;
     let order = order(task.train.samples(), golden.order_seed);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use syva::data::{Dataset, Inputs, Split, Targets};
 use syva::reference::Reference;
-use syva::{CpuEngine, Engine, Matrix, Mlp, Parameters, Schedule, Span, Spec, State};
+use syva::{CpuEngine, Engine, Matrix, Mlp, Parameters, Schedule, Span, Spec, State, Training};
 
 /// The largest difference, as a share of the largest number beside it.
 const CLOSE: f64 = 1e-5;
@@ -17,12 +17,11 @@ fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }
 
-/// The network of the goldens, with an activation and an optimiser.
+/// The network of the goldens, with an activation.
 fn spec(golden: &Value, case: &Value) -> Spec {
     let widths: Vec<usize> = numbers(&golden["layers"]).into_iter().map(|width| width as usize).collect();
     let activation = case["activation"].as_str().unwrap_or("tanh").parse().unwrap();
-    let spec = Mlp::new(widths[0]).hidden(&widths[1..widths.len() - 1], activation).classes(widths[widths.len() - 1]);
-    spec.optimizer(case["optimizer"].as_str().unwrap().parse().unwrap())
+    Mlp::new(widths[0]).hidden(&widths[1..widths.len() - 1], activation).classes(widths[widths.len() - 1])
 }
 
 /// The weights and biases in a flat list.
@@ -61,7 +60,8 @@ fn distances(engine: &dyn Engine, golden: &Value, case: &Value) -> (f64, f64) {
     let order: Vec<u32> = (0..steps).flat_map(|_| 0..samples as u32).collect();
     let rates = vec![case["lr"].as_f64().unwrap() as f32; steps];
 
-    let mut session = engine.open(&engine.devices()[0].id, &spec).unwrap();
+    let training = Training::default().optimizer(case["optimizer"].as_str().unwrap().parse().unwrap());
+    let mut session = engine.open(&engine.devices()[0].id, &spec, &training).unwrap();
     session.load(Split::Train, &data).unwrap();
     session.set_state(&state(&spec, &numbers(&golden["weights"]))).unwrap();
     let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates };

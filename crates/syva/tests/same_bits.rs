@@ -62,7 +62,7 @@ fn check(task: &Task, epochs: u64, isa: Isa, threads: usize, pinned: &str) -> Re
     let engine = CpuEngine::new()?.with_isa(isa)?.oversubscribed(threads)?;
     let spec = task.network(&[256, 128], Sigmoid);
     let training = Training { epochs, ..Training::default() };
-    let mut trainer = Trainer::new(&engine, &"cpu".parse()?, &spec, task, training)?;
+    let mut trainer = Trainer::new(&engine, &"cpu".parse()?, &spec, task, &training)?;
     trainer.fit(|_| ())?;
     let digest = trainer.model()?.state.digest();
     if digest == pinned { Ok(()) } else { Err(format!("{digest} instead of {pinned}").into()) }

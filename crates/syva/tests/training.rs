@@ -28,8 +28,9 @@ fn device(name: &str) -> DeviceId {
     name.parse().unwrap()
 }
 
-const TRAINING: Training =
-    Training { epochs: 30, batch_size: 32, learning_rate: 0.3, seed: 1, schedule: syva::Schedule::CONSTANT };
+fn training() -> Training {
+    Training { epochs: 30, batch_size: 32, learning_rate: 0.3, ..Training::default() }
+}
 
 /// Epochs without their timings, and the digest at the end.
 type Course = (Vec<(u64, u64, u64, Option<f64>)>, String);
@@ -46,14 +47,14 @@ fn the_engines_agree_on_a_whole_training_and_it_learns() {
     for head in [Head::Logits, Head::LogSoftmax] {
         let spec = Spec { head, ..task.network(&[16, 8], Tanh) };
         let mut epochs = Vec::new();
-        let mut trainer = Trainer::new(&Reference, &device("reference"), &spec, &task, TRAINING).unwrap();
+        let mut trainer = Trainer::new(&Reference, &device("reference"), &spec, &task, &training()).unwrap();
         let last = trainer.fit(|epoch| epochs.push(epoch.clone())).unwrap();
         assert!(last.val_acc.unwrap() > 0.95, "{last}");
         courses.push(course(&epochs, trainer.model().unwrap().state.digest()));
         for threads in 1..=3 {
             let engine = CpuEngine::new().unwrap().oversubscribed(threads).unwrap();
             let mut epochs = Vec::new();
-            let mut trainer = Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING).unwrap();
+            let mut trainer = Trainer::new(&engine, &device("cpu"), &spec, &task, &training()).unwrap();
             trainer.fit(|epoch| epochs.push(epoch.clone())).unwrap();
             courses.push(course(&epochs, trainer.model().unwrap().state.digest()));
         }
@@ -75,7 +76,7 @@ fn the_engines_agree_on_batches_of_thousands() {
     let spec = task.network(&[37, 140], Tanh);
     let training = Training { epochs: 2, batch_size: 1600, learning_rate: 0.3, ..Training::default() };
     let digest = |engine: &dyn Engine, name: &str| {
-        let mut trainer = Trainer::new(engine, &device(name), &spec, &task, training).unwrap();
+        let mut trainer = Trainer::new(engine, &device(name), &spec, &task, &training).unwrap();
         trainer.fit(|_| ()).unwrap();
         trainer.model().unwrap().state.digest()
     };
@@ -95,9 +96,9 @@ fn a_training_stopped_anywhere_goes_on_to_the_same_bits() {
     let engine = CpuEngine::new().unwrap().with_threads(1).unwrap();
     let run_until = |stop_after: usize, from: Option<(State, Progress)>, epochs: &mut Vec<Epoch>| {
         let mut trainer = match from {
-            None => Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING),
+            None => Trainer::new(&engine, &device("cpu"), &spec, &task, &training()),
             Some((state, progress)) => {
-                Trainer::resume(&engine, &device("cpu"), &spec, &task, TRAINING, &state, progress)
+                Trainer::resume(&engine, &device("cpu"), &spec, &task, &training(), &state, progress)
             }
         }
         .unwrap();
@@ -137,9 +138,9 @@ fn a_training_stopped_anywhere_goes_on_to_the_same_bits() {
 fn a_loss_that_is_not_finite_stops_the_training_and_is_located() {
     let task = rings();
     let spec = task.network(&[16], Relu);
-    let training = Training { learning_rate: 1e30, ..TRAINING };
+    let training = Training { learning_rate: 1e30, ..training() };
     for (engine, name) in [(&CpuEngine::new().unwrap() as &dyn Engine, "cpu"), (&Reference, "reference")] {
-        let mut trainer = Trainer::new(engine, &device(name), &spec, &task, training).unwrap();
+        let mut trainer = Trainer::new(engine, &device(name), &spec, &task, &training).unwrap();
         match trainer.fit(|_| ()) {
             Err(Error::NonFinite { epoch: 1, step, suggestion, .. }) => {
                 assert!(step > 1 && step < 10, "step {step}");
@@ -155,9 +156,9 @@ fn a_loss_that_is_not_finite_stops_the_training_and_is_located() {
 #[test]
 fn a_batch_larger_than_the_data_is_one_step_an_epoch() {
     let task = rings();
-    let training = Training { batch_size: usize::MAX, epochs: 3, ..TRAINING };
+    let training = Training { batch_size: usize::MAX, epochs: 3, ..training() };
     let spec = task.network(&[4], Tanh);
-    let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, training).unwrap();
+    let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, &training).unwrap();
     assert_eq!(trainer.steps_per_epoch(), 1);
     trainer.fit(|_| ()).unwrap();
     assert_eq!(trainer.model().unwrap().state.step, 3);
@@ -171,7 +172,7 @@ fn values_can_be_learned_too() {
     let task = Task::new("parabola", data.clone(), data);
     let training = Training { epochs: 200, batch_size: 10, learning_rate: 0.1, seed: 2, ..Training::default() };
     let spec = task.network(&[16], Tanh);
-    let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, training).unwrap();
+    let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, &training).unwrap();
     let last = trainer.fit(|_| ()).unwrap();
     assert!(last.val_loss < 1e-3 && last.val_acc.is_none(), "{last}");
 }
@@ -182,7 +183,8 @@ fn looking_into_a_network_changes_no_bit() {
     let spec = task.network(&[16, 8], Sigmoid);
     let course = |every: u64| {
         let engine = CpuEngine::new().unwrap();
-        let mut trainer = Trainer::new(&engine, &device("cpu"), &spec, &task, TRAINING).unwrap().inspect_every(every);
+        let mut trainer =
+            Trainer::new(&engine, &device("cpu"), &spec, &task, &training()).unwrap().inspect_every(every);
         let mut inspected = Vec::new();
         let flow = trainer.run(&mut |event| {
             if let Event::Inspection { epoch, state, gradient } = event {
@@ -197,7 +199,8 @@ fn looking_into_a_network_changes_no_bit() {
     };
     let (digest, inspected) = course(2);
     assert_eq!(course(0), (digest, Vec::new()));
-    let wanted: Vec<u64> = (1..=TRAINING.epochs).filter(|&e| e == 1 || e % 2 == 0 || e == TRAINING.epochs).collect();
+    let wanted: Vec<u64> =
+        (1..=training().epochs).filter(|&e| e == 1 || e % 2 == 0 || e == training().epochs).collect();
     assert_eq!(inspected, wanted);
 }
 
@@ -205,11 +208,11 @@ fn looking_into_a_network_changes_no_bit() {
 fn a_session_tells_the_gradient_and_stays_as_it_was() {
     let task = rings();
     let spec = task.network(&[16, 8], Sigmoid);
-    let state = State::initial(&spec, 3).unwrap();
+    let state = State::initial(&spec, &Training::default().seed(3)).unwrap();
     let samples: Vec<u32> = (0..20).collect();
 
     // In f64 by the definition: what a step at rate 1 takes away.
-    let mut network = Network::<f64>::new(&spec, &state);
+    let mut network = Network::<f64>::new(&spec, &Training::default(), &state);
     let features = task.train.features();
     let x: Vec<f64> = (0..20 * features).map(|i| f64::from(task.train.inputs().get(i))).collect();
     let parts = |network: &mut Network<f64>| {
@@ -222,7 +225,7 @@ fn a_session_tells_the_gradient_and_stays_as_it_was() {
     let (cpu, reference) = (CpuEngine::new().unwrap(), Reference);
     let mut found = Vec::new();
     for (engine, name) in [(&cpu as &dyn Engine, "cpu"), (&reference, "reference")] {
-        let mut session = engine.open(&device(name), &spec).unwrap();
+        let mut session = engine.open(&device(name), &spec, &Training::default()).unwrap();
         session.load(Split::Train, &task.train).unwrap();
         session.set_state(&state).unwrap();
         found.push(session.gradient(&samples).unwrap());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use syva::data::{Split, Task};
 use syva::random::permutation;
-use syva::{Breakdown, DeviceInfo, Engine, Error, Result, SWEEP, Session, Span, Spec, State};
+use syva::{Breakdown, DeviceInfo, Engine, Error, Result, SWEEP, Session, Span, Spec, State, Training};
 
 use super::median;
 use crate::args::BenchArgs;
@@ -76,9 +76,9 @@ fn measure(engine: &dyn Engine, info: &DeviceInfo, task: &Task, hidden: &'static
     let dense: usize = layers.clone().map(|l| if l == 0 { 2 } else { 3 } * weights(l)).sum();
     let samples = task.train.samples();
     let steps = (WORK / (dense * batch)).clamp(4, 2000).min((samples / batch).max(1));
-    let mut session = engine.open(&info.id, &spec)?;
+    let mut session = engine.open(&info.id, &spec, &Training::default())?;
     session.load(Split::Train, &task.train)?;
-    session.set_state(&State::initial(&spec, 1)?)?;
+    session.set_state(&State::initial(&spec, &Training::default())?)?;
     let order = permutation(1, 0, samples);
     let order = &order[..(steps * batch).min(samples)];
     let mut times = Vec::new();

@@ -10,6 +10,7 @@ use crate::engine::{DeviceId, Engine, Session, Span};
 use crate::random::{Random, Stream};
 use crate::reference::Reference;
 use crate::state::{Matrix, State};
+use crate::training::Training;
 use crate::{Activation, Error, Mlp, Result};
 
 /// Units per network.
@@ -32,9 +33,9 @@ pub fn activations(engine: &dyn Engine, device: &DeviceId) -> std::result::Resul
 fn same(engine: &dyn Engine, device: &DeviceId, activation: Activation) -> std::result::Result<(), String> {
     let fail = |error: Error| error.to_string();
     let spec = Mlp::new(1).hidden(&[WIDTH], activation).values(WIDTH);
-    let open = |engine: &dyn Engine| engine.open(device, &spec);
+    let open = |engine: &dyn Engine| engine.open(device, &spec, &Training::default());
     let (mut theirs, mut ours) = (open(&Reference).map_err(fail)?, open(engine).map_err(fail)?);
-    let mut state = State::initial(&spec, 1).map_err(fail)?;
+    let mut state = State::initial(&spec, &Training::default()).map_err(fail)?;
     for (i, row) in (0..WIDTH).map(|i| (i, i)) {
         state.layers[1].weight.row_mut(row).fill(0.0);
         state.layers[1].weight.row_mut(row)[i] = 1.0;

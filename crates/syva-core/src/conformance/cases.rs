@@ -8,22 +8,21 @@ use crate::ops::Activation::{
 };
 use crate::random::{Random, Stream};
 use crate::spec::{Head, Normalization, Spec};
+use crate::training::Training;
 
-/// A network, its data, and the settings of its training.
+/// A network, the way to train it, and its data.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// A description, for messages.
     pub name: String,
     /// The network.
     pub spec: Spec,
+    /// The way to train it: the seed of weights and order, the samples per batch, the optimiser.
+    pub training: Training,
     /// Training data.
     pub train: Dataset,
     /// Validation data, of another size.
     pub validation: Dataset,
-    /// Samples per batch.
-    pub batch_size: usize,
-    /// The seed of weights and order.
-    pub seed: u32,
 }
 
 /// Kinds of inputs that the cases cycle through.
@@ -106,7 +105,7 @@ pub fn optimizer_cases() -> Vec<Case> {
             // The last shape is large, and has a path of its own for any rule.
             if j < 5 && (i + j) % 2 == 0 || j == 5 && i % 5 == 3 {
                 let mut case = case(widths, hidden, head, kind, batch_size, (2000 + 10 * i + j) as u32);
-                case.spec.optimizer = text.parse().expect("the kit's optimisers are well formed");
+                case.training.optimizer = text.parse().expect("the kit's optimisers are well formed");
                 case.name = format!("{} {text}", case.name);
                 cases.push(case);
             }
@@ -177,9 +176,8 @@ fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_s
         name: format!("{} {} {head} {kind:?} batch {batch_size} seed {seed}", spec.widths(), names(hidden)),
         train: data(2 * batch_size + ragged, 0),
         validation: data(batch_size + 5, 1),
+        training: Training { batch_size, seed, ..Training::default() },
         spec,
-        batch_size,
-        seed,
     }
 }
 

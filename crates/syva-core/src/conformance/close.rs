@@ -63,17 +63,18 @@ pub fn measure(
     precision: Precision,
 ) -> std::result::Result<Deviation, String> {
     let fail = |error: Error| format!("{}: {error}", case.name);
-    let initial = State::initial(&case.spec, case.seed).map_err(fail)?;
+    let initial = State::initial(&case.spec, &case.training).map_err(fail)?;
     let train = |engine: &dyn Engine| -> Result<(State, Evaluation)> {
-        let mut session = engine.open(device, &case.spec)?;
+        let mut session = engine.open(device, &case.spec, &case.training)?;
         session.load(Split::Train, &case.train)?;
         session.load(Split::Validation, &case.validation)?;
         session.set_state(&initial)?;
         let mut first_step = 0;
         for round in 0..ROUNDS {
-            let order = permutation(case.seed, round, case.train.samples());
-            let learning_rate = vec![0.05; order.len().div_ceil(case.batch_size)];
-            let span = Span { first_step, order: &order, batch_size: case.batch_size, learning_rate: &learning_rate };
+            let order = permutation(case.training.seed, round, case.train.samples());
+            let learning_rate = vec![0.05; order.len().div_ceil(case.training.batch_size)];
+            let span =
+                Span { first_step, order: &order, batch_size: case.training.batch_size, learning_rate: &learning_rate };
             session.train(&span)?;
             first_step += span.steps() as u64;
         }

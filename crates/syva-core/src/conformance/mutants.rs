@@ -6,6 +6,7 @@ use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Repo
 use crate::reference::{Network, ReferenceSession, mean};
 use crate::spec::Spec;
 use crate::state::{Matrix, State};
+use crate::training::Training;
 
 /// A fault of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub struct Mutant(pub Fault);
 struct MutantSession {
     fault: Fault,
     spec: Spec,
+    training: Training,
     train: Option<Dataset>,
     inner: ReferenceSession,
 }
@@ -59,9 +61,10 @@ impl Engine for Mutant {
         Vec::new()
     }
 
-    fn open(&self, _device: &DeviceId, spec: &Spec) -> Result<Box<dyn Session>> {
-        let inner = ReferenceSession::new(spec)?;
-        Ok(Box::new(MutantSession { fault: self.0, spec: spec.clone(), train: None, inner }))
+    fn open(&self, _device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
+        let inner = ReferenceSession::new(spec, training)?;
+        let (spec, training) = (spec.clone(), training.clone());
+        Ok(Box::new(MutantSession { fault: self.0, spec, training, train: None, inner }))
     }
 }
 
@@ -123,7 +126,7 @@ impl Session for MutantSession {
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
         if self.fault == Fault::RoundedTwice {
-            let network = Network::<f64>::new(&self.spec, &self.inner.state()?);
+            let network = Network::<f64>::new(&self.spec, &self.training, &self.inner.state()?);
             let x: Vec<f64> = inputs.values().iter().map(|&x| f64::from(x)).collect();
             let z = network.forward(&x).pop().expect("a network has layers");
             outputs.values_mut().iter_mut().zip(z).for_each(|(output, z)| *output = z as f32);
@@ -144,7 +147,7 @@ impl MutantSession {
         let data = self.train.clone().expect("loaded");
         let before = self.inner.state()?;
         let report = self.inner.train(span)?;
-        let mut network = Network::<f32>::new(&self.spec, &before);
+        let mut network = Network::<f32>::new(&self.spec, &self.training, &before);
         for (samples, learning_rate) in span.batches() {
             let features = data.features();
             let row = |&sample: &u32| sample as usize * features..(sample as usize + 1) * features;

@@ -12,6 +12,7 @@ use crate::random::{Random, Stream};
 use crate::reference::Reference;
 use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, State};
+use crate::training::Training;
 use crate::{Error, Mlp, Result};
 
 /// The number of triples at a time. Each input is combined with each weight.
@@ -78,11 +79,11 @@ impl Sums {
     fn open(engine: &dyn Engine, device: &DeviceId, hidden: bool) -> Result<Self> {
         let mlp = if hidden { Mlp::new(1).hidden(&[1], Activation::Identity) } else { Mlp::new(1) };
         let spec = mlp.values(TRIPLES);
-        let mut state = State::initial(&spec, 1)?;
+        let mut state = State::initial(&spec, &Training::default())?;
         // 1 · x + 0 is x.
         state.layers[0].weight.values_mut()[0] = 1.0;
         state.layers[0].bias[0] = 0.0;
-        Ok(Self { session: engine.open(device, &spec)?, state })
+        Ok(Self { session: engine.open(device, &spec, &Training::default())?, state })
     }
 
     /// `x[i] · w[j] + bias[j]` for triples (x, w, bias), `[i, j]`.
@@ -105,7 +106,8 @@ impl Sums {
 /// because all its steps are rounded to multiples of the same number.)
 fn tiny() -> Result<(Case, State)> {
     let spec: Spec = Mlp::new(13).hidden(&[35], Activation::Tanh).hidden(&[20], Activation::Identity).values(34);
-    let mut initial = State::initial(&spec, 77)?;
+    let training = Training { batch_size: 20, seed: 77, ..Training::default() };
+    let mut initial = State::initial(&spec, &training)?;
     // 2⁻¹²⁸ and 2⁻¹¹².
     let (tiny, small) = (f32::from_bits(1 << 21), f32::from_bits(15 << 23));
     let last = initial.layers.last_mut().expect("a network has layers");
@@ -118,6 +120,6 @@ fn tiny() -> Result<(Case, State)> {
         Dataset::new(inputs, 13, Targets::Values { values, outputs: 34 })
     };
     let name = format!("{} on tiny numbers", spec.widths());
-    let case = Case { name, train: data(50)?, validation: data(23)?, spec, batch_size: 20, seed: 77 };
+    let case = Case { name, train: data(50)?, validation: data(23)?, spec, training };
     Ok((case, initial))
 }

@@ -7,7 +7,8 @@ use super::metrics::{self, read_metrics};
 use super::{BEST, Keep, LAST, MODEL, RunConfig, is_locked, read_config};
 use crate::files::exists;
 use crate::model::{self, Checkpoint, Stored};
-use crate::trainer::{Epoch, Training};
+use crate::trainer::Epoch;
+use crate::training::Training;
 use crate::{Error, Model, Result};
 
 /// The configuration and the epochs of the run in `path`.
@@ -69,18 +70,12 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
     };
     let undo = "undo the change to config.toml, or restore the run's own checkpoint";
     check_network(path, &stored.model, config, undo)?;
-    let trained = checkpoint.training;
+    let trained = &checkpoint.training;
     // A run may be trained for more epochs than it was started with.
-    let wanted = Training { epochs: trained.epochs, ..config.training };
-    if trained != wanted {
-        let text = |t: Training| {
-            let Training { batch_size, learning_rate, seed, schedule, .. } = t;
-            // The schedule is named where it is what differs.
-            let schedule =
-                if trained.schedule == wanted.schedule { String::new() } else { format!(", schedule {schedule}") };
-            format!("batch_size {batch_size}, learning_rate {learning_rate:?}, seed {seed}{schedule}")
-        };
-        let problem = format!("it was trained with {}, but config.toml says {}", text(trained), text(wanted));
+    let wanted = Training { epochs: trained.epochs, ..config.training.clone() };
+    if *trained != wanted {
+        let (has, says) = difference(trained, &wanted);
+        let problem = format!("it was trained with {has}, but config.toml says {says}");
         return refuse(problem, undo);
     }
     if let Some(data) = checkpoint.data.as_ref().filter(|data| **data != config.data.digest) {
@@ -97,6 +92,23 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
     Ok((stored, checkpoint))
 }
 
+/// The settings in which two trainings differ, as each of them has it.
+fn difference(a: &Training, b: &Training) -> (String, String) {
+    // By way of their text, in which an f32 is as short as it was written.
+    let settings = |training| {
+        let text = serde_json::to_string(training).unwrap_or_default();
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).unwrap_or_default()
+    };
+    let (a, b) = (settings(a), settings(b));
+    let text = |of: &serde_json::Map<String, serde_json::Value>,
+                others: &serde_json::Map<String, serde_json::Value>| {
+        let differ = of.iter().filter(|(name, value)| others.get(*name) != Some(value));
+        let said = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        differ.map(|(name, value)| format!("{name} {}", said(value))).collect::<Vec<_>>().join(", ")
+    };
+    (text(&a, &b), text(&b, &a))
+}
+
 /// Checks that the network of a file is the run's.
 pub(super) fn check_network(path: &Path, model: &Model, config: &RunConfig, remedy: &str) -> Result<()> {
     if model.spec == config.network {
@@ -109,8 +121,6 @@ pub(super) fn check_network(path: &Path, model: &Model, config: &RunConfig, reme
         ("the input", found.input != wanted.input),
         ("the activations", has == wants && found.layers != wanted.layers),
         ("the head", found.head != wanted.head),
-        ("the initial weights", found.init != wanted.init),
-        ("the optimizer", found.optimizer != wanted.optimizer),
     ]
     .into_iter()
     .filter_map(|(part, differs)| differs.then_some(part))

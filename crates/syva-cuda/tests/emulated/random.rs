@@ -14,7 +14,7 @@ use syva_core::reference::Reference;
 use syva_core::trainer::Flow;
 use syva_core::{
     Activation, Engine, Error, Evaluation, Head, Matrix, Mlp, Normalization, Parameters, Report, Session, Span, Spec,
-    State,
+    State, Training,
 };
 use syva_cuda::CudaEngine;
 
@@ -110,15 +110,15 @@ impl Round {
             spec.widths(),
             if bytes { "bytes" } else { "reals" }
         );
-        let theirs = Reference.open(&card(), &spec)?;
-        let ours = CudaEngine::new().open(&card(), &spec).or_else(|error| {
+        let theirs = Reference.open(&card(), &spec, &Training::default())?;
+        let ours = CudaEngine::new().open(&card(), &spec, &Training::default()).or_else(|error| {
             if !error.to_string().contains("SYVA_CUDA") {
                 return Err(error);
             }
             eprintln!("  {error}");
             // SAFETY: as above.
             unsafe { std::env::remove_var("SYVA_CUDA") };
-            CudaEngine::new().open(&card(), &spec)
+            CudaEngine::new().open(&card(), &spec, &Training::default())
         })?;
         Ok(Self { dice, spec, bytes, batch, samples, scarce, ours, theirs })
     }
@@ -197,8 +197,10 @@ impl Round {
     }
 
     fn set_state(&mut self) -> Outcome {
-        let state =
-            State { step: self.dice.below(1000) as u64, ..State::initial(&self.spec, self.dice.below(1000) as u32)? };
+        let state = State {
+            step: self.dice.below(1000) as u64,
+            ..State::initial(&self.spec, &Training::default().seed(self.dice.below(1000) as u32))?
+        };
         self.theirs.set_state(&state)?;
         self.ours.set_state(&state)?;
         Ok(())

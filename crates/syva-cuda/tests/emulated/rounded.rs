@@ -12,7 +12,7 @@ use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::ops::Reads;
 use syva_core::random::{Random, Stream, permutation};
 use syva_core::reference::{Network, mean, read_outputs};
-use syva_core::{Activation, Engine, Matrix, Mlp, Normalization, Parameters, Precision, Span, Spec, State};
+use syva_core::{Activation, Engine, Matrix, Mlp, Normalization, Parameters, Precision, Span, Spec, State, Training};
 use syva_cuda::CudaEngine;
 
 use super::{Outcome, card, digits_case, open, said};
@@ -49,7 +49,7 @@ struct Plain {
 
 impl Plain {
     fn new(case: &Case, precision: Precision) -> Result<Self, Failed> {
-        Ok(Self { spec: case.spec.clone(), state: State::initial(&case.spec, case.seed)?, precision })
+        Ok(Self { spec: case.spec.clone(), state: State::initial(&case.spec, &case.training)?, precision })
     }
 
     /// The precision to which the factors of a layer's products are rounded.
@@ -97,7 +97,8 @@ impl Plain {
     fn step(&mut self, x: &[f32], targets: &Targets, samples: &[u32], learning_rate: f64) -> f64 {
         let h = self.forward(x);
         let last = h.len() - 1;
-        let judged = Network::<f32>::new(&self.spec, &self.state).judge(&h[last], targets, samples);
+        let judged =
+            Network::<f32>::new(&self.spec, &Training::default(), &self.state).judge(&h[last], targets, samples);
         let mut d = judged.d;
         let before = self.state.clone();
         for l in (0..=last).rev() {
@@ -188,9 +189,9 @@ fn one_step(case: &Case, plain: Precision) -> Result<f64, Failed> {
     let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
     let mut worst = apart(wide(&wanted), wide(outputs.values()));
 
-    let order = permutation(case.seed, 0, case.train.samples());
-    let order = &order[..case.batch_size + case.batch_size.div_ceil(2)];
-    let span = Span { first_step: 0, order, batch_size: case.batch_size, learning_rate: &LEARNING_RATES };
+    let order = permutation(case.training.seed, 0, case.train.samples());
+    let order = &order[..case.training.batch_size + case.training.batch_size.div_ceil(2)];
+    let span = Span { first_step: 0, order, batch_size: case.training.batch_size, learning_rate: &LEARNING_RATES };
     let losses = session.train(&span)?.losses;
     for ((samples, rate), loss) in span.batches().zip(losses) {
         let x = raw(&case.train, samples.iter().map(|&sample| sample as usize));
@@ -218,7 +219,7 @@ fn check(cases: impl IntoIterator<Item = Case>) -> Outcome {
     for case in cases {
         let worst = one_step(&case, precision()?)?;
         if worst.is_nan() || worst > CLOSE {
-            return Err(format!("{} (seed {}): off by {worst:.1e}", case.name, case.seed).into());
+            return Err(format!("{} (seed {}): off by {worst:.1e}", case.name, case.training.seed).into());
         }
         all.push(worst);
         unrounded.push(one_step(&case, Precision::F32)?);
@@ -272,7 +273,7 @@ pub fn trains() -> Outcome {
         session.train(&span)?;
         Ok((session.state()?, session.evaluate(Split::Validation)?.loss))
     };
-    let initial = State::initial(&case.spec, case.seed)?;
+    let initial = State::initial(&case.spec, &case.training)?;
     let ((wanted, wanted_loss), (found, found_loss)) = (train(&CudaEngine::new())?, train(&engine()?)?);
     let numbers = |state: &State| -> Vec<f64> {
         let all = state.layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
@@ -296,12 +297,15 @@ pub fn trains() -> Outcome {
 pub fn too_old() -> Outcome {
     let spec = Mlp::new(2).classes(2);
     let rounding = CudaEngine::new().precision(Precision::Tf32);
-    said(rounding.open(&card(), &spec).err(), "tf32 (sm_80 or later) on cuda (sm_75) is not supported")?;
+    said(
+        rounding.open(&card(), &spec, &Training::default()).err(),
+        "tf32 (sm_80 or later) on cuda (sm_75) is not supported",
+    )?;
     let detail = &rounding.devices()[0].detail;
     if !detail.contains("too old for tf32") {
         return Err(format!("it is listed as: {detail}").into());
     }
-    CudaEngine::new().open(&card(), &spec)?;
+    CudaEngine::new().open(&card(), &spec, &Training::default())?;
     Ok(())
 }
 
@@ -326,5 +330,6 @@ fn random_case(seed: u32) -> Result<Case, Failed> {
     let spec = Mlp::new(features).hidden(&hidden, Activation::Tanh).values(outputs);
     let spec = if bytes { spec.normalized(Normalization::pixels(0.25, 0.3)) } else { spec };
     let name = format!("{} {}, batch {batch_size}", spec.widths(), if bytes { "bytes" } else { "reals" });
-    Ok(Case { name, spec, train, validation, batch_size, seed })
+    let training = Training { batch_size, seed, ..Training::default() };
+    Ok(Case { name, spec, training, train, validation })
 }
