@@ -7,7 +7,7 @@ use syva::data::{Split, Task};
 use syva::files::write_atomically;
 use syva::run::{Reached, no_run, read_config};
 use syva::text::{grouped, number};
-use syva::{Activity, Diagnosis, Error, Model, Predictions, Result, Scores, Training};
+use syva::{Activity, Diagnosis, Error, Evaluation, Head, Model, Predictions, Result, Scores, Training};
 
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
@@ -128,7 +128,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     args.data.unwrap_or(Source::Auto).check(&model.spec).map_err(named)?;
     let task = task_for(&args.model, args.data, args.data_dir.as_deref(), args.on.threads, talk)?;
     let (engine, device) = args.on.engine()?;
-    let mut session = engine.open(&device, &model.spec, &Training::default())?;
+    // The loss is that of the training, so that the two can be compared.
+    let judged_as = config.as_ref().map_or_else(Training::default, |config| config.training.for_evaluation());
+    let mut session = engine.open(&device, &model.spec, &judged_as)?;
     let split = Split::from(args.split);
     session.load(split, task.split(split)).map_err(named)?;
     session.set_state(&model.state)?;
@@ -167,6 +169,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
             report.extend(judge(predictions));
         }
+        if let (Some(labels), Some(report)) = (labels(&model, &evaluation), report.as_object_mut()) {
+            report.extend(labels.map(|(name, value)| (name.replace(' ', "_"), value.into())));
+        }
         if let Some(report) = report.as_object_mut() {
             report.extend(output::warnings(&found));
         }
@@ -185,9 +190,23 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     if let Some(predictions) = &predictions {
         text += &describe(predictions);
     }
+    for (name, value) in labels(&model, &evaluation).into_iter().flatten() {
+        text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
+    }
     output::print(&text);
     output::warn(&found);
     Ok(())
+}
+
+/// The scores of a network with several labels per sample: how many of all labels are right, and of those that are 1 or
+/// predicted as 1 (`average="micro"` in scikit-learn). `None` for any other network.
+fn labels(model: &Model, evaluation: &Evaluation) -> Option<[(&'static str, f64); 4]> {
+    if model.spec.head != Head::MultiLabel {
+        return None;
+    }
+    let ones = evaluation.confusion.report().classes[1];
+    let accuracy = evaluation.confusion.accuracy();
+    Some([("label accuracy", accuracy), ("precision", ones.precision), ("recall", ones.recall), ("f1", ones.f1)])
 }
 
 /// All scores of a classifier, for JSON.

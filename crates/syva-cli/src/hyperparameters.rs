@@ -131,7 +131,7 @@ mod tests {
     fn each_change_of_a_setting_shows() {
         type Change = fn(&mut RunConfig);
         let base = config(Mlp::new(784).hidden(&[16], Sigmoid).classes(10));
-        let changes: [(&str, Change); 18] = [
+        let changes: [(&str, Change); 20] = [
             ("data", |c| c.data.source = "digits".into()),
             ("data_sha256", |c| c.data.digest = "d2".into()),
             ("network", |c| c.network.layers[0].units = 17),
@@ -144,6 +144,8 @@ mod tests {
             ("seed", |c| c.training.seed = 7),
             ("schedule", |c| c.training.schedule = syva::Schedule::Constant { warmup: 1.0 }),
             ("optimizer", |c| c.training.optimizer = "adam".parse().unwrap()),
+            ("loss", |c| c.training.loss = "cross-entropy:smoothing=0.1".parse().unwrap()),
+            ("class_weights", |c| c.training.class_weights = syva::ClassWeights::Balanced),
             ("epochs", |c| c.training.epochs = 7),
             ("keep", |c| c.keep = Keep::Best),
             ("device", |c| c.device = "reference".into()),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use syva::data::framing::{self, Framed, is_framed};
 use syva::data::idx::{Images, parse_images, read_images};
 use syva::run::Reached;
-use syva::{Error, Matrix, Result, Training, first_largest, probabilities};
+use syva::{Error, Head, Matrix, Result, Training, first_largest, probabilities};
 
 use crate::args::PredictArgs;
 use crate::picture::{Picture, decode, is_standard_input, read_bytes};
@@ -67,10 +67,12 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
                 let problem = "its outputs are not finite, because its weights are too large";
                 return Err(Error::file(&path, "the model", problem, "train it again with a smaller learning rate"));
             }
-            if model.spec.classes() == 0 {
-                values_line(args.json, image, outputs);
-            } else {
-                classes_line(args.json, image, &probabilities(model.spec.head, outputs));
+            match model.spec.head {
+                Head::Regression | Head::Poisson | Head::Gaussian => values_line(args.json, image, outputs),
+                Head::MultiLabel => labels_line(args.json, image, &probabilities(model.spec.head, outputs)),
+                Head::Binary | Head::Logits | Head::LogSoftmax => {
+                    classes_line(args.json, image, &probabilities(model.spec.head, outputs));
+                }
             }
         }
     }
@@ -84,6 +86,20 @@ fn values_line(json: bool, Image { name, doubts, .. }: &Image, values: &[f32]) {
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         output::line(format_args!("{name}: {}", values.join(", ")));
     }
+}
+
+/// The labels that are likelier than not.
+fn labels_line(json: bool, Image { name, doubts, .. }: &Image, probabilities: &[f64]) {
+    let labels: Vec<usize> = (0..probabilities.len()).filter(|&label| probabilities[label] > 0.5).collect();
+    if json {
+        output::json(
+            serde_json::json!({ "image": name, "labels": labels, "probabilities": probabilities, "doubts": doubts }),
+        );
+        return;
+    }
+    let percent = |label: &usize| format!("{label} ({:.1} %)", 100.0 * probabilities[*label]);
+    let said: Vec<String> = labels.iter().map(percent).collect();
+    output::line(format_args!("{name}: {}", if said.is_empty() { "no label".into() } else { said.join(", ") }));
 }
 
 fn classes_line(json: bool, Image { name, doubts, .. }: &Image, probabilities: &[f64]) {

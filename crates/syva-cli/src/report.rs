@@ -16,10 +16,11 @@ use std::rc::Rc;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::{Split, Task};
 use syva::files::{stay_inside, write_atomically};
+use syva::ops::Judging;
 use syva::run::{Reached, RunConfig, read_run};
 use syva::{
     Activity, DeviceId, Diagnosis, Engine, EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions,
-    Result, Training,
+    Result,
 };
 
 use self::groups::{Group, Spread, group};
@@ -134,11 +135,16 @@ struct Judged {
 }
 
 impl Judged {
-    /// Loss and accuracy.
+    /// Loss (that of the training) and accuracy.
     fn scores(&self) -> Option<(f64, Option<f64>)> {
         match (&self.predictions, &self.evaluation) {
-            (Some(found), _) => Some((found.log_loss(), Some(found.confusion().accuracy()))),
-            (None, Some(evaluation)) => Some((evaluation.loss, None)),
+            (Some(found), evaluation) => {
+                let loss = evaluation.as_ref().map_or_else(|| found.log_loss(), |evaluation| evaluation.loss);
+                Some((loss, Some(found.confusion().accuracy())))
+            }
+            (None, Some(Evaluation { loss, confusion })) => {
+                Some((*loss, (confusion.classes() > 0).then(|| confusion.accuracy())))
+            }
             (None, None) => None,
         }
     }
@@ -150,10 +156,10 @@ impl Judged {
         let look = |activity: Option<&Activity>| {
             let training = Some(&config.training);
             match (&self.predictions, &self.evaluation) {
-                (Some(found), _) => {
+                (Some(found), None) => {
                     Diagnosis::new(&found.confusion(), found.log_loss(), activity, &model.spec, training)
                 }
-                (None, Some(evaluation)) => Diagnosis::of(data, evaluation, activity, &model.spec, training),
+                (_, Some(evaluation)) => Diagnosis::of(data, evaluation, activity, &model.spec, training),
                 (None, None) => Diagnosis::default(),
             }
         };
@@ -280,12 +286,16 @@ impl Judge {
             self.device = Some(syva::engine("auto", EngineOptions::default())?);
         }
         let Some((engine, device)) = &self.device else { return Err(Error::mismatch("no engine", "report this")) };
-        let mut session = engine.open(device, &model.spec, &Training::default())?;
+        let training = config.training.for_evaluation();
+        let mut session = engine.open(device, &model.spec, &training)?;
         session.set_state(&model.state)?;
         let (mut predictions, mut evaluation) = (None, None);
-        if model.spec.classes() > 0 {
+        let classes = model.spec.classes() > 0;
+        if classes {
             predictions = Some(Predictions::of(session.as_mut(), &model.spec, &task.validation)?);
-        } else {
+        }
+        // The loss of classes follows from their probabilities, unless it is another than the head's own.
+        if !classes || training.check(&model.spec)? != Judging::own(model.spec.head) {
             session.load(Split::Validation, &task.validation)?;
             evaluation = Some(session.evaluate(Split::Validation)?);
         }

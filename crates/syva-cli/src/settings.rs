@@ -12,7 +12,7 @@ use syva::data::Task;
 use syva::data::source::Source;
 use syva::names::either;
 use syva::run::{Keep, RunConfig};
-use syva::{Activation, Error, Head, Init, Optimizer, Precision, Result, Schedule, Spec, Training};
+use syva::{Activation, ClassWeights, Error, Head, Init, Loss, Optimizer, Precision, Result, Schedule, Spec, Training};
 
 use crate::data::{self, Talk};
 use crate::values::{flag, from_file, number, number_from_file};
@@ -72,7 +72,8 @@ settings! {
     #[arg(long, value_name = "NAME", help = activations(), value_parser = flag::<Activation>)]
     #[serde(deserialize_with = "from_file")]
     activation: Activation;
-    /// Output and loss: logits (cross-entropy) or log-softmax (NLL); both give the same bits [default: logits]
+    /// What the outputs are: logits, log-softmax (the same bits), or binary (one logit for two classes); for data with
+    /// values regression, poisson, gaussian or multi-label [default: logits]
     #[arg(long, value_name = "NAME", value_parser = flag::<Head>)]
     #[serde(deserialize_with = "from_file")]
     head: Head;
@@ -91,6 +92,13 @@ settings! {
     #[arg(long, value_name = "NAME", help = schedules(), value_parser = flag::<Schedule>)]
     #[serde(deserialize_with = "from_file")]
     schedule: Schedule = training.schedule;
+    #[arg(long, value_name = "NAME", help = losses(), value_parser = flag::<Loss>)]
+    #[serde(deserialize_with = "from_file")]
+    loss: Loss = training.loss;
+    /// What the classes weigh in training: none, balanced, or one number per class, such as 1,2.5 [default: none]
+    #[arg(long, value_name = "WEIGHTS", allow_negative_numbers = true, value_parser = flag::<ClassWeights>)]
+    #[serde(alias = "class_weights", deserialize_with = "from_file")]
+    class_weights: ClassWeights = training.class_weights;
     /// Samples per step [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(alias = "batch_size", deserialize_with = "number_from_file")]
@@ -242,14 +250,11 @@ impl Settings {
     /// The network for a task: the given settings, with the chapter's defaults.
     pub fn network(&self, task: &Task) -> Result<Spec> {
         let hidden = self.hidden.clone().unwrap_or(Hidden(vec![256, 128]));
-        let mut spec = task.network(&hidden.0, self.activation.unwrap_or(Activation::Sigmoid));
-        spec.head = self.head.unwrap_or(spec.head);
-        spec.validate()?;
-        // Everything else about the network comes from the task.
-        if let Err(Error::Mismatch { problem, .. }) = task.train.check(&spec) {
-            let remedy = "leave it out, or use logits or log-softmax for classes";
-            return Err(Error::setting("head", problem, remedy));
-        }
+        let activation = self.activation.unwrap_or(Activation::Sigmoid);
+        let head = self.head.unwrap_or(task.network(&[], activation).head);
+        let spec = task.network_with_head(&hidden.0, activation, head)?;
+        // The loss and the weights have to fit the head.
+        self.training()?.check(&spec)?;
         Ok(spec)
     }
 }
@@ -268,6 +273,15 @@ fn schedules() -> String {
     format!(
         "How the learning rate changes: {names}; parameters follow a colon, lengths in epochs, as in \
          step:every=30,gamma=0.1, cosine:warmup=5 or one-cycle:max=0.003 [default: constant]"
+    )
+}
+
+/// The help of `--loss`.
+fn losses() -> String {
+    let names = either(&Loss::names().collect::<Vec<_>>());
+    format!(
+        "What is minimised: {names}; it has to fit the head; parameters follow a colon, as in \
+         cross-entropy:smoothing=0.1 or huber:delta=2, and have PyTorch's names and defaults [default: auto, the head's own]"
     )
 }
 

@@ -66,6 +66,24 @@ impl Mlp {
         self.end(outputs, Head::Regression)
     }
 
+    /// Ends the network with `outputs` rates of counts, trained with the Poisson likelihood.
+    #[must_use]
+    pub fn counts(self, outputs: usize) -> Spec {
+        self.end(outputs, Head::Poisson)
+    }
+
+    /// Ends the network with the mean and variance of `targets` real values, trained with the Gaussian likelihood.
+    #[must_use]
+    pub fn gaussian(self, targets: usize) -> Spec {
+        self.end(2 * targets, Head::Gaussian)
+    }
+
+    /// Ends the network with one logit for each of `labels` labels, trained with binary cross-entropy.
+    #[must_use]
+    pub fn labels(self, labels: usize) -> Spec {
+        self.end(labels, Head::MultiLabel)
+    }
+
     fn end(mut self, units: usize, head: Head) -> Spec {
         self.layers.push(Layer { units, activation: Activation::Identity });
         Spec { input: self.input, layers: self.layers, head }
@@ -75,13 +93,13 @@ impl Mlp {
 /// A list of layers, as in `torch.nn.Sequential`.
 ///
 /// ```
-/// use syva_core::{Head, Loss, Mlp, Activation, Sequential};
+/// use syva_core::{Head, Mlp, Activation, Sequential};
 /// let spec = Sequential::new()
 ///     .flatten(&[28, 28])
 ///     .linear(784, 256).activation(Activation::Sigmoid)
 ///     .linear(256, 128).activation(Activation::Sigmoid)
-///     .linear(128, 10).log_softmax()
-///     .loss(Loss::NegativeLogLikelihood)?;
+///     .linear(128, 10)
+///     .head(Head::LogSoftmax)?;
 /// assert_eq!(spec.head, Head::LogSoftmax);
 /// assert_eq!(spec.layers, Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10).layers);
 /// # Ok::<(), syva_core::Error>(())
@@ -91,21 +109,7 @@ pub struct Sequential {
     shape: Vec<usize>,
     normalization: Normalization,
     linear: Vec<(usize, Layer)>,
-    log_softmax: bool,
     misplaced: Option<&'static str>,
-}
-
-/// The loss that ends a [`Sequential`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// Over logits (`torch.nn.CrossEntropyLoss`).
-    CrossEntropy,
-    /// Over log-probabilities, after `log_softmax` (`torch.nn.NLLLoss`).
-    NegativeLogLikelihood,
-    /// Over one logit (`torch.nn.BCEWithLogitsLoss`).
-    BinaryCrossEntropy,
-    /// Over real values (`torch.nn.MSELoss`).
-    MeanSquaredError,
 }
 
 impl Sequential {
@@ -135,7 +139,6 @@ impl Sequential {
     /// `Linear(fan_in, fan_out)`.
     #[must_use]
     pub fn linear(mut self, fan_in: usize, fan_out: usize) -> Self {
-        self.note(self.log_softmax, "linear after log_softmax");
         self.linear.push((fan_in, Layer { units: fan_out, activation: Activation::Identity }));
         self
     }
@@ -143,7 +146,6 @@ impl Sequential {
     /// Sets the activation after the last linear layer.
     #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
-        self.note(self.log_softmax, "activation after log_softmax");
         match self.linear.last_mut() {
             Some((_, layer)) if layer.activation == Activation::Identity => layer.activation = activation,
             Some(_) => self.misplaced = self.misplaced.or(Some("two activations after one linear layer")),
@@ -152,34 +154,12 @@ impl Sequential {
         self
     }
 
-    /// `LogSoftmax`: turns logits into log-probabilities. Must come last.
-    #[must_use]
-    pub fn log_softmax(mut self) -> Self {
-        self.log_softmax = true;
-        self
-    }
-
-    /// Ends the list. The layers must fit each other and the loss.
-    pub fn loss(self, loss: Loss) -> Result<Spec> {
+    /// Ends the list. The layers must fit each other and the head, which says what the outputs mean: `Head::LogSoftmax` is
+    /// `torch.nn.LogSoftmax` after the last layer.
+    pub fn head(self, head: Head) -> Result<Spec> {
         if let Some(what) = self.misplaced {
             return Err(Error::setting("layers", what, "reorder the layer list"));
         }
-        let head = match (loss, self.log_softmax) {
-            (Loss::CrossEntropy, false) => Head::Logits,
-            (Loss::NegativeLogLikelihood, true) => Head::LogSoftmax,
-            (Loss::BinaryCrossEntropy, false) => Head::Binary,
-            (Loss::MeanSquaredError, false) => Head::Regression,
-            (Loss::NegativeLogLikelihood, false) => {
-                return Err(Error::setting("loss", "NLL needs log-probabilities", "end the list with log_softmax"));
-            }
-            (_, true) => {
-                return Err(Error::setting(
-                    "loss",
-                    "log_softmax goes with NLL",
-                    "drop it, or use NegativeLogLikelihood",
-                ));
-            }
-        };
         for pair in self.linear.windows(2) {
             if pair[0].1.units != pair[1].0 {
                 let problem = format!("a layer of {} units feeds one that reads {}", pair[0].1.units, pair[1].0);
@@ -209,15 +189,14 @@ mod tests {
 
     #[test]
     fn a_misplaced_layer_is_refused() {
-        let message = |list: Sequential, loss| list.loss(loss).unwrap_err().to_string();
+        let message = |list: Sequential, head| list.head(head).unwrap_err().to_string();
         let linear = || Sequential::new().linear(4, 3);
-        assert!(message(linear().flatten(&[2, 2]), Loss::CrossEntropy).contains("flatten after"));
-        assert!(message(linear().linear(4, 2), Loss::CrossEntropy).contains("3 units feeds one that reads 4"));
-        assert!(message(linear(), Loss::NegativeLogLikelihood).contains("log-probabilities"));
-        assert!(message(linear().log_softmax(), Loss::CrossEntropy).contains("goes with NLL"));
-        assert!(message(linear().activation(Activation::Relu), Loss::CrossEntropy).contains("output layer"));
-        assert!(message(linear(), Loss::BinaryCrossEntropy).contains("1 logit"));
-        assert!(message(Sequential::new(), Loss::CrossEntropy).contains("0 features"));
-        assert!(message(Sequential::new().flatten(&[3, 2]).linear(4, 3), Loss::CrossEntropy).contains("[3, 2]"));
+        assert!(message(linear().flatten(&[2, 2]), Head::Logits).contains("flatten after"));
+        assert!(message(linear().linear(4, 2), Head::Logits).contains("3 units feeds one that reads 4"));
+        assert!(message(linear().activation(Activation::Relu), Head::Logits).contains("output layer"));
+        assert!(message(linear(), Head::Binary).contains("1 logit"));
+        assert!(message(linear(), Head::Gaussian).contains("2 outputs per target"));
+        assert!(message(Sequential::new(), Head::Logits).contains("0 features"));
+        assert!(message(Sequential::new().flatten(&[3, 2]).linear(4, 3), Head::Logits).contains("[3, 2]"));
     }
 }

@@ -1,6 +1,6 @@
 //! The conformance kit: compares any engine with the reference, bit by bit.
 //!
-//! An engine's tests call [`run`] for each of [`cases`]. These cover awkward widths and batches, every activation,
+//! An engine's tests call [`run`] for each of [`cases`] and of [`loss_cases`]. The former cover awkward widths and batches, every activation,
 //! head, kind of input and normalisation, many outputs, and smaller last batches. A case predicts into poisoned memory,
 //! trains one step at a time, trains the same steps in one span, evaluates, goes on from there or stops, and predicts
 //! again. It compares every number by its bits.
@@ -25,7 +25,7 @@ use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
 pub use activations::activations;
-pub use cases::{Case, cases, optimizer_cases};
+pub use cases::{Case, cases, loss_cases, optimizer_cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, Mutant, mutants};
 pub use operands::operands;
@@ -218,7 +218,8 @@ mod tests {
     use super::close::apart;
     use super::*;
     use crate::engine::Precision;
-    use crate::ops::Activation;
+    use crate::ops::{Activation, Judging};
+    use crate::weighting::ClassWeights;
 
     fn device() -> DeviceId {
         DeviceId { engine: "reference".into(), index: 0 }
@@ -264,6 +265,27 @@ mod tests {
         assert_eq!(ulp(&[-2.0, 1.0], &[-2.0, 1.0_f32.next_up()]), 0.5);
         assert_eq!(apart(&[4.0, 1.0], &[4.0, 1.5], &[2.0, 1.0]).share, 0.25);
         assert_eq!(apart(&[4.0, 1.0], &[4.0, 1.0], &[4.0, 1.0]).share, 0.0);
+    }
+
+    #[test]
+    fn the_reference_conforms_to_itself_with_every_loss() {
+        for case in loss_cases() {
+            run(&Reference, &device(), &case).unwrap();
+        }
+    }
+
+    #[test]
+    fn mutants_that_ignore_a_loss_or_weights_are_rejected() {
+        for case in loss_cases() {
+            let own = case.training.loss.judging(case.spec.head).unwrap() == Judging::own(case.spec.head);
+            let of_classes = case.training.class_weights != ClassWeights::None;
+            // Weights of the classes are those of one sample, which cancel in a batch of one.
+            let weighs = case.train.weights().is_some() || of_classes && case.training.batch_size > 1;
+            for (fault, shows) in [(Fault::OtherLoss, !own), (Fault::NoWeights, weighs)] {
+                let said = run(&Mutant(fault), &device(), &case);
+                assert_eq!(said.is_err(), shows, "{fault:?}: {} {said:?}", case.name);
+            }
+        }
     }
 
     #[test]

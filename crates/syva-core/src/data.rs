@@ -102,6 +102,7 @@ pub struct Dataset {
     inputs: Inputs,
     features: usize,
     targets: Targets,
+    weights: Option<Arc<[f32]>>,
 }
 
 impl Dataset {
@@ -141,7 +142,42 @@ impl Dataset {
                 }
             }
         }
-        Ok(Self { inputs, features, targets })
+        Ok(Self { inputs, features, targets, weights: None })
+    }
+
+    /// The same samples, each with a weight: how much it counts in the mean loss, in training and in evaluation
+    /// (scikit-learn's `sample_weight`). Weights are 0 or more, and not all 0. Only their ratios matter. Confusion matrices
+    /// and accuracies count samples, whatever they weigh.
+    ///
+    /// ```
+    /// use syva_core::data::{Dataset, Inputs, Targets};
+    /// let inputs = Inputs::F32(vec![0.0, 1.0].into());
+    /// let data = Dataset::new(inputs, 1, Targets::Classes { labels: vec![0, 1].into(), classes: 2 })?;
+    /// assert_eq!(data.clone().with_weights([1.0, 3.0])?.weights(), Some(&[1.0, 3.0][..]));
+    /// let error = data.with_weights([1.0, -3.0]).unwrap_err().to_string();
+    /// assert_eq!(error, "the weight of sample 1 is -3; give finite numbers from 0 on");
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    pub fn with_weights(self, weights: impl Into<Arc<[f32]>>) -> Result<Self> {
+        let weights = weights.into();
+        if weights.len() != self.samples() {
+            let problem = format!("{} weights for {} samples", weights.len(), self.samples());
+            return Err(Error::mismatch(problem, "give one per sample"));
+        }
+        if let Some(i) = weights.iter().position(|&weight| !(weight >= 0.0 && weight.is_finite())) {
+            let problem = format!("the weight of sample {i} is {}", weights[i]);
+            return Err(Error::mismatch(problem, "give finite numbers from 0 on"));
+        }
+        if weights.iter().all(|&weight| weight == 0.0) {
+            return Err(Error::mismatch("the weights of all samples are 0", "give at least one of them more"));
+        }
+        Ok(Self { weights: Some(weights), ..self })
+    }
+
+    /// The samples' weights, if they have any.
+    #[must_use]
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref()
     }
 
     /// Number of samples.
@@ -236,7 +272,11 @@ impl Dataset {
                 Targets::Values { values: rows(values, *outputs, samples).into(), outputs: *outputs }
             }
         };
-        Self::new(inputs, self.features, targets)
+        let selected = Self::new(inputs, self.features, targets)?;
+        match &self.weights {
+            Some(weights) => selected.with_weights(rows(weights, 1, samples)),
+            None => Ok(selected),
+        }
     }
 
     /// Checks that a network can be trained or evaluated on this data. Engines call it in `load`.
@@ -246,14 +286,17 @@ impl Dataset {
             return Err(Error::mismatch(problem, "use the data this network is for"));
         }
         let fits = match (&self.targets, spec.head) {
-            (Targets::Values { outputs, .. }, Head::Regression) => *outputs == spec.outputs(),
+            (Targets::Values { outputs, .. }, Head::Regression | Head::Poisson | Head::Gaussian | Head::MultiLabel) => {
+                *outputs == spec.targets()
+            }
             (Targets::Classes { classes, .. }, Head::Binary | Head::Logits | Head::LogSoftmax) => {
                 *classes == spec.classes()
             }
-            _ => false,
+            (Targets::Values { .. }, Head::Binary | Head::Logits | Head::LogSoftmax)
+            | (Targets::Classes { .. }, Head::Regression | Head::Poisson | Head::Gaussian | Head::MultiLabel) => false,
         };
         if fits {
-            return Ok(());
+            return self.check_values(spec);
         }
         let has = match &self.targets {
             Targets::Values { outputs, .. } => format!("{outputs} target values"),
@@ -263,7 +306,26 @@ impl Dataset {
         Err(Error::mismatch(problem, "use the data this network is for"))
     }
 
-    /// SHA-256 over features, inputs and targets. It identifies the data to the bit.
+    /// Checks that the target values are ones that the network's head can have.
+    fn check_values(&self, spec: &Spec) -> Result<()> {
+        let Targets::Values { values, outputs } = &self.targets else { return Ok(()) };
+        let (bad, remedy) = match spec.head {
+            Head::Poisson => (values.iter().position(|&t| t < 0.0), "give counts, 0 or more"),
+            Head::MultiLabel => (values.iter().position(|&t| t != 0.0 && t != 1.0), "give 0 or 1 for each label"),
+            Head::Regression | Head::Gaussian | Head::Binary | Head::Logits | Head::LogSoftmax => (None, ""),
+        };
+        match bad {
+            Some(i) => {
+                let (sample, target) = (i / outputs, i % outputs);
+                let head = spec.head;
+                let problem = format!("target {target} of sample {sample} is {}, which {head} cannot have", values[i]);
+                Err(Error::mismatch(problem, remedy))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// SHA-256 over features, inputs, targets and weights. It identifies the data to the bit.
     #[must_use]
     pub fn digest(&self) -> String {
         fn update(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
@@ -285,6 +347,10 @@ impl Dataset {
                 hash.update((*outputs as u64).to_le_bytes());
                 update(&mut hash, values.iter().map(|v| v.to_le_bytes()));
             }
+        }
+        if let Some(weights) = &self.weights {
+            hash.update(b"weights");
+            update(&mut hash, weights.iter().map(|v| v.to_le_bytes()));
         }
         hex(&hash.finalize())
     }
@@ -344,6 +410,54 @@ impl Task {
             Targets::Classes { classes, .. } => mlp.classes(*classes),
             Targets::Values { outputs, .. } => mlp.values(*outputs),
         }
+    }
+
+    /// The same with another head, and as many outputs as it needs. Returns an error if the head does not fit the task's
+    /// targets, such as binary for more than two classes.
+    pub fn network_with_head(&self, hidden: &[usize], activation: Activation, head: Head) -> Result<Spec> {
+        let mut spec = Spec { head, ..self.network(hidden, activation) };
+        let outputs = spec.outputs();
+        if let Some(last) = spec.layers.last_mut() {
+            last.units = match head {
+                Head::Binary => 1,
+                Head::Gaussian if matches!(self.train.targets(), Targets::Values { .. }) => 2 * outputs,
+                Head::Regression
+                | Head::Poisson
+                | Head::Gaussian
+                | Head::MultiLabel
+                | Head::Logits
+                | Head::LogSoftmax => outputs,
+            };
+        }
+        let refuse = |problem: String, remedy: &str| Err(Error::setting("head", problem, remedy));
+        let remedy = match self.train.targets() {
+            Targets::Classes { classes: 2, .. } => "use binary, logits or log-softmax for two classes",
+            Targets::Classes { .. } => "use logits or log-softmax for classes",
+            Targets::Values { .. } => "use regression, poisson, gaussian or multi-label for values",
+        };
+        match (self.train.targets(), head) {
+            (Targets::Classes { classes, .. }, Head::Binary) if *classes != 2 => {
+                return refuse(format!("the data has {classes} classes, and binary is for 2"), remedy);
+            }
+            (
+                Targets::Classes { classes, .. },
+                Head::Regression | Head::Poisson | Head::Gaussian | Head::MultiLabel,
+            ) => {
+                return refuse(format!("the data has {classes} classes, and {head} is for values"), remedy);
+            }
+            (Targets::Values { outputs, .. }, Head::Binary | Head::Logits | Head::LogSoftmax) => {
+                return refuse(format!("the data has {outputs} values per sample, and {head} is for classes"), remedy);
+            }
+            (Targets::Classes { .. }, Head::Binary | Head::Logits | Head::LogSoftmax)
+            | (Targets::Values { .. }, Head::Regression | Head::Poisson | Head::Gaussian | Head::MultiLabel) => {}
+        }
+        spec.validate()?;
+        // What is left is a value that the head cannot have.
+        self.train.check(&spec).and_then(|()| self.validation.check(&spec)).map_err(|error| match error {
+            Error::Mismatch { problem, remedy } => Error::Setting { setting: "head".into(), problem, remedy },
+            other => other,
+        })?;
+        Ok(spec)
     }
 
     /// One part of the data.
@@ -421,6 +535,33 @@ mod tests {
             let number = part.inputs().get(3 * sample) / 3.0;
             assert_eq!(values[2 * sample..][..2], [2.0 * number, 2.0 * number + 1.0]);
         }
+    }
+
+    #[test]
+    fn a_head_has_the_outputs_that_it_needs_or_is_refused() {
+        let of = |data: Dataset| Task::new("some", data.clone(), data);
+        let (two, three) = (of(numbered(vec![0, 1, 1], 2)), of(numbered(vec![0, 1, 2], 3)));
+        let values = |values: Vec<f32>| {
+            let inputs = Inputs::F32(vec![0.0; 2].into());
+            of(Dataset::new(inputs, 1, Targets::Values { values: values.into(), outputs: 2 }).unwrap())
+        };
+        let network = |task: &Task, head| {
+            task.network_with_head(&[4], Activation::Relu, head).map(|spec| spec.widths()).map_err(|e| e.to_string())
+        };
+        assert_eq!(network(&two, Head::Binary).unwrap(), "1-4-1");
+        assert_eq!(network(&two, Head::LogSoftmax).unwrap(), "1-4-2");
+        let said = network(&three, Head::Binary).unwrap_err();
+        assert_eq!(said, "head: the data has 3 classes, and binary is for 2; use logits or log-softmax for classes");
+        let said = network(&two, Head::Poisson).unwrap_err();
+        assert!(said.contains("2 classes, and poisson is for values; use binary, logits or log-softmax"), "{said}");
+        let counts = values(vec![0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(network(&counts, Head::Gaussian).unwrap(), "1-4-4");
+        assert_eq!(network(&counts, Head::MultiLabel).unwrap(), "1-4-2");
+        assert_eq!(network(&counts, Head::Poisson).unwrap(), "1-4-2");
+        let reals = values(vec![0.0, 1.0, 1.5, -1.0]);
+        assert!(network(&reals, Head::MultiLabel).unwrap_err().contains("target 0 of sample 1 is 1.5"));
+        assert!(network(&reals, Head::Poisson).unwrap_err().contains("target 1 of sample 1 is -1"));
+        assert!(network(&reals, Head::Logits).unwrap_err().contains("2 values per sample, and logits is for classes"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::data::{Dataset, Targets};
 use crate::engine::Evaluation;
 use crate::init::Init;
 use crate::metrics::Confusion;
-use crate::ops::{Activation, Reads};
-use crate::spec::Spec;
+use crate::ops::{Activation, Distance, Judging, Reads};
+use crate::spec::{Head, Spec};
 use crate::text::{grouped, number, rate as short};
 use crate::{Model, Training};
 
@@ -237,11 +237,8 @@ impl Diagnosis {
         let accuracy = confusion.accuracy();
         // Three standard deviations of the accuracy of a guess.
         let luck = 3.0 * (most * (1.0 - most) / total as f64).sqrt();
-        let entropy = supports
-            .iter()
-            .filter(|&&support| support > 0)
-            .map(|&support| -share(support) * Number::log(share(support)))
-            .sum();
+        let shares: Vec<f64> = supports.iter().map(|&support| share(support)).collect();
+        let entropy = constant_class(&shares, judging(spec, training));
         // With a high accuracy, a high loss means something else: memorised training samples.
         let poor = accuracy < most + 0.25 * (1.0 - most);
         if !findings.is_empty() {
@@ -269,14 +266,28 @@ impl Diagnosis {
         spec: &Spec,
         training: Option<&Training>,
     ) -> Self {
-        let loss = evaluation.loss;
-        let Targets::Values { values, .. } = data.targets() else {
+        let judging = judging(spec, training);
+        // A constant prediction of samples with weights is not compared: no number is at least NaN.
+        let loss = if data.weights().is_some() { f64::NAN } else { evaluation.loss };
+        let Targets::Values { values, outputs } = data.targets() else {
             return Self::new(&evaluation.confusion, loss, activity, spec, training);
         };
-        let guess_loss = variance(values, spec.outputs());
+        let columns: Vec<Vec<f64>> = (0..*outputs)
+            .map(|j| values.iter().skip(j).step_by(*outputs).map(|&value| f64::from(value)).collect())
+            .collect();
+        let varied = columns.iter().any(|column| column.iter().any(|value| *value != column[0]));
+        let guesses: Option<f64> = columns.iter().map(|column| constant_value(column, judging)).sum();
         let mut findings = Vec::new();
-        if guess_loss > 0.0 && loss >= NEAR * guess_loss {
-            findings.push(Finding::Chance { accuracy: None, guess_accuracy: None, loss, guess_loss });
+        if let Some(guess_loss) = guesses.map(|sum| sum / *outputs as f64)
+            && varied
+            && loss >= guess_loss - (1.0 - NEAR) * guess_loss.abs()
+        {
+            let labels = spec.head == Head::MultiLabel;
+            let most = |column: &Vec<f64>| f64::max(average(column), 1.0 - average(column));
+            let most = columns.iter().map(most).sum::<f64>() / *outputs as f64;
+            let (accuracy, guess_accuracy) =
+                if labels { (Some(evaluation.confusion.accuracy()), Some(most)) } else { (None, None) };
+            findings.push(Finding::Chance { accuracy, guess_accuracy, loss, guess_loss });
         }
         Self::with_units(findings, activity, spec, training)
     }
@@ -320,15 +331,61 @@ impl Finding {
     }
 }
 
-/// Mean squared distance from the mean, over samples and outputs.
-fn variance(values: &[f32], outputs: usize) -> f64 {
-    let rows = values.len() / outputs.max(1);
-    let column = |j: usize| values.iter().skip(j).step_by(outputs).map(|&value| f64::from(value));
-    let one = |j: usize| {
-        let mean = column(j).sum::<f64>() / rows as f64;
-        column(j).map(|value| (value - mean) * (value - mean)).sum::<f64>() / rows as f64
+/// What the loss of a training computes. If the training is not known, the head's own loss.
+fn judging(spec: &Spec, training: Option<&Training>) -> Judging {
+    let own = Judging::own(spec.head);
+    training.map_or(own, |training| training.loss.judging(spec.head).unwrap_or(own))
+}
+
+/// The loss of the best constant prediction of classes with these shares: the entropy of what it predicts.
+fn constant_class(shares: &[f64], judging: Judging) -> f64 {
+    match judging {
+        Judging::Classes { smoothing } => {
+            let smoothed = |share: &f64| (1.0 - smoothing) * share + smoothing / shares.len() as f64;
+            shares.iter().map(smoothed).filter(|&share| share > 0.0).map(|share| -share * Number::log(share)).sum()
+        }
+        // Of one output, for classes 0 and 1.
+        Judging::Each(..) | Judging::Gaussian => constant_label(shares.last().copied().unwrap_or(0.0), judging),
+    }
+}
+
+/// The same for a label of which this share is 1.
+fn constant_label(ones: f64, judging: Judging) -> f64 {
+    let weight = if let Judging::Each(Distance::Binary, weight) = judging { weight } else { 1.0 };
+    let parts = [weight * ones, 1.0 - ones];
+    let total: f64 = parts.iter().sum();
+    parts.iter().filter(|&&part| part > 0.0).map(|&part| -part * Number::log(part / total)).sum()
+}
+
+/// The loss of the best constant prediction of some values. `None` if there is no formula for it.
+fn constant_value(values: &[f64], judging: Judging) -> Option<f64> {
+    let mean = average(values);
+    let squares: Vec<f64> = values.iter().map(|value| (value - mean) * (value - mean)).collect();
+    let variance = average(&squares);
+    // The mean pinball loss of the q-quantile.
+    let quantile = |q: f64| {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let z = sorted[((q * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len()) - 1];
+        average(&sorted.iter().map(|&t| Distance::Quantile.add(0.0, z, t, q)).collect::<Vec<f64>>())
     };
-    (0..outputs).map(one).sum::<f64>() / outputs as f64
+    Some(match judging {
+        Judging::Each(Distance::Squared, _) => variance,
+        Judging::Each(Distance::Absolute, _) => 2.0 * quantile(0.5),
+        Judging::Each(Distance::Quantile, q) => quantile(q),
+        Judging::Each(Distance::Poisson, _) if mean == 0.0 => 0.0,
+        Judging::Each(Distance::Poisson, _) => mean - mean * Number::log(mean),
+        Judging::Each(Distance::Binary, _) => constant_label(mean, judging),
+        Judging::Gaussian => {
+            let v = variance.max(1e-6);
+            0.5 * (Number::log(v) + variance / v)
+        }
+        Judging::Each(Distance::Huber | Distance::SmoothL1, _) | Judging::Classes { .. } => return None,
+    })
+}
+
+fn average(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// What to try, the most likely remedy first.
@@ -418,7 +475,7 @@ impl fmt::Display for Finding {
             ),
             Self::Chance { loss, guess_loss, .. } => {
                 let (loss, guess) = (number(*loss), number(*guess_loss));
-                write!(f, "loss {loss} is no better than always predicting the mean ({guess})")
+                write!(f, "loss {loss} is no better than always predicting the same ({guess})")
             }
             Self::Stuck { layer, activity: LayerActivity { activation, units, stuck } } => {
                 let what = match activation {
@@ -434,7 +491,7 @@ impl fmt::Display for Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Mlp;
+    use crate::{Loss, Mlp};
 
     fn spec() -> Spec {
         Mlp::new(4).hidden(&[8], Activation::Relu).classes(10)
@@ -516,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_compared_with_their_mean() {
+    fn values_are_compared_with_a_constant() {
         let values = vec![0.0, 2.0, 4.0, 2.0];
         let data = crate::data::Inputs::F32(vec![0.0; 4].into());
         let data = Dataset::new(data, 1, Targets::Values { values: values.into(), outputs: 1 }).unwrap();
@@ -524,6 +581,34 @@ mod tests {
         let evaluation = |loss| Evaluation { loss, ..Evaluation::default() };
         let told = |loss| Diagnosis::of(&data, &evaluation(loss), None, &spec, Some(&Training::default()));
         assert!(told(1.0).is_empty());
-        assert!(told(2.0).to_string().contains("the mean (2.0000)"), "{}", told(2.0));
+        assert!(told(2.0).to_string().contains("the same (2.0000)"), "{}", told(2.0));
+    }
+
+    /// No other constant is better than the one that is compared with.
+    #[test]
+    fn the_best_constant_has_the_least_loss() {
+        let values = [0.0, 1.0, 3.0, 1.0, 7.0, 2.0, 0.0];
+        for loss in ["mse", "mae", "quantile:q=0.8", "poisson", "huber"] {
+            let loss: Loss = loss.parse().unwrap();
+            let head = if loss == Loss::Poisson { Head::Poisson } else { Head::Regression };
+            let judging = loss.judging(head).unwrap();
+            let Judging::Each(distance, p) = judging else { panic!("{loss} is of each output") };
+            let of = |z: f64| values.iter().fold(0.0, |sum, &t| distance.add(sum, z, t, p)) / values.len() as f64;
+            let least = (-4000..8000).map(|i| of(f64::from(i) * 1e-3)).fold(f64::INFINITY, f64::min);
+            match constant_value(&values, judging) {
+                Some(guess) => assert!((guess - least).abs() < 1e-5, "{loss}: {guess}, {least}"),
+                None => assert!(matches!(distance, Distance::Huber)),
+            }
+        }
+        let labels = [0.0, 1.0, 1.0, 1.0];
+        for p in [1.0, 3.0] {
+            let of = |z: f64| labels.iter().fold(0.0, |sum, &t| Distance::Binary.add(sum, z, t, p)) / 4.0;
+            let least = (-8000..8000).map(|i| of(f64::from(i) * 1e-3)).fold(f64::INFINITY, f64::min);
+            let guess = constant_value(&labels, Judging::Each(Distance::Binary, p)).unwrap();
+            assert!((guess - least).abs() < 1e-5, "{p}: {guess}, {least}");
+            assert_eq!(constant_class(&[0.25, 0.75], Judging::Each(Distance::Binary, p)), guess);
+        }
+        let smoothed = constant_class(&[0.5, 0.5, 0.0], Judging::Classes { smoothing: 0.3 });
+        assert!(smoothed > constant_class(&[0.5, 0.5, 0.0], Judging::Classes { smoothing: 0.0 }));
     }
 }

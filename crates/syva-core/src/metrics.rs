@@ -28,7 +28,8 @@ pub struct ClassificationReport {
     pub weighted: Scores,
 }
 
-/// A confusion matrix: how often samples of each class were predicted as each class.
+/// A confusion matrix: how often samples of each class were predicted as each class. For a network with several labels per
+/// sample it counts labels instead, 0 and 1, all of them together, so the accuracy is the share of labels that are right.
 ///
 /// ```
 /// use syva_core::Confusion;
@@ -57,10 +58,17 @@ impl Confusion {
         self.counts[truth * self.classes + guess] += 1;
     }
 
-    /// Counts pairs of a sample's index and its predicted class. Returns how many predictions are right. If the targets
-    /// are values, nothing is counted. For engines.
+    /// Counts pairs of a sample's index and its guess: the predicted class or, if the matrix has two classes and the targets
+    /// are labels 0 and 1 as values, [`labels_guess`](crate::ops::labels_guess). Returns how many classes or labels are
+    /// right. If the targets are other values, nothing is counted. For engines.
     pub fn tally(&mut self, targets: &Targets, predictions: impl Iterator<Item = (usize, usize)>) -> u32 {
-        let Targets::Classes { labels, .. } = targets else { return 0 };
+        let labels = match targets {
+            Targets::Classes { labels, .. } => labels,
+            Targets::Values { values, outputs } if self.classes == 2 => {
+                return predictions.map(|(i, guess)| self.add_labels(&values[i * outputs..][..*outputs], guess)).sum();
+            }
+            Targets::Values { .. } => return 0,
+        };
         let mut hits = 0;
         for (sample, guess) in predictions {
             let truth = labels[sample] as usize;
@@ -68,6 +76,19 @@ impl Confusion {
             hits += u32::from(truth == guess);
         }
         hits
+    }
+
+    /// Counts the labels of a sample. Returns how many are right.
+    fn add_labels(&mut self, labels: &[f32], guess: usize) -> u32 {
+        let ones = labels.iter().filter(|&&label| label > 0.0).count();
+        // What a damaged device says must not end in a panic.
+        let found = (guess & 0xffff).min(ones);
+        let wrong = (guess >> 16).min(labels.len() - ones);
+        let right = labels.len() - ones - wrong;
+        for (at, count) in [right, wrong, ones - found, found].into_iter().enumerate() {
+            self.counts[at] += count as u64;
+        }
+        (found + right) as u32
     }
 
     /// Adds the counts of another matrix with the same number of classes.

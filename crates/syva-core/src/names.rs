@@ -66,15 +66,15 @@ pub struct Form<T> {
 /// Makes the forms of an enum whose variants have named parameters, numbers and truths: name, variant, parameters with
 /// their defaults. Also makes `form`, which returns a value's form and parameters.
 macro_rules! forms {
-    ($type:ident, $($name:literal => $variant:ident { $($field:ident = $default:literal),+ }),+ $(,)?) => {
+    ($type:ident, $($name:literal => $variant:ident { $($field:ident = $default:literal),* }),+ $(,)?) => {
         impl $type {
             const FORMS: &'static [crate::names::Form<Self>] = &[$(crate::names::Form {
                 name: $name,
-                parameters: &[$((stringify!($field), $default)),+],
+                parameters: &[$((stringify!($field), $default)),*],
                 make: |values| {
-                    let mut values = values.iter();
+                    let mut _values = values.iter();
                     Self::$variant {
-                        $($field: crate::names::Parameter::read(*values.next().unwrap_or(&$default))),+
+                        $($field: crate::names::Parameter::read(*_values.next().unwrap_or(&$default))),*
                     }
                 },
             }),+];
@@ -82,7 +82,7 @@ macro_rules! forms {
             /// The name, and the parameters in the order of their definition.
             fn form(self) -> (&'static crate::names::Form<Self>, Vec<f64>) {
                 let (name, values) = match self {
-                    $(Self::$variant { $($field),+ } => ($name, vec![$(crate::names::Parameter::write($field)),+])),+
+                    $(Self::$variant { $($field),* } => ($name, vec![$(crate::names::Parameter::write($field)),*])),+
                 };
                 let form = Self::FORMS.iter().find(|form| form.name == name).unwrap_or(&Self::FORMS[0]);
                 (form, values)

@@ -5,13 +5,18 @@
 
 mod activation;
 mod functions;
+mod loss;
 mod optimizer;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
-pub use functions::{Function, cuda, functions};
+pub use functions::{Function, cuda, functions, loss_functions};
+pub use loss::{
+    Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
+    labels_guess, smoothed_cross_entropy, variance,
+};
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use symbol::{Dialect, Symbol, Truth};
 
-pub(crate) use functions::{binary_gradient, cross_entropy, log_probability, softmax_gradient};
+pub(crate) use functions::{cross_entropy, log_probability, softmax_gradient};

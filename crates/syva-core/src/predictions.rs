@@ -216,19 +216,23 @@ impl Predictions {
     }
 }
 
-/// The probabilities of the classes, from a sample's outputs as [`Session::predict`] leaves them (not for regression).
+/// The probabilities of the classes, from a sample's outputs as [`Session::predict`] leaves them, or for the head
+/// multi-label the probability of each label. Not for heads of values.
 ///
 /// ```
 /// use syva_core::{Head, probabilities};
 /// assert_eq!(probabilities(Head::Logits, &[0.0, 0.0]), [0.5, 0.5]);
 /// assert_eq!(probabilities(Head::Binary, &[0.0]), [0.5, 0.5]);
+/// assert_eq!(probabilities(Head::MultiLabel, &[0.0, 0.0, 0.0]), [0.5, 0.5, 0.5]);
 /// ```
 #[must_use]
 pub fn probabilities(head: Head, outputs: &[f32]) -> Vec<f64> {
     let mut z: Vec<f64> = outputs.iter().map(|&z| f64::from(z)).collect();
-    if head == Head::Binary {
+    match head {
+        Head::MultiLabel => return z.into_iter().map(Number::sigmoid).collect(),
         // The logit of class 1 against 0 for class 0.
-        z.insert(0, 0.0);
+        Head::Binary => z.insert(0, 0.0),
+        Head::Regression | Head::Poisson | Head::Gaussian | Head::Logits | Head::LogSoftmax => {}
     }
     // Log-probabilities can be used as logits.
     let mut probabilities = vec![0.0; z.len()];

@@ -7,14 +7,17 @@
 //! of the loss by `z`, and `g` that by `w`. `b` runs over the batch, `j` over a layer's units, `k` over its inputs.
 #![allow(clippy::needless_range_loop, reason = "indices are the contract's own language")]
 
-use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
+use crate::arithmetic::{Real, SoftmaxRow};
 use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
-use crate::metrics::Confusion;
-use crate::ops::{Reads, SLOTS, binary_gradient, softmax_gradient};
+use crate::ops::{
+    Judging, Reads, SLOTS, add_gaussian, gaussian_mean_slope, gaussian_variance_slope, labels_guess,
+    smoothed_cross_entropy, softmax_gradient, variance,
+};
 use crate::spec::{Head, Spec};
 use crate::state::{Matrix, Parameters, Slot, State, check_finite};
 use crate::training::Training;
+use crate::weighting::Weighting;
 use crate::{Error, Result};
 
 /// A network's weights in `T`, and the parts of a training step as methods.
@@ -32,6 +35,7 @@ use crate::{Error, Result};
 pub struct Network<T> {
     spec: Spec,
     training: Training,
+    judging: Judging,
     step: u64,
     /// `weight[l]` are the weights `[units, fan_in]` of layer l.
     weight: Vec<Vec<T>>,
@@ -63,12 +67,13 @@ pub struct Judgement<T> {
     pub losses: Vec<T>,
     /// The gradient of the mean loss by the outputs z, `[batch, outputs]`.
     pub d: Vec<T>,
-    /// The predicted class of each sample; empty for regression.
+    /// The predicted class of each sample, or for multi-label its [`labels_guess`]; empty for other values.
     pub guesses: Vec<usize>,
 }
 
 impl<T: Real> Network<T> {
-    /// A network with the weights of `state`, whose shape must be the spec's.
+    /// A network with the weights of `state`, whose shape must be the spec's. A loss that does not fit the head counts as
+    /// the head's own.
     #[must_use]
     pub fn new(spec: &Spec, training: &Training, state: &State) -> Self {
         let state = &state.clone().with_slots(training);
@@ -78,6 +83,7 @@ impl<T: Real> Network<T> {
         Self {
             spec: spec.clone(),
             training: training.clone(),
+            judging: training.loss.judging(spec.head).unwrap_or(Judging::own(spec.head)),
             step: state.step,
             weight: state.layers.iter().map(|p| real(p.weight.values())).collect(),
             bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
@@ -181,45 +187,76 @@ impl<T: Real> Network<T> {
     /// The losses, their gradient by z, and the predictions, from outputs z and the targets of these samples (rules 6
     /// and 7).
     #[must_use]
-    pub fn judge(&self, z: &[T], targets: &Targets, samples: &[u32]) -> Judgement<T> {
+    pub fn judge(&self, z: &[T], targets: &Targets, samples: &[u32], weighting: &Weighting) -> Judgement<T> {
         let outputs = self.spec.outputs();
-        let count = |n: usize| T::from_f64(n as f64);
+        let judging = self.judging;
+        let [p, q] = judging.parameters(outputs).map(T::from_f64);
+        let terms = T::from_f64(judging.terms(outputs) as f64);
+        let factors = weighting
+            .factors(judging, outputs, samples)
+            .unwrap_or_else(|| vec![judging.factor(samples.len(), outputs); samples.len()]);
         let mut judged = Judgement {
             losses: Vec::new(),
             d: Vec::with_capacity(z.len()),
             guesses: Vec::with_capacity(samples.len()),
         };
-        for (z, &sample) in z.chunks(outputs).zip(samples) {
+        for ((z, &sample), mean) in z.chunks(outputs).zip(samples).zip(factors) {
             let sample = sample as usize;
-            match (targets, self.spec.head) {
-                (Targets::Values { values, .. }, _) => {
-                    let mean = T::TWO / count(samples.len() * outputs);
+            // The target values of the sample, or its label as the only one.
+            let (label, t): (usize, Vec<T>) = match targets {
+                Targets::Values { values, outputs } => {
+                    let of_sample = &values[sample * outputs..][..*outputs];
+                    (0, of_sample.iter().map(|&t| T::from_f64(f64::from(t))).collect())
+                }
+                Targets::Classes { labels, .. } => {
+                    (labels[sample] as usize, vec![T::from_f64(f64::from(labels[sample]))])
+                }
+            };
+            match judging {
+                Judging::Each(distance, _) => {
                     let mut sum = T::ZERO;
-                    for (&z, &t) in z.iter().zip(&values[sample * outputs..]) {
-                        let error = z - T::from_f64(f64::from(t));
-                        sum = error.fma(error, sum);
-                        judged.d.push(error * mean);
+                    for (&z, &t) in z.iter().zip(&t) {
+                        sum = distance.add(sum, z, t, p);
+                        judged.d.push(distance.slope(z, t, p) * mean);
                     }
-                    judged.losses.push(sum / count(outputs));
+                    judged.losses.push(sum / terms);
                 }
-                (Targets::Classes { labels, .. }, Head::Binary) => {
-                    let y = count(labels[sample] as usize);
-                    judged.losses.push(binary_cross_entropy(z[0], y));
-                    judged.d.push(binary_gradient(z[0], y, T::ONE / count(samples.len())));
-                    judged.guesses.push(usize::from(z[0] > T::ZERO));
+                Judging::Gaussian => {
+                    let mut sum = T::ZERO;
+                    for (pair, &t) in z.chunks(2).zip(&t) {
+                        sum = add_gaussian(sum, pair[0], pair[1], t);
+                        judged.d.push(gaussian_mean_slope(pair[0], pair[1], t) * mean);
+                        judged.d.push(gaussian_variance_slope(pair[0], pair[1], t) * mean);
+                    }
+                    judged.losses.push(sum / terms);
                 }
-                (Targets::Classes { labels, .. }, _) => {
-                    let label = labels[sample] as usize;
-                    let mean = T::ONE / count(samples.len());
+                Judging::Classes { smoothing } => {
                     let mut e = vec![T::ZERO; outputs];
                     let row = SoftmaxRow::<T>::new(z, &mut e);
-                    judged.losses.push(row.cross_entropy(z[label]));
+                    judged.losses.push(if smoothing == 0.0 {
+                        row.cross_entropy(z[label])
+                    } else {
+                        let mut rest = T::ZERO;
+                        for &z in z {
+                            rest = rest + (z - row.max);
+                        }
+                        smoothed_cross_entropy(row.sum, z[label], row.max, rest, p, q)
+                    });
                     for (j, &e) in e.iter().enumerate() {
-                        let y = if j == label { T::ONE } else { T::ZERO };
+                        let y = if j == label { p + q } else { q };
                         judged.d.push(softmax_gradient(e, row.sum, y, mean));
                     }
                     judged.guesses.push(row.argmax);
                 }
+            }
+            match self.spec.head {
+                Head::Binary => judged.guesses.push(usize::from(z[0] > T::ZERO)),
+                Head::MultiLabel => {
+                    let count =
+                        |label: T| z.iter().zip(&t).filter(|&(&z, &t)| z > T::ZERO && t == label).count() as u32;
+                    judged.guesses.push(labels_guess(count(T::ONE), count(T::ZERO)) as usize);
+                }
+                Head::Regression | Head::Poisson | Head::Gaussian | Head::Logits | Head::LogSoftmax => {}
             }
         }
         judged
@@ -301,12 +338,18 @@ impl<T: Real> Network<T> {
     /// The losses of a batch of `samples` with raw inputs `x`, and the gradients of their mean by the weights and biases
     /// of each layer. If the loss is not finite, there are no gradients.
     #[must_use]
-    pub fn gradients(&self, x: &[T], targets: &Targets, samples: &[u32]) -> (Judgement<T>, Vec<Tensors<T>>) {
+    pub fn gradients(
+        &self,
+        x: &[T],
+        targets: &Targets,
+        samples: &[u32],
+        weighting: &Weighting,
+    ) -> (Judgement<T>, Vec<Tensors<T>>) {
         let pass = self.pass(x);
         let last = pass.h.len() - 1;
-        let judged = self.judge(&pass.h[last], targets, samples);
+        let judged = self.judge(&pass.h[last], targets, samples, weighting);
         let mut gradients = Vec::new();
-        if !mean(&judged.losses).is_finite() {
+        if !weighting.mean(&judged.losses, samples).is_finite() {
             return (judged, gradients);
         }
         let mut d = judged.d.clone();
@@ -322,8 +365,15 @@ impl<T: Real> Network<T> {
 
     /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates. If
     /// the loss is not finite, nothing is updated.
-    pub fn train_step(&mut self, x: &[T], targets: &Targets, samples: &[u32], learning_rate: f32) -> Judgement<T> {
-        let (judged, gradients) = self.gradients(x, targets, samples);
+    pub fn train_step(
+        &mut self,
+        x: &[T],
+        targets: &Targets,
+        samples: &[u32],
+        weighting: &Weighting,
+        learning_rate: f32,
+    ) -> Judgement<T> {
+        let (judged, gradients) = self.gradients(x, targets, samples, weighting);
         if !gradients.is_empty() {
             for (l, gradient) in gradients.iter().enumerate() {
                 self.update(l, gradient, learning_rate);
@@ -334,21 +384,26 @@ impl<T: Real> Network<T> {
     }
 }
 
-/// The mean of the losses of a batch, summed in f64 in the order of the samples (rule 7).
+/// The mean of the losses of a batch whose samples weigh the same, summed in f64 in the order of the samples (rule 7).
 #[must_use]
 pub fn mean<T: Real>(losses: &[T]) -> f64 {
     losses.iter().map(|loss| loss.to_f64()).sum::<f64>() / losses.len() as f64
 }
 
-/// Turns the outputs z into what the network returns, in place: log-probabilities if the head is log-softmax, otherwise
-/// z itself.
+/// Turns the outputs z into what the network returns, in place: log-probabilities, rates, or means and variances if that is
+/// the head, otherwise z itself.
 pub fn read_outputs<T: Real>(head: Head, z: &mut [T]) {
-    if head == Head::LogSoftmax {
-        let mut e = vec![T::ZERO; z.len()];
-        let row = SoftmaxRow::<T>::new(z, &mut e);
-        for z in z {
-            *z = row.log_probability(*z);
+    match head {
+        Head::LogSoftmax => {
+            let mut e = vec![T::ZERO; z.len()];
+            let row = SoftmaxRow::<T>::new(z, &mut e);
+            for z in z {
+                *z = row.log_probability(*z);
+            }
         }
+        Head::Poisson => z.iter_mut().for_each(|z| *z = z.exp()),
+        Head::Gaussian => z.iter_mut().skip(1).step_by(2).for_each(|z| *z = variance(*z)),
+        Head::Regression | Head::Binary | Head::MultiLabel | Head::Logits => {}
     }
 }
 
@@ -383,6 +438,8 @@ pub struct ReferenceSession {
     network: Option<Network<f32>>,
     train: Option<Dataset>,
     validation: Option<Dataset>,
+    /// What the training data weighs.
+    weighting: Weighting,
 }
 
 impl ReferenceSession {
@@ -390,7 +447,9 @@ impl ReferenceSession {
     pub fn new(spec: &Spec, training: &Training) -> Result<Self> {
         spec.validate()?;
         training.validate()?;
-        Ok(Self { spec: spec.clone(), training: training.clone(), network: None, train: None, validation: None })
+        training.check(spec)?;
+        let (spec, training, weighting) = (spec.clone(), training.clone(), Weighting::default());
+        Ok(Self { spec, training, network: None, train: None, validation: None, weighting })
     }
 
     fn network(&self) -> Result<&Network<f32>> {
@@ -424,7 +483,10 @@ impl Session for ReferenceSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.spec)?;
         match split {
-            Split::Train => self.train = Some(data.clone()),
+            Split::Train => {
+                self.weighting = Weighting::of_training(&self.training.class_weights, data);
+                self.train = Some(data.clone());
+            }
             Split::Validation => self.validation = Some(data.clone()),
         }
         Ok(())
@@ -444,17 +506,18 @@ impl Session for ReferenceSession {
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         let data = loaded(self.train.as_ref())?.clone();
         span.check(data.samples(), self.network()?.step)?;
-        let mut report = Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() };
+        let mut report = Report { confusion: self.spec.confusion(), ..Report::default() };
         for (step, (samples, learning_rate)) in span.batches().enumerate() {
             let Some(network) = self.network.as_mut() else { break };
-            let judged = network.train_step(&gather(&data, samples), data.targets(), samples, learning_rate);
-            let loss = mean(&judged.losses);
+            let x = gather(&data, samples);
+            let judged = network.train_step(&x, data.targets(), samples, &self.weighting, learning_rate);
+            let loss = self.weighting.mean(&judged.losses, samples);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
             report.losses.push(loss);
-            if self.spec.classes() > 0 {
+            if report.confusion.classes() > 0 {
                 let hits = report.confusion.tally(data.targets(), predictions(samples, &judged.guesses));
                 report.hits.push(hits);
             }
@@ -465,7 +528,7 @@ impl Session for ReferenceSession {
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
         let data = loaded(self.train.as_ref())?;
         let network = self.network()?;
-        let (_, gradients) = network.gradients(&gather(data, samples), data.targets(), samples);
+        let (_, gradients) = network.gradients(&gather(data, samples), data.targets(), samples, &self.weighting);
         if gradients.is_empty() {
             return Err(no_gradient());
         }
@@ -478,16 +541,17 @@ impl Session for ReferenceSession {
             Split::Validation => loaded(self.validation.as_ref())?,
         };
         let network = self.network()?;
-        let mut confusion = Confusion::new(self.spec.classes());
+        let weighting = Weighting::of_evaluation(data);
+        let mut confusion = self.spec.confusion();
         let mut losses = Vec::with_capacity(data.samples());
         let all: Vec<u32> = (0..data.samples() as u32).collect();
         for samples in all.chunks(256) {
             let z = network.forward(&gather(data, samples)).pop().unwrap_or_default();
-            let judged = network.judge(&z, data.targets(), samples);
+            let judged = network.judge(&z, data.targets(), samples, &weighting);
             losses.extend(judged.losses);
             confusion.tally(data.targets(), predictions(samples, &judged.guesses));
         }
-        Ok(Evaluation { loss: mean(&losses), confusion })
+        Ok(Evaluation { loss: weighting.mean(&losses, &all), confusion })
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
@@ -520,12 +584,15 @@ pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Inputs;
+    use crate::ops::Loss;
     use crate::random::{Random, Stream};
+    use crate::weighting::ClassWeights;
     use crate::{Activation, Mlp, Normalization};
 
     /// Compares every derivative of the mean loss, by central differences in f64, with backpropagation's.
-    fn check_gradients(spec: &Spec, seed: u32) {
-        let training = Training::default().seed(seed);
+    fn check_gradients(spec: &Spec, training: &Training, seed: u32) {
+        let training = training.clone().seed(seed);
         let state = State::initial(spec, &training).unwrap();
         let mut network = Network::<f64>::new(spec, &training, &state);
         let mut random = Random::new(seed, Stream::Augmentation, 0);
@@ -534,20 +601,32 @@ mod tests {
             .map(|i| if i % 4 == 0 { 0.0 } else { f64::from(random.uniform(-1.0, 1.0)) })
             .collect();
         let targets = match spec.classes() {
-            0 => Targets::Values {
-                values: (0..batch * spec.outputs()).map(|_| random.uniform(-1.0, 1.0)).collect(),
-                outputs: spec.outputs(),
-            },
+            0 => {
+                let mut target = || match spec.head {
+                    Head::Poisson => random.below(5) as f32,
+                    Head::MultiLabel => random.below(2) as f32,
+                    _ => random.uniform(-1.0, 1.0),
+                };
+                let values = (0..batch * spec.targets()).map(|_| target()).collect();
+                Targets::Values { values, outputs: spec.targets() }
+            }
             classes => {
                 Targets::Classes { labels: (0..batch).map(|_| random.below(classes as u64) as u32).collect(), classes }
             }
         };
+        let inputs = Inputs::F32(x.iter().map(|&x| x as f32).collect::<Vec<_>>().into());
+        let mut data = Dataset::new(inputs, spec.input.features, targets.clone()).unwrap();
+        data.check(spec).unwrap();
+        if seed % 2 == 0 {
+            data = data.with_weights([0.5, 2.0, 0.0, 1.0, 0.25]).unwrap();
+        }
+        let weighting = Weighting::of_training(&training.class_weights, &data);
         let samples: Vec<u32> = (0..batch as u32).collect();
         let loss = |network: &Network<f64>| {
             let h = network.forward(&x);
-            mean(&network.judge(&h[h.len() - 1], &targets, &samples).losses)
+            weighting.mean(&network.judge(&h[h.len() - 1], &targets, &samples, &weighting).losses, &samples)
         };
-        let (_, gradients) = network.gradients(&x, &targets, &samples);
+        let (_, gradients) = network.gradients(&x, &targets, &samples, &weighting);
         let epsilon = 1e-5;
         for l in 0..spec.layers.len() {
             for i in 0..network.weight[l].len() + network.bias[l].len() {
@@ -565,7 +644,8 @@ mod tests {
                 let analytic = weights.iter().chain(biases).copied().nth(i).unwrap_or(f64::NAN);
                 assert!(
                     (numeric - analytic).abs() <= 1e-8 * (1.0 + analytic.abs()),
-                    "{spec:?} seed {seed}: layer {l}, parameter {i}: central difference {numeric}, backward {analytic}"
+                    "{spec:?} {} seed {seed}: layer {l}, parameter {i}: central difference {numeric}, backward {analytic}",
+                    training.loss
                 );
             }
         }
@@ -579,12 +659,77 @@ mod tests {
             for seed in 1..4 {
                 for depth in 0..4 {
                     let mlp = || Mlp::new(4).hidden(&[6, 5, 3][..depth], activation).normalized(normalization.clone());
-                    check_gradients(&mlp().classes(3), seed);
-                    check_gradients(&mlp().binary(), seed);
-                    check_gradients(&mlp().values(2), seed);
+                    let training = Training::default();
+                    check_gradients(&mlp().classes(3), &training, seed);
+                    check_gradients(&mlp().binary(), &training, seed);
+                    check_gradients(&mlp().values(2), &training, seed);
                 }
             }
         }
+    }
+
+    #[test]
+    fn gradients_match_central_differences_for_every_loss_and_weights() {
+        let mlp = || Mlp::new(4).hidden(&[6], Activation::Tanh);
+        let log_softmax = Spec { head: Head::LogSoftmax, ..mlp().classes(3) };
+        let heads = [
+            mlp().values(2),
+            mlp().counts(2),
+            mlp().gaussian(2),
+            mlp().binary(),
+            mlp().labels(3),
+            mlp().classes(3),
+            log_softmax,
+        ];
+        let parameters =
+            ["huber:delta=0.3", "smooth-l1:beta=0.3", "quantile:q=0.9", "binary-cross-entropy:pos_weight=3"];
+        let mut checked = 0;
+        for loss in Loss::names().chain(parameters).chain(["cross-entropy:smoothing=0.2"]) {
+            let loss: Loss = loss.parse().unwrap();
+            for spec in heads.iter().filter(|spec| loss.judging(spec.head).is_ok()) {
+                for seed in 1..7 {
+                    let weights = ClassWeights::Given([3.0, 0.5, 1.5][..spec.classes()].to_vec());
+                    let weights = if seed % 3 == 0 && spec.classes() > 0 { weights } else { ClassWeights::None };
+                    check_gradients(spec, &Training::default().loss(loss).class_weights(weights), seed);
+                    checked += 1;
+                }
+            }
+        }
+        // Seven with the head's own, and each loss with each head that it fits.
+        assert_eq!(checked, 6 * (7 + 5 + 1 + 1 + 2 + 2 + 3 + 2 + 2));
+    }
+
+    /// The last of three samples weighs nothing, or all three do.
+    #[test]
+    fn weights_are_shares_of_the_batch() {
+        let spec = Mlp::new(2).hidden(&[3], Activation::Tanh).values(1);
+        let training = Training::default();
+        let inputs = Inputs::F32(vec![0.5, -1.0, 2.0, 0.25, -0.75, 1.5].into());
+        let values = Targets::Values { values: vec![1.0, -2.0, 0.5].into(), outputs: 1 };
+        let data = Dataset::new(inputs, 2, values).unwrap();
+        let run = |data: &Dataset, samples: &[u32]| {
+            let mut session = ReferenceSession::new(&spec, &training).unwrap();
+            session.load(Split::Train, data).unwrap();
+            session.load(Split::Validation, data).unwrap();
+            session.set_state(&State::initial(&spec, &training).unwrap()).unwrap();
+            let before = session.evaluate(Split::Validation).unwrap().loss;
+            let span = Span { first_step: 0, order: samples, batch_size: 3, learning_rate: &[0.1] };
+            let report = session.train(&span).unwrap();
+            (before, report.losses[0], session.state().unwrap().digest())
+        };
+        let weigh = |weights: [f32; 3]| data.clone().with_weights(weights).unwrap();
+        let all = run(&data, &[0, 1, 2]);
+        assert_eq!(run(&weigh([1.0; 3]), &[0, 1, 2]), all);
+        assert_eq!(run(&weigh([4.0; 3]), &[0, 1, 2]), all);
+        let two = run(&weigh([1.0, 1.0, 0.0]), &[0, 1, 2]);
+        assert_eq!((two.1, &two.2), (run(&data, &[0, 1]).1, &run(&data, &[0, 1]).2));
+        let nothing = run(&weigh([0.0, 1.0, 0.0]), &[0, 2]);
+        assert_eq!(nothing.1, 0.0);
+        assert_eq!(nothing.2, {
+            let mut untrained = State::initial(&spec, &training).unwrap();
+            untrained.step = 1;
+            untrained.digest()
+        });
     }
 
     #[test]
@@ -594,9 +739,10 @@ mod tests {
         let targets = Targets::Classes { labels: vec![0, 2, 1].into(), classes: 3 };
         let x: Vec<f32> = (0..12).map(|i| (i as f32 - 6.0) * 0.3).collect();
         let run = |spec: &Spec| {
-            let training = Training::default().seed(9);
+            let (training, even) = (Training::default().seed(9), Weighting::default());
             let mut network = Network::<f32>::new(spec, &training, &State::initial(spec, &training).unwrap());
-            let losses: Vec<_> = (0..20).map(|_| network.train_step(&x, &targets, &[0, 1, 2], 0.5).losses).collect();
+            let losses: Vec<_> =
+                (0..20).map(|_| network.train_step(&x, &targets, &[0, 1, 2], &even, 0.5).losses).collect();
             (losses, network.state().digest())
         };
         assert_eq!(run(&logits), run(&log_softmax));

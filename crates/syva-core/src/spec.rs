@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
 use crate::data::Dataset;
+use crate::metrics::Confusion;
 use crate::ops::Activation;
 use crate::{Error, Result};
 
@@ -27,7 +28,7 @@ pub struct Spec {
     pub input: Input,
     /// The linear layers in order; the last one is the output layer.
     pub layers: Vec<Layer>,
-    /// How the output is read, and the loss that goes with it.
+    /// What the outputs mean.
     pub head: Head,
 }
 
@@ -138,20 +139,32 @@ pub struct Layer {
     pub activation: Activation,
 }
 
-/// What the outputs of the last layer mean, and the loss against the targets (its mean over the batch is minimised).
+/// What the outputs z of the last layer mean. Each head has a loss of its own, which training minimises unless
+/// [`Training::loss`](crate::Training::loss) is another that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Head {
-    /// Real values; mean squared error over all outputs (`torch.nn.MSELoss`).
+    /// Real values; mean squared error (`torch.nn.MSELoss`).
     Regression,
+    /// The logarithms of the rates of counts; predictions are the rates e^z (`torch.nn.PoissonNLLLoss`).
+    Poisson,
+    /// Pairs of outputs, one pair per target: the mean and the variance of a normal distribution. Predictions are both,
+    /// the variance as [`variance`](crate::ops::variance) gives it (`torch.nn.GaussianNLLLoss`).
+    Gaussian,
     /// One logit for classes 0 and 1; binary cross-entropy (`torch.nn.BCEWithLogitsLoss`).
     Binary,
+    /// One logit for each label, of which any number can be 1; binary cross-entropy over all labels
+    /// (`torch.nn.BCEWithLogitsLoss`). The targets are values 0 and 1.
+    MultiLabel,
     /// One logit per class; cross-entropy (`torch.nn.CrossEntropyLoss`).
     Logits,
     /// One log-probability per class, the log-softmax of the logits; negative log-likelihood (`torch.nn.LogSoftmax` +
     /// `torch.nn.NLLLoss`). Trains to the same bits as [`Head::Logits`].
     LogSoftmax,
 }
+
+/// The most labels of a sample: see [`labels_guess`](crate::ops::labels_guess).
+const MAX_LABELS: usize = 0xffff;
 
 /// The most parameters that a network may have, so that sample and weight indices fit 32 bits on every device.
 const MAX_PARAMETERS: u128 = 1 << 31;
@@ -169,14 +182,31 @@ impl Spec {
         self.layers.last().map_or(0, |layer| layer.units)
     }
 
-    /// Number of classes; 0 for regression.
+    /// Number of classes; 0 if the targets are values.
     #[must_use]
     pub fn classes(&self) -> usize {
         match self.head {
-            Head::Regression => 0,
+            Head::Regression | Head::Poisson | Head::Gaussian | Head::MultiLabel => 0,
             Head::Binary => 2,
             Head::Logits | Head::LogSoftmax => self.outputs(),
         }
+    }
+
+    /// Target values of a sample; for classes, 1.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        match self.head {
+            Head::Regression | Head::Poisson | Head::MultiLabel => self.outputs(),
+            Head::Gaussian => self.outputs() / 2,
+            Head::Binary | Head::Logits | Head::LogSoftmax => 1,
+        }
+    }
+
+    /// An empty confusion matrix for this network: one of its classes, for multi-label one of 0 and 1 that counts labels,
+    /// and for other values one of size 0.
+    #[must_use]
+    pub fn confusion(&self) -> Confusion {
+        Confusion::new(if self.head == Head::MultiLabel { 2 } else { self.classes() })
     }
 
     /// Number of weights and biases.
@@ -229,11 +259,29 @@ impl Spec {
         if self.layers[self.layers.len() - 1].activation != Activation::Identity {
             return refuse("layers", "the output layer has an activation".into(), "end with a plain Linear layer");
         }
-        if self.head == Head::Binary && self.outputs() != 1 {
-            return refuse("head", format!("binary needs 1 logit, got {}", self.outputs()), "use 1 output or classes");
-        }
-        if matches!(self.head, Head::Logits | Head::LogSoftmax) && self.outputs() < 2 {
-            return refuse("head", "a classifier needs at least 2 classes".into(), "use 2 or more, or the binary head");
+        let outputs = self.outputs();
+        match self.head {
+            Head::Binary if outputs != 1 => {
+                return refuse("head", format!("binary needs 1 logit, got {outputs}"), "use 1 output or classes");
+            }
+            Head::Logits | Head::LogSoftmax if outputs < 2 => {
+                let problem = "a classifier needs at least 2 classes".into();
+                return refuse("head", problem, "use 2 or more, or the binary head");
+            }
+            Head::Gaussian if !outputs.is_multiple_of(2) => {
+                let problem = format!("gaussian needs a mean and a variance per target, got {outputs} outputs");
+                return refuse("head", problem, "use 2 outputs per target");
+            }
+            Head::MultiLabel if outputs > MAX_LABELS => {
+                return refuse("head", format!("{outputs} labels are more than {MAX_LABELS}"), "use fewer labels");
+            }
+            Head::Regression
+            | Head::Poisson
+            | Head::Gaussian
+            | Head::Binary
+            | Head::MultiLabel
+            | Head::Logits
+            | Head::LogSoftmax => {}
         }
         self.validate_normalization()
     }
@@ -280,4 +328,14 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-names!(Head, "head", Regression = "regression", Binary = "binary", Logits = "logits", LogSoftmax = "log-softmax");
+names!(
+    Head,
+    "head",
+    Regression = "regression",
+    Poisson = "poisson",
+    Gaussian = "gaussian",
+    Binary = "binary",
+    MultiLabel = "multi-label",
+    Logits = "logits",
+    LogSoftmax = "log-softmax",
+);

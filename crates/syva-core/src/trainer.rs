@@ -50,7 +50,7 @@ impl Progress {
     /// Whether it can belong to this network. False for a file with impossible content.
     pub(crate) fn is_consistent(&self, spec: &Spec) -> bool {
         let epochs = || self.history.iter().map(|epoch| epoch.epoch);
-        self.confusion.is_consistent(spec.classes())
+        self.confusion.is_consistent(spec.confusion().classes())
             && epochs().is_sorted_by(|a, b| a < b)
             && epochs().all(|epoch| (1..=self.epoch).contains(&epoch))
             && self.best.is_none_or(|(epoch, _)| epoch <= self.epoch)
@@ -188,7 +188,7 @@ impl Trainer {
         // Checked before the weights are drawn, because running out of memory there ends the process.
         reserve(spec, training, task.train.samples())?;
         let state = State::initial(spec, training)?;
-        let progress = Progress { confusion: Confusion::new(spec.classes()), ..Progress::default() };
+        let progress = Progress { confusion: spec.confusion(), ..Progress::default() };
         Self::resume(engine, device, spec, task, training, &state, progress)
     }
 
@@ -487,7 +487,7 @@ impl Course {
         history.push(epoch.clone());
         *progress = Progress {
             epoch: epoch.epoch,
-            confusion: Confusion::new(self.spec.classes()),
+            confusion: self.spec.confusion(),
             best: if is_best { Some((epoch.epoch, evaluation.loss)) } else { progress.best },
             best_weights: progress.best_weights.take(),
             history,

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::init::Init;
-use crate::ops::Optimizer;
+use crate::ops::{Judging, Loss, Optimizer};
 use crate::schedule::Schedule;
+use crate::spec::Spec;
+use crate::weighting::ClassWeights;
 use crate::{Error, Result};
 
 /// How to train. The defaults are the chapter's.
@@ -31,6 +33,12 @@ pub struct Training {
     pub optimizer: Optimizer,
     /// How the learning rate changes.
     pub schedule: Schedule,
+    /// What is minimised. It must fit the network's head.
+    #[serde(default)]
+    pub loss: Loss,
+    /// What the classes weigh.
+    #[serde(default)]
+    pub class_weights: ClassWeights,
 }
 
 impl Default for Training {
@@ -43,6 +51,8 @@ impl Default for Training {
             init: Init::Pytorch,
             optimizer: Optimizer::SGD,
             schedule: Schedule::CONSTANT,
+            loss: Loss::Auto,
+            class_weights: ClassWeights::None,
         }
     }
 }
@@ -66,6 +76,32 @@ impl Training {
         Self { optimizer, ..self }
     }
 
+    /// The same training with another loss.
+    #[must_use]
+    pub fn loss(self, loss: Loss) -> Self {
+        Self { loss, ..self }
+    }
+
+    /// The same training with other weights of the classes.
+    #[must_use]
+    pub fn class_weights(self, class_weights: ClassWeights) -> Self {
+        Self { class_weights, ..self }
+    }
+
+    /// Checks that the network can be trained with these settings. Returns what an engine computes of its outputs. Engines
+    /// call it in `open`.
+    pub fn check(&self, spec: &Spec) -> Result<Judging> {
+        self.class_weights.check(spec)?;
+        self.loss.judging(spec.head)
+    }
+
+    /// What an evaluation needs to know of this training, which is the loss. The rest has its defaults, so that any engine
+    /// can do it.
+    #[must_use]
+    pub fn for_evaluation(&self) -> Self {
+        Self::default().loss(self.loss)
+    }
+
     /// Checks that training can begin with these settings.
     pub fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
@@ -78,6 +114,8 @@ impl Training {
         self.init.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.loss.validate()?;
+        self.class_weights.validate()?;
         if self.epochs == 0 {
             return Err(Error::setting("epochs", "0 would train nothing", "give 1 or more"));
         }

@@ -142,6 +142,8 @@ pub(crate) struct Workspace {
     pub(crate) losses: Vec<f32>,
     /// The predicted class of each sample.
     pub(crate) guesses: Vec<u32>,
+    /// In training, the factor M of each sample, if they differ.
+    pub(crate) factors: Option<Vec<f32>>,
 }
 
 impl Workspace {
@@ -162,6 +164,7 @@ impl Workspace {
             d: panels(&|_| trained),
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],
+            factors: None,
         }
     }
 

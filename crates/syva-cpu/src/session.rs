@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use syva_core::data::{Dataset, Split};
-use syva_core::reference::{check_prediction, loaded, mean, no_gradient, read_outputs};
+use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
-    Breakdown, Confusion, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec, State, Training,
+    Breakdown, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec, State, Training, Weighting,
 };
 
 use crate::isa::Isa;
@@ -22,6 +22,8 @@ pub(crate) struct CpuSession {
     weights: Option<Weights>,
     train: Option<Loaded>,
     validation: Option<Loaded>,
+    /// What the training data weighs.
+    weighting: Weighting,
     /// The workspace of training, as large as the largest batch so far.
     work: Option<Workspace>,
     /// The workspace of evaluation and prediction.
@@ -38,6 +40,7 @@ impl CpuSession {
             weights: None,
             train: None,
             validation: None,
+            weighting: Weighting::default(),
             work: None,
             evaluation: Workspace::new(spec, 1, false, runner.kernels.width()),
             runner,
@@ -60,10 +63,13 @@ fn room<'a>(work: &'a mut Option<Workspace>, runner: &Runner, capacity: usize) -
 impl Session for CpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.runner.spec)?;
-        let data = Some(Loaded::new(data, self.inputs));
+        let loaded = Some(Loaded::new(data, self.inputs));
         match split {
-            Split::Train => self.train = data,
-            Split::Validation => self.validation = data,
+            Split::Train => {
+                self.weighting = Weighting::of_training(&self.runner.training.class_weights, data);
+                self.train = loaded;
+            }
+            Split::Validation => self.validation = loaded,
         }
         Ok(())
     }
@@ -82,25 +88,26 @@ impl Session for CpuSession {
     }
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
-        let Self { runner, weights, train, work, .. } = self;
+        let Self { runner, weights, train, weighting, work, .. } = self;
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         span.check(data.data.samples(), weights.step)?;
         let work = room(work, runner, span.batch_size.min(span.order.len()));
-        let mut report = Report { confusion: Confusion::new(runner.spec.classes()), ..Report::default() };
+        let mut report = Report { confusion: runner.spec.confusion(), ..Report::default() };
         let mut batches = span.batches().enumerate().peekable();
         while let Some((step, (samples, learning_rate))) = batches.next() {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
             let batch = data.batch(Samples::These(samples), next);
+            work.factors = weighting.factors(runner.judging, runner.spec.outputs(), samples);
             runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
-            let loss = mean(&work.losses[..samples.len()]);
+            let loss = weighting.mean(&work.losses[..samples.len()], samples);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
             runner.update(weights, work, batch, Step::Train(learning_rate));
             report.losses.push(loss);
-            if runner.spec.classes() > 0 {
+            if report.confusion.classes() > 0 {
                 let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
                 report.hits.push(hits);
             }
@@ -109,15 +116,16 @@ impl Session for CpuSession {
     }
 
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
-        let Self { runner, weights, train, work, .. } = self;
+        let Self { runner, weights, train, weighting, work, .. } = self;
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         let span = Span { first_step: weights.step, order: samples, batch_size: samples.len(), learning_rate: &[1.0] };
         span.check(data.data.samples(), weights.step)?;
         let work = room(work, runner, samples.len());
         let batch = data.batch(Samples::These(samples), None);
+        work.factors = weighting.factors(runner.judging, runner.spec.outputs(), samples);
         runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
-        if !mean(&work.losses[..samples.len()]).is_finite() {
+        if !weighting.mean(&work.losses[..samples.len()], samples).is_finite() {
             return Err(no_gradient());
         }
         let mut gradient = Weights::new(&runner.spec, runner.kernels.width());
@@ -148,16 +156,17 @@ impl Session for CpuSession {
         if work.capacity < EVALUATION_BATCH.min(samples) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false, runner.kernels.width());
         }
-        let mut confusion = Confusion::new(runner.spec.classes());
+        let weighting = Weighting::of_evaluation(&data.data);
+        let mut confusion = runner.spec.confusion();
         let mut sum = 0.0;
         for first in (0..samples).step_by(work.capacity) {
             let count = work.capacity.min(samples - first);
             let batch = data.batch(Samples::From { first, count }, None);
             runner.pass(weights, work, batch, Goal::Judge(data.data.targets()));
-            sum = work.losses[..count].iter().fold(sum, |sum, &loss| sum + f64::from(loss));
+            sum = weighting.add(sum, &work.losses[..count], first);
             confusion.tally(data.data.targets(), work.predictions(batch));
         }
-        Ok(Evaluation { loss: sum / samples as f64, confusion })
+        Ok(Evaluation { loss: sum / weighting.total(samples), confusion })
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {

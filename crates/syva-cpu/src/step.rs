@@ -17,13 +17,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::data::Targets;
-use syva_core::ops::{Reads, Rule, SCALARS, SLOTS};
+use syva_core::ops::{Judging, Reads, Rule, SCALARS, SLOTS};
 use syva_core::{Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
 use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
-use crate::loss::{self, JUDGED, LossRows, RowTargets};
+use crate::loss::{self, Factors, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
 use crate::profile::{Part, Stopwatch};
 use crate::scratch::{self, Scratch, Space};
@@ -46,6 +46,7 @@ const PANELS: usize = 256 << 10;
 pub(crate) struct Runner {
     pub(crate) spec: Spec,
     pub(crate) training: Training,
+    pub(crate) judging: Judging,
     pub(crate) kernels: Kernels,
     pub(crate) team: Team,
     pub(crate) stopwatch: Stopwatch,
@@ -96,6 +97,7 @@ impl Runner {
         Ok(Self {
             spec: spec.clone(),
             training: training.clone(),
+            judging: training.check(spec)?,
             kernels,
             scratch: scratch::of_each(team.threads(), spec, kernels.width()),
             team,
@@ -108,9 +110,9 @@ impl Runner {
     /// Passes a batch through the network, and computes what the goal says.
     pub(crate) fn pass(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
         self.renew_start(weights);
-        let Self { spec, kernels, team, stopwatch, scratch, .. } = self;
+        let Self { spec, judging, kernels, team, stopwatch, scratch, .. } = self;
         let rows = batch.samples.len();
-        let pass = Pass::new((spec, kernels, stopwatch), weights, work, batch, goal);
+        let pass = Pass::new((spec, *judging, kernels, stopwatch), weights, work, batch, goal);
         let (layers, width) = (spec.layers.len(), kernels.width());
 
         let tiles = Tiles::new(rows, (spec.layers[0].units, spec.input.features), SLICE, team.threads());
@@ -180,7 +182,7 @@ impl Runner {
 
     /// Updates all weights and biases by their gradients, or replaces them by these.
     pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step) {
-        let Self { spec, training, kernels, team, stopwatch, scratch, updates, left } = self;
+        let Self { spec, training, kernels, team, stopwatch, scratch, updates, left, .. } = self;
         let optimizer = training.optimizer;
         let scalars = match step {
             Step::Train(learning_rate) => optimizer.scalars(weights.step, learning_rate),
@@ -325,6 +327,7 @@ pub(crate) fn slice_of(panels: usize, slice: usize, width: usize) -> Range<usize
 /// The pass of a batch through the network.
 struct Pass<'a> {
     spec: &'a Spec,
+    judging: Judging,
     kernels: &'a Kernels,
     stopwatch: &'a Stopwatch,
     weights: &'a Weights,
@@ -337,37 +340,42 @@ struct Pass<'a> {
     d: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
     guesses: Shared<'a, u32>,
+    /// The factor M of each sample, if they differ.
+    factors: Option<&'a [f32]>,
 }
 
 /// Computes the outputs of a batch, and leaves them in the workspace's last layer. Runs on the calling thread alone.
 pub(crate) fn predict(
-    network: (&Spec, &Kernels, &Stopwatch),
+    (spec, kernels, stopwatch): (&Spec, &Kernels, &Stopwatch),
     weights: &Weights,
     work: &mut Workspace,
     batch: Batch<'_>,
     scratch: &mut Scratch,
 ) {
-    let (spec, rows) = (network.0, batch.samples.len());
+    let rows = batch.samples.len();
+    // Nothing is judged.
+    let network = (spec, Judging::own(spec.head), kernels, stopwatch);
     let pass = Pass::new(network, weights, work, batch, Goal::Predict);
     for rows in (0..rows.div_ceil(TILE)).map(|tile| part(tile, TILE, rows)) {
         (0..spec.layers[0].units.div_ceil(SLICE)).for_each(|slice| pass.first_tile(rows.clone(), slice, scratch));
         for l in 1..spec.layers.len() {
-            (0..panels(spec, l, network.1.width())).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
+            (0..panels(spec, l, kernels.width())).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
         }
     }
 }
 
 impl<'a> Pass<'a> {
     fn new(
-        (spec, kernels, stopwatch): (&'a Spec, &'a Kernels, &'a Stopwatch),
+        (spec, judging, kernels, stopwatch): (&'a Spec, Judging, &'a Kernels, &'a Stopwatch),
         weights: &'a Weights,
         work: &'a mut Workspace,
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, z, d, losses, guesses, .. } = work;
+        let Workspace { height, h, z, d, losses, guesses, factors, .. } = work;
         Self {
             spec,
+            judging,
             kernels,
             stopwatch,
             weights,
@@ -379,6 +387,7 @@ impl<'a> Pass<'a> {
             d: d.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
             guesses: Shared::new(guesses),
+            factors: factors.as_deref(),
         }
     }
 }
@@ -540,16 +549,20 @@ impl Pass<'_> {
                         labels.iter_mut().zip(samples()).for_each(|(label, sample)| *label = all[sample]);
                         RowTargets::Labels(&labels)
                     }
-                    Targets::Values { values: all, .. } => {
-                        samples().for_each(|b| values.extend_from_slice(&all[b * outputs..(b + 1) * outputs]));
+                    Targets::Values { values: all, outputs: each } => {
+                        samples().for_each(|b| values.extend_from_slice(&all[b * each..(b + 1) * each]));
                         RowTargets::Values(&values)
                     }
                 };
                 // SAFETY: only this task uses the rows.
                 let (losses, guesses) =
                     unsafe { (self.losses.part(rows.start, rows.len()), self.guesses.part(rows.start, rows.len())) };
-                let batch = self.batch.samples.len();
-                let mut judged = LossRows { head: self.spec.head, outputs, batch, z, targets, losses, guesses };
+                let factors = match self.factors {
+                    None => Factors::Even(self.judging.factor(self.batch.samples.len(), outputs)),
+                    Some(factors) => Factors::Each(&factors[rows.clone()]),
+                };
+                let (judging, head) = (self.judging, self.spec.head);
+                let mut judged = LossRows { judging, head, outputs, factors, z, targets, losses, guesses };
                 self.kernels.judge(&mut judged);
                 if self.goal.trains() {
                     for (row, z) in rows.clone().zip(z.chunks_exact(stride)) {

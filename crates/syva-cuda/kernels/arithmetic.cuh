@@ -8,7 +8,7 @@
 typedef unsigned char u8;
 typedef unsigned int u32;
 
-enum Head : u32 { REGRESSION, BINARY, CLASSES };
+enum Judging : u32 { VALUES, LABELS, BINARY, CLASSES, PAIRS };
 
 __device__ inline float magnitude(float x) { return __int_as_float(__float_as_int(x) & 0x7fffffff); }
 

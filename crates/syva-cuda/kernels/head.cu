@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP)
     const size_t at = size_t(row) * layer.stride;
     float loss;
     u32 guess;
-    judge_row(judge, data, sample, step.rows, layer.h + at, layer.d + at, loss, guess);
+    judge_row(judge, data, sample, factor(judge, progress, step, row), layer.h + at, layer.d + at, loss, guess);
     note(progress, step, outcome, row, judge.gradient, loss, guess);
 }
 

@@ -8,34 +8,48 @@ const u32 WARP = 32;
 
 /// What to compute from the outputs.
 struct Judge {
-    u32 head, outputs;
+    const float *factors; // the factor M of each sample of the span in turn (rule 7); null if all samples weigh the same
+    u32 judging;          // values, labels 0 and 1 as values, a label as the only value, a class, or pairs of outputs
+    u32 distance;         // what is computed per output: a number of generated.cuh
+    u32 outputs;
+    u32 terms;    // distances that a sample's loss is the mean of
     u32 gradient; // whether to compute d
+    float scale;  // of the factor
+    float p, q;   // parameters of the loss
 };
 
-/// Loss, guess and d[·] of one sample, from its outputs z (rules 6 and 7). z and d are shared or global memory that the
-/// whole warp reads and writes. d also holds e^(z − max) for a while, and is written even if no gradient is wanted.
-__device__ inline void judge_row(const Judge &judge, const Data &data, u32 sample, u32 rows, const float *z, float *d,
+/// The factor M of the sample in a row of the step's batch.
+__device__ inline float factor(const Judge &judge, const Progress *progress, const Step &step, u32 row) {
+    if (judge.factors) return judge.factors[size_t(step.number) * progress->batch + row];
+    return judge.scale / float(step.rows * judge.terms);
+}
+
+/// Loss and d of one sample whose outputs are pairs. A call, so that the common losses need no more registers.
+__device__ __noinline__ static float judge_pairs(u32 terms, const float *t, float mean, const float *z, float *d) {
+    float sum = 0.0f;
+    for (u32 j = 0; j < terms; ++j) sum = add_gaussian(sum, z[2 * j], z[2 * j + 1], t[j]);
+    for (u32 j = threadIdx.x % WARP; j < terms; j += WARP) {
+        d[2 * j] = gaussian_mean_slope(z[2 * j], z[2 * j + 1], t[j]) * mean;
+        d[2 * j + 1] = gaussian_variance_slope(z[2 * j], z[2 * j + 1], t[j]) * mean;
+    }
+    return sum / float(terms);
+}
+
+/// The loss of one sample whose class is smoothed.
+__device__ __noinline__ static float judge_smoothed(const Judge &judge, float sum, u32 label, float max, const float *z) {
+    float rest = 0.0f;
+    for (u32 j = 0; j < judge.outputs; ++j) rest = rest + (z[j] - max);
+    return smoothed_cross_entropy(sum, z[label], max, rest, judge.p, judge.q);
+}
+
+/// Loss, guess and d[·] of one sample, from its outputs z and its factor (rules 6 and 7). z and d are shared or global memory
+/// that the whole warp reads and writes. d also holds e^(z − max) for a while, and is written even if no gradient is wanted.
+__device__ inline void judge_row(const Judge &judge, const Data &data, u32 sample, float mean, const float *z, float *d,
                                  float &loss, u32 &guess) {
     const u32 lane = threadIdx.x % WARP, outputs = judge.outputs;
     guess = 0;
-    if (judge.head == REGRESSION) {
-        const float *t = data.values + size_t(sample) * outputs;
-        const float mean = 2.0f / float(rows * outputs);
-        float sum = 0.0f;
-        for (u32 j = 0; j < outputs; ++j) {
-            const float error = z[j] - t[j];
-            sum = fmaf(error, error, sum);
-        }
-        for (u32 j = lane; j < outputs; j += WARP) d[j] = (z[j] - t[j]) * mean;
-        loss = sum / float(outputs);
-    } else if (judge.head == BINARY) {
-        const float y = float(data.labels[sample]), x = z[0];
-        loss = binary_loss(x, y);
-        guess = x > 0.0f;
-        if (lane == 0) d[0] = binary_gradient(x, y, 1.0f / float(rows));
-    } else {
+    if (judge.judging == CLASSES) {
         const u32 label = data.labels[sample];
-        const float mean = 1.0f / float(rows);
         float max = z[0];
         for (u32 j = 1; j < outputs; ++j) {
             const float x = z[j];
@@ -49,8 +63,26 @@ __device__ inline void judge_row(const Judge &judge, const Data &data, u32 sampl
         float sum = 0.0f;
         for (u32 j = 0; j < outputs; ++j) sum = sum + d[j];
         __syncwarp();
-        loss = cross_entropy(sum, z[label], max);
-        for (u32 j = lane; j < outputs; j += WARP) d[j] = softmax_gradient(d[j], sum, j == label ? 1.0f : 0.0f, mean);
+        loss = judge.q == 0.0f ? cross_entropy(sum, z[label], max) : judge_smoothed(judge, sum, label, max, z);
+        const float on = judge.p + judge.q, off = judge.q;
+        for (u32 j = lane; j < outputs; j += WARP) d[j] = softmax_gradient(d[j], sum, j == label ? on : off, mean);
+    } else if (judge.judging == BINARY) {
+        const float y = float(data.labels[sample]), x = z[0];
+        loss = add_loss(judge.distance, judge.p, 0.0f, x, y);
+        guess = x > 0.0f;
+        if (lane == 0) d[0] = loss_slope(judge.distance, judge.p, x, y) * mean;
+    } else if (judge.judging == PAIRS) {
+        loss = judge_pairs(judge.terms, data.values + size_t(sample) * judge.terms, mean, z, d);
+    } else {
+        const float *t = data.values + size_t(sample) * outputs;
+        float sum = 0.0f;
+        for (u32 j = 0; j < outputs; ++j) sum = add_loss(judge.distance, judge.p, sum, z[j], t[j]);
+        loss = sum / float(outputs);
+        if (judge.judging == LABELS) {
+            // Right ones below, wrong ones above: labels_guess in syva-core.
+            for (u32 j = 0; j < outputs; ++j) guess += z[j] > 0.0f ? (t[j] > 0.0f ? 1 : 1 << 16) : 0;
+        }
+        for (u32 j = lane; j < outputs; j += WARP) d[j] = loss_slope(judge.distance, judge.p, z[j], t[j]) * mean;
     }
     __syncwarp();
 }
@@ -116,7 +148,8 @@ __device__ inline void head_rows(HeadShared<WARPS> &shared, Progress *progress, 
         const u32 sample = Samples(progress, step, data).at(row);
         float loss;
         u32 guess;
-        judge_row(judge, data, sample, step.rows, shared.z[warp], shared.d[warp], loss, guess);
+        const float mean = factor(judge, progress, step, row);
+        judge_row(judge, data, sample, mean, shared.z[warp], shared.d[warp], loss, guess);
         note(progress, step, outcome, row, judge.gradient, loss, guess);
     }
     if (!judge.gradient) return;

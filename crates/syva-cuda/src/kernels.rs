@@ -65,11 +65,17 @@ pub(crate) struct Outcome {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge {
-    /// 0 is regression, 1 is binary, 2 is classes.
-    pub(crate) head: u32,
+    /// The factor M of each sample of the span; 0 if all weigh the same.
+    pub(crate) factors: Address,
+    /// 0 is values, 1 is labels as values, 2 is a label, 3 is a class, 4 is pairs of outputs.
+    pub(crate) judging: u32,
+    pub(crate) distance: u32,
     pub(crate) outputs: u32,
+    pub(crate) terms: u32,
     /// 1 if d is to be computed.
     pub(crate) gradient: u32,
+    pub(crate) scale: f32,
+    pub(crate) parameters: [f32; 2],
 }
 
 /// The layers that one launch updates.

@@ -113,8 +113,17 @@ impl Engine for CudaEngine {
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
         // Each setting and every rule is named, so that a new one is not ignored or taken for another.
-        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, schedule: _, optimizer } =
-            training;
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            schedule: _,
+            optimizer,
+            loss: _,
+            class_weights: _,
+        } = training;
         match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay
@@ -135,6 +144,6 @@ impl Engine for CudaEngine {
         spec.validate()?;
         let card = self.card(device)?;
         card.check(self.precision)?;
-        Ok(Box::new(session::CudaSession::new(spec, card, self.precision)?))
+        Ok(Box::new(session::CudaSession::new(spec, training, card, self.precision)?))
     }
 }

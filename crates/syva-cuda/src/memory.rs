@@ -315,6 +315,8 @@ pub(crate) struct SpanMemory {
     pub(crate) progress: CudaSlice<u32>,
     pub(crate) order: CudaSlice<u32>,
     pub(crate) learning_rates: CudaSlice<f32>,
+    /// The factor M of each sample, if they differ.
+    pub(crate) factors: Option<CudaSlice<f32>>,
     losses: CudaSlice<f32>,
     guesses: CudaSlice<u32>,
 }
@@ -325,8 +327,9 @@ impl SpanMemory {
     /// Index in `progress` of the first step of the window.
     const WINDOW: usize = 5;
 
-    pub(crate) fn new(samples: usize, steps: usize, card: &Card) -> Result<Self> {
+    pub(crate) fn new(samples: usize, steps: usize, weighted: bool, card: &Card) -> Result<Self> {
         Ok(Self {
+            factors: if weighted { Some(card.zeros(samples, "weights of the samples")?) } else { None },
             progress: card.zeros(7, "counters")?,
             order: card.zeros(samples, "the order of the samples")?,
             learning_rates: card.zeros(steps, "learning rates")?,

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use syva_core::data::{Dataset, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
-use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
+use syva_core::ops::Judging;
+use syva_core::reference::{check_prediction, loaded, read_outputs};
 use syva_core::{
-    Breakdown, Confusion, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State,
+    Breakdown, ClassWeights, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State,
+    Weighting,
 };
 
 use crate::card::{Card, human};
@@ -34,6 +36,11 @@ pub(crate) struct CudaSession {
     step: Option<u64>,
     train: Option<Loaded>,
     validation: Option<Loaded>,
+    /// What is computed of the outputs.
+    judging: Judging,
+    /// What the classes weigh, and with them the training data.
+    class_weights: ClassWeights,
+    weighting: Weighting,
     training: Option<Training>,
     evaluation: Option<(Workspace, SpanMemory)>,
     /// Memory for a copy of the evaluated weights, which can be fetched while steps change the weights themselves.
@@ -61,7 +68,13 @@ struct Ahead {
 }
 
 impl CudaSession {
-    pub(crate) fn new(spec: &Spec, card: Arc<Card>, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(
+        spec: &Spec,
+        training: &syva_core::Training,
+        card: Arc<Card>,
+        precision: Precision,
+    ) -> Result<Self> {
+        let judging = training.check(spec)?;
         let (needed, free) = (Weights::bytes(spec), card.free()?);
         if needed > free {
             let (needed, free) = (human(needed), human(free));
@@ -79,6 +92,9 @@ impl CudaSession {
             step: None,
             train: None,
             validation: None,
+            judging,
+            class_weights: training.class_weights.clone(),
+            weighting: Weighting::default(),
             training: None,
             evaluation: None,
             judged: None,
@@ -116,7 +132,7 @@ impl CudaSession {
             layers: (0..self.spec.layers.len()).map(layer).collect(),
             data,
             outcome: span.outcome(card),
-            judge: judge(&self.spec, goal),
+            judge: judge(&self.spec, self.judging, goal, span.factors.as_ref().map_or(0, |it| address(it, stream))),
             progress: address(&span.progress, stream),
             learning_rates: address(&span.learning_rates, stream),
             tickets: address(&self.network.tickets, stream),
@@ -138,18 +154,23 @@ impl CudaSession {
                 methods: Methods::new(&self.spec, &plan, &self.card)?,
                 plan,
                 work: Workspace::new(&self.spec, batch, true, &self.card)?,
-                span: SpanMemory::new(samples, steps, &self.card)?,
+                span: SpanMemory::new(samples, steps, !self.weighting.is_even(), &self.card)?,
                 recorded: None,
             }
         };
         if !training.span.holds(samples, steps) {
             training.recorded = None;
-            training.span = SpanMemory::new(samples, steps, &self.card)?;
+            training.span = SpanMemory::new(samples, steps, !self.weighting.is_even(), &self.card)?;
         }
         let memory = &mut training.span;
         memory.begin(&Progress { steps: steps as u32, batch: batch as u32, samples: samples as u32 }, &self.card)?;
         upload(span.order, &mut memory.order, &self.card)?;
         upload(span.learning_rate, &mut memory.learning_rates, &self.card)?;
+        if let Some(to) = &mut memory.factors {
+            let of = |(samples, _)| self.weighting.factors::<f32>(self.judging, self.spec.outputs(), samples);
+            let factors: Vec<f32> = span.batches().filter_map(of).flatten().collect();
+            upload(&factors, to, &self.card)?;
+        }
         Ok(training)
     }
 
@@ -205,13 +226,13 @@ impl CudaSession {
         let (losses, guesses, halted) = fetched?;
         let taken = span.steps().min(halted as usize);
         let first_non_finite = (taken < span.steps()).then_some(taken);
-        let confusion = Confusion::new(self.spec.classes());
+        let confusion = self.spec.confusion();
         let mut report = Report { confusion, first_non_finite, ..Report::default() };
         let targets = loaded(self.train.as_ref())?.data.targets();
         let rows = losses.chunks(span.batch_size).zip(guesses.chunks(span.batch_size));
         for ((losses, guesses), (samples, _)) in rows.zip(span.batches()).take(taken) {
-            report.losses.push(mean(losses));
-            if self.spec.classes() > 0 {
+            report.losses.push(self.weighting.mean(losses, samples));
+            if report.confusion.classes() > 0 {
                 let pairs = samples.iter().zip(guesses).map(|(&sample, &guess)| (sample as usize, guess as usize));
                 report.hits.push(report.confusion.tally(targets, pairs));
             }
@@ -312,7 +333,7 @@ impl CudaSession {
             return Ok(kept);
         }
         let batch = most.min((EVALUATION_BYTES.min(self.card.free()? / 4) / row).max(PAD));
-        Ok((Workspace::new(&self.spec, batch, false, &self.card)?, SpanMemory::new(samples, 1, &self.card)?))
+        Ok((Workspace::new(&self.spec, batch, false, &self.card)?, SpanMemory::new(samples, 1, false, &self.card)?))
     }
 
     fn data_set(&mut self, split: Split) -> &mut Option<Loaded> {
@@ -336,9 +357,10 @@ impl CudaSession {
     fn collect_evaluation(&self, data: &Dataset, stream: &Arc<CudaStream>) -> Result<Evaluation> {
         let (_, span) = self.evaluation.as_ref().expect("was launched");
         let (losses, guesses, _) = span.fetch(data.samples(), stream, &self.card)?;
-        let mut confusion = Confusion::new(self.spec.classes());
+        let mut confusion = self.spec.confusion();
         confusion.tally(data.targets(), guesses.iter().enumerate().map(|(sample, &guess)| (sample, guess as usize)));
-        Ok(Evaluation { loss: mean(&losses), confusion })
+        let weighting = Weighting::of_evaluation(data);
+        Ok(Evaluation { loss: weighting.add(0.0, &losses, 0) / weighting.total(data.samples()), confusion })
     }
 
     /// Puts the evaluation of all samples on the stream, in the order in which they are stored.
@@ -384,6 +406,7 @@ impl Session for CudaSession {
         if split == Split::Train {
             // A recorded graph refers to the old data.
             self.training = None;
+            self.weighting = Weighting::of_training(&self.class_weights, data);
         }
         *self.data_set(split) = None;
         *self.data_set(split) = Some(Loaded::new(data, &self.card)?);
@@ -414,7 +437,7 @@ impl Session for CudaSession {
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         let before = self.check(span)?;
         if span.order.is_empty() {
-            return Ok(Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() });
+            return Ok(Report { confusion: self.spec.confusion(), ..Report::default() });
         }
         let training = self.prepare(span)?;
         let launched = self.launch(training, span);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaGraph, DriverError};
+use syva_core::ops::Judging;
 use syva_core::{Error, Head, Result, Spec};
 
 use crate::card::Card;
@@ -35,14 +36,30 @@ pub(crate) enum Goal {
     Predict,
 }
 
-/// The network's head, as the kernels see it.
-pub(crate) fn judge(spec: &Spec, goal: Goal) -> Judge {
-    let head = match spec.head {
-        Head::Regression => 0,
-        Head::Binary => 1,
-        Head::Logits | Head::LogSoftmax => 2,
+/// The network's head and its loss, as the kernels see them.
+pub(crate) fn judge(spec: &Spec, judging: Judging, goal: Goal, factors: Address) -> Judge {
+    let outputs = spec.outputs();
+    let number = match spec.head {
+        Head::Regression | Head::Poisson => 0,
+        Head::MultiLabel => 1,
+        Head::Binary => 2,
+        Head::Logits | Head::LogSoftmax => 3,
+        Head::Gaussian => 4,
     };
-    Judge { head, outputs: spec.outputs() as u32, gradient: u32::from(goal == Goal::Train) }
+    let distance = match judging {
+        Judging::Each(distance, _) => distance.index() as u32,
+        Judging::Gaussian | Judging::Classes { .. } => 0,
+    };
+    Judge {
+        factors,
+        judging: number,
+        distance,
+        outputs: outputs as u32,
+        terms: judging.terms(outputs) as u32,
+        gradient: u32::from(goal == Goal::Train),
+        scale: judging.scale() as f32,
+        parameters: judging.parameters(outputs).map(|parameter| parameter as f32),
+    }
 }
 
 /// The kernels of steps on some data, with all their arguments.

@@ -2,7 +2,7 @@
 //! rounded. Without a card, the tests are visibly counted as ignored. `SYVA_CUDA` chooses the method that runs steps.
 
 use libtest_mimic::{Arguments, Trial};
-use syva_core::conformance::{cases, measure, operands, run};
+use syva_core::conformance::{cases, loss_cases, measure, operands, run};
 use syva_core::{Engine, Precision};
 use syva_cuda::CudaEngine;
 
@@ -14,7 +14,7 @@ fn main() {
         let name = format!("{} ({}) conforms to the reference", info.id, info.name);
         trials.push(Trial::test(name, move || {
             let engine = CudaEngine::new();
-            let (mut ran, cases) = (0, cases());
+            let (mut ran, cases) = (0, [cases(), loss_cases()].concat());
             for case in &cases {
                 match run(&engine, &info.id, case) {
                     // SYVA_CUDA may force a method that does not work for every network.

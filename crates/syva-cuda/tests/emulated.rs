@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{Case, activations, cases, operands, run, same_state};
+use syva_core::conformance::{Case, activations, cases, loss_cases, operands, run, same_state};
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
@@ -202,7 +202,7 @@ fn conforms() -> Outcome {
     let engine = CudaEngine::new();
     let step = if std::env::var_os("EMULATED_ORDER").is_some() { 1 } else { 3 };
     let (mut ran, mut tried) = (0, 0);
-    for case in cases().iter().step_by(step) {
+    for case in cases().iter().chain(&loss_cases()).step_by(step) {
         tried += 1;
         match run(&engine, &card(), case) {
             Err(said) if said.contains("SYVA_CUDA") => {}

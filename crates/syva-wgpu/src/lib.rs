@@ -184,8 +184,17 @@ impl Engine for WgpuEngine {
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
         // Each setting and every rule is named, so that a new one is not ignored or taken for another.
-        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, schedule: _, optimizer } =
-            training;
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            schedule: _,
+            optimizer,
+            loss: _,
+            class_weights: _,
+        } = training;
         match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay
@@ -205,6 +214,6 @@ impl Engine for WgpuEngine {
         }
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };
-        Ok(Box::new(WgpuSession::new(gpu, spec, flavour)?))
+        Ok(Box::new(WgpuSession::new(gpu, spec, training, flavour)?))
     }
 }

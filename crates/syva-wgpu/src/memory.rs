@@ -209,8 +209,10 @@ pub(crate) struct Workspace {
     pub(crate) order: wgpu::Buffer,
     /// Losses `[samples]`.
     pub(crate) losses: wgpu::Buffer,
-    /// Predicted classes `[samples]`.
+    /// Predicted classes `[samples]`, or what else is guessed.
     pub(crate) guesses: wgpu::Buffer,
+    /// The factor M of each sample of a span `[samples]`, if they differ; otherwise an empty buffer of the least size.
+    pub(crate) factors: wgpu::Buffer,
     /// Not 0 once a loss was not finite.
     pub(crate) stopped: wgpu::Buffer,
     /// Parameters of [`BLOCKS`] blocks, `stride` bytes apart.
@@ -220,9 +222,9 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     /// Makes room for blocks of up to `rows` rows, and for `samples` samples between two synchronisations. There are
-    /// fewer of both if they do not fit. Blocks also have no more than `most` rows, or 64 if that is more, so that a
+    /// fewer of both if they do not fit. With `weighted`, also for a factor of each sample. Blocks also have no more than `most` rows, or 64 if that is more, so that a
     /// dispatch is worth its cost.
-    pub(crate) fn new(gpu: &Gpu, spec: &Spec, rows: usize, samples: usize, most: usize) -> Self {
+    pub(crate) fn new(gpu: &Gpu, spec: &Spec, (rows, samples): (usize, usize), weighted: bool, most: usize) -> Self {
         let wanted = (rows, samples);
         let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);
         let rows = rows.min(ROWS).min(most.max(64)).min(gpu.largest as usize / 4 / widest).max(1);
@@ -246,6 +248,7 @@ impl Workspace {
             order: of_samples(),
             losses: of_samples(),
             guesses: of_samples(),
+            factors: if weighted { of_samples() } else { gpu.storage(0) },
             stopped: gpu.filled(&[0]),
             steps: gpu.buffer((BLOCKS * stride) as u64, usage),
             stride,

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use syva_core::data::{Dataset, Split};
-use syva_core::reference::{check_prediction, loaded, mean, read_outputs};
-use syva_core::{Confusion, Error, Evaluation, Head, Matrix, Report, Result, Session, Span, Spec, State};
+use syva_core::ops::Judging;
+use syva_core::reference::{check_prediction, loaded, read_outputs};
+use syva_core::{
+    ClassWeights, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State, Training, Weighting,
+};
 
 use crate::gpu::Gpu;
 use crate::memory::{BLOCKS, Loaded, Samples, Weights, Workspace, check_widths};
@@ -32,18 +35,36 @@ pub(crate) struct WgpuSession {
     weights: Option<Weights>,
     train: Option<Loaded>,
     validation: Option<Loaded>,
+    /// What is computed of the outputs.
+    judging: Judging,
+    /// What the classes weigh, and with them the training data.
+    class_weights: ClassWeights,
+    weighting: Weighting,
     work: Option<Workspace>,
 }
 
 impl WgpuSession {
-    pub(crate) fn new(gpu: Arc<Gpu>, spec: &Spec, flavour: Flavour) -> Result<Self> {
+    pub(crate) fn new(gpu: Arc<Gpu>, spec: &Spec, training: &Training, flavour: Flavour) -> Result<Self> {
         spec.validate()?;
+        let judging = training.check(spec)?;
         check_widths(&gpu, spec)?;
         let (scale, shift): (Vec<f32>, Vec<f32>) =
             (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         let (scale, shift) = (gpu.filled(bytemuck::cast_slice(&scale)), gpu.filled(bytemuck::cast_slice(&shift)));
-        let (weights, train, validation, work) = (None, None, None, None);
-        Ok(Self { spec: spec.clone(), flavour, scale, shift, weights, train, validation, work, gpu })
+        Ok(Self {
+            spec: spec.clone(),
+            flavour,
+            scale,
+            shift,
+            weights: None,
+            train: None,
+            validation: None,
+            judging,
+            class_weights: training.class_weights.clone(),
+            weighting: Weighting::default(),
+            work: None,
+            gpu,
+        })
     }
 
     /// The memory that the session needs, for the error message when there is not enough.
@@ -72,7 +93,8 @@ impl WgpuSession {
             // The old workspace is freed first. Both sizes only ever grow.
             let (old_rows, old_samples) = work.take().map_or((0, 0), |work| work.wanted);
             let most = SUBMITTED / (3 * spec.parameters() as u64 * self.flavour.cost());
-            *work = Some(Workspace::new(gpu, spec, rows.max(old_rows), samples.max(old_samples), most as usize));
+            let size = (rows.max(old_rows), samples.max(old_samples));
+            *work = Some(Workspace::new(gpu, spec, size, !self.weighting.is_even(), most as usize));
         }
         if sums && work.as_ref().is_some_and(|work| work.rows < rows) {
             weights.with_sums(gpu, spec);
@@ -91,8 +113,9 @@ impl WgpuSession {
     }
 
     fn planner<'a>(&'a self, weights: &'a Weights, work: &'a Workspace) -> Planner<'a> {
-        let Self { gpu, spec, flavour, scale, shift, .. } = self;
-        Planner { gpu, spec, flavour: *flavour, scale, shift, weights, work }
+        let Self { gpu, spec, judging, weighting, flavour, scale, shift, .. } = self;
+        let (judging, weighted, flavour) = (*judging, !weighting.is_even(), *flavour);
+        Planner { gpu, spec, judging, weighted, flavour, scale, shift, weights, work }
     }
 
     /// Records and submits blocks. Does not wait for them.
@@ -123,9 +146,14 @@ impl WgpuSession {
         let data = loaded(self.train.as_ref())?;
         self.gpu.queue.write_buffer(&work.order, 0, bytemuck::cast_slice(span.order));
         self.gpu.queue.write_buffer(&work.stopped, 0, &[0; 4]);
+        if !self.weighting.is_even() {
+            let of = |(samples, _)| self.weighting.factors::<f32>(self.judging, self.spec.outputs(), samples);
+            let factors: Vec<f32> = span.batches().filter_map(of).flatten().collect();
+            self.gpu.queue.write_buffer(&work.factors, 0, bytemuck::cast_slice(&factors));
+        }
         let plan = self.planner(weights, work).of_data(data, Goal::Train);
         let blocks = span.batches().enumerate().flat_map(|(step, (samples, learning_rate))| {
-            let (at, mean) = (step * span.batch_size, self.mean(samples.len()));
+            let (at, mean) = (step * span.batch_size, self.judging.factor(samples.len(), self.spec.outputs()));
             blocks(samples.len(), work.rows).map(move |(from, rows)| {
                 let (first, last) = (from == 0, from + rows == samples.len());
                 Block { rows, at: at + from, sample: None, first, last, mean, learning_rate }
@@ -138,7 +166,7 @@ impl WgpuSession {
         let mut finite = true;
         for (step, (samples, _)) in span.batches().enumerate() {
             let these = step * span.batch_size..step * span.batch_size + samples.len();
-            let loss = mean(&losses[these.clone()]);
+            let loss = self.weighting.mean(&losses[these.clone()], samples);
             if !loss.is_finite() {
                 report.first_non_finite = Some(report.losses.len());
                 finite = false;
@@ -146,7 +174,7 @@ impl WgpuSession {
             }
             steps += 1;
             report.losses.push(loss);
-            if self.spec.classes() > 0 {
+            if report.confusion.classes() > 0 {
                 let guesses =
                     samples.iter().zip(&read[1][these]).map(|(sample, guess)| (*sample as usize, *guess as usize));
                 report.hits.push(report.confusion.tally(data.data.targets(), guesses));
@@ -154,14 +182,6 @@ impl WgpuSession {
         }
         self.weights.as_mut().ok_or_else(no_weights)?.step += steps;
         Ok(finite)
-    }
-
-    /// The factor M of rule 7 (docs/ARITHMETIC.md), which makes the gradient that of the mean loss.
-    fn mean(&self, batch: usize) -> f32 {
-        match self.spec.head {
-            Head::Regression => 2.0 / (batch * self.spec.outputs()) as f32,
-            _ => 1.0 / batch as f32,
-        }
     }
 }
 
@@ -177,10 +197,15 @@ fn blocks(rows: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
 impl Session for WgpuSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
         data.check(&self.spec)?;
-        let data = Some(Loaded::new(&self.gpu, data));
+        let loaded = Some(Loaded::new(&self.gpu, data));
         match split {
-            Split::Train => self.train = data,
-            Split::Validation => self.validation = data,
+            Split::Train => {
+                self.train = loaded;
+                self.weighting = Weighting::of_training(&self.class_weights, data);
+                // It may have no room for factors.
+                self.work = None;
+            }
+            Split::Validation => self.validation = loaded,
         }
         self.gpu.flush(|| self.need()).inspect_err(|_| match split {
             Split::Train => self.train = None,
@@ -206,7 +231,7 @@ impl Session for WgpuSession {
             let what = format!("a batch of {batch} samples on {}", self.gpu.name);
             return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
         }
-        let mut report = Report { confusion: Confusion::new(self.spec.classes()), ..Report::default() };
+        let mut report = Report { confusion: self.spec.confusion(), ..Report::default() };
         let steps = (SAMPLES.min(self.gpu.largest as usize / 4) / span.batch_size).max(1);
         let pieces = span.order.chunks(steps.saturating_mul(span.batch_size)).zip(span.learning_rate.chunks(steps));
         for (order, learning_rate) in pieces {
@@ -228,7 +253,8 @@ impl Session for WgpuSession {
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let data = loaded(if split == Split::Train { self.train.as_ref() } else { self.validation.as_ref() })?;
         let plan = self.planner(weights, work).of_data(data, Goal::Judge);
-        let mut confusion = Confusion::new(self.spec.classes());
+        let weighting = Weighting::of_evaluation(&data.data);
+        let mut confusion = self.spec.confusion();
         let mut sum = 0.0;
         for (first, count) in blocks(samples, work.samples) {
             let blocks = blocks(count, work.rows).map(|(at, rows)| Block {
@@ -242,11 +268,12 @@ impl Session for WgpuSession {
             });
             self.submit(&plan, work, blocks);
             let read = self.gpu.read(&[(&work.losses, count), (&work.guesses, count)])?;
-            sum = read[0].iter().fold(sum, |sum, bits| sum + f64::from(f32::from_bits(*bits)));
+            let losses: Vec<f32> = read[0].iter().map(|bits| f32::from_bits(*bits)).collect();
+            sum = weighting.add(sum, &losses, first);
             let guesses = read[1].iter().enumerate().map(|(row, guess)| (first + row, *guess as usize));
             confusion.tally(data.data.targets(), guesses);
         }
-        Ok(Evaluation { loss: sum / samples as f64, confusion })
+        Ok(Evaluation { loss: sum / weighting.total(samples), confusion })
     }
 
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {

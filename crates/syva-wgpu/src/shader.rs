@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use syva_core::ops::{self, Dialect};
+use syva_core::arithmetic::Number as _;
+use syva_core::ops::{self, Dialect, Judging, Symbol};
 use syva_core::{Activation, Head};
 
 /// The arithmetic of the kernels.
@@ -28,7 +29,14 @@ pub(crate) enum Kernel {
         /// Whether the pre-activations are kept, because the derivative reads them.
         keeps_z: bool,
     },
-    Loss(Head),
+    Loss {
+        judging: Judging,
+        head: Head,
+        /// Outputs per sample.
+        outputs: usize,
+        /// Whether each sample has a factor of its own.
+        weighted: bool,
+    },
     Bias,
     /// Computes the input gradient of a layer. The activation is that of the layer below.
     Backward(Activation),
@@ -148,14 +156,16 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
         }
         Kernel::Start => with_layer(include_str!("kernels/start.wgsl")),
         Kernel::Bias => with_layer(include_str!("kernels/bias.wgsl")),
-        Kernel::Loss(head) => {
-            let function = match head {
-                Head::Regression => "regression",
-                Head::Binary => "binary",
-                Head::Logits | Head::LogSoftmax => "softmax",
+        Kernel::Loss { judging, head, outputs, weighted } => {
+            let (binding, factor) = if weighted {
+                ("@group(0) @binding(8) var<storage, read> factors: array<num>;", "factors[step.at + row]")
+            } else {
+                ("", "from_bits(step.mean)")
             };
-            let text = fill(include_str!("kernels/loss.wgsl"), &[("head", function)]);
-            with_layer(&format!("{}\n{text}", functions()))
+            let factor = format!("fn factor(row: u32) -> num {{ return {factor}; }}");
+            let judge = judge(judging, head, outputs);
+            let blanks = [("factors", binding), ("factor", factor.as_str()), ("judge", judge.as_str())];
+            with_layer(&fill(include_str!("kernels/loss.wgsl"), &blanks))
         }
         Kernel::Forward { first, activation, keeps_z } => {
             let z = if first { "plus_zero(sum)" } else { "sum" };
@@ -189,4 +199,49 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
         }
     };
     format!("{}\n{BITS}\n{step}\n{body}", flavour.source())
+}
+
+/// The function `judge` of a loss, with those that it calls.
+fn judge(judging: Judging, head: Head, outputs: usize) -> String {
+    match judging {
+        Judging::Each(distance, parameter) => {
+            let p = || Symbol::from_f64(parameter);
+            let add = Dialect::Wgsl.function("add_loss", ["sum", "z", "t"], |[sum, z, t]| distance.add(sum, z, t, p()));
+            let slope = Dialect::Wgsl.function("loss_slope", ["z", "t"], |[z, t]| distance.slope(z, t, p()));
+            // Right ones below, wrong ones above: see `labels_guess`.
+            let labels = "if above(x, from_bits(ZERO)) { guess += select(0x10000u, 1u, above(t, from_bits(ZERO))); }";
+            let rows = match head {
+                Head::Binary => include_str!("kernels/judge_label.wgsl").to_string(),
+                Head::MultiLabel => fill(include_str!("kernels/judge_values.wgsl"), &[("guess", labels)]),
+                Head::Regression | Head::Poisson | Head::Gaussian | Head::Logits | Head::LogSoftmax => {
+                    fill(include_str!("kernels/judge_values.wgsl"), &[("guess", "")])
+                }
+            };
+            [add, slope, rows].join("\n")
+        }
+        Judging::Gaussian => format!("{}\n{}", loss_functions(), include_str!("kernels/judge_pairs.wgsl")),
+        Judging::Classes { smoothing } => {
+            let parameters = judging.parameters(outputs).map(|parameter| parameter as f32);
+            let [on, off] = [parameters[0] + parameters[1], parameters[1]].map(|y| format!("{:#010x}u", y.to_bits()));
+            let plain = "let loss = cross_entropy(sum, z[first + label], largest);".to_string();
+            let loss = if smoothing == 0.0 {
+                plain
+            } else {
+                let [on, off] = parameters.map(|parameter| format!("from_bits({:#010x}u)", parameter.to_bits()));
+                format!(
+                    "var rest = from_bits(ZERO);\n    for (var j = 0u; j < outputs; j++) {{ rest = add(rest, sub(z[first + j], \
+                     largest)); }}\n    let loss = smoothed_cross_entropy(sum, z[first + label], largest, rest, {on}, {off});"
+                )
+            };
+            let blanks = [("loss", loss.as_str()), ("on", &on), ("off", &off)];
+            let rows = fill(include_str!("kernels/judge_classes.wgsl"), &blanks);
+            let more = if smoothing == 0.0 { String::new() } else { loss_functions() };
+            [functions(), more, rows].join("\n")
+        }
+    }
+}
+
+/// What losses need beyond [`functions`].
+fn loss_functions() -> String {
+    ops::loss_functions().iter().map(|function| function.text(Dialect::Wgsl)).collect::<Vec<_>>().join("\n")
 }

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use syva_core::ops::Reads;
+use syva_core::ops::{Judging, Reads};
 use syva_core::{Normalization, Spec};
 
 use crate::gpu::{Gpu, Pipeline};
@@ -120,6 +120,9 @@ impl Plan {
 pub(crate) struct Planner<'a> {
     pub(crate) gpu: &'a Gpu,
     pub(crate) spec: &'a Spec,
+    pub(crate) judging: Judging,
+    /// Whether the samples of the training data weigh differently.
+    pub(crate) weighted: bool,
     pub(crate) flavour: Flavour,
     pub(crate) scale: &'a wgpu::Buffer,
     pub(crate) shift: &'a wgpu::Buffer,
@@ -143,7 +146,7 @@ impl Planner<'_> {
         let layers = self.spec.layers.len();
         let mut rest: Vec<Bound> = (0..layers).flat_map(|l| self.forward(l, goal)).collect();
         if goal != Goal::Predict {
-            rest.push(self.loss());
+            rest.push(self.loss(goal));
         }
         if goal == Goal::Train {
             for l in (0..layers).rev() {
@@ -218,11 +221,16 @@ impl Planner<'_> {
         &self.weights.layers[l].parts[0].layer
     }
 
-    fn loss(&self) -> Bound {
+    fn loss(&self, goal: Goal) -> Bound {
         let last = self.spec.layers.len() - 1;
-        let Workspace { targets, h, d, losses, guesses, stopped, .. } = self.work;
-        let buffers = [self.whole(last), &h[last], targets, &d[last], losses, guesses, stopped];
-        self.bound(Kernel::Loss(self.spec.head), &buffers, 1, Down::RowsAcross(64))
+        let Workspace { targets, h, d, losses, guesses, stopped, factors, .. } = self.work;
+        let mut buffers = vec![self.whole(last), &h[last], targets, &d[last], losses, guesses, stopped];
+        let weighted = self.weighted && goal == Goal::Train;
+        if weighted {
+            buffers.push(factors);
+        }
+        let (judging, head, outputs) = (self.judging, self.spec.head, self.spec.outputs());
+        self.bound(Kernel::Loss { judging, head, outputs, weighted }, &buffers, 1, Down::RowsAcross(64))
     }
 
     fn bias(&self, l: usize) -> Bound {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::arithmetic::Number;
-use syva_core::conformance::{self, CLOSE, Case, activations, cases, measure, run, smooth};
+use syva_core::conformance::{self, CLOSE, Case, activations, cases, loss_cases, measure, run, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State, Training};
 use syva_wgpu::{Function, WgpuEngine, operands};
@@ -59,7 +59,7 @@ fn within(seconds: u64, test: impl FnOnce() -> Outcome + Send + 'static) -> Outc
 
 fn exact(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new().exact(true);
-    for case in &cases() {
+    for case in cases().iter().chain(&loss_cases()) {
         run(&engine, device, case)?;
     }
     Ok(conformance::operands(&engine, device)?)
@@ -72,8 +72,8 @@ fn activates(device: &DeviceId) -> Outcome {
 /// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows.
 fn exact_in_pieces(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
-    let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 96].contains(&case.training.batch_size);
-    for case in cases().iter().filter(small) {
+    let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 70, 96].contains(&case.training.batch_size);
+    for case in cases().iter().chain(&loss_cases()).filter(small) {
         run(&engine, device, case)?;
     }
     Ok(())
@@ -92,6 +92,7 @@ fn as_it_is(device: &DeviceId) -> Outcome {
         }
     }
     if info.exact {
+        loss_cases().iter().try_for_each(|case| run(&engine, device, case))?;
         conformance::operands(&engine, device)?;
     }
     println!("{}: {} last places at most (allowed: {CLOSE})", info.id, furthest);

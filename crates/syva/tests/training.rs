@@ -4,7 +4,7 @@ use syva::prelude::*;
 use syva::random::{Random, Stream};
 use syva::reference::{Network, Reference};
 use syva::trainer::{Event, Flow, Progress};
-use syva::{DeviceId, Isa};
+use syva::{DeviceId, Isa, Weighting};
 
 /// Two noisy rings of 300 points: class 0 inside, class 1 outside.
 fn rings() -> Task {
@@ -220,7 +220,7 @@ fn a_session_tells_the_gradient_and_stays_as_it_was() {
         (0..3).map(|l| copy(network.layer_mut(l))).collect::<Vec<_>>()
     };
     let before = parts(&mut network);
-    network.train_step(&x, task.train.targets(), &samples, 1.0);
+    network.train_step(&x, task.train.targets(), &samples, &Weighting::default(), 1.0);
 
     let (cpu, reference) = (CpuEngine::new().unwrap(), Reference);
     let mut found = Vec::new();

@@ -122,7 +122,7 @@ fn named(setting: &Setting) -> String {
         "batch_size" => format!("batch {}", setting.text()),
         // The name says whether the flag is on.
         "exact" => (if setting.value == true { "exact" } else { "not exact" }).to_string(),
-        "activation" | "init" | "head" | "optimizer" | "data" | "device" | "precision" => setting.text(),
+        "activation" | "init" | "head" | "optimizer" | "loss" | "data" | "device" | "precision" => setting.text(),
         _ => format!("{} {}", setting.label(), setting.text()),
     }
 }

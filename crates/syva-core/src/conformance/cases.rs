@@ -114,6 +114,65 @@ pub fn optimizer_cases() -> Vec<Case> {
     cases
 }
 
+/// Cases for every loss, with and without weights of samples and of classes: batches of one sample, of a few, and of more
+/// than engines judge at a time, and few or many outputs.
+#[must_use]
+pub fn loss_cases() -> Vec<Case> {
+    const LOSSES: [(Head, &str, &str, bool); 18] = [
+        (Head::Regression, "auto", "none", true),
+        (Head::Regression, "mae", "none", false),
+        (Head::Regression, "huber:delta=0.3", "none", false),
+        (Head::Regression, "smooth-l1:beta=0.4", "none", true),
+        (Head::Regression, "quantile:q=0.9", "none", false),
+        (Head::Poisson, "auto", "none", false),
+        (Head::Poisson, "poisson", "none", true),
+        (Head::Gaussian, "auto", "none", false),
+        (Head::Gaussian, "gaussian", "none", true),
+        (Head::Binary, "auto", "3,0.5", false),
+        (Head::Binary, "binary-cross-entropy:pos_weight=2.5", "balanced", true),
+        (Head::MultiLabel, "auto", "none", false),
+        (Head::MultiLabel, "binary-cross-entropy:pos_weight=0.3", "none", true),
+        (Head::Logits, "auto", "none", true),
+        (Head::Logits, "cross-entropy", "balanced", false),
+        (Head::Logits, "cross-entropy:smoothing=0.1", "none", false),
+        (Head::LogSoftmax, "auto", "balanced", true),
+        (Head::LogSoftmax, "cross-entropy:smoothing=0.3", "balanced", true),
+    ];
+    let mut cases = Vec::new();
+    for (i, (head, loss, class_weights, weighted)) in LOSSES.into_iter().enumerate() {
+        let last = if head == Head::Binary { [1; 3] } else { [6, 40, 2] };
+        // With one sample per batch, a weight of 0 makes the whole batch weigh nothing.
+        let shapes: [(&[usize], Kind, usize); 3] = [
+            (&[9, 20, last[0]], Kind::Reals, 5),
+            (&[30, last[1]], Kind::Pixels, 70),
+            (&[5, 3, last[2]], Kind::PerFeature, 1),
+        ];
+        for (j, (widths, kind, batch_size)) in shapes.into_iter().enumerate() {
+            let seed = (3000 + 10 * i + j) as u32;
+            let mut case = case(widths, &[Tanh][..widths.len() - 2], head, kind, batch_size, seed);
+            case.training.loss = loss.parse().expect("the kit's losses are well formed");
+            case.training.class_weights = class_weights.parse().expect("the kit's weights are well formed");
+            if weighted {
+                case.train = weigh(case.train, seed);
+                case.validation = weigh(case.validation, seed + 1);
+            }
+            let weights = if weighted { ", weighted" } else { "" };
+            case.name = format!("{} loss {loss}, classes weigh {class_weights}{weights}", case.name);
+            cases.push(case);
+        }
+    }
+    cases
+}
+
+/// The data with weights, some of which are 0.
+fn weigh(data: Dataset, seed: u32) -> Dataset {
+    let mut random = Random::new(seed, Stream::Augmentation, 3);
+    let samples = data.samples();
+    let mut weight = |sample: usize| if sample > 0 && random.below(3) == 0 { 0.0 } else { random.uniform(0.1, 3.0) };
+    let weights: Vec<f32> = (0..samples).map(&mut weight).collect();
+    data.with_weights(weights).expect("the first sample has a weight")
+}
+
 /// Widths, activations of the hidden layers, head, kind of inputs, samples per batch.
 type Shape = (&'static [usize], &'static [Activation], Head, Kind, usize);
 
@@ -165,7 +224,10 @@ fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_s
     };
     let spec = match head {
         Head::Regression => mlp.values(outputs),
+        Head::Poisson => mlp.counts(outputs),
+        Head::Gaussian => mlp.gaussian(outputs / 2),
         Head::Binary => mlp.binary(),
+        Head::MultiLabel => mlp.labels(outputs),
         Head::Logits => mlp.classes(outputs),
         Head::LogSoftmax => Spec { head, ..mlp.classes(outputs) },
     };
@@ -188,6 +250,15 @@ fn names(hidden: &[Activation]) -> String {
     if names.is_empty() { "linear".into() } else { names.join("-") }
 }
 
+/// A target value that a head can have.
+fn target(head: Head, random: &mut Random) -> f32 {
+    match head {
+        Head::Poisson => random.below(6) as f32,
+        Head::MultiLabel => random.below(2) as f32,
+        Head::Regression | Head::Gaussian | Head::Binary | Head::Logits | Head::LogSoftmax => random.uniform(-1.0, 1.0),
+    }
+}
+
 fn dataset(spec: &Spec, kind: Kind, samples: usize, random: &mut Random) -> Dataset {
     let count = samples * spec.input.features;
     let inputs = match kind {
@@ -206,8 +277,8 @@ fn dataset(spec: &Spec, kind: Kind, samples: usize, random: &mut Random) -> Data
     };
     let targets = match spec.classes() {
         0 => Targets::Values {
-            values: (0..samples * spec.outputs()).map(|_| random.uniform(-1.0, 1.0)).collect(),
-            outputs: spec.outputs(),
+            values: (0..samples * spec.targets()).map(|_| target(spec.head, random)).collect(),
+            outputs: spec.targets(),
         },
         classes => {
             Targets::Classes { labels: (0..samples).map(|_| random.below(classes as u64) as u32).collect(), classes }

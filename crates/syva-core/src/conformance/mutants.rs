@@ -3,10 +3,12 @@
 use crate::Result;
 use crate::data::{Dataset, Split};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Report, Session, Span};
-use crate::reference::{Network, ReferenceSession, mean};
+use crate::ops::Loss;
+use crate::reference::{Network, ReferenceSession};
 use crate::spec::Spec;
 use crate::state::{Matrix, State};
 use crate::training::Training;
+use crate::weighting::{ClassWeights, Weighting};
 
 /// A fault of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub enum Fault {
     /// Multiplies and adds in f64, then rounds to f32, so that predictions are rounded twice. In a network with one
     /// input, only [`operands`](super::operands) shows that.
     RoundedTwice,
+    /// Trains with the head's own loss. Only [`loss_cases`](super::loss_cases) show that and the next one.
+    OtherLoss,
+    /// Gives all samples the same weight.
+    NoWeights,
 }
 
 /// One mutant for each [`Fault`] that a case can show. The kit must reject each of them on some case.
@@ -62,14 +68,23 @@ impl Engine for Mutant {
     }
 
     fn open(&self, _device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
-        let inner = ReferenceSession::new(spec, training)?;
-        let (spec, training) = (spec.clone(), training.clone());
+        let (spec, mut training) = (spec.clone(), training.clone());
+        match self.0 {
+            Fault::OtherLoss => training.loss = Loss::Auto,
+            Fault::NoWeights => training.class_weights = ClassWeights::None,
+            _ => {}
+        }
+        let inner = ReferenceSession::new(&spec, &training)?;
         Ok(Box::new(MutantSession { fault: self.0, spec, training, train: None, inner }))
     }
 }
 
 impl Session for MutantSession {
     fn load(&mut self, split: Split, data: &Dataset) -> Result<()> {
+        if self.fault == Fault::NoWeights {
+            let even = Dataset::new(data.inputs().clone(), data.features(), data.targets().clone())?;
+            return self.inner.load(split, &even);
+        }
         if split == Split::Train {
             self.train = Some(data.clone());
         }
@@ -147,14 +162,14 @@ impl MutantSession {
         let data = self.train.clone().expect("loaded");
         let before = self.inner.state()?;
         let report = self.inner.train(span)?;
+        let weighting = Weighting::of_training(&self.training.class_weights, &data);
         let mut network = Network::<f32>::new(&self.spec, &self.training, &before);
         for (samples, learning_rate) in span.batches() {
             let features = data.features();
             let row = |&sample: &u32| sample as usize * features..(sample as usize + 1) * features;
             let x: Vec<f32> = samples.iter().flat_map(row).map(|i| data.inputs().get(i)).collect();
             let pass = network.pass(&x);
-            let judged = network.judge(&pass.h[pass.h.len() - 1], data.targets(), samples);
-            debug_assert!(mean(&judged.losses).is_finite());
+            let judged = network.judge(&pass.h[pass.h.len() - 1], data.targets(), samples, &weighting);
             let mut d = judged.d;
             for l in (0..pass.h.len()).rev() {
                 let gradient = network.weight_gradient(l, &d, if l == 0 { &x } else { &pass.h[l - 1] });

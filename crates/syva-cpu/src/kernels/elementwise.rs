@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use syva_core::arithmetic::{Real, SoftmaxRow};
-use syva_core::ops::{Rule, SCALARS, SLOTS, Specialised, SpecialisedRule};
+use syva_core::ops::{Rule, SCALARS, SLOTS, Specialised, SpecialisedRule, variance};
 use syva_core::{Activation, Head};
 
 use crate::vector::Vector;
@@ -121,11 +121,16 @@ pub(super) fn read<T: Real + From<f32> + Into<f32>>(head: Head, outputs: &mut [f
 where
     f32: From<T>,
 {
-    if head == Head::LogSoftmax {
-        let row = SoftmaxRow::<T>::new(outputs, &mut space[..outputs.len()]);
-        for z in outputs.iter_mut() {
-            *z = row.log_probability(T::from(*z)).into();
+    match head {
+        Head::LogSoftmax => {
+            let row = SoftmaxRow::<T>::new(outputs, &mut space[..outputs.len()]);
+            for z in outputs.iter_mut() {
+                *z = row.log_probability(T::from(*z)).into();
+            }
         }
+        Head::Poisson => outputs.iter_mut().for_each(|z| *z = T::from(*z).exp().into()),
+        Head::Gaussian => outputs.iter_mut().skip(1).step_by(2).for_each(|z| *z = variance(T::from(*z)).into()),
+        Head::Regression | Head::Binary | Head::MultiLabel | Head::Logits => {}
     }
 }
 

@@ -12,7 +12,9 @@ use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::ops::Reads;
 use syva_core::random::{Random, Stream, permutation};
 use syva_core::reference::{Network, mean, read_outputs};
-use syva_core::{Activation, Engine, Matrix, Mlp, Normalization, Parameters, Precision, Span, Spec, State, Training};
+use syva_core::{
+    Activation, Engine, Matrix, Mlp, Normalization, Parameters, Precision, Span, Spec, State, Training, Weighting,
+};
 use syva_cuda::CudaEngine;
 
 use super::{Outcome, card, digits_case, open, said};
@@ -97,8 +99,8 @@ impl Plain {
     fn step(&mut self, x: &[f32], targets: &Targets, samples: &[u32], learning_rate: f64) -> f64 {
         let h = self.forward(x);
         let last = h.len() - 1;
-        let judged =
-            Network::<f32>::new(&self.spec, &Training::default(), &self.state).judge(&h[last], targets, samples);
+        let network = Network::<f32>::new(&self.spec, &Training::default(), &self.state);
+        let judged = network.judge(&h[last], targets, samples, &Weighting::default());
         let mut d = judged.d;
         let before = self.state.clone();
         for l in (0..=last).rev() {
