@@ -6,7 +6,8 @@ use common::{Place, metrics};
 
 /// A run with no setting at its default.
 const ODD: &str = "train --data digits --hidden 3 --activation relu --head log-softmax --init he-normal --lr 0.3 \
-                   --batch-size 4096 --epochs 2 --seed 4 --keep best --device cpu --json --out a";
+                   --batch-size 4096 --loss cross-entropy:smoothing=0.1 --class-weights balanced --epochs 2 \
+                   --seed 4 --keep best --device cpu --json --out a";
 
 #[test]
 fn a_run_that_is_repeated_comes_to_the_same_bits() {

@@ -52,6 +52,43 @@ fn idx_files_are_read_as_they_are_and_as_eval_reads_them() {
     assert_eq!(read.iter().map(|line| line["class"].as_u64()).collect::<Vec<_>>(), guesses);
 }
 
+/// Each kind of outputs is told as what it is. No data is there to judge them by.
+#[test]
+fn outputs_of_every_head_are_told() {
+    use syva::{Activation, Mlp, Model, State, Training};
+    let place = Place::new();
+    place.write("one.bmp", bmp(150, 160, one));
+    let mlp =
+        || Mlp::image(28, 28).hidden(&[4], Activation::Relu).normalized(syva::Normalization::pixels(0.1307, 0.3081));
+    let heads = [
+        ("regression", mlp().values(3), "values", 3),
+        ("poisson", mlp().counts(2), "values", 2),
+        ("gaussian", mlp().gaussian(2), "values", 4),
+        ("multi-label", mlp().labels(3), "probabilities", 3),
+        ("binary", mlp().binary(), "probabilities", 2),
+    ];
+    for (name, spec, key, count) in heads {
+        let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+        let file = format!("{name}.safetensors");
+        model.save(place.path(&file)).unwrap();
+        let json = place.run(&format!("predict {file} one.bmp --json")).succeeds().json();
+        let values: Vec<f64> = json[0][key].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        assert_eq!(values.len(), count, "{name}");
+        match name {
+            "poisson" => assert!(values.iter().all(|&rate| rate > 0.0), "{values:?}"),
+            "gaussian" => assert!(values[1] > 0.0 && values[3] > 0.0, "{values:?}"),
+            "multi-label" => {
+                let likely = (0..3).filter(|&label| values[label] > 0.5).count();
+                assert_eq!(json[0]["labels"].as_array().unwrap().len(), likely);
+            }
+            _ => {}
+        }
+        assert!(place.run(&format!("predict {file} one.bmp")).succeeds().stdout.starts_with("one.bmp: "));
+        let refused = place.run(&format!("eval {file} --data digits"));
+        refused.fails(1, &["the data has 10 classes", &format!("with head {name}")]);
+    }
+}
+
 /// Pictures that the framing was not made for get a doubt.
 #[test]
 fn several_digits_and_crossed_lines_are_doubted() {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, metrics};
 
 #[test]
 fn flags_without_sense_are_refused_and_leave_nothing() {
@@ -31,8 +31,17 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--epochs -1", "--epochs"),
         ("--seed 4294967296", "--seed"),
         ("--activation swish", "unknown name; use identity, relu, sigmoid, tanh, leaky-relu, elu"),
-        ("--head softmax", "use regression, binary, logits or log-softmax"),
-        ("--head regression", "head: the data has 10 classes"),
+        ("--head softmax", "use regression, poisson, gaussian, binary, multi-label, logits or log-softmax"),
+        ("--head regression", "head: the data has 10 classes, and regression is for values; use logits or log-softmax"),
+        ("--head poisson", "head: the data has 10 classes, and poisson is for values"),
+        ("--head binary", "head: the data has 10 classes, and binary is for 2"),
+        ("--loss mse", "loss: mse does not fit the head logits; use auto or cross-entropy, or another head"),
+        ("--loss l1", "'l1' for '--loss <NAME>': unknown name; use auto, mse, mae"),
+        ("--loss cross-entropy:smoothing=1", "smoothing 1 is not from 0 to below 1; give a share such as 0.1"),
+        ("--loss binary-cross-entropy:pos_weight=-3", "pos_weight -3 is not above 0"),
+        ("--class-weights balance", "it is not a number; write balanced, none, or one number per class"),
+        ("--class-weights 1,-2", "the weight of class 1 is -2; give finite numbers from 0 on"),
+        ("--class-weights 1,2", "class-weights: 2 weights for 10 classes; give one per class"),
         ("--init magic", "use pytorch, xavier-uniform"),
         ("--init constant:nan", "it does not give a finite number"),
         ("--init xavier-unifrom", "unknown name (did you mean 'xavier-uniform'?)"),
@@ -265,4 +274,34 @@ fn more_threads_than_cores_are_told_of() {
     let ran = place.run(&format!("{train} --quiet --out quiet")).succeeds();
     assert_eq!(ran.stderr, "");
     assert_eq!(place.read("told/metrics.jsonl").lines().count(), 1);
+}
+
+/// The loss that a run minimises is the one that every command tells of its model.
+#[test]
+fn a_run_is_judged_by_its_own_loss() {
+    let place = Place::new();
+    let loss = |run: &str| place.run(&format!("eval {run} --json")).succeeds().json()[0]["loss"].as_f64().unwrap();
+    let last = |run: &str| metrics(&place.path(run)).last().unwrap()["val_loss"].as_f64().unwrap();
+    place.train("--epochs 2 --out a").succeeds();
+    place.train("--epochs 2 --loss cross-entropy:smoothing=0.2 --class-weights 1,1,1,1,1,1,1,1,1,2 --out b").succeeds();
+    for run in ["a", "b"] {
+        assert!((loss(run) - last(run)).abs() < 1e-12, "{run}");
+    }
+    assert!(last("b") > last("a") + 0.1, "the smoothed loss is higher");
+    let config = place.read("b/config.toml");
+    assert!(config.contains("loss = \"cross-entropy:smoothing=0.2\""), "{config}");
+    assert!(config.contains("class_weights = \"1,1,1,1,1,1,1,1,1,2\""), "{config}");
+    // It resumes to the same bits, and is repeated with the same loss.
+    place.train("--epochs 3 --loss cross-entropy:smoothing=0.2 --class-weights 1,1,1,1,1,1,1,1,1,2 --out c").succeeds();
+    place.run("resume b --epochs 3 --quiet").succeeds();
+    place.run("train --like b --quiet --out d").succeeds();
+    let digest = |run: &str| place.run(&format!("eval {run} --json")).succeeds().json()[0]["sha256_of_weights"].clone();
+    assert_eq!(digest("b"), digest("c"));
+    assert_eq!(digest("b"), digest("d"));
+    place.run("report a b --out r.html").succeeds();
+    assert!(place.read("r.html").contains("cross-entropy:smoothing=0.2"));
+    // In a settings file.
+    place.write("s.toml", "loss = \"cross-entropy:smoothing=0.2\"\nclass-weights = \"balanced\"\n");
+    place.train("--epochs 1 --config s.toml --out e").succeeds();
+    assert!(place.read("e/config.toml").contains("class_weights = \"balanced\""));
 }

@@ -103,8 +103,8 @@ pub trait Session: Send {
     }
 
     /// Runs the network over raw inputs `[samples, features]` (pixels as 0 … 255: the network normalises) and leaves
-    /// the head's outputs in `outputs` `[samples, outputs]`: values, logits, or log-probabilities. Inputs that are not
-    /// finite are refused. [`probabilities`](crate::probabilities) makes probabilities of a classifier's outputs, and
+    /// the head's outputs in `outputs` `[samples, outputs]`: values, rates, pairs of mean and variance, logits, or
+    /// log-probabilities. Inputs that are not finite are refused. [`probabilities`](crate::probabilities) makes probabilities of a classifier's outputs, and
     /// [`ClassNames::answer`](crate::ClassNames::answer) names the classes too.
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()>;
 }
@@ -289,11 +289,12 @@ impl<'a> Span<'a> {
 /// The results of a span of training.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// The mean loss over the batch of each step taken, before its update. Summed in f64.
+    /// The mean loss over the batch of each step taken, before its update. Summed in f64, each loss times its sample's
+    /// weight.
     pub losses: Vec<f64>,
-    /// The number of correctly predicted samples in each step (empty for regression).
+    /// The number of correctly predicted samples, or of right labels, in each step (empty for other values).
     pub hits: Vec<u32>,
-    /// The confusion matrix over all steps (of size 0 for regression).
+    /// The confusion matrix over all steps ([`Spec::confusion`]; of size 0 for values).
     pub confusion: Confusion,
     /// The first step of the span, from 0, whose loss was not finite. That step and all later ones were not taken.
     pub first_non_finite: Option<usize>,
@@ -332,8 +333,8 @@ pub struct StepPart {
 /// The loss and the predictions of a network on a data set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// The mean loss over the samples, summed in f64 in the order of the samples.
+    /// The mean loss over the samples, summed in f64 in the order of the samples, each times its weight.
     pub loss: f64,
-    /// The confusion matrix (of size 0 for regression).
+    /// The confusion matrix ([`Spec::confusion`]; of size 0 for values).
     pub confusion: Confusion,
 }

@@ -65,11 +65,12 @@ pub struct Epoch {
     pub epoch: u64,
     /// Mean of the losses of the epoch's batches, each before its update; a short last batch counts as a whole one.
     pub train_loss: f64,
-    /// Share of training samples that were classified correctly. Accuracies are `None` for regression.
+    /// Share of training samples that were classified correctly, or of labels that were right if a sample has several.
+    /// Accuracies are `None` for other values.
     pub train_acc: Option<f64>,
     /// Mean validation loss after the epoch.
     pub val_loss: f64,
-    /// Share of validation samples that were classified correctly.
+    /// The same share of the validation data.
     pub val_acc: Option<f64>,
     /// Mean over the classes of `train_acc`.
     pub train_balanced_acc: Option<f64>,

@@ -91,6 +91,8 @@ impl Training {
     /// Checks that the network can be trained with these settings. Returns what an engine computes of its outputs. Engines
     /// call it in `open`.
     pub fn check(&self, spec: &Spec) -> Result<Judging> {
+        self.loss.validate()?;
+        self.class_weights.validate()?;
         self.class_weights.check(spec)?;
         self.loss.judging(spec.head)
     }

@@ -129,7 +129,7 @@ impl Predictor {
     }
 
     /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises. Depending
-    /// on the head, these are values, logits or log-probabilities. [`Predictor::classify`] returns probabilities.
+    /// on the head, these are values, rates, pairs of mean and variance, logits or log-probabilities. [`Predictor::classify`] returns probabilities.
     /// Inputs that are not finite are refused.
     pub fn predict(&self, inputs: &Matrix) -> Result<Matrix> {
         let mut outputs = Matrix::zeros(inputs.rows(), self.spec.outputs());

@@ -208,93 +208,283 @@ __device__ inline float softmax_gradient(float e, float sum, float y, float mean
     return v1 * mean;
 }
 
-__device__ inline float binary_loss(float z, float y) {
-    const bool v0 = z > 0.0f;
-    const float v1 = v0 ? z : 0.0f;
-    const float v2 = z * y;
-    const float v3 = v1 - v2;
-    const float v4 = magnitude(z);
-    const float v5 = -v4;
-    const bool v6 = -104.0f > v5;
-    const float v7 = v6 ? -104.0f : v5;
-    const bool v8 = v7 > 89.0f;
-    const float v9 = v8 ? 89.0f : v7;
-    const float v10 = fmaf(v9, 1.442695f, 12582912.0f);
-    const float v11 = whole(v10);
-    const float v12 = fmaf(v11, -0.6933594f, v9);
-    const float v13 = fmaf(v11, 0.00021219444f, v12);
-    const float v14 = fmaf(0.0001984127f, v13, 0.0013888889f);
-    const float v15 = fmaf(v14, v13, 0.008333334f);
-    const float v16 = fmaf(v15, v13, 0.041666668f);
-    const float v17 = fmaf(v16, v13, 0.16666667f);
-    const float v18 = fmaf(v17, v13, 0.5f);
-    const float v19 = fmaf(v18, v13, 1.0f);
-    const float v20 = power_low(v10);
-    const float v21 = power_high(v10);
-    const float v22 = fmaf(v13, v19, 1.0f);
-    const float v23 = v22 * v20;
-    const float v24 = v23 * v21;
-    const float v25 = 1.0f + v24;
-    const float v26 = v25 - 1.0f;
-    const bool v27 = v26 == 0.0f;
-    const bool v28 = __int_as_float(0x00800000) > v25;
-    const float v29 = v25 * 8388608.0f;
-    const float v30 = v28 ? v29 : v25;
-    const float v31 = mantissa_of(v30);
-    const float v32 = exponent_of(v30);
-    const float v33 = v32 - 23.0f;
-    const float v34 = v28 ? v33 : v32;
-    const float v35 = v31 - 1.0f;
-    const float v36 = v31 + 1.0f;
-    const float v37 = v35 / v36;
-    const float v38 = v37 * v37;
-    const float v39 = fmaf(0.18181819f, v38, 0.22222222f);
-    const float v40 = fmaf(v39, v38, 0.2857143f);
-    const float v41 = fmaf(v40, v38, 0.4f);
-    const float v42 = fmaf(v41, v38, 0.6666667f);
-    const float v43 = v42 * v38;
-    const float v44 = v37 + v37;
-    const float v45 = fmaf(v37, v43, v44);
-    const float v46 = fmaf(v34, -0.00021219444f, v45);
-    const float v47 = fmaf(v34, 0.6933594f, v46);
-    const bool v48 = v25 == __int_as_float(0x7f800000);
-    const float v49 = v48 ? v25 : v47;
-    const bool v50 = v25 > 0.0f;
-    const float v51 = v50 ? v49 : __int_as_float(0x7fc00000);
-    const bool v52 = v25 == 0.0f;
-    const float v53 = v52 ? __int_as_float(0xff800000) : v51;
-    const float v54 = v27 ? 1.0f : v26;
-    const float v55 = v24 / v54;
-    const float v56 = v53 * v55;
-    const float v57 = v27 ? v24 : v56;
-    return v3 + v57;
+__device__ inline float smoothed_cross_entropy(float sum, float z, float max, float rest, float on, float off) {
+    const bool v0 = __int_as_float(0x00800000) > sum;
+    const float v1 = sum * 8388608.0f;
+    const float v2 = v0 ? v1 : sum;
+    const float v3 = mantissa_of(v2);
+    const float v4 = exponent_of(v2);
+    const float v5 = v4 - 23.0f;
+    const float v6 = v0 ? v5 : v4;
+    const float v7 = v3 - 1.0f;
+    const float v8 = v3 + 1.0f;
+    const float v9 = v7 / v8;
+    const float v10 = v9 * v9;
+    const float v11 = fmaf(0.18181819f, v10, 0.22222222f);
+    const float v12 = fmaf(v11, v10, 0.2857143f);
+    const float v13 = fmaf(v12, v10, 0.4f);
+    const float v14 = fmaf(v13, v10, 0.6666667f);
+    const float v15 = v14 * v10;
+    const float v16 = v9 + v9;
+    const float v17 = fmaf(v9, v15, v16);
+    const float v18 = fmaf(v6, -0.00021219444f, v17);
+    const float v19 = fmaf(v6, 0.6933594f, v18);
+    const bool v20 = sum == __int_as_float(0x7f800000);
+    const float v21 = v20 ? sum : v19;
+    const bool v22 = sum > 0.0f;
+    const float v23 = v22 ? v21 : __int_as_float(0x7fc00000);
+    const bool v24 = sum == 0.0f;
+    const float v25 = v24 ? __int_as_float(0xff800000) : v23;
+    const float v26 = z - max;
+    const float v27 = off * rest;
+    const float v28 = fmaf(on, v26, v27);
+    return v25 - v28;
 }
 
-__device__ inline float binary_gradient(float z, float y, float mean) {
-    const float v0 = -z;
-    const bool v1 = -104.0f > v0;
-    const float v2 = v1 ? -104.0f : v0;
-    const bool v3 = v2 > 89.0f;
-    const float v4 = v3 ? 89.0f : v2;
-    const float v5 = fmaf(v4, 1.442695f, 12582912.0f);
-    const float v6 = whole(v5);
-    const float v7 = fmaf(v6, -0.6933594f, v4);
-    const float v8 = fmaf(v6, 0.00021219444f, v7);
-    const float v9 = fmaf(0.0001984127f, v8, 0.0013888889f);
-    const float v10 = fmaf(v9, v8, 0.008333334f);
-    const float v11 = fmaf(v10, v8, 0.041666668f);
-    const float v12 = fmaf(v11, v8, 0.16666667f);
-    const float v13 = fmaf(v12, v8, 0.5f);
-    const float v14 = fmaf(v13, v8, 1.0f);
-    const float v15 = power_low(v5);
-    const float v16 = power_high(v5);
-    const float v17 = fmaf(v8, v14, 1.0f);
-    const float v18 = v17 * v15;
-    const float v19 = v18 * v16;
-    const float v20 = 1.0f + v19;
-    const float v21 = 1.0f / v20;
-    const float v22 = v21 - y;
-    return v22 * mean;
+__device__ inline float add_gaussian(float sum, float m, float z, float t) {
+    const float v0 = m - t;
+    const bool v1 = z > 0.0f;
+    const float v2 = v1 ? z : 0.0f;
+    const float v3 = magnitude(z);
+    const float v4 = -v3;
+    const bool v5 = -104.0f > v4;
+    const float v6 = v5 ? -104.0f : v4;
+    const bool v7 = v6 > 89.0f;
+    const float v8 = v7 ? 89.0f : v6;
+    const float v9 = fmaf(v8, 1.442695f, 12582912.0f);
+    const float v10 = whole(v9);
+    const float v11 = fmaf(v10, -0.6933594f, v8);
+    const float v12 = fmaf(v10, 0.00021219444f, v11);
+    const float v13 = fmaf(0.0001984127f, v12, 0.0013888889f);
+    const float v14 = fmaf(v13, v12, 0.008333334f);
+    const float v15 = fmaf(v14, v12, 0.041666668f);
+    const float v16 = fmaf(v15, v12, 0.16666667f);
+    const float v17 = fmaf(v16, v12, 0.5f);
+    const float v18 = fmaf(v17, v12, 1.0f);
+    const float v19 = power_low(v9);
+    const float v20 = power_high(v9);
+    const float v21 = fmaf(v12, v18, 1.0f);
+    const float v22 = v21 * v19;
+    const float v23 = v22 * v20;
+    const float v24 = 1.0f + v23;
+    const float v25 = v24 - 1.0f;
+    const bool v26 = v25 == 0.0f;
+    const bool v27 = __int_as_float(0x00800000) > v24;
+    const float v28 = v24 * 8388608.0f;
+    const float v29 = v27 ? v28 : v24;
+    const float v30 = mantissa_of(v29);
+    const float v31 = exponent_of(v29);
+    const float v32 = v31 - 23.0f;
+    const float v33 = v27 ? v32 : v31;
+    const float v34 = v30 - 1.0f;
+    const float v35 = v30 + 1.0f;
+    const float v36 = v34 / v35;
+    const float v37 = v36 * v36;
+    const float v38 = fmaf(0.18181819f, v37, 0.22222222f);
+    const float v39 = fmaf(v38, v37, 0.2857143f);
+    const float v40 = fmaf(v39, v37, 0.4f);
+    const float v41 = fmaf(v40, v37, 0.6666667f);
+    const float v42 = v41 * v37;
+    const float v43 = v36 + v36;
+    const float v44 = fmaf(v36, v42, v43);
+    const float v45 = fmaf(v33, -0.00021219444f, v44);
+    const float v46 = fmaf(v33, 0.6933594f, v45);
+    const bool v47 = v24 == __int_as_float(0x7f800000);
+    const float v48 = v47 ? v24 : v46;
+    const bool v49 = v24 > 0.0f;
+    const float v50 = v49 ? v48 : __int_as_float(0x7fc00000);
+    const bool v51 = v24 == 0.0f;
+    const float v52 = v51 ? __int_as_float(0xff800000) : v50;
+    const float v53 = v26 ? 1.0f : v25;
+    const float v54 = v23 / v53;
+    const float v55 = v52 * v54;
+    const float v56 = v26 ? v23 : v55;
+    const float v57 = v2 + v56;
+    const float v58 = v57 + __int_as_float(0x358637bd);
+    const bool v59 = __int_as_float(0x00800000) > v58;
+    const float v60 = v58 * 8388608.0f;
+    const float v61 = v59 ? v60 : v58;
+    const float v62 = mantissa_of(v61);
+    const float v63 = exponent_of(v61);
+    const float v64 = v63 - 23.0f;
+    const float v65 = v59 ? v64 : v63;
+    const float v66 = v62 - 1.0f;
+    const float v67 = v62 + 1.0f;
+    const float v68 = v66 / v67;
+    const float v69 = v68 * v68;
+    const float v70 = fmaf(0.18181819f, v69, 0.22222222f);
+    const float v71 = fmaf(v70, v69, 0.2857143f);
+    const float v72 = fmaf(v71, v69, 0.4f);
+    const float v73 = fmaf(v72, v69, 0.6666667f);
+    const float v74 = v73 * v69;
+    const float v75 = v68 + v68;
+    const float v76 = fmaf(v68, v74, v75);
+    const float v77 = fmaf(v65, -0.00021219444f, v76);
+    const float v78 = fmaf(v65, 0.6933594f, v77);
+    const bool v79 = v58 == __int_as_float(0x7f800000);
+    const float v80 = v79 ? v58 : v78;
+    const bool v81 = v58 > 0.0f;
+    const float v82 = v81 ? v80 : __int_as_float(0x7fc00000);
+    const bool v83 = v58 == 0.0f;
+    const float v84 = v83 ? __int_as_float(0xff800000) : v82;
+    const float v85 = v0 * v0;
+    const float v86 = v85 / v58;
+    const float v87 = v84 + v86;
+    const float v88 = 0.5f * v87;
+    return sum + v88;
+}
+
+__device__ inline float gaussian_mean_slope(float m, float z, float t) {
+    const float v0 = m - t;
+    const bool v1 = z > 0.0f;
+    const float v2 = v1 ? z : 0.0f;
+    const float v3 = magnitude(z);
+    const float v4 = -v3;
+    const bool v5 = -104.0f > v4;
+    const float v6 = v5 ? -104.0f : v4;
+    const bool v7 = v6 > 89.0f;
+    const float v8 = v7 ? 89.0f : v6;
+    const float v9 = fmaf(v8, 1.442695f, 12582912.0f);
+    const float v10 = whole(v9);
+    const float v11 = fmaf(v10, -0.6933594f, v8);
+    const float v12 = fmaf(v10, 0.00021219444f, v11);
+    const float v13 = fmaf(0.0001984127f, v12, 0.0013888889f);
+    const float v14 = fmaf(v13, v12, 0.008333334f);
+    const float v15 = fmaf(v14, v12, 0.041666668f);
+    const float v16 = fmaf(v15, v12, 0.16666667f);
+    const float v17 = fmaf(v16, v12, 0.5f);
+    const float v18 = fmaf(v17, v12, 1.0f);
+    const float v19 = power_low(v9);
+    const float v20 = power_high(v9);
+    const float v21 = fmaf(v12, v18, 1.0f);
+    const float v22 = v21 * v19;
+    const float v23 = v22 * v20;
+    const float v24 = 1.0f + v23;
+    const float v25 = v24 - 1.0f;
+    const bool v26 = v25 == 0.0f;
+    const bool v27 = __int_as_float(0x00800000) > v24;
+    const float v28 = v24 * 8388608.0f;
+    const float v29 = v27 ? v28 : v24;
+    const float v30 = mantissa_of(v29);
+    const float v31 = exponent_of(v29);
+    const float v32 = v31 - 23.0f;
+    const float v33 = v27 ? v32 : v31;
+    const float v34 = v30 - 1.0f;
+    const float v35 = v30 + 1.0f;
+    const float v36 = v34 / v35;
+    const float v37 = v36 * v36;
+    const float v38 = fmaf(0.18181819f, v37, 0.22222222f);
+    const float v39 = fmaf(v38, v37, 0.2857143f);
+    const float v40 = fmaf(v39, v37, 0.4f);
+    const float v41 = fmaf(v40, v37, 0.6666667f);
+    const float v42 = v41 * v37;
+    const float v43 = v36 + v36;
+    const float v44 = fmaf(v36, v42, v43);
+    const float v45 = fmaf(v33, -0.00021219444f, v44);
+    const float v46 = fmaf(v33, 0.6933594f, v45);
+    const bool v47 = v24 == __int_as_float(0x7f800000);
+    const float v48 = v47 ? v24 : v46;
+    const bool v49 = v24 > 0.0f;
+    const float v50 = v49 ? v48 : __int_as_float(0x7fc00000);
+    const bool v51 = v24 == 0.0f;
+    const float v52 = v51 ? __int_as_float(0xff800000) : v50;
+    const float v53 = v26 ? 1.0f : v25;
+    const float v54 = v23 / v53;
+    const float v55 = v52 * v54;
+    const float v56 = v26 ? v23 : v55;
+    const float v57 = v2 + v56;
+    const float v58 = v57 + __int_as_float(0x358637bd);
+    return v0 / v58;
+}
+
+__device__ inline float gaussian_variance_slope(float m, float z, float t) {
+    const float v0 = m - t;
+    const bool v1 = z > 0.0f;
+    const float v2 = v1 ? z : 0.0f;
+    const float v3 = magnitude(z);
+    const float v4 = -v3;
+    const bool v5 = -104.0f > v4;
+    const float v6 = v5 ? -104.0f : v4;
+    const bool v7 = v6 > 89.0f;
+    const float v8 = v7 ? 89.0f : v6;
+    const float v9 = fmaf(v8, 1.442695f, 12582912.0f);
+    const float v10 = whole(v9);
+    const float v11 = fmaf(v10, -0.6933594f, v8);
+    const float v12 = fmaf(v10, 0.00021219444f, v11);
+    const float v13 = fmaf(0.0001984127f, v12, 0.0013888889f);
+    const float v14 = fmaf(v13, v12, 0.008333334f);
+    const float v15 = fmaf(v14, v12, 0.041666668f);
+    const float v16 = fmaf(v15, v12, 0.16666667f);
+    const float v17 = fmaf(v16, v12, 0.5f);
+    const float v18 = fmaf(v17, v12, 1.0f);
+    const float v19 = power_low(v9);
+    const float v20 = power_high(v9);
+    const float v21 = fmaf(v12, v18, 1.0f);
+    const float v22 = v21 * v19;
+    const float v23 = v22 * v20;
+    const float v24 = 1.0f + v23;
+    const float v25 = v24 - 1.0f;
+    const bool v26 = v25 == 0.0f;
+    const bool v27 = __int_as_float(0x00800000) > v24;
+    const float v28 = v24 * 8388608.0f;
+    const float v29 = v27 ? v28 : v24;
+    const float v30 = mantissa_of(v29);
+    const float v31 = exponent_of(v29);
+    const float v32 = v31 - 23.0f;
+    const float v33 = v27 ? v32 : v31;
+    const float v34 = v30 - 1.0f;
+    const float v35 = v30 + 1.0f;
+    const float v36 = v34 / v35;
+    const float v37 = v36 * v36;
+    const float v38 = fmaf(0.18181819f, v37, 0.22222222f);
+    const float v39 = fmaf(v38, v37, 0.2857143f);
+    const float v40 = fmaf(v39, v37, 0.4f);
+    const float v41 = fmaf(v40, v37, 0.6666667f);
+    const float v42 = v41 * v37;
+    const float v43 = v36 + v36;
+    const float v44 = fmaf(v36, v42, v43);
+    const float v45 = fmaf(v33, -0.00021219444f, v44);
+    const float v46 = fmaf(v33, 0.6933594f, v45);
+    const bool v47 = v24 == __int_as_float(0x7f800000);
+    const float v48 = v47 ? v24 : v46;
+    const bool v49 = v24 > 0.0f;
+    const float v50 = v49 ? v48 : __int_as_float(0x7fc00000);
+    const bool v51 = v24 == 0.0f;
+    const float v52 = v51 ? __int_as_float(0xff800000) : v50;
+    const float v53 = v26 ? 1.0f : v25;
+    const float v54 = v23 / v53;
+    const float v55 = v52 * v54;
+    const float v56 = v26 ? v23 : v55;
+    const float v57 = v2 + v56;
+    const float v58 = v57 + __int_as_float(0x358637bd);
+    const float v59 = v0 * v0;
+    const float v60 = v59 / v58;
+    const float v61 = 1.0f - v60;
+    const float v62 = v61 / v58;
+    const float v63 = 0.5f * v62;
+    const float v64 = -z;
+    const bool v65 = -104.0f > v64;
+    const float v66 = v65 ? -104.0f : v64;
+    const bool v67 = v66 > 89.0f;
+    const float v68 = v67 ? 89.0f : v66;
+    const float v69 = fmaf(v68, 1.442695f, 12582912.0f);
+    const float v70 = whole(v69);
+    const float v71 = fmaf(v70, -0.6933594f, v68);
+    const float v72 = fmaf(v70, 0.00021219444f, v71);
+    const float v73 = fmaf(0.0001984127f, v72, 0.0013888889f);
+    const float v74 = fmaf(v73, v72, 0.008333334f);
+    const float v75 = fmaf(v74, v72, 0.041666668f);
+    const float v76 = fmaf(v75, v72, 0.16666667f);
+    const float v77 = fmaf(v76, v72, 0.5f);
+    const float v78 = fmaf(v77, v72, 1.0f);
+    const float v79 = power_low(v69);
+    const float v80 = power_high(v69);
+    const float v81 = fmaf(v72, v78, 1.0f);
+    const float v82 = v81 * v79;
+    const float v83 = v82 * v80;
+    const float v84 = 1.0f + v83;
+    const float v85 = 1.0f / v84;
+    return v63 * v85;
 }
 
 __device__ inline float forward_identity(float z, float p) {
@@ -1075,5 +1265,268 @@ __device__ inline float backward(u32 activation, float p, float read, float dx) 
     case 2: return backward_sigmoid(read, dx, p);
     case 3: return backward_tanh(read, dx, p);
     default: return backward_other(activation, p, read, dx);
+    }
+}
+
+__device__ inline float add_loss_squared(float sum, float z, float t, float p) {
+    const float v0 = z - t;
+    return fmaf(v0, v0, sum);
+}
+__device__ inline float loss_slope_squared(float z, float t, float p) {
+    return z - t;
+}
+
+__device__ inline float add_loss_binary(float sum, float z, float t, float p) {
+    const bool v2 = t > 0.0f;
+    const float v3 = v2 ? p : 1.0f;
+    const bool v4 = z > 0.0f;
+    const float v5 = v4 ? z : 0.0f;
+    const float v6 = z * t;
+    const float v7 = v5 - v6;
+    const float v8 = magnitude(z);
+    const float v9 = -v8;
+    const bool v10 = -104.0f > v9;
+    const float v11 = v10 ? -104.0f : v9;
+    const bool v12 = v11 > 89.0f;
+    const float v13 = v12 ? 89.0f : v11;
+    const float v14 = fmaf(v13, 1.442695f, 12582912.0f);
+    const float v15 = whole(v14);
+    const float v16 = fmaf(v15, -0.6933594f, v13);
+    const float v17 = fmaf(v15, 0.00021219444f, v16);
+    const float v18 = fmaf(0.0001984127f, v17, 0.0013888889f);
+    const float v19 = fmaf(v18, v17, 0.008333334f);
+    const float v20 = fmaf(v19, v17, 0.041666668f);
+    const float v21 = fmaf(v20, v17, 0.16666667f);
+    const float v22 = fmaf(v21, v17, 0.5f);
+    const float v23 = fmaf(v22, v17, 1.0f);
+    const float v24 = power_low(v14);
+    const float v25 = power_high(v14);
+    const float v26 = fmaf(v17, v23, 1.0f);
+    const float v27 = v26 * v24;
+    const float v28 = v27 * v25;
+    const float v29 = 1.0f + v28;
+    const float v30 = v29 - 1.0f;
+    const bool v31 = v30 == 0.0f;
+    const bool v32 = __int_as_float(0x00800000) > v29;
+    const float v33 = v29 * 8388608.0f;
+    const float v34 = v32 ? v33 : v29;
+    const float v35 = mantissa_of(v34);
+    const float v36 = exponent_of(v34);
+    const float v37 = v36 - 23.0f;
+    const float v38 = v32 ? v37 : v36;
+    const float v39 = v35 - 1.0f;
+    const float v40 = v35 + 1.0f;
+    const float v41 = v39 / v40;
+    const float v42 = v41 * v41;
+    const float v43 = fmaf(0.18181819f, v42, 0.22222222f);
+    const float v44 = fmaf(v43, v42, 0.2857143f);
+    const float v45 = fmaf(v44, v42, 0.4f);
+    const float v46 = fmaf(v45, v42, 0.6666667f);
+    const float v47 = v46 * v42;
+    const float v48 = v41 + v41;
+    const float v49 = fmaf(v41, v47, v48);
+    const float v50 = fmaf(v38, -0.00021219444f, v49);
+    const float v51 = fmaf(v38, 0.6933594f, v50);
+    const bool v52 = v29 == __int_as_float(0x7f800000);
+    const float v53 = v52 ? v29 : v51;
+    const bool v54 = v29 > 0.0f;
+    const float v55 = v54 ? v53 : __int_as_float(0x7fc00000);
+    const bool v56 = v29 == 0.0f;
+    const float v57 = v56 ? __int_as_float(0xff800000) : v55;
+    const float v58 = v31 ? 1.0f : v30;
+    const float v59 = v28 / v58;
+    const float v60 = v57 * v59;
+    const float v61 = v31 ? v28 : v60;
+    const float v62 = v7 + v61;
+    const float v63 = v3 * v62;
+    return sum + v63;
+}
+__device__ inline float loss_slope_binary(float z, float t, float p) {
+    const bool v1 = t > 0.0f;
+    const float v2 = v1 ? p : 1.0f;
+    const float v3 = -z;
+    const bool v4 = -104.0f > v3;
+    const float v5 = v4 ? -104.0f : v3;
+    const bool v6 = v5 > 89.0f;
+    const float v7 = v6 ? 89.0f : v5;
+    const float v8 = fmaf(v7, 1.442695f, 12582912.0f);
+    const float v9 = whole(v8);
+    const float v10 = fmaf(v9, -0.6933594f, v7);
+    const float v11 = fmaf(v9, 0.00021219444f, v10);
+    const float v12 = fmaf(0.0001984127f, v11, 0.0013888889f);
+    const float v13 = fmaf(v12, v11, 0.008333334f);
+    const float v14 = fmaf(v13, v11, 0.041666668f);
+    const float v15 = fmaf(v14, v11, 0.16666667f);
+    const float v16 = fmaf(v15, v11, 0.5f);
+    const float v17 = fmaf(v16, v11, 1.0f);
+    const float v18 = power_low(v8);
+    const float v19 = power_high(v8);
+    const float v20 = fmaf(v11, v17, 1.0f);
+    const float v21 = v20 * v18;
+    const float v22 = v21 * v19;
+    const float v23 = 1.0f + v22;
+    const float v24 = 1.0f / v23;
+    const float v25 = v24 - t;
+    return v2 * v25;
+}
+
+__device__ inline float add_loss_absolute(float sum, float z, float t, float p) {
+    const float v0 = z - t;
+    const float v1 = magnitude(v0);
+    return sum + v1;
+}
+__device__ inline float loss_slope_absolute(float z, float t, float p) {
+    const float v0 = z - t;
+    const bool v1 = v0 == 0.0f;
+    const float v2 = with_sign_of(1.0f, v0);
+    return v1 ? 0.0f : v2;
+}
+
+__device__ inline float add_loss_huber(float sum, float z, float t, float p) {
+    const float v0 = z - t;
+    const float v1 = magnitude(v0);
+    const float v2 = 0.5f * p;
+    const float v3 = v1 - v2;
+    const float v4 = p * v3;
+    const bool v5 = p > v1;
+    const float v6 = v0 * v0;
+    const float v7 = 0.5f * v6;
+    const float v8 = v5 ? v7 : v4;
+    return sum + v8;
+}
+__device__ inline float loss_slope_huber(float z, float t, float p) {
+    const float v0 = z - t;
+    const float v1 = -p;
+    const bool v2 = v1 > v0;
+    const float v3 = v2 ? v1 : v0;
+    const bool v4 = v3 > p;
+    return v4 ? p : v3;
+}
+
+__device__ inline float add_loss_smooth_l1(float sum, float z, float t, float p) {
+    const float v0 = z - t;
+    const float v1 = magnitude(v0);
+    const float v2 = 0.5f * p;
+    const float v3 = v1 - v2;
+    const bool v4 = p > v1;
+    const float v5 = v0 * v0;
+    const float v6 = 0.5f * v5;
+    const float v7 = v6 / p;
+    const float v8 = v4 ? v7 : v3;
+    return sum + v8;
+}
+__device__ inline float loss_slope_smooth_l1(float z, float t, float p) {
+    const float v0 = z - t;
+    const float v1 = magnitude(v0);
+    const bool v2 = p > v1;
+    const float v3 = v0 / p;
+    const bool v4 = v0 == 0.0f;
+    const float v5 = with_sign_of(1.0f, v0);
+    const float v6 = v4 ? 0.0f : v5;
+    return v2 ? v3 : v6;
+}
+
+__device__ inline float add_loss_quantile(float sum, float z, float t, float p) {
+    const float v0 = z - t;
+    const float v2 = p - 1.0f;
+    const float v3 = -v0;
+    const float v4 = v2 * v3;
+    const float v5 = p * v3;
+    const bool v6 = v4 > v5;
+    const float v7 = v6 ? v4 : v5;
+    return sum + v7;
+}
+__device__ inline float loss_slope_quantile(float z, float t, float p) {
+    const float v0 = z - t;
+    const bool v1 = 0.0f > v0;
+    const float v2 = -p;
+    const float v3 = v1 ? v2 : 0.0f;
+    const bool v4 = v0 > 0.0f;
+    const float v5 = 1.0f - p;
+    return v4 ? v5 : v3;
+}
+
+__device__ inline float add_loss_poisson(float sum, float z, float t, float p) {
+    const float v2 = -t;
+    const bool v3 = -104.0f > z;
+    const float v4 = v3 ? -104.0f : z;
+    const bool v5 = v4 > 89.0f;
+    const float v6 = v5 ? 89.0f : v4;
+    const float v7 = fmaf(v6, 1.442695f, 12582912.0f);
+    const float v8 = whole(v7);
+    const float v9 = fmaf(v8, -0.6933594f, v6);
+    const float v10 = fmaf(v8, 0.00021219444f, v9);
+    const float v11 = fmaf(0.0001984127f, v10, 0.0013888889f);
+    const float v12 = fmaf(v11, v10, 0.008333334f);
+    const float v13 = fmaf(v12, v10, 0.041666668f);
+    const float v14 = fmaf(v13, v10, 0.16666667f);
+    const float v15 = fmaf(v14, v10, 0.5f);
+    const float v16 = fmaf(v15, v10, 1.0f);
+    const float v17 = power_low(v7);
+    const float v18 = power_high(v7);
+    const float v19 = fmaf(v10, v16, 1.0f);
+    const float v20 = v19 * v17;
+    const float v21 = v20 * v18;
+    const float v22 = fmaf(v2, z, v21);
+    return sum + v22;
+}
+__device__ inline float loss_slope_poisson(float z, float t, float p) {
+    const bool v1 = -104.0f > z;
+    const float v2 = v1 ? -104.0f : z;
+    const bool v3 = v2 > 89.0f;
+    const float v4 = v3 ? 89.0f : v2;
+    const float v5 = fmaf(v4, 1.442695f, 12582912.0f);
+    const float v6 = whole(v5);
+    const float v7 = fmaf(v6, -0.6933594f, v4);
+    const float v8 = fmaf(v6, 0.00021219444f, v7);
+    const float v9 = fmaf(0.0001984127f, v8, 0.0013888889f);
+    const float v10 = fmaf(v9, v8, 0.008333334f);
+    const float v11 = fmaf(v10, v8, 0.041666668f);
+    const float v12 = fmaf(v11, v8, 0.16666667f);
+    const float v13 = fmaf(v12, v8, 0.5f);
+    const float v14 = fmaf(v13, v8, 1.0f);
+    const float v15 = power_low(v5);
+    const float v16 = power_high(v5);
+    const float v17 = fmaf(v8, v14, 1.0f);
+    const float v18 = v17 * v15;
+    const float v19 = v18 * v16;
+    return v19 - t;
+}
+
+__device__ __noinline__ static float add_loss_other(u32 distance, float p, float sum, float z, float t) {
+    switch (distance) {
+    case 2: return add_loss_absolute(sum, z, t, p);
+    case 3: return add_loss_huber(sum, z, t, p);
+    case 4: return add_loss_smooth_l1(sum, z, t, p);
+    case 5: return add_loss_quantile(sum, z, t, p);
+    case 6: return add_loss_poisson(sum, z, t, p);
+    default: return sum;
+    }
+}
+
+__device__ inline float add_loss(u32 distance, float p, float sum, float z, float t) {
+    switch (distance) {
+    case 0: return add_loss_squared(sum, z, t, p);
+    case 1: return add_loss_binary(sum, z, t, p);
+    default: return add_loss_other(distance, p, sum, z, t);
+    }
+}
+
+__device__ __noinline__ static float loss_slope_other(u32 distance, float p, float z, float t) {
+    switch (distance) {
+    case 2: return loss_slope_absolute(z, t, p);
+    case 3: return loss_slope_huber(z, t, p);
+    case 4: return loss_slope_smooth_l1(z, t, p);
+    case 5: return loss_slope_quantile(z, t, p);
+    case 6: return loss_slope_poisson(z, t, p);
+    default: return 0.0f;
+    }
+}
+
+__device__ inline float loss_slope(u32 distance, float p, float z, float t) {
+    switch (distance) {
+    case 0: return loss_slope_squared(z, t, p);
+    case 1: return loss_slope_binary(z, t, p);
+    default: return loss_slope_other(distance, p, z, t);
     }
 }

@@ -121,7 +121,7 @@ fn other_name(name: &str) -> Option<&'static str> {
 }
 
 /// Runs a model over raw inputs `[samples, features]` on this machine's processor; returns what the head makes of them,
-/// `[samples, outputs]`: values, logits, or log-probabilities. Inputs that are not finite are refused.
+/// `[samples, outputs]`: values, rates, pairs of mean and variance, logits, or log-probabilities. Inputs that are not finite are refused.
 ///
 /// A [`Predictor`], made for one call. To predict often, keep one; it also has probabilities and names of classes
 /// ([`Predictor::classify`]). What other devices can do has [`Session::predict`].

@@ -13,8 +13,8 @@ use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
 use syva_core::trainer::Flow;
 use syva_core::{
-    Activation, Engine, Error, Evaluation, Head, Matrix, Mlp, Normalization, Parameters, Report, Session, Span, Spec,
-    State, Training,
+    Activation, ClassWeights, Engine, Error, Evaluation, Head, Loss, Matrix, Mlp, Normalization, Parameters, Report,
+    Session, Span, Spec, State, Training,
 };
 use syva_cuda::CudaEngine;
 
@@ -80,6 +80,7 @@ impl Round {
     fn new(seed: u32) -> Result<Self, Failed> {
         let mut dice = Dice(Random::new(seed, Stream::Augmentation, 78));
         let spec = network(&mut dice);
+        let training = training(&mut dice, &spec)?;
         let bytes = dice.rarely(2);
         let batch = [1, 1 + dice.below(8), 1 + dice.below(60), 1 + dice.below(300)][dice.below(4)];
         // As many as can be trained in a short time.
@@ -106,19 +107,21 @@ impl Round {
             }
         }
         eprintln!(
-            "  {} {}, {samples} samples, batch {batch}, {settings:?} {method}",
+            "  {} {} {} {}, {samples} samples, batch {batch}, {settings:?} {method}",
             spec.widths(),
+            spec.head,
+            training.loss,
             if bytes { "bytes" } else { "reals" }
         );
-        let theirs = Reference.open(&card(), &spec, &Training::default())?;
-        let ours = CudaEngine::new().open(&card(), &spec, &Training::default()).or_else(|error| {
+        let theirs = Reference.open(&card(), &spec, &training)?;
+        let ours = CudaEngine::new().open(&card(), &spec, &training).or_else(|error| {
             if !error.to_string().contains("SYVA_CUDA") {
                 return Err(error);
             }
             eprintln!("  {error}");
             // SAFETY: as above.
             unsafe { std::env::remove_var("SYVA_CUDA") };
-            CudaEngine::new().open(&card(), &spec, &Training::default())
+            CudaEngine::new().open(&card(), &spec, &training)
         })?;
         Ok(Self { dice, spec, bytes, batch, samples, scarce, ours, theirs })
     }
@@ -295,10 +298,13 @@ fn network(dice: &mut Dice) -> Spec {
         mlp = mlp.hidden(&[dice.size(widest)], activation);
     }
     let outputs = dice.pick(&[1, 2, 3, 10, 31, 32, 33, 64, 70]);
-    let spec = match dice.below(4) {
+    let spec = match dice.below(7) {
         0 => mlp.values(outputs),
         1 => mlp.binary(),
         2 => mlp.classes(outputs.max(2)),
+        3 => mlp.counts(outputs),
+        4 => mlp.gaussian(outputs.div_ceil(2)),
+        5 => mlp.labels(outputs),
         _ => Spec { head: Head::LogSoftmax, ..mlp.classes(outputs.max(2)) },
     };
     spec.normalized(match dice.below(4) {
@@ -310,7 +316,7 @@ fn network(dice: &mut Dice) -> Spec {
 }
 
 fn data(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Dataset, Failed> {
-    let (features, outputs) = (spec.input.features, spec.outputs());
+    let (features, outputs) = (spec.input.features, spec.targets());
     let inputs = dice.uniform(samples * features);
     let inputs = if bytes {
         Inputs::U8(inputs.iter().map(|x| (x * 255.0).max(0.0) as u8).collect::<Vec<_>>().into())
@@ -318,10 +324,36 @@ fn data(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Dat
         Inputs::F32(inputs.into())
     };
     let targets = match spec.classes() {
-        0 => Targets::Values { values: dice.uniform(samples * outputs).into(), outputs },
+        0 => {
+            let mut values = dice.uniform(samples * outputs);
+            match spec.head {
+                Head::Poisson => values.iter_mut().for_each(|t| *t = (4.0 * t.abs()).round()),
+                Head::MultiLabel => values.iter_mut().for_each(|t| *t = f32::from(u8::from(*t > 0.0))),
+                _ => {}
+            }
+            Targets::Values { values: values.into(), outputs }
+        }
         classes => Targets::Classes { labels: (0..samples).map(|_| dice.below(classes) as u32).collect(), classes },
     };
-    Ok(Dataset::new(inputs, features, targets)?)
+    let data = Dataset::new(inputs, features, targets)?;
+    if !dice.rarely(3) {
+        return Ok(data);
+    }
+    let weights: Vec<f32> = (0..samples).map(|i| if i == 0 { 1.0 } else { dice.pick(&[0.0, 0.5, 1.0, 3.0]) }).collect();
+    Ok(data.with_weights(weights)?)
+}
+
+/// A loss that fits the network, with its defaults, or one with a parameter of its own.
+fn training(dice: &mut Dice, spec: &Spec) -> Result<Training, Failed> {
+    let loss = match dice.pick(Loss::fitting(spec.head)) {
+        "cross-entropy" => "cross-entropy:smoothing=0.1",
+        "binary-cross-entropy" => "binary-cross-entropy:pos_weight=3",
+        "huber" => "huber:delta=0.4",
+        loss => loss,
+    };
+    let balanced = spec.classes() > 0 && dice.rarely(3);
+    let class_weights = if balanced { ClassWeights::Balanced } else { ClassWeights::None };
+    Ok(Training::default().loss(loss.parse()?).class_weights(class_weights))
 }
 
 /// Checks that two slices have the same bits. All NaNs count as equal.

@@ -14,7 +14,7 @@ struct Step {
     first: u32,
     /// Whether the sums over the batch end with this block.
     last: u32,
-    /// Bits of 1/B, or of 2/(B·outputs) for regression.
+    /// Bits of the factor M (rule 7), if all samples have the same.
     mean: u32,
     /// Bits of −lr.
     descent: u32,
