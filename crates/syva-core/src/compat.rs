@@ -62,7 +62,8 @@ impl Spec1 {
         let Self { input, layers, head, init, optimizer } = self;
         let Training1 { epochs, batch_size, learning_rate, seed, schedule } = training;
         let schedule = schedule.unwrap_or(Schedule::CONSTANT);
-        let training = Training { epochs, batch_size, learning_rate, seed, init, optimizer, schedule };
+        let training =
+            Training { epochs, batch_size, learning_rate, seed, init, optimizer, schedule, ..Training::default() };
         (Spec { input, layers, head }, training)
     }
 

@@ -25,7 +25,7 @@ use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
 pub use activations::activations;
-pub use cases::{Case, cases, optimizer_cases};
+pub use cases::{Case, cases, optimizer_cases, regularised_cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, Mutant, mutants};
 pub use operands::operands;

@@ -6,12 +6,14 @@
 mod activation;
 mod functions;
 mod optimizer;
+mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
 pub use functions::{Function, cuda, functions};
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
+pub use regularise::{Dropout, averaged, clipped, dropped, norm_factor, penalised, renorm_factor};
 pub use symbol::{Dialect, Symbol, Truth};
 
 pub(crate) use functions::{binary_gradient, cross_entropy, log_probability, softmax_gradient};

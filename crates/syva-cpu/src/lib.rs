@@ -165,8 +165,22 @@ impl Engine for CpuEngine {
             return Err(Error::Unsupported { what: format!("device {device}"), remedy: "use cpu".into() });
         }
         // Each setting is named, so that a new one is not ignored: this engine knows them all.
-        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, schedule: _, optimizer: _ } =
-            training;
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            optimizer: _,
+            schedule: _,
+            dropout: _,
+            l1: _,
+            l2: _,
+            clip_norm: _,
+            clip_value: _,
+            max_norm: _,
+            ema: _,
+        } = training;
         Ok(Box::new(session::CpuSession::new(spec, training, self.isa, self.threads, self.inputs)?))
     }
 }
