@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop, reason = "indices are the contract's own language")]
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::arithmetic::{Real, SoftmaxRow, binary_cross_entropy};
 use crate::data::{Dataset, Split, Targets};
@@ -50,6 +51,9 @@ pub struct Network<T> {
     /// The shift of each feature.
     shift: Vec<T>,
 }
+
+/// Samples per block of a sum over the batch (rule 3).
+pub const BLOCK: usize = 128;
 
 /// The weights and biases of a layer, or numbers of their shape.
 type Tensors<T> = (Vec<T>, Vec<T>);
@@ -275,23 +279,18 @@ impl<T: Real> Network<T> {
         let batch = x.len() / fan_in;
         let (mut gw, mut gb) = (Vec::with_capacity(units * fan_in), Vec::with_capacity(units));
         for j in 0..units {
-            let mut sum = T::ZERO;
-            for b in 0..batch {
-                sum = sum + d[b * units + j];
-            }
-            gb.push(sum);
+            gb.push(sum_over_batch(0..batch, &|sum, b| sum + d[b * units + j]));
         }
         for j in 0..units {
             for k in 0..fan_in {
-                let mut g = T::ZERO;
-                for b in 0..batch {
+                let g = sum_over_batch(0..batch, &|g, b| {
                     let (d, x) = (d[b * units + j], x[b * fan_in + k]);
-                    if l > 0 {
-                        g = d.fma(x, g);
-                    } else if x != T::ZERO {
-                        g = d.fma(x * self.scale[k], g);
+                    match l {
+                        0 if x == T::ZERO => g,
+                        0 => d.fma(x * self.scale[k], g),
+                        _ => d.fma(x, g),
                     }
-                }
+                });
                 gw.push(if l == 0 { self.shift[k].fma(gb[j], g) + T::ZERO } else { g });
             }
         }
@@ -415,7 +414,7 @@ impl<T: Real> Network<T> {
                 let fan_in = gw.len() / gb.len();
                 units.extend(gw.chunks(fan_in).zip(gb).map(|(row, &bias)| bias.fma(bias, squares(row))));
             }
-            let factor = norm_factor(pairwise(&units).square_root(), real(clip_norm));
+            let factor = norm_factor(tree(0..units.len(), &|unit| units[unit]).square_root(), real(clip_norm));
             all(gradients, &|g| g * factor);
         }
     }
@@ -454,17 +453,21 @@ fn squares<T: Real>(values: &[T]) -> T {
     values.iter().fold(T::ZERO, |sum, &value| value.fma(value, sum))
 }
 
-/// The sum of values as a binary tree: of the first ones, as many as the largest power of two below their number, and of the
-/// rest.
-fn pairwise<T: Real>(values: &[T]) -> T {
-    match values {
-        [] => T::ZERO,
-        [value] => *value,
-        _ => {
-            let (first, rest) = values.split_at(values.len().next_power_of_two() / 2);
-            pairwise(first) + pairwise(rest)
-        }
+/// Rule 3: a sum over samples of a batch. `add` adds the term of one sample. Each block of samples is one chain from 0, and
+/// the blocks' sums are a tree.
+fn sum_over_batch<T: Real>(samples: Range<usize>, add: &impl Fn(T, usize) -> T) -> T {
+    let block = |i: usize| samples.start + i * BLOCK..samples.end.min(samples.start + (i + 1) * BLOCK);
+    tree(0..samples.len().div_ceil(BLOCK).max(1), &|i| block(i).fold(T::ZERO, add))
+}
+
+/// The sum of numbered terms as a binary tree: the sum of the first ones, as many as the largest power of two below their
+/// number, and the sum of the rest.
+fn tree<T: Real>(terms: Range<usize>, term: &impl Fn(usize) -> T) -> T {
+    if terms.len() == 1 {
+        return term(terms.start);
     }
+    let middle = terms.start + terms.len().next_power_of_two() / 2;
+    tree(terms.start..middle, term) + tree(middle..terms.end, term)
 }
 
 /// The mean of the losses of a batch, summed in f64 in the order of the samples (rule 7).
@@ -761,6 +764,31 @@ mod tests {
         }
         let (_, averaged) = step(&|t| t.ema = 0.9);
         assert_eq!(averaged.for_prediction().weight, plain_after.weight);
+    }
+
+    #[test]
+    fn sums_over_a_batch_are_what_a_binary_counter_of_blocks_gives() {
+        let mut random = Random::new(1, Stream::Augmentation, 0);
+        let terms: Vec<f32> = (0..20 * BLOCK).map(|_| random.uniform(-1.0, 1.0)).collect();
+        let sum = |range: Range<usize>| terms[range].iter().fold(0.0, |sum, term| sum + term);
+        for batch in (0..terms.len()).step_by(43).chain([BLOCK, 2 * BLOCK, 3 * BLOCK]) {
+            let mut waiting = Vec::new();
+            for first in (0..batch).step_by(BLOCK) {
+                waiting.push(sum(first..batch.min(first + BLOCK)));
+                for _ in 0..(first / BLOCK).trailing_ones() {
+                    let newer = waiting.pop().unwrap();
+                    let older = waiting.pop().unwrap();
+                    waiting.push(older + newer);
+                }
+            }
+            let counted = waiting.into_iter().rev().reduce(|newer, older| older + newer).unwrap_or(0.0);
+            assert_eq!(sum_over_batch(0..batch, &|sum: f32, b| sum + terms[b]).to_bits(), counted.to_bits(), "{batch}");
+        }
+        // Five blocks, the last one of a single sample.
+        let [a, b, c, d] = [0, 1, 2, 3].map(|block| sum(block * BLOCK..(block + 1) * BLOCK));
+        let tree = ((a + b) + (c + d)) + terms[4 * BLOCK];
+        assert_eq!(sum_over_batch(0..4 * BLOCK + 1, &|sum: f32, b| sum + terms[b]), tree);
+        assert_ne!(tree, sum(0..4 * BLOCK + 1));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!     c = init
 //!     for p in 0..depth ascending:                      // the contract's chain, never split
 //!         for each row i of the tile, column vector j:  c[i,j] = fma(a[i,p], b[p,j], c[i,j])
+//!     c = each earlier block's sums + c                 // weight gradients of more than 128 samples (rule 3)
 //!     finish(c)
 //!
 //! forward           a = x  [batch, fan_in]    b = Wᵀ [fan_in, units]   init = bias   finish = store
@@ -187,7 +188,7 @@ impl Kernels {
     ///
     /// # Safety
     /// During the call, no other thread may access these outputs in `c`, or write to what is read of `a`. The outputs
-    /// must not overlap any of the other slices.
+    /// must not overlap any of the other slices, but for earlier sums of the same outputs.
     pub unsafe fn product(&self, product: &Product<'_>) {
         product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
@@ -197,8 +198,8 @@ impl Kernels {
     /// Computes the outputs.
     ///
     /// # Safety
-    /// During the call, no other thread may access these outputs in `c`, or their initial sums. The outputs must not
-    /// overlap any of the other slices.
+    /// During the call, no other thread may access these outputs in `c`, or their initial and earlier sums. The outputs
+    /// must not overlap any of the other slices, but for earlier sums of the same outputs.
     pub unsafe fn sparse_product(&self, product: &SparseProduct<'_>) {
         product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.

@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(case(widths, &hidden, head, kind, batch_size, (i * 10 + j) as u32));
         }
     }
-    for (i, &(widths, hidden, head, kind, batch_size)) in LARGE.iter().chain(&OTHERS).enumerate() {
+    for (i, &(widths, hidden, head, kind, batch_size)) in LARGE.iter().chain(&OTHERS).chain(&BLOCKS).enumerate() {
         cases.push(case(widths, hidden, head, kind, batch_size, (1000 + i) as u32));
     }
     cases
@@ -161,6 +161,20 @@ const LARGE: [Shape; 3] = [
     (&[784, 40, 10], &[Sigmoid], Head::Logits, Kind::Pixels, 300),
     (&[600, 5, 3], &[Tanh], Head::Regression, Kind::Reals, 530),
     (&[17, 300, 260, 10], &[Relu, Relu], Head::LogSoftmax, Kind::PerFeature, 70),
+];
+
+/// Batches of several blocks (rule 3): two, three, five and eight of them, some with a last block of one sample, and last
+/// batches of two, three and four blocks.
+const BLOCKS: [Shape; 9] = [
+    (&[60, 20, 10], &[Sigmoid], Head::Logits, Kind::Pixels, 129),
+    (&[9, 17, 3], &[Tanh], Head::Regression, Kind::PerFeature, 256),
+    (&[40, 33, 5], &[Relu], Head::LogSoftmax, Kind::Reals, 257),
+    (&[33, 20, 9, 1], &[Tanh, Silu], Head::Binary, Kind::PerFeature, 300),
+    (&[100, 12, 4], &[Sigmoid], Head::Logits, Kind::Pixels, 640),
+    (&[7, 5, 17, 3, 2], &[Relu, Tanh, Gelu], Head::Regression, Kind::Reals, 640),
+    (&[20, 3], &[], Head::LogSoftmax, Kind::PerFeature, 1000),
+    (&[50, 10, 10], &[Tanh], Head::LogSoftmax, Kind::Pixels, 1000),
+    (&[5, 33, 40, 3], &[Sigmoid, Softplus(1.5)], Head::Regression, Kind::PerFeature, 1400),
 ];
 
 /// Cases that the grid of [`cases`] leaves out.
