@@ -461,8 +461,8 @@ fn sum_over_batch<T: Real>(samples: Range<usize>, add: &impl Fn(T, usize) -> T) 
 }
 
 /// The sum of numbered terms as a binary tree: the sum of the first ones, as many as the largest power of two below their
-/// number, and the sum of the rest.
-fn tree<T: Real>(terms: Range<usize>, term: &impl Fn(usize) -> T) -> T {
+/// number, and the sum of the rest. There is at least one.
+pub fn tree<T: Real>(terms: Range<usize>, term: &impl Fn(usize) -> T) -> T {
     if terms.len() == 1 {
         return term(terms.start);
     }

@@ -23,6 +23,7 @@
 mod dense;
 mod elementwise;
 mod gather;
+mod regularise;
 mod row;
 mod sparse;
 
@@ -40,6 +41,7 @@ use crate::vector::{Portable, Vector};
 pub use dense::{Factor, Product};
 pub use elementwise::Applied;
 pub use gather::{Block, Scaling};
+pub use regularise::Regularise;
 pub(crate) use row::{Row, RowProduct};
 pub use sparse::{Init, Place, SparseProduct};
 
@@ -160,6 +162,7 @@ pub struct Kernels {
     forward: unsafe fn(Activation, &mut [f32]),
     backward: unsafe fn(Activation, &[f32], &mut [f32]),
     apply: unsafe fn(&mut Applied<'_>),
+    regularise: unsafe fn(Regularise<'_>),
     judge: unsafe fn(&mut LossRows<'_>),
     read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
@@ -247,6 +250,12 @@ impl Kernels {
         unsafe { (self.apply)(applied) }
     }
 
+    /// Passes over values to hold them back.
+    pub fn regularise(&self, pass: Regularise<'_>) {
+        // SAFETY: `new` found the instruction set.
+        unsafe { (self.regularise)(pass) }
+    }
+
     /// Losses, predictions and gradients of some samples.
     pub(crate) fn judge(&self, rows: &mut LossRows<'_>) {
         // SAFETY: `new` found the instruction set.
@@ -308,7 +317,7 @@ macro_rules! compile {
 
             pub(super) const KERNELS: Kernels = Kernels {
                 width: <$vector as Vector>::PANEL,
-                product, sparse_product, row_product, list, transpose, forward, backward, apply, judge, read, scale,
+                product, sparse_product, row_product, list, transpose, forward, backward, apply, regularise, judge, read, scale,
                 multiply_add,
             };
 
@@ -355,6 +364,10 @@ macro_rules! compile {
             $(#[target_feature(enable = $features)])?
             unsafe fn apply(applied: &mut Applied<'_>) {
                 elementwise::apply::<<$vector as Vector>::Value>(applied);
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn regularise(pass: Regularise<'_>) {
+                regularise::regularise::<<$vector as Vector>::Value>(pass);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {

@@ -22,6 +22,7 @@ mod scratch;
 mod session;
 pub mod sparse;
 mod step;
+mod stored;
 pub mod team;
 mod tree;
 mod update;

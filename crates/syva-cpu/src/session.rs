@@ -22,6 +22,8 @@ pub(crate) struct CpuSession {
     weights: Option<Weights>,
     train: Option<Loaded>,
     validation: Option<Loaded>,
+    /// The gradients of a step, if they are stored.
+    gradient: Option<Weights>,
     /// The workspace of training, as large as the largest batch so far.
     work: Option<Workspace>,
     /// The workspace of evaluation and prediction.
@@ -36,10 +38,11 @@ impl CpuSession {
         Ok(Self {
             inputs,
             weights: None,
+            gradient: None,
             train: None,
             validation: None,
             work: None,
-            evaluation: Workspace::new(spec, 1, false, runner.kernels.width()),
+            evaluation: Workspace::new(spec, 1, None, runner.kernels.width()),
             runner,
         })
     }
@@ -54,7 +57,7 @@ fn room<'a>(work: &'a mut Option<Workspace>, runner: &Runner, capacity: usize) -
     if work.as_ref().is_none_or(|work| work.capacity < capacity) {
         *work = None;
     }
-    work.get_or_insert_with(|| Workspace::new(&runner.spec, capacity, true, runner.kernels.width()))
+    work.get_or_insert_with(|| Workspace::new(&runner.spec, capacity, Some(&runner.training), runner.kernels.width()))
 }
 
 impl Session for CpuSession {
@@ -82,7 +85,7 @@ impl Session for CpuSession {
     }
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
-        let Self { runner, weights, train, work, .. } = self;
+        let Self { runner, weights, gradient, train, work, .. } = self;
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         span.check(data.data.samples(), weights.step)?;
@@ -92,13 +95,19 @@ impl Session for CpuSession {
         while let Some((step, (samples, learning_rate))) = batches.next() {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
             let batch = data.batch(Samples::These(samples), next);
-            runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
+            let dropout = runner.dropout(weights.step);
+            runner.pass(weights, work, batch, Goal::Train(data.data.targets(), dropout));
             let loss = mean(&work.losses[..samples.len()]);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
-            runner.update(weights, work, batch, Step::Train(learning_rate));
+            if runner.training.stores_gradients() {
+                let gradient = runner.gradient(gradient, weights, work, batch);
+                runner.update_stored(weights, gradient, learning_rate);
+            } else {
+                runner.update(weights, work, batch, Step::Train(learning_rate));
+            }
             report.losses.push(loss);
             if runner.spec.classes() > 0 {
                 let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
@@ -116,16 +125,11 @@ impl Session for CpuSession {
         span.check(data.data.samples(), weights.step)?;
         let work = room(work, runner, samples.len());
         let batch = data.batch(Samples::These(samples), None);
-        runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
+        runner.pass(weights, work, batch, Goal::Train(data.data.targets(), None));
         if !mean(&work.losses[..samples.len()]).is_finite() {
             return Err(no_gradient());
         }
-        let mut gradient = Weights::new(&runner.spec, runner.kernels.width());
-        gradient.version = weights.version;
-        runner.update(&mut gradient, work, batch, Step::Gradient);
-        // Threads keep values by the version that they are of.
-        weights.version = gradient.version;
-        Ok(gradient.layers(&runner.spec))
+        Ok(runner.gradient(&mut None, weights, work, batch).layers(&runner.spec))
     }
 
     fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
@@ -143,10 +147,10 @@ impl Session for CpuSession {
             Split::Train => loaded(train.as_ref())?,
             Split::Validation => loaded(validation.as_ref())?,
         };
-        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?.for_prediction();
         let samples = data.data.samples();
         if work.capacity < EVALUATION_BATCH.min(samples) {
-            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false, runner.kernels.width());
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), None, runner.kernels.width());
         }
         let mut confusion = Confusion::new(runner.spec.classes());
         let mut sum = 0.0;
@@ -163,10 +167,10 @@ impl Session for CpuSession {
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
         let Self { runner, weights, inputs: kernel, evaluation: work, .. } = self;
         check_prediction(&runner.spec, inputs, outputs)?;
-        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?.for_prediction();
         let rows = inputs.rows();
         if work.capacity < EVALUATION_BATCH.min(rows) {
-            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false, runner.kernels.width());
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), None, runner.kernels.width());
         }
         let by_sample = rows > 0 && kernel.lists_row(inputs.row(0));
         for first in (0..rows).step_by(work.capacity) {

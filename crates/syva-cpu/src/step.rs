@@ -17,12 +17,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::data::Targets;
-use syva_core::ops::{Reads, Rule, SCALARS, SLOTS};
+use syva_core::ops::{Dropout, Reads, Rule, SCALARS, SLOTS};
 use syva_core::{Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
-use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Regularise, Scaling, SparseProduct};
 use crate::loss::{self, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
 use crate::profile::{Part, Stopwatch};
@@ -73,20 +73,20 @@ pub(crate) enum Goal<'a> {
     Predict,
     /// Losses and predictions.
     Judge(&'a Targets),
-    /// Losses, predictions, and the gradients by all z.
-    Train(&'a Targets),
+    /// Losses, predictions, and the gradients by all z, with dropout if there is any.
+    Train(&'a Targets, Option<Dropout>),
 }
 
 impl<'a> Goal<'a> {
     fn targets(self) -> Option<&'a Targets> {
         match self {
             Self::Predict => None,
-            Self::Judge(targets) | Self::Train(targets) => Some(targets),
+            Self::Judge(targets) | Self::Train(targets, _) => Some(targets),
         }
     }
 
     fn trains(self) -> bool {
-        matches!(self, Self::Train(_))
+        matches!(self, Self::Train(..))
     }
 }
 
@@ -176,6 +176,28 @@ impl Runner {
                 });
             });
         }
+    }
+
+    /// Dropout in a step, if there is any.
+    pub(crate) fn dropout(&self, step: u64) -> Option<Dropout> {
+        let Training { dropout, seed, .. } = self.training;
+        (dropout > 0.0).then(|| Dropout::new(dropout, seed, step))
+    }
+
+    /// Computes the gradients of a batch that has passed, into weights that are made if there are none.
+    pub(crate) fn gradient<'a>(
+        &mut self,
+        room: &'a mut Option<Weights>,
+        weights: &mut Weights,
+        work: &Workspace,
+        batch: Batch<'_>,
+    ) -> &'a mut Weights {
+        let gradient = room.get_or_insert_with(|| Weights::new(&self.spec, self.kernels.width()));
+        // Threads keep values by the version that they are of.
+        gradient.version = weights.version;
+        self.update(gradient, work, batch, Step::Gradient);
+        weights.version = gradient.version;
+        gradient
     }
 
     /// Updates all weights and biases by their gradients, or replaces them by these.
@@ -335,6 +357,7 @@ struct Pass<'a> {
     h: Vec<Shared<'a, f32>>,
     z: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
+    factors: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
     guesses: Shared<'a, u32>,
 }
@@ -365,7 +388,7 @@ impl<'a> Pass<'a> {
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, z, d, losses, guesses, .. } = work;
+        let Workspace { height, h, z, d, factors, losses, guesses, .. } = work;
         Self {
             spec,
             kernels,
@@ -377,6 +400,7 @@ impl<'a> Pass<'a> {
             h: h.iter_mut().map(Panels::shared).collect(),
             z: z.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
+            factors: factors.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
             guesses: Shared::new(guesses),
         }
@@ -505,11 +529,31 @@ impl Pass<'_> {
         let (at, len) = (self.at(panel, rows.start), rows.len() * self.kernels.width());
         // SAFETY: only this task uses the tile, and the kernel is done with it.
         let h = unsafe { self.h[l].part(at, len) };
+        // SAFETY: as above.
+        let keep = |h: &[f32]| unsafe { self.z[l].part(at, len) }.copy_from_slice(h);
         if self.goal.trains() && activation.reads() == Reads::Z {
-            // SAFETY: as above.
-            unsafe { self.z[l].part(at, len) }.copy_from_slice(h);
+            keep(h);
         }
         self.kernels.forward(activation, h);
+        if let Some(dropout) = self.dropout(l) {
+            if activation.reads() == Reads::H {
+                keep(h);
+            }
+            // SAFETY: as above.
+            let factors = unsafe { self.factors[l].part(at, len) };
+            let (row, width) = (rows.start, self.kernels.width());
+            let unit = panel * width;
+            self.kernels.regularise(Regularise::Factors { dropout, layer: l, row, unit, width, factors });
+            self.kernels.regularise(Regularise::Drop(h, factors));
+        }
+    }
+
+    /// Dropout after a layer.
+    fn dropout(&self, l: usize) -> Option<Dropout> {
+        match self.goal {
+            Goal::Train(_, dropout) if l + 1 < self.spec.layers.len() => dropout,
+            _ => None,
+        }
     }
 
     /// Computes losses and predictions of some rows, and d of their outputs. Does nothing if the goal is only to
@@ -578,9 +622,10 @@ impl Pass<'_> {
                 finish: Finish::Store,
             };
             let activation = self.spec.layers[l - 1].activation;
+            let dropout = self.dropout(l - 1);
             let read = match activation.reads() {
-                Reads::H => self.h[l - 1],
-                Reads::Z => self.z[l - 1],
+                Reads::H if dropout.is_none() => self.h[l - 1],
+                _ => self.z[l - 1],
             };
             // SAFETY: only this task uses the tile. It has computed the rows of d_l itself, or runs in a region after
             // they were computed. Nothing writes to h and z in the meantime.
@@ -588,6 +633,11 @@ impl Pass<'_> {
                 self.kernels.product(&product);
                 (read.part(at, rows.len() * width), self.d[l - 1].part(at, rows.len() * width))
             };
+            if dropout.is_some() {
+                // SAFETY: as for h and z.
+                let factors = unsafe { self.factors[l - 1].part(at, rows.len() * width) };
+                self.kernels.regularise(Regularise::Drop(gradient, factors));
+            }
             self.kernels.backward(activation, read, gradient);
         });
     }
