@@ -1,6 +1,7 @@
 //! What a step launches: tiles, blocks, and the padding of matrices. All of it is plain numbers, so it can be tested
 //! without a card.
 
+use syva_core::reference::BLOCK;
 use syva_core::{Precision, Spec};
 
 /// Rows and columns of every matrix on the card are padded to a multiple of this, the side of the largest tile. Kernels
@@ -16,6 +17,11 @@ pub(crate) const GROUP: usize = 8;
 /// The next multiple of [`PAD`].
 pub(crate) fn padded(n: usize) -> usize {
     n.next_multiple_of(PAD)
+}
+
+/// The number of sums over blocks of a batch that wait for others at most (rule 3), which is 0 if there is one block.
+pub(crate) fn places(batch: usize) -> usize {
+    (usize::BITS - batch.div_ceil(BLOCK).saturating_sub(1).leading_zeros()) as usize
 }
 
 /// The size of a tile. A tile is a square of outputs, computed by one block of threads.
