@@ -21,7 +21,7 @@ pub(crate) fn padded(n: usize) -> usize {
 
 /// The number of sums over blocks of a batch that wait for others at most (rule 3), which is 0 if there is one block.
 pub(crate) fn places(batch: usize) -> usize {
-    (usize::BITS - batch.div_ceil(BLOCK).saturating_sub(1).leading_zeros()) as usize
+    batch.div_ceil(BLOCK).max(1).ilog2() as usize
 }
 
 /// The size of a tile. A tile is a square of outputs, computed by one block of threads.
@@ -163,6 +163,12 @@ mod tests {
                 assert!(larger.into_iter().all(|larger| larger.count(rows, columns) < processors));
             }
         }
+    }
+
+    #[test]
+    fn sums_wait_only_if_there_are_several_blocks() {
+        let found = [0, 1, 128, 129, 256, 257, 512, 1000, 1025].map(places);
+        assert_eq!(found, [0, 0, 0, 1, 1, 1, 2, 3, 3]);
     }
 
     #[test]
