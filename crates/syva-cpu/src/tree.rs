@@ -30,7 +30,7 @@ pub(crate) fn blocks(samples: Range<usize>, rows: usize) -> impl Iterator<Item =
 
 /// The number of places that a tree of `blocks` blocks needs for sums that wait.
 pub(crate) fn places(blocks: usize) -> usize {
-    (usize::BITS - blocks.saturating_sub(1).leading_zeros()) as usize
+    blocks.max(1).ilog2() as usize
 }
 
 impl Block {

@@ -2,8 +2,8 @@
 //!
 //! From the outside in: [`WgpuEngine`] opens a `Session` (`session.rs`) on an adapter (`gpu.rs`). The session keeps
 //! data and weights there (`memory.rs`), and records steps (`step.rs`) as dispatches of a few kernels
-//! (`kernels/*.wgsl`, assembled by `shader.rs`). Each output has one owner and one chain of multiply-adds in the
-//! contract's order.
+//! (`kernels/*.wgsl`, assembled by `shader.rs`). Each output has one owner, which adds in the contract's
+//! order.
 //!
 //! WGSL promises neither that `fma` is fused nor that anything is correctly rounded, so each adapter is probed
 //! (`probe.rs`). If its arithmetic is what the contract needs, the engine is *exact*. If not, it is *close*: it

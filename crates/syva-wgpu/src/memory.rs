@@ -142,8 +142,7 @@ impl Weights {
 /// The number of places for sums that wait (rule 3), for batches of `batch` samples in blocks of `rows` rows. A chain that
 /// goes on in the next block needs one more.
 pub(crate) fn places(batch: usize, rows: usize) -> usize {
-    let chains = batch.div_ceil(BLOCK);
-    let waiting = (usize::BITS - chains.saturating_sub(1).leading_zeros()) as usize;
+    let waiting = batch.div_ceil(BLOCK).max(1).ilog2() as usize;
     waiting + usize::from(rows < batch && !rows.is_multiple_of(BLOCK))
 }
 

@@ -1,5 +1,5 @@
-// The tree of a sum over the batch (rule 3). Block i of the batch's samples is one chain. The sums that wait for later blocks have
-// places: before block i, as many are taken as i has bits that are 1.
+// The tree of a sum over the batch (rule 3). Each 128 samples of the batch are a chain, numbered from 0. Before chain i, as
+// many sums wait for later ones as i has bits that are 1, each in a place of its own.
 
 /// The end of the chain that row `row` of these rows is in.
 fn chain_end(row: u32) -> u32 {
