@@ -131,7 +131,7 @@ mod tests {
     fn each_change_of_a_setting_shows() {
         type Change = fn(&mut RunConfig);
         let base = config(Mlp::new(784).hidden(&[16], Sigmoid).classes(10));
-        let changes: [(&str, Change); 20] = [
+        let changes: [(&str, Change); 27] = [
             ("data", |c| c.data.source = "digits".into()),
             ("data_sha256", |c| c.data.digest = "d2".into()),
             ("network", |c| c.network.layers[0].units = 17),
@@ -146,6 +146,13 @@ mod tests {
             ("optimizer", |c| c.training.optimizer = "adam".parse().unwrap()),
             ("loss", |c| c.training.loss = "cross-entropy:smoothing=0.1".parse().unwrap()),
             ("class_weights", |c| c.training.class_weights = syva::ClassWeights::Balanced),
+            ("dropout", |c| c.training.dropout = 0.5),
+            ("l1", |c| c.training.l1 = 0.5),
+            ("l2", |c| c.training.l2 = 0.5),
+            ("clip_norm", |c| c.training.clip_norm = 0.5),
+            ("clip_value", |c| c.training.clip_value = 0.5),
+            ("max_norm", |c| c.training.max_norm = 0.5),
+            ("ema", |c| c.training.ema = 0.5),
             ("epochs", |c| c.training.epochs = 7),
             ("keep", |c| c.keep = Keep::Best),
             ("device", |c| c.device = "reference".into()),

@@ -99,6 +99,35 @@ settings! {
     #[arg(long, value_name = "WEIGHTS", allow_negative_numbers = true, value_parser = flag::<ClassWeights>)]
     #[serde(alias = "class_weights", deserialize_with = "from_file")]
     class_weights: ClassWeights = training.class_weights;
+    /// Probability with which an activation of a hidden layer becomes 0 in a training step [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(deserialize_with = "number_from_file")]
+    dropout: f32 = training.dropout;
+    /// Penalty on the magnitudes of weights, as a factor of their sign in the gradient [default: 0]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(deserialize_with = "number_from_file")]
+    l1: f32 = training.l1;
+    /// Penalty on the squares of weights, as a factor of the weight in the gradient [default: 0]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(deserialize_with = "number_from_file")]
+    l2: f32 = training.l2;
+    /// Largest norm of the gradient of all weights and biases; 0 does not clip [default: 0]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(alias = "clip_norm", deserialize_with = "number_from_file")]
+    clip_norm: f32 = training.clip_norm;
+    /// Largest magnitude of a gradient; 0 does not clip [default: 0]
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(alias = "clip_value", deserialize_with = "number_from_file")]
+    clip_value: f32 = training.clip_value;
+    /// Largest norm of the weights that lead to a unit; 0 does not limit it [default: 0]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(alias = "max_norm", deserialize_with = "number_from_file")]
+    max_norm: f32 = training.max_norm;
+    /// Decay of a moving average of the weights, which is evaluated and saved instead of them, such as 0.999; 0 for none
+    /// [default: 0]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(deserialize_with = "number_from_file")]
+    ema: f32 = training.ema;
     /// Samples per step [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(alias = "batch_size", deserialize_with = "number_from_file")]

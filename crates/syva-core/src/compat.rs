@@ -62,8 +62,8 @@ impl Spec1 {
         let Self { input, layers, head, init, optimizer } = self;
         let Training1 { epochs, batch_size, learning_rate, seed, schedule } = training;
         let schedule = schedule.unwrap_or(Schedule::CONSTANT);
-        let older = Training::default();
-        let training = Training { epochs, batch_size, learning_rate, seed, init, optimizer, schedule, ..older };
+        let training =
+            Training { epochs, batch_size, learning_rate, seed, init, optimizer, schedule, ..Training::default() };
         (Spec { input, layers, head }, training)
     }
 

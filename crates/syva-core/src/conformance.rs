@@ -1,7 +1,8 @@
 //! The conformance kit: compares any engine with the reference, bit by bit.
 //!
-//! An engine's tests call [`run`] for each of [`cases`] and of [`loss_cases`]. The former cover awkward widths and batches, every activation,
-//! head, kind of input and normalisation, many outputs, and smaller last batches. A case predicts into poisoned memory,
+//! An engine's tests call [`run`] for each of [`cases`] and of [`loss_cases`]. The former cover awkward widths and batches,
+//! every activation, head, kind of input and normalisation, many outputs, batches of several blocks, and smaller last batches.
+//! A case predicts into poisoned memory,
 //! trains one step at a time, trains the same steps in one span, evaluates, goes on from there or stops, and predicts
 //! again. It compares every number by its bits.
 //!
@@ -25,7 +26,7 @@ use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
 pub use activations::activations;
-pub use cases::{Case, cases, loss_cases, optimizer_cases};
+pub use cases::{Case, cases, loss_cases, optimizer_cases, regularised_cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, Mutant, mutants};
 pub use operands::operands;
@@ -219,6 +220,7 @@ mod tests {
     use super::*;
     use crate::engine::Precision;
     use crate::ops::{Activation, Judging};
+    use crate::reference::BLOCK;
     use crate::weighting::ClassWeights;
 
     fn device() -> DeviceId {
@@ -295,6 +297,9 @@ mod tests {
                 let can_show = match mutant.0 {
                     // A sum of one or two terms has only one order, and a handful of sums may agree by chance.
                     Fault::SwappedOrder => case.training.batch_size > 3 && case.spec.parameters() > 20,
+                    Fault::OneChain => case.training.batch_size > BLOCK,
+                    // Up to three blocks, the tree is the sequence.
+                    Fault::BlocksInSequence => case.training.batch_size > 3 * BLOCK,
                     Fault::UpdateBeforeInputGradient => case.spec.layers.len() > 1,
                     _ => true,
                 };

@@ -59,5 +59,5 @@ pub use spec::{Head, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};
 pub use summary::Summary;
 pub use trainer::{Epoch, Trainer};
-pub use training::Training;
+pub use training::{AVERAGE, Training};
 pub use weighting::{ClassWeights, Weighting};

@@ -345,8 +345,8 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let (weights, mut slots) = (layers("")?, Vec::new());
     if let Some(training) = &training {
         training.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
-        for name in training.optimizer.rule().slots() {
-            slots.push(Slot { name: (*name).into(), layers: layers(name)? });
+        for name in training.slots() {
+            slots.push(Slot { name: name.into(), layers: layers(name)? });
         }
     }
     if columns.is_some() {

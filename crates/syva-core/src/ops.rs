@@ -7,6 +7,7 @@ mod activation;
 mod functions;
 mod loss;
 mod optimizer;
+mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
@@ -17,6 +18,7 @@ pub use loss::{
 };
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
+pub use regularise::{Dropout, averaged, clipped, dropped, norm_factor, penalised, renorm_factor};
 pub use symbol::{Dialect, Symbol, Truth};
 
 pub(crate) use functions::{cross_entropy, log_probability, softmax_gradient};

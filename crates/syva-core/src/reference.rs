@@ -7,16 +7,20 @@
 //! of the loss by `z`, and `g` that by `w`. `b` runs over the batch, `j` over a layer's units, `k` over its inputs.
 #![allow(clippy::needless_range_loop, reason = "indices are the contract's own language")]
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::arithmetic::{Real, SoftmaxRow};
 use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
 use crate::ops::{
-    Judging, Reads, SLOTS, add_gaussian, gaussian_mean_slope, gaussian_variance_slope, labels_guess,
-    smoothed_cross_entropy, softmax_gradient, variance,
+    Dropout, Judging, Reads, SLOTS, add_gaussian, averaged, clipped, dropped, gaussian_mean_slope,
+    gaussian_variance_slope, labels_guess, norm_factor, penalised, renorm_factor, smoothed_cross_entropy,
+    softmax_gradient, variance,
 };
 use crate::spec::{Head, Spec};
 use crate::state::{Matrix, Parameters, Slot, State, check_finite};
-use crate::training::Training;
+use crate::training::{AVERAGE, Training};
 use crate::weighting::Weighting;
 use crate::{Error, Result};
 
@@ -42,11 +46,16 @@ pub struct Network<T> {
     bias: Vec<Vec<T>>,
     /// What the optimiser remembers of each layer's weights and biases.
     slots: Vec<[Tensors<T>; SLOTS]>,
+    /// The moving average of each layer's weights and biases, if there is one.
+    average: Vec<Tensors<T>>,
     /// The scale of each feature.
     scale: Vec<T>,
     /// The shift of each feature.
     shift: Vec<T>,
 }
+
+/// Samples per block of a sum over the batch (rule 3).
+pub const BLOCK: usize = 128;
 
 /// The weights and biases of a layer, or numbers of their shape.
 type Tensors<T> = (Vec<T>, Vec<T>);
@@ -58,6 +67,9 @@ pub struct Pass<T> {
     pub z: Vec<Vec<T>>,
     /// The activations of each layer, `[batch, units]`. Those of the last layer are its z.
     pub h: Vec<Vec<T>>,
+    /// What the activations of each hidden layer were multiplied by on their way into the next one: 0 where dropout took
+    /// them out. Empty without dropout.
+    pub factors: Vec<Vec<T>>,
 }
 
 /// The losses of a batch, their gradient, and the predictions.
@@ -78,6 +90,9 @@ impl<T: Real> Network<T> {
     pub fn new(spec: &Spec, training: &Training, state: &State) -> Self {
         let state = &state.clone().with_slots(training);
         let real = |values: &[f32]| values.iter().map(|&v| T::from_f64(f64::from(v))).collect::<Vec<T>>();
+        let tensors = |parameters: &Parameters| (real(parameters.weight.values()), real(&parameters.bias));
+        // The average follows what the optimiser remembers.
+        let remembered = training.optimizer.rule().slots().len();
         let (scale, shift): (Vec<f32>, Vec<f32>) =
             (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         Self {
@@ -89,12 +104,14 @@ impl<T: Real> Network<T> {
             bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
             slots: (0..spec.layers.len())
                 .map(|l| {
-                    std::array::from_fn(|n| {
-                        let of = |parameters: &Parameters| (real(parameters.weight.values()), real(&parameters.bias));
-                        state.slots.get(n).map_or_else(Default::default, |slot| of(&slot.layers[l]))
-                    })
+                    let of = |slot: &Slot| tensors(&slot.layers[l]);
+                    std::array::from_fn(|n| state.slots.get(n).filter(|_| n < remembered).map(of).unwrap_or_default())
                 })
                 .collect(),
+            average: match state.slots.get(remembered) {
+                Some(average) => average.layers.iter().map(tensors).collect(),
+                None => Vec::new(),
+            },
             scale: real(&scale),
             shift: real(&shift),
         }
@@ -104,12 +121,23 @@ impl<T: Real> Network<T> {
     #[must_use]
     pub fn state(&self) -> State {
         let layers = (0..self.weight.len()).map(|l| self.parameters(l, &self.weight[l], &self.bias[l])).collect();
-        let slot = |(n, name): (usize, &&str)| {
-            let layers = self.slots.iter().enumerate().map(|(l, slots)| self.parameters(l, &slots[n].0, &slots[n].1));
-            Slot { name: (*name).into(), layers: layers.collect() }
+        let slot = |(n, name): (usize, &str)| {
+            let of = |l: usize| if name == AVERAGE { &self.average[l] } else { &self.slots[l][n] };
+            let layers = (0..self.weight.len()).map(|l| self.parameters(l, &of(l).0, &of(l).1)).collect();
+            Slot { name: name.into(), layers }
         };
-        let slots = self.training.optimizer.rule().slots().iter().enumerate().map(slot).collect();
+        let slots = self.training.slots().into_iter().enumerate().map(slot).collect();
         State { step: self.step, layers, slots }
+    }
+
+    /// The network that predicts: with the average of the weights, if there is one.
+    #[must_use]
+    pub fn for_prediction(&self) -> Self {
+        let mut network = self.clone();
+        for (l, (weight, bias)) in self.average.iter().cloned().enumerate() {
+            (network.weight[l], network.bias[l]) = (weight, bias);
+        }
+        network
     }
 
     /// The weights and biases of layer l, or numbers of their shape, rounded to f32.
@@ -135,13 +163,29 @@ impl<T: Real> Network<T> {
     /// Like [`Network::forward`], but keeps the pre-activations too.
     #[must_use]
     pub fn pass(&self, x: &[T]) -> Pass<T> {
-        let mut pass = Pass { z: Vec::new(), h: Vec::new() };
+        self.pass_with(x, None)
+    }
+
+    /// Like [`Network::pass`], with dropout (rule 9).
+    #[must_use]
+    pub fn pass_with(&self, x: &[T], dropout: Option<Dropout>) -> Pass<T> {
+        let mut pass = Pass { z: Vec::new(), h: Vec::new(), factors: Vec::new() };
         for (l, layer) in self.spec.layers.iter().enumerate() {
-            let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &pass.h[l - 1]) };
+            let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &pass.below(l)) };
             pass.h.push(z.iter().map(|&z| layer.activation.forward(z)).collect());
+            if let Some(dropout) = dropout.filter(|_| l + 1 < self.spec.layers.len()) {
+                let factor = |i| dropout.factor(l, i / layer.units, i % layer.units);
+                pass.factors.push((0..z.len()).map(|i| T::from_f64(f64::from(factor(i)))).collect());
+            }
             pass.z.push(z);
         }
         pass
+    }
+
+    /// Dropout in the next step, if there is any.
+    fn dropout(&self) -> Option<Dropout> {
+        let Training { dropout, seed, .. } = self.training;
+        (dropout > 0.0).then(|| Dropout::new(dropout, seed, self.step))
     }
 
     /// Rule 5: the first layer normalises its inputs, and passes over those that are 0.
@@ -270,23 +314,18 @@ impl<T: Real> Network<T> {
         let batch = x.len() / fan_in;
         let (mut gw, mut gb) = (Vec::with_capacity(units * fan_in), Vec::with_capacity(units));
         for j in 0..units {
-            let mut sum = T::ZERO;
-            for b in 0..batch {
-                sum = sum + d[b * units + j];
-            }
-            gb.push(sum);
+            gb.push(sum_over_batch(0..batch, &|sum, b| sum + d[b * units + j]));
         }
         for j in 0..units {
             for k in 0..fan_in {
-                let mut g = T::ZERO;
-                for b in 0..batch {
+                let g = sum_over_batch(0..batch, &|g, b| {
                     let (d, x) = (d[b * units + j], x[b * fan_in + k]);
-                    if l > 0 {
-                        g = d.fma(x, g);
-                    } else if x != T::ZERO {
-                        g = d.fma(x * self.scale[k], g);
+                    match l {
+                        0 if x == T::ZERO => g,
+                        0 => d.fma(x * self.scale[k], g),
+                        _ => d.fma(x, g),
                     }
-                }
+                });
                 gw.push(if l == 0 { self.shift[k].fma(gb[j], g) + T::ZERO } else { g });
             }
         }
@@ -303,15 +342,19 @@ impl<T: Real> Network<T> {
             Reads::Z => &pass.z[l - 1],
         };
         let mut dx = Vec::with_capacity(read.len());
-        for (d, read) in d.chunks(units).zip(read.chunks(fan_in)) {
+        for d in d.chunks(units) {
             for k in 0..fan_in {
                 let mut sum = T::ZERO;
                 for j in 0..units {
                     sum = d[j].fma(self.weight[l][j * fan_in + k], sum);
                 }
-                dx.push(activation.backward(read[k], sum));
+                dx.push(sum);
             }
         }
+        if let Some(factors) = pass.factors.get(l - 1) {
+            dx.iter_mut().zip(factors).for_each(|(dx, &factor)| *dx = dropped(*dx, factor));
+        }
+        dx.iter_mut().zip(read).for_each(|(dx, &read)| *dx = activation.backward(read, *dx));
         dx
     }
 
@@ -345,7 +388,20 @@ impl<T: Real> Network<T> {
         samples: &[u32],
         weighting: &Weighting,
     ) -> (Judgement<T>, Vec<Tensors<T>>) {
-        let pass = self.pass(x);
+        self.gradients_with(x, targets, samples, weighting, None)
+    }
+
+    /// Like [`Network::gradients`], with dropout.
+    #[must_use]
+    pub fn gradients_with(
+        &self,
+        x: &[T],
+        targets: &Targets,
+        samples: &[u32],
+        weighting: &Weighting,
+        dropout: Option<Dropout>,
+    ) -> (Judgement<T>, Vec<Tensors<T>>) {
+        let pass = self.pass_with(x, dropout);
         let last = pass.h.len() - 1;
         let judged = self.judge(&pass.h[last], targets, samples, weighting);
         let mut gradients = Vec::new();
@@ -354,7 +410,8 @@ impl<T: Real> Network<T> {
         }
         let mut d = judged.d.clone();
         for l in (0..=last).rev() {
-            gradients.push(self.weight_gradient(l, &d, if l == 0 { x } else { &pass.h[l - 1] }));
+            let below = if l == 0 { Cow::Borrowed(x) } else { pass.below(l) };
+            gradients.push(self.weight_gradient(l, &d, &below));
             if l > 0 {
                 d = self.input_gradient(l, &d, &pass);
             }
@@ -373,15 +430,93 @@ impl<T: Real> Network<T> {
         weighting: &Weighting,
         learning_rate: f32,
     ) -> Judgement<T> {
-        let (judged, gradients) = self.gradients(x, targets, samples, weighting);
+        let (judged, mut gradients) = self.gradients_with(x, targets, samples, weighting, self.dropout());
         if !gradients.is_empty() {
+            self.hold_back(&mut gradients);
             for (l, gradient) in gradients.iter().enumerate() {
                 self.update(l, gradient, learning_rate);
             }
+            self.hold_weights();
             self.step += 1;
         }
         judged
     }
+
+    /// Rule 9: adds the penalties to the gradients of a step, and clips them.
+    fn hold_back(&self, gradients: &mut [Tensors<T>]) {
+        let Training { l1, l2, clip_norm, clip_value, .. } = self.training;
+        let real = |value: f32| T::from_f64(f64::from(value));
+        if l1 > 0.0 || l2 > 0.0 {
+            for ((gw, _), w) in gradients.iter_mut().zip(&self.weight) {
+                gw.iter_mut().zip(w).for_each(|(g, &w)| *g = penalised(*g, w, real(l1), real(l2)));
+            }
+        }
+        let all = |gradients: &mut [Tensors<T>], change: &dyn Fn(T) -> T| {
+            gradients.iter_mut().flat_map(|(gw, gb)| gw.iter_mut().chain(gb)).for_each(|g| *g = change(*g));
+        };
+        if clip_value > 0.0 {
+            all(gradients, &|g| clipped(g, real(clip_value)));
+        }
+        if clip_norm > 0.0 {
+            let mut units = Vec::new();
+            for (gw, gb) in gradients.iter() {
+                let fan_in = gw.len() / gb.len();
+                units.extend(gw.chunks(fan_in).zip(gb).map(|(row, &bias)| bias.fma(bias, squares(row))));
+            }
+            let factor = norm_factor(tree(0..units.len(), &|unit| units[unit]).square_root(), real(clip_norm));
+            all(gradients, &|g| g * factor);
+        }
+    }
+
+    /// Rule 9: scales the weights of units down to the largest norm, and moves the average.
+    fn hold_weights(&mut self) {
+        let real = |value: f32| T::from_f64(f64::from(value));
+        let (bound, share) = (real(self.training.max_norm), real(self.training.average_share(self.step)));
+        for (l, weight) in self.weight.iter_mut().enumerate() {
+            if self.training.max_norm > 0.0 {
+                for row in weight.chunks_mut(self.spec.fan_in(l)) {
+                    let factor = renorm_factor(squares(row).square_root(), bound);
+                    row.iter_mut().for_each(|w| *w = *w * factor);
+                }
+            }
+            if let Some((w, b)) = self.average.get_mut(l) {
+                let now = weight.iter().chain(&self.bias[l]);
+                w.iter_mut().chain(b).zip(now).for_each(|(average, &w)| *average = averaged(*average, w, share));
+            }
+        }
+    }
+}
+
+impl<T: Real> Pass<T> {
+    /// What goes into layer l, above the first: the activations below, with dropout.
+    fn below(&self, l: usize) -> Cow<'_, [T]> {
+        match self.factors.get(l - 1) {
+            Some(factors) => self.h[l - 1].iter().zip(factors).map(|(&h, &factor)| dropped(h, factor)).collect(),
+            None => Cow::Borrowed(&self.h[l - 1]),
+        }
+    }
+}
+
+/// The sum of squares, one after the other.
+fn squares<T: Real>(values: &[T]) -> T {
+    values.iter().fold(T::ZERO, |sum, &value| value.fma(value, sum))
+}
+
+/// Rule 3: a sum over samples of a batch. `add` adds the term of one sample. Each block of samples is one chain from 0, and
+/// the blocks' sums are a tree.
+fn sum_over_batch<T: Real>(samples: Range<usize>, add: &impl Fn(T, usize) -> T) -> T {
+    let block = |i: usize| samples.start + i * BLOCK..samples.end.min(samples.start + (i + 1) * BLOCK);
+    tree(0..samples.len().div_ceil(BLOCK).max(1), &|i| block(i).fold(T::ZERO, add))
+}
+
+/// The sum of numbered terms as a binary tree: the sum of the first ones, as many as the largest power of two below their
+/// number, and the sum of the rest. There is at least one.
+pub fn tree<T: Real>(terms: Range<usize>, term: &impl Fn(usize) -> T) -> T {
+    if terms.len() == 1 {
+        return term(terms.start);
+    }
+    let middle = terms.start + terms.len().next_power_of_two() / 2;
+    tree(terms.start..middle, term) + tree(middle..terms.end, term)
 }
 
 /// The mean of the losses of a batch whose samples weigh the same, summed in f64 in the order of the samples (rule 7).
@@ -540,7 +675,7 @@ impl Session for ReferenceSession {
             Split::Train => loaded(self.train.as_ref())?,
             Split::Validation => loaded(self.validation.as_ref())?,
         };
-        let network = self.network()?;
+        let network = self.network()?.for_prediction();
         let weighting = Weighting::of_evaluation(data);
         let mut confusion = self.spec.confusion();
         let mut losses = Vec::with_capacity(data.samples());
@@ -559,7 +694,7 @@ impl Session for ReferenceSession {
         if inputs.rows() == 0 {
             return Ok(());
         }
-        let z = self.network()?.forward(inputs.values()).pop().unwrap_or_default();
+        let z = self.network()?.for_prediction().forward(inputs.values()).pop().unwrap_or_default();
         outputs.values_mut().copy_from_slice(&z);
         for row in 0..outputs.rows() {
             read_outputs(self.spec.head, outputs.row_mut(row));
@@ -591,7 +726,7 @@ mod tests {
     use crate::{Activation, Mlp, Normalization};
 
     /// Compares every derivative of the mean loss, by central differences in f64, with backpropagation's.
-    fn check_gradients(spec: &Spec, training: &Training, seed: u32) {
+    fn check_gradients(spec: &Spec, training: &Training, seed: u32, dropout: Option<Dropout>) {
         let training = training.clone().seed(seed);
         let state = State::initial(spec, &training).unwrap();
         let mut network = Network::<f64>::new(spec, &training, &state);
@@ -623,10 +758,10 @@ mod tests {
         let weighting = Weighting::of_training(&training.class_weights, &data);
         let samples: Vec<u32> = (0..batch as u32).collect();
         let loss = |network: &Network<f64>| {
-            let h = network.forward(&x);
+            let h = network.pass_with(&x, dropout).h;
             weighting.mean(&network.judge(&h[h.len() - 1], &targets, &samples, &weighting).losses, &samples)
         };
-        let (_, gradients) = network.gradients(&x, &targets, &samples, &weighting);
+        let (_, gradients) = network.gradients_with(&x, &targets, &samples, &weighting, dropout);
         let epsilon = 1e-5;
         for l in 0..spec.layers.len() {
             for i in 0..network.weight[l].len() + network.bias[l].len() {
@@ -660,9 +795,10 @@ mod tests {
                 for depth in 0..4 {
                     let mlp = || Mlp::new(4).hidden(&[6, 5, 3][..depth], activation).normalized(normalization.clone());
                     let training = Training::default();
-                    check_gradients(&mlp().classes(3), &training, seed);
-                    check_gradients(&mlp().binary(), &training, seed);
-                    check_gradients(&mlp().values(2), &training, seed);
+                    let dropout = Some(Dropout::new(0.3, seed, 7)).filter(|_| depth > 1);
+                    check_gradients(&mlp().classes(3), &training, seed, dropout);
+                    check_gradients(&mlp().binary(), &training, seed, None);
+                    check_gradients(&mlp().values(2), &training, seed, None);
                 }
             }
         }
@@ -690,7 +826,7 @@ mod tests {
                 for seed in 1..7 {
                     let weights = ClassWeights::Given([3.0, 0.5, 1.5][..spec.classes()].to_vec());
                     let weights = if seed % 3 == 0 && spec.classes() > 0 { weights } else { ClassWeights::None };
-                    check_gradients(spec, &Training::default().loss(loss).class_weights(weights), seed);
+                    check_gradients(spec, &Training::default().loss(loss).class_weights(weights), seed, None);
                     checked += 1;
                 }
             }
@@ -730,6 +866,73 @@ mod tests {
             untrained.step = 1;
             untrained.digest()
         });
+    }
+
+    #[test]
+    fn what_holds_back_does_what_it_says() {
+        let spec = Mlp::new(4).hidden(&[6, 5], Activation::Tanh).values(2);
+        let targets = Targets::Values { values: vec![1.0; 6].into(), outputs: 2 };
+        let x: Vec<f64> = (0..12).map(|i| (f64::from(i) - 6.0) * 0.3).collect();
+        let step = |change: &dyn Fn(&mut Training)| {
+            let mut training = Training::default();
+            change(&mut training);
+            let mut network = Network::<f64>::new(&spec, &training, &State::initial(&spec, &training).unwrap());
+            let before = network.clone();
+            network.train_step(&x, &targets, &[0, 1, 2], &Weighting::default(), 1.0);
+            (before, network)
+        };
+        let moved = |(before, after): &(Network<f64>, Network<f64>)| -> Vec<f64> {
+            let flat = |network: &Network<f64>| [network.weight.concat(), network.bias.concat()].concat();
+            flat(before).iter().zip(flat(after)).map(|(before, after)| before - after).collect()
+        };
+        let length = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let plain = moved(&step(&|_| ()));
+        assert!(length(&plain) > 0.5);
+        assert!((length(&moved(&step(&|t| t.clip_norm = 0.25))) - 0.25).abs() < 1e-6);
+        assert_eq!(moved(&step(&|t| t.clip_norm = 100.0)), plain);
+        let largest = moved(&step(&|t| t.clip_value = 0.125)).iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        assert!((largest - 0.125).abs() < 1e-12);
+        // Penalties are on weights, not on biases.
+        let (before, after) = step(&|t| (t.l1, t.l2) = (0.25, 0.5));
+        let (_, plain_after) = step(&|_| ());
+        for (l, weight) in before.weight.iter().enumerate() {
+            for (i, w) in weight.iter().enumerate() {
+                let wanted = plain_after.weight[l][i] - 0.25 * w.signum() - 0.5 * w;
+                assert!((after.weight[l][i] - wanted).abs() < 1e-12);
+            }
+        }
+        assert_eq!(after.bias, plain_after.bias);
+        let (_, held) = step(&|t| t.max_norm = 0.5);
+        for (l, weight) in held.weight.iter().enumerate() {
+            assert!(weight.chunks(spec.fan_in(l)).all(|row| length(row) < 0.5 + 1e-6));
+        }
+        let (_, averaged) = step(&|t| t.ema = 0.9);
+        assert_eq!(averaged.for_prediction().weight, plain_after.weight);
+    }
+
+    #[test]
+    fn sums_over_a_batch_are_what_a_binary_counter_of_blocks_gives() {
+        let mut random = Random::new(1, Stream::Augmentation, 0);
+        let terms: Vec<f32> = (0..20 * BLOCK).map(|_| random.uniform(-1.0, 1.0)).collect();
+        let sum = |range: Range<usize>| terms[range].iter().fold(0.0, |sum, term| sum + term);
+        for batch in (0..terms.len()).step_by(43).chain([BLOCK, 2 * BLOCK, 3 * BLOCK]) {
+            let mut waiting = Vec::new();
+            for first in (0..batch).step_by(BLOCK) {
+                waiting.push(sum(first..batch.min(first + BLOCK)));
+                for _ in 0..(first / BLOCK).trailing_ones() {
+                    let newer = waiting.pop().unwrap();
+                    let older = waiting.pop().unwrap();
+                    waiting.push(older + newer);
+                }
+            }
+            let counted = waiting.into_iter().rev().reduce(|newer, older| older + newer).unwrap_or(0.0);
+            assert_eq!(sum_over_batch(0..batch, &|sum: f32, b| sum + terms[b]).to_bits(), counted.to_bits(), "{batch}");
+        }
+        // Five blocks, the last one of a single sample.
+        let [a, b, c, d] = [0, 1, 2, 3].map(|block| sum(block * BLOCK..(block + 1) * BLOCK));
+        let tree = ((a + b) + (c + d)) + terms[4 * BLOCK];
+        assert_eq!(sum_over_batch(0..4 * BLOCK + 1, &|sum: f32, b| sum + terms[b]), tree);
+        assert_ne!(tree, sum(0..4 * BLOCK + 1));
     }
 
     #[test]

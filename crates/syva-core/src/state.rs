@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::init::Draw;
 use crate::random::{Random, Stream};
 use crate::spec::Spec;
-use crate::training::Training;
+use crate::training::{AVERAGE, Training};
 use crate::{Error, Result};
 
 /// A row-major matrix of f32.
@@ -159,16 +159,23 @@ impl State {
                 weight: Matrix { values: vec![value; parameters.weight.values.len()], ..parameters.weight },
                 bias: vec![value; parameters.bias.len()],
             };
-            let slot = |name: &&str| Slot { name: (*name).into(), layers: self.layers.iter().map(fresh).collect() };
-            self.slots = training.optimizer.rule().slots().iter().map(slot).collect();
+            let slot = |name: &str| Slot {
+                name: name.into(),
+                layers: match name {
+                    AVERAGE => self.layers.clone(),
+                    _ => self.layers.iter().map(fresh).collect(),
+                },
+            };
+            self.slots = training.slots().into_iter().map(slot).collect();
         }
         self
     }
 
-    /// The weights and biases alone, as a model holds them.
+    /// The weights and biases that predict, as a model holds them: the average if there is one.
     #[must_use]
-    pub fn without_slots(self) -> Self {
-        Self { slots: Vec::new(), ..self }
+    pub fn for_prediction(self) -> Self {
+        let average = self.slots.into_iter().find(|slot| slot.name == AVERAGE);
+        Self { step: self.step, layers: average.map_or(self.layers, |average| average.layers), slots: Vec::new() }
     }
 
     /// Checks that the shapes are the spec's.
@@ -180,14 +187,14 @@ impl State {
     /// Checks that the slots, if there are any, are those of the training's optimiser.
     pub fn check_slots(&self, training: &Training) -> Result<()> {
         let found: Vec<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
-        let wanted = training.optimizer.rule().slots();
+        let wanted = training.slots();
         if !found.is_empty() && found != wanted {
             let said = |names: &[&str]| if names.is_empty() { "nothing".into() } else { names.join(", ") };
             let problem = format!(
                 "the state's optimiser remembers {}, and {} remembers {}",
                 said(&found),
                 training.optimizer,
-                said(wanted)
+                said(&wanted)
             );
             return Err(Error::mismatch(problem, "use the optimizer that the training began with"));
         }

@@ -92,7 +92,7 @@ impl Summary {
                 .iter()
                 .map(|layer| layer.activation_bytes)
                 .fold(spec.input.features.saturating_mul(4).saturating_mul(batch_size), usize::saturating_add),
-            optimizer_bytes: 4 * spec.parameters() * training.optimizer.rule().slots().len(),
+            optimizer_bytes: 4 * spec.parameters() * training.slots().len(),
             flop_per_step: layers.iter().map(|layer| layer.flop_per_step).fold(0, u64::saturating_add),
             layers,
         }

@@ -274,7 +274,7 @@ impl Trainer {
 
     /// The network with its current weights.
     pub fn model(&mut self) -> Result<Model> {
-        Ok(Model { spec: self.course.spec.clone(), state: self.session.state()?.without_slots() })
+        Ok(Model { spec: self.course.spec.clone(), state: self.session.state()?.for_prediction() })
     }
 
     /// Trains to the end, and calls `each_epoch` after every epoch. Returns the last epoch.
@@ -465,7 +465,7 @@ impl Course {
         }
         let is_best = self.progress.best.is_none_or(|(_, loss)| evaluation.loss < loss);
         if is_best {
-            self.best_state = Some(self.finite(state()?)?.without_slots());
+            self.best_state = Some(self.finite(state()?)?.for_prediction());
             self.best_is_new = true;
         }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
@@ -568,7 +568,7 @@ fn reserve(spec: &Spec, training: &Training, samples: usize) -> Result<()> {
     let batch = training.batch_size.min(samples);
     // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file. What the
     // optimiser remembers of them is not in the best model.
-    let copies = 5 + 4 * training.optimizer.rule().slots().len() as u64;
+    let copies = 5 + 4 * training.slots().len() as u64;
     let parameters = spec.parameters() as u64;
     // Activations and their gradients.
     let values =

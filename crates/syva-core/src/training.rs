@@ -9,6 +9,9 @@ use crate::spec::Spec;
 use crate::weighting::ClassWeights;
 use crate::{Error, Result};
 
+/// The name of the slot that holds the moving average of the weights.
+pub const AVERAGE: &str = "average";
+
 /// How to train. The defaults are the chapter's.
 ///
 /// ```
@@ -39,6 +42,32 @@ pub struct Training {
     /// What the classes weigh.
     #[serde(default)]
     pub class_weights: ClassWeights,
+    /// The probability with which an activation of a hidden layer becomes 0 in a step ([`Dropout`](crate::ops::Dropout)). 0
+    /// is off.
+    #[serde(default)]
+    pub dropout: f32,
+    /// The factor of |w| in the penalty that is added to the loss; its gradient is the factor times the sign of w. Biases
+    /// have no penalty, and the loss is reported without it. 0 is off.
+    #[serde(default)]
+    pub l1: f32,
+    /// The factor of w²/2 in the penalty, whose gradient is the factor times w (like [`Training::l1`]). 0 is off.
+    #[serde(default)]
+    pub l2: f32,
+    /// The largest norm of the gradient of all weights and biases together (`torch.nn.utils.clip_grad_norm_`; Pascanu et al.
+    /// 2013). A longer gradient is scaled down to it. 0 is off.
+    #[serde(default)]
+    pub clip_norm: f32,
+    /// The largest magnitude of a single gradient (`torch.nn.utils.clip_grad_value_`). 0 is off.
+    #[serde(default)]
+    pub clip_value: f32,
+    /// The largest norm of the weights that lead to a unit (`torch.renorm`; Srivastava et al. 2014). After a step, longer ones
+    /// are scaled down to it. 0 is off.
+    #[serde(default)]
+    pub max_norm: f32,
+    /// The share of the old average in an exponential moving average of the weights, which is evaluated and saved instead of
+    /// them (`torch.optim.swa_utils.AveragedModel`; Polyak and Juditsky 1992). 0 is off.
+    #[serde(default)]
+    pub ema: f32,
 }
 
 impl Default for Training {
@@ -53,6 +82,13 @@ impl Default for Training {
             schedule: Schedule::CONSTANT,
             loss: Loss::Auto,
             class_weights: ClassWeights::None,
+            dropout: 0.0,
+            l1: 0.0,
+            l2: 0.0,
+            clip_norm: 0.0,
+            clip_value: 0.0,
+            max_norm: 0.0,
+            ema: 0.0,
         }
     }
 }
@@ -104,6 +140,28 @@ impl Training {
         Self::default().loss(self.loss)
     }
 
+    /// What a training remembers of every weight and bias beside itself, by PyTorch's names: the optimiser's slots, and
+    /// [`AVERAGE`] if there is one.
+    #[must_use]
+    pub fn slots(&self) -> Vec<&'static str> {
+        let average = (self.ema > 0.0).then_some(AVERAGE);
+        self.optimizer.rule().slots().iter().copied().chain(average).collect()
+    }
+
+    /// Whether more happens to a gradient than the optimiser's rule, so that all gradients of a step must be known before
+    /// the first weight changes, or to the weights afterwards.
+    #[must_use]
+    pub fn stores_gradients(&self) -> bool {
+        [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema].iter().any(|&value| value > 0.0)
+    }
+
+    /// The share of the distance to the weights by which their average moves in a step, which is counted from 0. It begins
+    /// as the weights after the first step.
+    #[must_use]
+    pub fn average_share(&self, step: u64) -> f32 {
+        if step == 0 { 1.0 } else { (1.0 - f64::from(self.ema)) as f32 }
+    }
+
     /// Checks that training can begin with these settings.
     pub fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
@@ -118,6 +176,25 @@ impl Training {
         self.schedule.validate()?;
         self.loss.validate()?;
         self.class_weights.validate()?;
+        for (name, value, below) in [
+            ("dropout", self.dropout, 1.0),
+            ("ema", self.ema, 1.0),
+            ("l1", self.l1, f32::INFINITY),
+            ("l2", self.l2, f32::INFINITY),
+            ("clip-norm", self.clip_norm, f32::INFINITY),
+            ("clip-value", self.clip_value, f32::INFINITY),
+            ("max-norm", self.max_norm, f32::INFINITY),
+        ] {
+            if !(0.0..below).contains(&value) {
+                let problem = format!("{value} is out of range");
+                let range = if below == 1.0 { "from 0 (off) to below 1" } else { "of 0 (off) or more" };
+                return Err(Error::setting(name, problem, format!("give a number {range}")));
+            }
+        }
+        if self.clip_norm > 0.0 && self.clip_value > 0.0 {
+            let problem = "gradients are clipped by norm or by value, not by both";
+            return Err(Error::setting("clip-norm and clip-value", problem, "leave one of them out"));
+        }
         if self.epochs == 0 {
             return Err(Error::setting("epochs", "0 would train nothing", "give 1 or more"));
         }

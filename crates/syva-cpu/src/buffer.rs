@@ -126,7 +126,7 @@ impl<'a, T> Shared<'a, T> {
     }
 
     /// A view of the values from `from` on. It may be read only at places that no thread writes to in the meantime.
-    pub(crate) fn view(&self, from: usize) -> View<'a, T> {
+    pub fn view(&self, from: usize) -> View<'a, T> {
         assert!(from <= self.len, "from {from} of {}", self.len);
         View { start: self.start.wrapping_add(from), len: self.len - from, slice: PhantomData }
     }

@@ -7,6 +7,7 @@
 //!     c = init
 //!     for p in 0..depth ascending:                      // the contract's chain, never split
 //!         for each row i of the tile, column vector j:  c[i,j] = fma(a[i,p], b[p,j], c[i,j])
+//!     c = each earlier block's sums + c                 // weight gradients of more than 128 samples (rule 3)
 //!     finish(c)
 //!
 //! forward           a = x  [batch, fan_in]    b = Wᵀ [fan_in, units]   init = bias   finish = store
@@ -22,6 +23,7 @@
 mod dense;
 mod elementwise;
 mod gather;
+mod regularise;
 mod row;
 mod sparse;
 
@@ -39,6 +41,7 @@ use crate::vector::{Portable, Vector};
 pub use dense::{Factor, Product};
 pub use elementwise::Applied;
 pub use gather::{Block, Scaling};
+pub use regularise::Regularise;
 pub(crate) use row::{Row, RowProduct};
 pub use sparse::{Init, Place, SparseProduct};
 
@@ -159,6 +162,7 @@ pub struct Kernels {
     forward: unsafe fn(Activation, &mut [f32]),
     backward: unsafe fn(Activation, &[f32], &mut [f32]),
     apply: unsafe fn(&mut Applied<'_>),
+    regularise: unsafe fn(Regularise<'_>),
     judge: unsafe fn(&mut LossRows<'_>),
     read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
@@ -187,7 +191,7 @@ impl Kernels {
     ///
     /// # Safety
     /// During the call, no other thread may access these outputs in `c`, or write to what is read of `a`. The outputs
-    /// must not overlap any of the other slices.
+    /// must not overlap any of the other slices, but for earlier sums of the same outputs.
     pub unsafe fn product(&self, product: &Product<'_>) {
         product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
@@ -197,8 +201,8 @@ impl Kernels {
     /// Computes the outputs.
     ///
     /// # Safety
-    /// During the call, no other thread may access these outputs in `c`, or their initial sums. The outputs must not
-    /// overlap any of the other slices.
+    /// During the call, no other thread may access these outputs in `c`, or their initial and earlier sums. The outputs
+    /// must not overlap any of the other slices, but for earlier sums of the same outputs.
     pub unsafe fn sparse_product(&self, product: &SparseProduct<'_>) {
         product.check(self.width);
         // SAFETY: `new` found the instruction set; `check` found the bounds; aliasing is the caller's promise.
@@ -244,6 +248,12 @@ impl Kernels {
         applied.check();
         // SAFETY: `new` found the instruction set.
         unsafe { (self.apply)(applied) }
+    }
+
+    /// Passes over values to hold them back.
+    pub fn regularise(&self, pass: Regularise<'_>) {
+        // SAFETY: `new` found the instruction set.
+        unsafe { (self.regularise)(pass) }
     }
 
     /// Losses, predictions and gradients of some samples.
@@ -307,7 +317,7 @@ macro_rules! compile {
 
             pub(super) const KERNELS: Kernels = Kernels {
                 width: <$vector as Vector>::PANEL,
-                product, sparse_product, row_product, list, transpose, forward, backward, apply, judge, read, scale,
+                product, sparse_product, row_product, list, transpose, forward, backward, apply, regularise, judge, read, scale,
                 multiply_add,
             };
 
@@ -354,6 +364,10 @@ macro_rules! compile {
             $(#[target_feature(enable = $features)])?
             unsafe fn apply(applied: &mut Applied<'_>) {
                 elementwise::apply::<<$vector as Vector>::Value>(applied);
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn regularise(pass: Regularise<'_>) {
+                regularise::regularise::<<$vector as Vector>::Value>(pass);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {

@@ -4,8 +4,8 @@
 //!
 //! From the outside in: [`CpuEngine`] opens a `Session` (`session.rs`), whose `train` runs steps (`step.rs`). A step
 //! has a few regions, and each of them is divided into tiles for the [`team`] of threads. One call of the [`kernels`]
-//! computes a tile, in the widest instruction set of the processor ([`isa`]). Each output has one owner and one chain
-//! of fused multiply-adds in the contract's order, so neither tiles nor threads nor the width of vectors change a bit.
+//! computes a tile, in the widest instruction set of the processor ([`isa`]). Each output has one owner, which adds
+//! in the contract's order, so neither tiles nor threads nor the width of vectors change a bit.
 
 pub mod buffer;
 #[cfg(target_arch = "x86_64")]
@@ -22,7 +22,9 @@ mod scratch;
 mod session;
 pub mod sparse;
 mod step;
+mod stored;
 pub mod team;
+mod tree;
 mod update;
 mod vector;
 
@@ -171,8 +173,15 @@ impl Engine for CpuEngine {
             learning_rate: _,
             seed: _,
             init: _,
-            schedule: _,
             optimizer: _,
+            schedule: _,
+            dropout: _,
+            l1: _,
+            l2: _,
+            clip_norm: _,
+            clip_value: _,
+            max_norm: _,
+            ema: _,
             loss: _,
             class_weights: _,
         } = training;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use syva_core::data::{Dataset, Inputs};
 use syva_core::ops::Reads;
-use syva_core::{Layer, Matrix, Parameters, Slot, Spec, State, Training};
+use syva_core::{AVERAGE, Layer, Matrix, Parameters, Slot, Spec, State, Training};
 
 use crate::buffer::{HALF, Panels};
 use crate::pages;
@@ -18,6 +18,8 @@ pub(crate) struct Weights {
     pub(crate) bias: Vec<Panels>,
     /// What the optimiser remembers of them.
     pub(crate) slots: Vec<Remembered>,
+    /// Their moving average, if there is one.
+    pub(crate) average: Option<Box<Weights>>,
     /// The first layer's initial sums, `[1, units]`: the bias plus `Σ_k shift_k·w[j,k]`.
     pub(crate) start: Panels,
     /// Whether the weights were set after `start` was computed.
@@ -84,6 +86,7 @@ impl Weights {
             transposed,
             bias,
             slots: Vec::new(),
+            average: None,
             start: Panels::new(1, spec.layers[0].units, width),
             start_is_stale: true,
             version: 0,
@@ -108,6 +111,13 @@ impl Weights {
                 to.transposed.iter_mut().chain(&mut to.bias).for_each(|panels| panels.as_mut_slice().fill(fresh));
             }
         }
+        if training.ema > 0.0 {
+            let average = self.average.get_or_insert_with(|| Box::new(Self::new(spec, width)));
+            let layers = state.slots.get(self.slots.len()).map_or(&state.layers, |slot| &slot.layers);
+            set(&mut average.transposed, &mut average.bias, layers);
+            average.start_is_stale = true;
+            average.version += 1;
+        }
     }
 
     pub(crate) fn get(&self, spec: &Spec, training: &Training) -> State {
@@ -117,7 +127,16 @@ impl Weights {
             .iter()
             .zip(names)
             .map(|(from, name)| Slot { name: (*name).into(), layers: get(&from.transposed, &from.bias, spec) });
-        State { step: self.step, layers: self.layers(spec), slots: slots.collect() }
+        let average = self.average.iter().map(|average| Slot { name: AVERAGE.into(), layers: average.layers(spec) });
+        State { step: self.step, layers: self.layers(spec), slots: slots.chain(average).collect() }
+    }
+
+    /// The weights that predict.
+    pub(crate) fn for_prediction(&mut self) -> &mut Self {
+        match self.average {
+            Some(ref mut average) => average,
+            None => self,
+        }
     }
 
     /// The weights and biases.
@@ -133,38 +152,42 @@ pub(crate) struct Workspace {
     pub(crate) height: usize,
     /// The activations of each layer, `[batch, units]`. The last entry holds the outputs z.
     pub(crate) h: Vec<Panels>,
-    /// The pre-activations of each layer whose derivative reads them, `[batch, units]`. Otherwise empty, as without
-    /// training.
+    /// What each layer's derivative reads, if it is not in `h`: its pre-activations, or with dropout the activations before
+    /// it, `[batch, units]`. Otherwise empty, as without training.
     pub(crate) z: Vec<Panels>,
     /// The gradients by z of each layer, `[batch, units]`. Empty without training.
     pub(crate) d: Vec<Panels>,
+    /// The factors of dropout of each hidden layer, `[batch, units]`. Empty without dropout.
+    pub(crate) factors: Vec<Panels>,
     /// The loss of each sample.
     pub(crate) losses: Vec<f32>,
     /// The predicted class of each sample.
     pub(crate) guesses: Vec<u32>,
     /// In training, the factor M of each sample, if they differ.
-    pub(crate) factors: Option<Vec<f32>>,
+    pub(crate) means: Option<Vec<f32>>,
 }
 
 impl Workspace {
     /// Zeros, in panels of `width` columns.
-    pub(crate) fn new(spec: &Spec, capacity: usize, training: bool, width: usize) -> Self {
+    pub(crate) fn new(spec: &Spec, capacity: usize, training: Option<&Training>, width: usize) -> Self {
         // A tile of rows passes through all panels. If these were a power of two apart, the tile's cache lines would
         // compete for a few places in the cache.
         let rows = capacity.next_multiple_of(2 * HALF) + HALF;
         let panels = |rows: &dyn Fn(&Layer) -> usize| {
             spec.layers.iter().map(|layer| Panels::new(rows(layer), layer.units, width)).collect()
         };
-        let trained = if training { rows } else { 0 };
+        let trained = if training.is_some() { rows } else { 0 };
+        let drops = training.is_some_and(|training| training.dropout > 0.0);
         Self {
             capacity,
             height: rows,
             h: panels(&|_| rows),
-            z: panels(&|layer| if layer.activation.reads() == Reads::Z { trained } else { 0 }),
+            z: panels(&|layer| if drops || layer.activation.reads() == Reads::Z { trained } else { 0 }),
             d: panels(&|_| trained),
+            factors: panels(&|_| if drops { rows } else { 0 }),
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],
-            factors: None,
+            means: None,
         }
     }
 

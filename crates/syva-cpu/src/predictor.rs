@@ -238,7 +238,7 @@ impl Predictor {
     fn block(&self, inputs: &[f32], outputs: &mut [f32]) {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
-        let mut work = Workspace::new(&self.spec, samples, false, self.kernels.width());
+        let mut work = Workspace::new(&self.spec, samples, None, self.kernels.width());
         let mut scratch = Scratch::new(&self.spec, self.kernels.width());
         let batch = Batch {
             source: Source::Floats(inputs),

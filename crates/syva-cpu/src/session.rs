@@ -24,6 +24,8 @@ pub(crate) struct CpuSession {
     validation: Option<Loaded>,
     /// What the training data weighs.
     weighting: Weighting,
+    /// The gradients of a step, if they are stored.
+    gradient: Option<Weights>,
     /// The workspace of training, as large as the largest batch so far.
     work: Option<Workspace>,
     /// The workspace of evaluation and prediction.
@@ -38,11 +40,12 @@ impl CpuSession {
         Ok(Self {
             inputs,
             weights: None,
+            gradient: None,
             train: None,
             validation: None,
             weighting: Weighting::default(),
             work: None,
-            evaluation: Workspace::new(spec, 1, false, runner.kernels.width()),
+            evaluation: Workspace::new(spec, 1, None, runner.kernels.width()),
             runner,
         })
     }
@@ -57,7 +60,7 @@ fn room<'a>(work: &'a mut Option<Workspace>, runner: &Runner, capacity: usize) -
     if work.as_ref().is_none_or(|work| work.capacity < capacity) {
         *work = None;
     }
-    work.get_or_insert_with(|| Workspace::new(&runner.spec, capacity, true, runner.kernels.width()))
+    work.get_or_insert_with(|| Workspace::new(&runner.spec, capacity, Some(&runner.training), runner.kernels.width()))
 }
 
 impl Session for CpuSession {
@@ -88,7 +91,7 @@ impl Session for CpuSession {
     }
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
-        let Self { runner, weights, train, weighting, work, .. } = self;
+        let Self { runner, weights, gradient, train, weighting, work, .. } = self;
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         span.check(data.data.samples(), weights.step)?;
@@ -98,14 +101,20 @@ impl Session for CpuSession {
         while let Some((step, (samples, learning_rate))) = batches.next() {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
             let batch = data.batch(Samples::These(samples), next);
-            work.factors = weighting.factors(runner.judging, runner.spec.outputs(), samples);
-            runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
+            work.means = weighting.factors(runner.judging, runner.spec.outputs(), samples);
+            let dropout = runner.dropout(weights.step);
+            runner.pass(weights, work, batch, Goal::Train(data.data.targets(), dropout));
             let loss = weighting.mean(&work.losses[..samples.len()], samples);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
-            runner.update(weights, work, batch, Step::Train(learning_rate));
+            if runner.training.stores_gradients() {
+                let gradient = runner.gradient(gradient, weights, work, batch);
+                runner.update_stored(weights, gradient, learning_rate);
+            } else {
+                runner.update(weights, work, batch, Step::Train(learning_rate));
+            }
             report.losses.push(loss);
             if report.confusion.classes() > 0 {
                 let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
@@ -123,17 +132,12 @@ impl Session for CpuSession {
         span.check(data.data.samples(), weights.step)?;
         let work = room(work, runner, samples.len());
         let batch = data.batch(Samples::These(samples), None);
-        work.factors = weighting.factors(runner.judging, runner.spec.outputs(), samples);
-        runner.pass(weights, work, batch, Goal::Train(data.data.targets()));
+        work.means = weighting.factors(runner.judging, runner.spec.outputs(), samples);
+        runner.pass(weights, work, batch, Goal::Train(data.data.targets(), None));
         if !weighting.mean(&work.losses[..samples.len()], samples).is_finite() {
             return Err(no_gradient());
         }
-        let mut gradient = Weights::new(&runner.spec, runner.kernels.width());
-        gradient.version = weights.version;
-        runner.update(&mut gradient, work, batch, Step::Gradient);
-        // Threads keep values by the version that they are of.
-        weights.version = gradient.version;
-        Ok(gradient.layers(&runner.spec))
+        Ok(runner.gradient(&mut None, weights, work, batch).layers(&runner.spec))
     }
 
     fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {
@@ -151,10 +155,10 @@ impl Session for CpuSession {
             Split::Train => loaded(train.as_ref())?,
             Split::Validation => loaded(validation.as_ref())?,
         };
-        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?.for_prediction();
         let samples = data.data.samples();
         if work.capacity < EVALUATION_BATCH.min(samples) {
-            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), false, runner.kernels.width());
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(samples), None, runner.kernels.width());
         }
         let weighting = Weighting::of_evaluation(&data.data);
         let mut confusion = runner.spec.confusion();
@@ -172,10 +176,10 @@ impl Session for CpuSession {
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
         let Self { runner, weights, inputs: kernel, evaluation: work, .. } = self;
         check_prediction(&runner.spec, inputs, outputs)?;
-        let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
+        let weights = weights.as_mut().ok_or_else(Self::no_weights)?.for_prediction();
         let rows = inputs.rows();
         if work.capacity < EVALUATION_BATCH.min(rows) {
-            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), false, runner.kernels.width());
+            *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), None, runner.kernels.width());
         }
         let by_sample = rows > 0 && kernel.lists_row(inputs.row(0));
         for first in (0..rows).step_by(work.capacity) {

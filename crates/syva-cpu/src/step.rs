@@ -17,12 +17,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::data::Targets;
-use syva_core::ops::{Judging, Reads, Rule, SCALARS, SLOTS};
+use syva_core::ops::{Dropout, Judging, Reads, Rule, SCALARS, SLOTS};
 use syva_core::{Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
-use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Regularise, Scaling, SparseProduct};
 use crate::loss::{self, Factors, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
 use crate::profile::{Part, Stopwatch};
@@ -74,20 +74,20 @@ pub(crate) enum Goal<'a> {
     Predict,
     /// Losses and predictions.
     Judge(&'a Targets),
-    /// Losses, predictions, and the gradients by all z.
-    Train(&'a Targets),
+    /// Losses, predictions, and the gradients by all z, with dropout if there is any.
+    Train(&'a Targets, Option<Dropout>),
 }
 
 impl<'a> Goal<'a> {
     fn targets(self) -> Option<&'a Targets> {
         match self {
             Self::Predict => None,
-            Self::Judge(targets) | Self::Train(targets) => Some(targets),
+            Self::Judge(targets) | Self::Train(targets, _) => Some(targets),
         }
     }
 
     fn trains(self) -> bool {
-        matches!(self, Self::Train(_))
+        matches!(self, Self::Train(..))
     }
 }
 
@@ -178,6 +178,28 @@ impl Runner {
                 });
             });
         }
+    }
+
+    /// Dropout in a step, if there is any.
+    pub(crate) fn dropout(&self, step: u64) -> Option<Dropout> {
+        let Training { dropout, seed, .. } = self.training;
+        (dropout > 0.0).then(|| Dropout::new(dropout, seed, step))
+    }
+
+    /// Computes the gradients of a batch that has passed, into weights that are made if there are none.
+    pub(crate) fn gradient<'a>(
+        &mut self,
+        room: &'a mut Option<Weights>,
+        weights: &mut Weights,
+        work: &Workspace,
+        batch: Batch<'_>,
+    ) -> &'a mut Weights {
+        let gradient = room.get_or_insert_with(|| Weights::new(&self.spec, self.kernels.width()));
+        // Threads keep values by the version that they are of.
+        gradient.version = weights.version;
+        self.update(gradient, work, batch, Step::Gradient);
+        weights.version = gradient.version;
+        gradient
     }
 
     /// Updates all weights and biases by their gradients, or replaces them by these.
@@ -338,10 +360,11 @@ struct Pass<'a> {
     h: Vec<Shared<'a, f32>>,
     z: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
+    factors: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
     guesses: Shared<'a, u32>,
     /// The factor M of each sample, if they differ.
-    factors: Option<&'a [f32]>,
+    means: Option<&'a [f32]>,
 }
 
 /// Computes the outputs of a batch, and leaves them in the workspace's last layer. Runs on the calling thread alone.
@@ -372,7 +395,7 @@ impl<'a> Pass<'a> {
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, z, d, losses, guesses, factors, .. } = work;
+        let Workspace { height, h, z, d, factors, losses, guesses, means, .. } = work;
         Self {
             spec,
             judging,
@@ -385,9 +408,10 @@ impl<'a> Pass<'a> {
             h: h.iter_mut().map(Panels::shared).collect(),
             z: z.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
+            factors: factors.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
             guesses: Shared::new(guesses),
-            factors: factors.as_deref(),
+            means: means.as_deref(),
         }
     }
 }
@@ -441,7 +465,7 @@ impl Pass<'_> {
                     a: Factor::Rows { values: View::from(&*inputs), panel: apart },
                     b: &w.as_slice()[w.at(panel)..],
                     init: Some(&self.weights.start.as_slice()[panel * width..]),
-                    sums: None,
+                    earlier: &[],
                     c: self.h[0],
                     c_at: self.at(panel, rows.start),
                     finish: Finish::StorePositiveZero,
@@ -476,6 +500,7 @@ impl Pass<'_> {
                     0 => Init::Row(&self.weights.start.as_slice()[panels.start * width..]),
                     _ => Init::Sums(c),
                 },
+                earlier: &[],
                 c,
                 finish: if columns.end == features { Finish::StorePositiveZero } else { Finish::Store },
             };
@@ -496,7 +521,7 @@ impl Pass<'_> {
                 a: Factor::Rows { values: self.h[l - 1].view(rows.start * width), panel: self.at(1, 0) },
                 b: &w.as_slice()[w.at(panel)..],
                 init: Some(&self.weights.bias[l].as_slice()[panel * width..]),
-                sums: None,
+                earlier: &[],
                 c: self.h[l],
                 c_at: self.at(panel, rows.start),
                 finish: Finish::Store,
@@ -513,11 +538,31 @@ impl Pass<'_> {
         let (at, len) = (self.at(panel, rows.start), rows.len() * self.kernels.width());
         // SAFETY: only this task uses the tile, and the kernel is done with it.
         let h = unsafe { self.h[l].part(at, len) };
+        // SAFETY: as above.
+        let keep = |h: &[f32]| unsafe { self.z[l].part(at, len) }.copy_from_slice(h);
         if self.goal.trains() && activation.reads() == Reads::Z {
-            // SAFETY: as above.
-            unsafe { self.z[l].part(at, len) }.copy_from_slice(h);
+            keep(h);
         }
         self.kernels.forward(activation, h);
+        if let Some(dropout) = self.dropout(l) {
+            if activation.reads() == Reads::H {
+                keep(h);
+            }
+            // SAFETY: as above.
+            let factors = unsafe { self.factors[l].part(at, len) };
+            let (row, width) = (rows.start, self.kernels.width());
+            let unit = panel * width;
+            self.kernels.regularise(Regularise::Factors { dropout, layer: l, row, unit, width, factors });
+            self.kernels.regularise(Regularise::Drop(h, factors));
+        }
+    }
+
+    /// Dropout after a layer.
+    fn dropout(&self, l: usize) -> Option<Dropout> {
+        match self.goal {
+            Goal::Train(_, dropout) if l + 1 < self.spec.layers.len() => dropout,
+            _ => None,
+        }
     }
 
     /// Computes losses and predictions of some rows, and d of their outputs. Does nothing if the goal is only to
@@ -557,9 +602,9 @@ impl Pass<'_> {
                 // SAFETY: only this task uses the rows.
                 let (losses, guesses) =
                     unsafe { (self.losses.part(rows.start, rows.len()), self.guesses.part(rows.start, rows.len())) };
-                let factors = match self.factors {
+                let factors = match self.means {
                     None => Factors::Even(self.judging.factor(self.batch.samples.len(), outputs)),
-                    Some(factors) => Factors::Each(&factors[rows.clone()]),
+                    Some(means) => Factors::Each(&means[rows.clone()]),
                 };
                 let (judging, head) = (self.judging, self.spec.head);
                 let mut judged = LossRows { judging, head, outputs, factors, z, targets, losses, guesses };
@@ -584,15 +629,16 @@ impl Pass<'_> {
                 a: Factor::Rows { values: self.d[l].view(rows.start * width), panel: self.at(1, 0) },
                 b: scratch.plain.panel(self.kernels, self.weights, l, panel),
                 init: None,
-                sums: None,
+                earlier: &[],
                 c: self.d[l - 1],
                 c_at: at,
                 finish: Finish::Store,
             };
             let activation = self.spec.layers[l - 1].activation;
+            let dropout = self.dropout(l - 1);
             let read = match activation.reads() {
-                Reads::H => self.h[l - 1],
-                Reads::Z => self.z[l - 1],
+                Reads::H if dropout.is_none() => self.h[l - 1],
+                _ => self.z[l - 1],
             };
             // SAFETY: only this task uses the tile. It has computed the rows of d_l itself, or runs in a region after
             // they were computed. Nothing writes to h and z in the meantime.
@@ -600,6 +646,11 @@ impl Pass<'_> {
                 self.kernels.product(&product);
                 (read.part(at, rows.len() * width), self.d[l - 1].part(at, rows.len() * width))
             };
+            if dropout.is_some() {
+                // SAFETY: as for h and z.
+                let factors = unsafe { self.factors[l - 1].part(at, rows.len() * width) };
+                self.kernels.regularise(Regularise::Drop(gradient, factors));
+            }
             self.kernels.backward(activation, read, gradient);
         });
     }

@@ -6,26 +6,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::Spec;
 use syva_core::ops::{Rule, SCALARS, SLOTS};
+use syva_core::reference::BLOCK;
 
 use crate::buffer::{HALF, Panels, Shared, View};
-use crate::kernels::{Applied, Block, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
+use crate::kernels::{self, Applied, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
 use crate::memory::Batch;
 use crate::profile::{Part, Stopwatch};
-use crate::scratch::{BiasGradients, Scratch, Space};
+use crate::scratch::{Scratch, Space};
 use crate::sparse::ListBy;
 use crate::step::{SLICE, part, slice_of};
+use crate::tree::{Places, blocks, places};
 
 /// Features per task of the first layer, when it works by lists.
 const PIECE: usize = 96;
 /// Features that a task takes at a time, when it works densely: one or two panels.
 const DENSE: usize = 32;
 /// Samples that a task of another layer takes at a time, if there are more than twice as many: their rows of d stay in the
-/// core's own cache for all of the task's features.
+/// core's own cache for all of the task's features. A power of two of whole blocks.
 const DEEP: usize = 512;
 /// Samples of a batch whose update takes little more time than reading and writing the weights.
 const FEW: usize = 8;
-/// Samples that such a task lists at a time.
-const BLOCK: usize = 128;
 
 /// The update of one layer: rule 3 and the optimiser (rule 8).
 pub(crate) struct Update<'a> {
@@ -149,7 +149,7 @@ impl<'a> Update<'a> {
         match self.x {
             X::Raw(first) => {
                 self.stopwatch.time(self.part, || {
-                    self.renew_bias_gradients(first, slice, panels.clone(), &mut scratch.bias_gradients);
+                    self.renew_bias_gradients(first, slice, panels.clone(), scratch);
                     if features.start == 0 {
                         self.update_bias(panels.clone(), &mut scratch.sums);
                     }
@@ -185,9 +185,8 @@ impl<'a> Update<'a> {
                     panels.for_each(|panel| self.run_dense(&x[features.start..], features.clone(), panel, None, sums));
                     return;
                 }
-                if self.rows > 2 * DEEP {
-                    let room = features.len().div_ceil(width) * panels.len() * width * width;
-                    self.run_deep(h, &features, &panels, scratch.sums.of(room));
+                if self.rows > BLOCK {
+                    self.run_groups(h, &features, &panels, &mut scratch.sums);
                     return;
                 }
                 for features in parts(features, width) {
@@ -199,27 +198,51 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Computes `Σ_b d[b,j]` of a panel of units into `to`.
-    fn sum(&self, panel: usize, to: &mut [f32], finish: Finish<'_>) {
-        let d = &self.d.as_slice()[self.d.at(panel)..];
-        sum(self.kernels, self.rows, None, d, None, &mut to[..self.d.computed(panel)], finish);
+    /// Computes `Σ_b d[b,j]` of a panel of units into `to`. Sums of some of the samples wait in `waiting`.
+    fn sum(&self, panel: usize, to: &mut [f32], waiting: &mut [f32], finish: Finish<'_>) {
+        let (columns, width) = (self.d.computed(panel), self.grid.width);
+        let (to, waiting) = (Shared::new(&mut to[..columns]), Shared::new(waiting));
+        for block in blocks(0..self.rows, self.rows) {
+            let mut room = None;
+            let product = Product {
+                rows: 1,
+                columns,
+                depth: block.samples.len(),
+                // fma(1, d, sum) is sum + d. Each panel of the row of ones is the same one.
+                a: Factor::Rows { values: View::from(&[1.0; 2 * HALF][..]), panel: 0 },
+                b: &self.d.as_slice()[self.d.at(panel) + block.samples.start * width..],
+                init: None,
+                earlier: block.earlier(&mut room, |place| waiting.view(place * width)),
+                c: if block.last { to } else { waiting },
+                c_at: if block.last { 0 } else { block.place() * width },
+                finish: if block.last { finish } else { Finish::Store },
+            };
+            // SAFETY: the outputs and what waits are borrowed by this call alone.
+            unsafe { self.kernels.product(&product) };
+        }
+    }
+
+    /// The values that wait while the sums of a panel are computed, `each` at a time.
+    fn waiting(&self, each: usize) -> usize {
+        places(self.rows.div_ceil(BLOCK)) * each
     }
 
     /// Updates the biases of some panels by their gradients.
     fn update_bias(&self, panels: Range<usize>, sums: &mut Space) {
+        let width = self.grid.width;
+        let (gradient, waiting) = sums.of(width + self.waiting(width)).split_at_mut(width);
         for panel in panels {
-            let (at, columns) = (panel * self.grid.width, self.d.computed(panel));
+            let (at, columns) = (panel * width, self.d.computed(panel));
             // SAFETY: only this task uses the biases of these units.
-            let bias = unsafe { self.bias.part(at, self.grid.width) };
+            let bias = unsafe { self.bias.part(at, width) };
             if let Change::Apply { rule, scalars, slots } = &self.change {
-                let gradient = sums.of(self.grid.width);
-                self.sum(panel, gradient, Finish::Store);
+                self.sum(panel, gradient, waiting, Finish::Store);
                 // SAFETY: as above.
                 let slots = slots.map(|slot| slot.map_or(&mut [][..], |slot| unsafe { slot.bias.part(at, columns) }));
                 let (gradient, weight) = (&gradient[..columns], &mut bias[..columns]);
                 self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient, weight, slots });
             } else {
-                self.sum(panel, bias, self.finish(None));
+                self.sum(panel, bias, waiting, self.finish(None));
             }
         }
     }
@@ -263,24 +286,26 @@ impl<'a> Update<'a> {
     }
 
     /// Computes the bias gradients of a slice, unless this thread already has them.
-    fn renew_bias_gradients(&self, first: &First<'_>, slice: usize, panels: Range<usize>, kept: &mut BiasGradients) {
+    fn renew_bias_gradients(&self, first: &First<'_>, slice: usize, panels: Range<usize>, scratch: &mut Scratch) {
+        let Scratch { bias_gradients: kept, sums, .. } = scratch;
         let of = Some((first.version, slice));
         if kept.of != of {
             kept.of = None;
+            let waiting = sums.of(self.waiting(self.grid.width));
             for (panel, gradients) in panels.zip(kept.values.chunks_exact_mut(self.grid.width)) {
-                self.sum(panel, gradients, Finish::Store);
+                self.sum(panel, gradients, waiting, Finish::Store);
             }
             kept.of = of;
         }
     }
 
     /// The raw inputs of some samples.
-    fn block<'b>(&self, first: &'b First<'_>, features: &Range<usize>, samples: Range<usize>) -> Block<'b> {
-        Block {
+    fn inputs<'b>(&self, first: &'b First<'_>, features: &Range<usize>, samples: &Range<usize>) -> kernels::Block<'b> {
+        kernels::Block {
             features: self.grid.fan_in,
             first: features.start,
             scale: &first.scale[features.clone()],
-            samples: first.batch.samples.part(&samples),
+            samples: first.batch.samples.part(samples),
             next: None,
         }
     }
@@ -298,7 +323,7 @@ impl<'a> Update<'a> {
         let apart = self.rows * width;
         let x = scratch.inputs.of(features.len().div_ceil(width) * apart);
         self.stopwatch.time(Part::Gather, || {
-            let block = self.block(first, &features, 0..self.rows);
+            let block = self.inputs(first, &features, &(0..self.rows));
             self.kernels.scale(first.batch.source, &mut Scaling { block, s: x, panel: apart });
         });
         let (size, apart) = if self.rows == 1 { (features.len(), x.len()) } else { (width, apart) };
@@ -308,14 +333,20 @@ impl<'a> Update<'a> {
                 let gradients = scratch.bias_gradients.values.chunks_exact(width);
                 for (n, (panel, bias_gradient)) in panels.clone().zip(gradients).enumerate() {
                     let start = start.map(|start| start.from(n * width));
-                    let fold = Fold { shift, bias_gradient, start };
-                    self.run_dense(x, features.clone(), panel, Some(fold), &mut scratch.sums);
+                    let (fold, sums) = (Some(Fold { shift, bias_gradient, start }), &mut scratch.sums);
+                    if self.rows > BLOCK {
+                        let places = self.places();
+                        let sums = sums.of(self.waiting(places.apart));
+                        self.run_blocks((x, &features), panel, fold, 0..self.rows, (places, sums));
+                    } else {
+                        self.run_dense(x, features.clone(), panel, fold, sums);
+                    }
                 }
             }
         });
     }
 
-    /// Updates a tile of Wᵀ from one panel of inputs, `[batch, width]`.
+    /// Updates a tile of Wᵀ from one panel of inputs, `[batch, width]`, of one block of samples at most.
     fn run_dense(&self, x: &[f32], features: Range<usize>, panel: usize, fold: Option<Fold<'_>>, sums: &mut Space) {
         let (rows, width) = (features.len(), self.grid.width);
         let applies = matches!(self.change, Change::Apply { .. });
@@ -338,7 +369,7 @@ impl<'a> Update<'a> {
             a: Factor::Columns(View::from(x)),
             b: &self.d.as_slice()[self.d.at(panel)..],
             init: None,
-            sums: None,
+            earlier: &[],
             c,
             c_at,
             finish: self.finish(fold),
@@ -348,52 +379,83 @@ impl<'a> Update<'a> {
         self.apply(at, self.d.computed(panel), gradient);
     }
 
-    /// Updates the weights from some features to some panels of units, one block of samples after the other. The sums wait
-    /// in `sums`, `[panels of features, panels of units, width, width]`.
-    fn run_deep(&self, h: &Panels, features: &Range<usize>, panels: &Range<usize>, sums: &mut [f32]) {
+    /// Where the sums of a tile wait, if all blocks of the batch are one group.
+    fn places(&self) -> Places {
+        let blocks = self.rows.div_ceil(BLOCK).next_power_of_two();
+        Places { blocks, of_group: 0, of_tile: 0, apart: self.grid.width * self.grid.width }
+    }
+
+    /// Updates the weights from some features to some panels of units. There are several blocks of samples. If there are
+    /// many, each group of blocks is done for all tiles before the next one.
+    fn run_groups(&self, h: &Panels, features: &Range<usize>, panels: &Range<usize>, sums: &mut Space) {
         let width = self.grid.width;
-        let applies = matches!(self.change, Change::Apply { .. });
-        let shared = Shared::new(sums);
-        for samples in parts(0..self.rows, DEEP) {
-            for (down, features) in parts(features.clone(), width).enumerate() {
-                for (across, panel) in panels.clone().enumerate() {
-                    let waiting = (down * panels.len() + across) * width * width;
-                    let at = (panel * self.height + features.start) * width;
-                    let last = samples.end == self.rows;
-                    let (c, c_at, finish) = if last && !applies {
-                        (self.w, at, self.finish(None))
-                    } else {
-                        (shared, waiting, Finish::Store)
-                    };
-                    let product = Product {
-                        rows: features.len(),
-                        columns: self.d.computed(panel),
-                        depth: samples.len(),
-                        a: Factor::Columns(View::from(
-                            &h.as_slice()[h.at(features.start / width) + samples.start * width..],
-                        )),
-                        b: &self.d.as_slice()[self.d.at(panel) + samples.start * width..],
-                        init: None,
-                        sums: (samples.start > 0).then(|| shared.view(waiting)),
-                        c,
-                        c_at,
-                        finish,
-                    };
-                    // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; h and d are other
-                    // buffers.
-                    unsafe { self.kernels.product(&product) };
-                    if last && applies {
-                        // SAFETY: only this thread uses the sums, and the kernel is done with them.
-                        let gradient = unsafe { shared.part(waiting, features.len() * width) };
-                        self.apply(at, self.d.computed(panel), gradient);
-                    }
+        let mut at = self.places();
+        let (mut of_groups, mut samples_each) = (0, self.rows);
+        let tiles = features.len().div_ceil(width) * panels.len();
+        if self.rows > 2 * DEEP {
+            (at.blocks, samples_each) = (DEEP / BLOCK, DEEP);
+            of_groups = places(self.rows.div_ceil(DEEP));
+        }
+        let of_group = places(at.blocks);
+        let sums = sums.of((of_group + tiles * of_groups) * at.apart);
+        for samples in parts(0..self.rows, samples_each) {
+            at.of_tile = of_group * at.apart;
+            for features in parts(features.clone(), width) {
+                let x = &h.as_slice()[h.at(features.start / width)..];
+                for panel in panels.clone() {
+                    self.run_blocks((x, &features), panel, None, samples.clone(), (at, sums));
+                    at.of_tile += of_groups * at.apart;
                 }
             }
         }
     }
 
-    /// Updates a tile of the first layer by lists, one block of samples after the other. The sums are kept in scratch
-    /// memory. Those of the last block go directly into the weights.
+    /// Adds some blocks of samples to a tile of weight gradients, from one panel of inputs, `[batch, width]`. After the
+    /// batch's last block, the tile of Wᵀ is updated.
+    fn run_blocks(
+        &self,
+        (x, features): (&[f32], &Range<usize>),
+        panel: usize,
+        fold: Option<Fold<'_>>,
+        samples: Range<usize>,
+        (places, sums): (Places, &mut [f32]),
+    ) {
+        let width = self.grid.width;
+        let applies = matches!(self.change, Change::Apply { .. });
+        let at = (panel * self.height + features.start) * width;
+        let sums = Shared::new(sums);
+        for block in blocks(samples, self.rows) {
+            let (c, c_at) = match block.last {
+                false => (sums, places.after(&block)),
+                // The sums that wait are added before the gradient takes the place of one.
+                true if applies => (sums, places.of_group),
+                true => (self.w, at),
+            };
+            let mut room = None;
+            let product = Product {
+                rows: features.len(),
+                columns: self.d.computed(panel),
+                depth: block.samples.len(),
+                a: Factor::Columns(View::from(&x[block.samples.start * width..])),
+                b: &self.d.as_slice()[self.d.at(panel) + block.samples.start * width..],
+                init: None,
+                earlier: block.earlier(&mut room, |place| sums.view(places.of(&block, place))),
+                c,
+                c_at,
+                finish: if block.last { self.finish(fold) } else { Finish::Store },
+            };
+            // SAFETY: only this task uses the tile of Wᵀ, and only this thread uses the sums; x and d are other buffers.
+            unsafe { self.kernels.product(&product) };
+            if block.last && applies {
+                // SAFETY: only this thread uses the sums, and the kernel is done with them.
+                let gradient = unsafe { sums.part(places.of_group, features.len() * width) };
+                self.apply(at, self.d.computed(panel), gradient);
+            }
+        }
+    }
+
+    /// Updates a tile of the first layer by lists, one block of samples after the other. Sums wait in scratch memory. Those
+    /// of the last block go directly into the weights.
     fn run_by_lists(
         &self,
         first: &First<'_>,
@@ -404,10 +466,11 @@ impl<'a> Update<'a> {
     ) {
         let width = self.grid.width;
         let columns = panels.clone().map(|panel| self.d.computed(panel)).sum();
-        let blocks = self.rows.div_ceil(BLOCK);
         let applies = matches!(self.change, Change::Apply { .. });
-        let sums = scratch.sums.of(if blocks > 1 || applies { SLICE * PIECE } else { 0 });
+        let each = SLICE * PIECE;
+        let sums = scratch.sums.of(self.waiting(each).max(if applies { each } else { 0 }));
         let sums = Place { values: Shared::new(sums), at: 0, panel: PIECE * width };
+        let waiting = |place: usize| Place { at: place * each, ..sums };
         let w = Place {
             values: self.w,
             at: (panels.start * self.height + features.start) * width,
@@ -415,21 +478,27 @@ impl<'a> Update<'a> {
         };
         let fold = Fold { shift: &first.shift[features.clone()], bias_gradient: &scratch.bias_gradients.values, start };
         let last = self.finish(Some(fold));
-        for block in 0..blocks {
-            let samples = self.block(first, &features, part(block, BLOCK, self.rows));
+        for block in blocks(0..self.rows, self.rows) {
+            let inputs = self.inputs(first, &features, &block.samples);
             let lists = &mut scratch.lists;
             self.stopwatch.time(Part::Gather, || {
-                self.kernels.list(first.batch.source, &samples, ListBy::Feature, lists);
+                self.kernels.list(first.batch.source, &inputs, ListBy::Feature, lists);
             });
-            let (c, finish) =
-                if block + 1 == blocks { (if applies { sums } else { w }, last) } else { (sums, Finish::Store) };
+            let (c, finish) = match block.last {
+                false => (waiting(block.place()), Finish::Store),
+                // The sums that wait are added before the gradient takes the place of one.
+                true if applies => (sums, last),
+                true => (w, last),
+            };
+            let mut room = None;
             let product = SparseProduct {
                 a: lists,
                 rows: (0, features.len()),
                 columns,
-                b: &self.d.as_slice()[self.d.at(panels.start) + block * BLOCK * width..],
+                b: &self.d.as_slice()[self.d.at(panels.start) + block.samples.start * width..],
                 b_panel: self.d.at(1),
-                init: if block == 0 { Init::Zero } else { Init::Sums(sums) },
+                init: Init::Zero,
+                earlier: block.earlier(&mut room, waiting),
                 c,
                 finish,
             };
@@ -478,33 +547,17 @@ impl<'a> Update<'a> {
 
 /// Computes `bias + Σ_k shift_k·w[j,k]` of a panel of units.
 pub(crate) fn start(kernels: &Kernels, shift: &[f32], w: &[f32], bias: &[f32], sums: &mut [f32]) {
-    sum(kernels, shift.len(), Some(shift), w, Some(bias), sums, Finish::Store);
-}
-
-/// Computes 16 or 32 sums down a panel: `init + Σ_p a_p·b[p,j]`. If they are not given, `init` is all zeros and `a` is
-/// all ones: fma(1, b, sum) is sum + b.
-fn sum(
-    kernels: &Kernels,
-    depth: usize,
-    a: Option<&[f32]>,
-    b: &[f32],
-    init: Option<&[f32]>,
-    to: &mut [f32],
-    finish: Finish<'_>,
-) {
-    // Without `a`, each panel of its row is the same one.
-    let (values, panel) = a.map_or((&[1.0; 2 * HALF][..], 0), |a| (a, kernels.width()));
     let product = Product {
         rows: 1,
-        columns: to.len(),
-        depth,
-        a: Factor::Rows { values: View::from(values), panel },
-        b,
-        init,
-        sums: None,
-        c: Shared::new(to),
+        columns: sums.len(),
+        depth: shift.len(),
+        a: Factor::Rows { values: View::from(shift), panel: kernels.width() },
+        b: w,
+        init: Some(bias),
+        earlier: &[],
+        c: Shared::new(sums),
         c_at: 0,
-        finish,
+        finish: Finish::Store,
     };
     // SAFETY: the outputs are borrowed by this call alone.
     unsafe { kernels.product(&product) };

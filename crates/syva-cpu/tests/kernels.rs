@@ -107,13 +107,14 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                     let a = draw(random, depth.div_ceil(width) * panel + rows * row);
                     let (b, init) = (draw(random, depth * width), draw(random, columns));
                     let (shift, bias) = (draw(random, rows), draw(random, columns));
-                    let given = draw(random, rows * width);
+                    let given = [draw(random, rows * width), draw(random, rows * width)];
                     let inits = [None, Some(&init[..]), None, None, None];
                     for (n, (finish, init)) in finishes(&shift, &bias).into_iter().zip(inits).enumerate() {
-                        // Sums of terms before.
-                        let sums = (n == 3).then(|| View::from(&given[..]));
+                        // Sums of earlier blocks: none, the place of the outputs, or one or two others.
+                        let others = &given[..[1, 0, 0, 2, 1][n]];
+                        let in_place = n == 0;
                         let mut found = guarded(rows * width);
-                        if matches!(finish, Finish::Descend { .. }) {
+                        if in_place || matches!(finish, Finish::Descend { .. }) {
                             for i in 0..rows {
                                 found[MARGIN + i * width..][..columns].copy_from_slice(&draw(random, columns));
                             }
@@ -122,18 +123,21 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                         for i in 0..rows {
                             for j in 0..columns {
                                 let mut sum = init.map_or(0.0, |init| init[j]);
-                                if sums.is_some() {
-                                    sum = given[i * width + j];
-                                }
                                 for p in 0..depth {
                                     let a = a[at(i, p)];
                                     sum = a.fma(b[p * width + j], sum);
                                 }
                                 let to = MARGIN + i * width + j;
+                                let here = in_place.then_some(wanted[to]);
+                                let others = others.iter().map(|sums| sums[i * width + j]);
+                                sum = here.into_iter().chain(others).fold(sum, |sum, earlier| earlier + sum);
                                 wanted[to] = finished(&finish, sum, i, j, wanted[to]);
                             }
                         }
                         let values = View::from(&a[..]);
+                        let c = Shared::new(&mut found);
+                        let mut earlier: Vec<_> = in_place.then(|| c.view(MARGIN)).into_iter().collect();
+                        earlier.extend(others.iter().map(|sums| View::from(&sums[..])));
                         let product = Product {
                             rows,
                             columns,
@@ -141,8 +145,8 @@ fn product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             a: if by_rows { Factor::Rows { values, panel } } else { Factor::Columns(values) },
                             b: &b,
                             init,
-                            sums,
-                            c: Shared::new(&mut found),
+                            earlier: &earlier,
+                            c,
                             c_at: MARGIN,
                             finish,
                         };
@@ -193,6 +197,11 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                         (0..columns).for_each(|j| found[at(i, j)] = random.uniform(-1.0, 1.0));
                     }
                     let (starts, mut wanted) = (found.clone(), found.clone());
+                    // Sums of earlier blocks: none, the place of the outputs, or one or two others.
+                    let mut given = [starts.clone(), starts.clone()];
+                    (0..given[0].len())
+                        .for_each(|i| given.iter_mut().for_each(|sums| sums[i] = random.uniform(-1.0, 1.0)));
+                    let others = [1, 0, 0, 2, 1][n];
                     for i in 0..rows - first {
                         for j in 0..columns {
                             let mut sum = [0.0, init[j], starts[at(i, j)], 0.0, 0.0][n];
@@ -200,13 +209,22 @@ fn sparse_product(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> 
                                 let b = b[j / width * b_panel + p * width + j % width];
                                 sum = a[(first + i) * depth + p].fma(b, sum);
                             }
+                            let here = (n == 0).then_some(&starts);
+                            for earlier in here.into_iter().chain(&given[..others]) {
+                                sum += earlier[at(i, j)];
+                            }
                             wanted[at(i, j)] = finished(&finish, sum, i, j, starts[at(i, j)]);
                         }
                     }
                     let c = Place { values: Shared::new(&mut found), at: MARGIN, panel: c_panel };
                     let init = [Init::Zero, Init::Row(&init), Init::Sums(c), Init::Zero, Init::Zero][n];
+                    let mut earlier = if n == 0 { vec![c] } else { Vec::new() };
+                    for sums in &mut given[..others] {
+                        earlier.push(Place { values: Shared::new(sums), ..c });
+                    }
                     let rows = (first, rows - first);
-                    let product = SparseProduct { a: &lists, rows, columns, b: &b, b_panel, init, c, finish };
+                    let earlier = &earlier[..];
+                    let product = SparseProduct { a: &lists, rows, columns, b: &b, b_panel, init, earlier, c, finish };
                     // SAFETY: nothing else refers to c while the kernel runs.
                     unsafe { kernels.sparse_product(&product) };
                     // The sign of a zero sum may differ if zeros were passed over. Rule 5 settles it with `+ 0`.
@@ -262,6 +280,7 @@ fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             b: &d,
                             b_panel: 0,
                             init: Init::Zero,
+                            earlier: &[],
                             c,
                             finish,
                         });
@@ -273,7 +292,7 @@ fn start(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
                             a: Factor::Columns(View::from(&panel[..])),
                             b: &d,
                             init: None,
-                            sums: None,
+                            earlier: &[],
                             c,
                             c_at: 0,
                             finish,

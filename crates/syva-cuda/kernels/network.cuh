@@ -15,6 +15,7 @@ struct Layer {
     float *read_below;  // what the derivative of the layer below reads: its h or z [batch, below_stride]
     float *d;           // gradient of the mean loss by z [batch, stride]
     float *d_below;     // the same for the layer below [batch, below_stride]; null for the first layer
+    float *waiting;     // sums over some of the batch (tiles.cuh), several matrices [below_stride, stride]; null if not needed
     u32 fan_in, units;
     u32 below_stride, stride;
     u32 activation, activation_below; // numbers of generated.cuh

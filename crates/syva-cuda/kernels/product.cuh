@@ -112,21 +112,21 @@ __device__ inline void multiply(Sums &sums, const float *a, const float *b) {
         for (int j = 0; j < COLUMNS_EACH; ++j) sums.of[i][j] = fmaf(x[i], y[j], sums.of[i][j]);
 }
 
-/// Runs the chains of the tile at (m0, n0) over k = 0 … depth − 1. With add_columns, also sums the columns of B.
+/// Runs the chains of the tile at (m0, n0) over k = first_k … end_k − 1. With add_columns, also sums the columns of B.
 template <class A, class B>
-__device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 depth,
-                               bool add_columns) {
+__device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 first_k,
+                               u32 end_k, bool add_columns) {
     Fetched<A, ROWS> from_a;
     Fetched<B, COLUMNS> from_b;
-    from_a.fetch(a, m0, 0);
-    from_b.fetch(b, n0, 0);
+    from_a.fetch(a, m0, first_k);
+    from_b.fetch(b, n0, first_k);
     from_a.store(shared.as[0]);
     from_b.store(shared.bs[0]);
     __syncthreads();
     int buffer = 0;
-    u32 k0 = 0;
-    for (; k0 + DEPTH <= depth; k0 += DEPTH, buffer ^= 1) {
-        const bool more = k0 + DEPTH < depth;
+    u32 k0 = first_k;
+    for (; k0 + DEPTH <= end_k; k0 += DEPTH, buffer ^= 1) {
+        const bool more = k0 + DEPTH < end_k;
         if (more) {
             from_a.fetch(a, m0, k0 + DEPTH);
             from_b.fetch(b, n0, k0 + DEPTH);
@@ -142,7 +142,7 @@ __device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &
             __syncthreads();
         }
     }
-    const int left = int(depth - k0);
+    const int left = int(end_k - k0);
 #pragma unroll 1
     for (int k = 0; k < left; ++k) multiply(sums, shared.as[buffer][k], shared.bs[buffer][k]);
     if (add_columns && threadIdx.x < COLUMNS) {

@@ -136,29 +136,29 @@ __device__ inline void multiply(Sums &sums, const u32 (*as)[ROWS + 8], const u32
         }
 }
 
-/// Adds the products of k = 0 … depth − 1 to the tile at (m0, n0). With add_columns, also sums the columns of B: not
+/// Adds the products of k = first_k … end_k − 1 to the tile at (m0, n0). With add_columns, also sums the columns of B: not
 /// rounded, as they are in memory, and in the contract's order.
 template <class A, class B>
-__device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 depth,
-                               bool add_columns) {
+__device__ inline void product(Shared &shared, Sums &sums, const A &a, const B &b, u32 m0, u32 n0, u32 first_k,
+                               u32 end_k, bool add_columns) {
     Fetched<A, ROWS> from_a;
     Fetched<B, COLUMNS> from_b;
-    from_a.fetch(a, m0, 0, depth);
-    from_b.fetch(b, n0, 0, depth);
+    from_a.fetch(a, m0, first_k, end_k);
+    from_b.fetch(b, n0, first_k, end_k);
     from_a.store(shared.as[0]);
     from_b.store(shared.bs[0]);
     __syncthreads();
     int buffer = 0;
-    for (u32 k0 = 0; k0 < depth; k0 += DEPTH, buffer ^= 1) {
-        const bool more = k0 + DEPTH < depth;
+    for (u32 k0 = first_k; k0 < end_k; k0 += DEPTH, buffer ^= 1) {
+        const bool more = k0 + DEPTH < end_k;
         if (more) {
-            from_a.fetch(a, m0, k0 + DEPTH, depth);
-            from_b.fetch(b, n0, k0 + DEPTH, depth);
+            from_a.fetch(a, m0, k0 + DEPTH, end_k);
+            from_b.fetch(b, n0, k0 + DEPTH, end_k);
         }
 #pragma unroll 1 // there are no registers for the fragments of more than eight words
         for (int word = 0; word < WORDS; word += 8) multiply(sums, shared.as[buffer], shared.bs[buffer], word);
         if (add_columns && threadIdx.x < COLUMNS) {
-            const u32 end = min(k0 + DEPTH, depth), n = n0 + threadIdx.x;
+            const u32 end = min(k0 + DEPTH, end_k), n = n0 + threadIdx.x;
             for (u32 k = k0; k < end; ++k) sums.column = sums.column + (B::ALONG_K ? b.matrix.at(n, k) : b.matrix.at(k, n));
         }
         if (more) {

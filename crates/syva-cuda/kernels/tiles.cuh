@@ -87,7 +87,7 @@ __device__ inline void forward_tile(Shared &shared, const Step &step, const Laye
 #pragma unroll
         for (int i = 0; i < ROWS_EACH; ++i) sums.of[i][j] = start;
     }
-    product(shared, sums, a, Factor<false, Weights>{weights}, m0, n0, layer.fan_in, false);
+    product(shared, sums, a, Factor<false, Weights>{weights}, m0, n0, 0, layer.fan_in, false);
     const size_t corner = size_t(m0) * layer.stride + n0;
     each_run(sums, layer.h + corner, layer.stride, [&](float z, size_t at) {
         if (first) z = z + 0.0f;
@@ -105,7 +105,7 @@ __device__ inline void input_gradient_tile(Shared &shared, const Step &step, con
     if (m0 >= step.rows) return;
     Sums sums = {};
     const Factor<true> d{{layer.d, layer.stride}};
-    product(shared, sums, d, Factor<true, Weights>{weights}, m0, n0, layer.units, false);
+    product(shared, sums, d, Factor<true, Weights>{weights}, m0, n0, 0, layer.units, false);
     const size_t corner = size_t(m0) * layer.below_stride + n0;
     each_run(sums, layer.d_below + corner, layer.below_stride, [&](float dx, size_t at) {
         return backward(layer.activation_below, layer.parameter_below, layer.read_below[corner + at], dx);
@@ -157,6 +157,53 @@ struct UpdateShared {
     bool last;
 };
 
+// A sum over the batch runs in blocks of BLOCK samples. Each block is one chain, and their sums are added in a binary tree
+// (rule 3). MOST is how many sums wait at most: one per bit of a block's number.
+const u32 BLOCK = 128, MOST = 25;
+
+/// Runs the sums of a weight gradient's tile over the whole batch. Before block i, as many sums wait as i has bits that are
+/// 1, in as many matrices. A thread adds the newest of them to its own sums, as many as i has trailing bits that are 1, or
+/// all of them after the last block. Then its sums wait in their place. Nothing waits if there is one block only.
+template <class A, class B>
+__device__ inline void sum_over_batch(Shared &shared, Sums &sums, const A &a, const B &b, const Layer &layer, u32 m0, u32 n0,
+                                      u32 rows, bool add_columns) {
+    float columns[MOST];
+    for (u32 first = 0;; first += BLOCK) {
+        const u32 end = min(rows, first + BLOCK);
+        product(shared, sums, a, b, m0, n0, first, end, add_columns);
+        if (rows <= BLOCK) return;
+
+        const u32 block = first / BLOCK;
+        u32 waiting = __popc(block);
+        const u32 left = end == rows ? 0 : __popc(block + 1) - 1;
+        const size_t matrix = size_t(layer.below_stride) * layer.stride;
+        float *corner = layer.waiting + size_t(m0) * layer.stride + n0;
+        while (waiting > left) {
+            const float *of = corner + --waiting * matrix;
+#pragma unroll
+            for (int i = 0; i < ROWS_EACH; ++i)
+#pragma unroll
+                for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
+                    alignas(16) float earlier[COLUMN_RUN];
+                    read_run<COLUMN_RUN>(earlier, of + size_t(row_of(i)) * layer.stride + column_of(j));
+#pragma unroll
+                    for (int v = 0; v < COLUMN_RUN; ++v) sums.of[i][j + v] = earlier[v] + sums.of[i][j + v];
+                }
+            sums.column = columns[waiting] + sums.column;
+        }
+        if (end == rows) return;
+        float *to = corner + waiting * matrix;
+#pragma unroll
+        for (int i = 0; i < ROWS_EACH; ++i)
+#pragma unroll
+            for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN)
+                write_run(to + size_t(row_of(i)) * layer.stride + column_of(j), &sums.of[i][j]);
+        columns[waiting] = sums.column;
+        sums = {};
+        __syncthreads(); // the last values in shared memory have been read
+    }
+}
+
 /// Rows are inputs, columns are units: g = Σ_b a[k,b] · d[b,j] (first layer: then fma(shift[k], D[j], g) + 0), and
 /// immediately w = fma(−lr, g, w). Blocks of the first rows also update the biases, from D[j] = Σ_b d[b,j].
 template <class A>
@@ -175,7 +222,7 @@ __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const 
                 read_run<COLUMN_RUN>(&early[i][j], &weights.at(row_of(i), column_of(j)));
     }
     const Factor<false> d{{layer.d, layer.stride}};
-    product(shared.product, sums, a, d, m0, n0, step.rows, first || m0 == 0);
+    sum_over_batch(shared.product, sums, a, d, layer, m0, n0, step.rows, first || m0 == 0);
     if (first || m0 == 0) {
         if (threadIdx.x < COLUMNS) {
             shared.d_sums[threadIdx.x] = sums.column;

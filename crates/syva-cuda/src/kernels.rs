@@ -30,6 +30,7 @@ pub(crate) struct Layer {
     pub(crate) read_below: Address,
     pub(crate) d: Address,
     pub(crate) d_below: Address,
+    pub(crate) waiting: Address,
     pub(crate) fan_in: u32,
     pub(crate) units: u32,
     pub(crate) below_stride: u32,

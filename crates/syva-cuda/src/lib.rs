@@ -119,11 +119,32 @@ impl Engine for CudaEngine {
             learning_rate: _,
             seed: _,
             init: _,
-            schedule: _,
             optimizer,
+            schedule: _,
+            dropout,
+            l1,
+            l2,
+            clip_norm,
+            clip_value,
+            max_norm,
+            ema,
             loss: _,
             class_weights: _,
-        } = training;
+        } = *training;
+        for (name, value) in [
+            ("dropout", dropout),
+            ("l1", l1),
+            ("l2", l2),
+            ("clip-norm", clip_norm),
+            ("clip-value", clip_value),
+            ("max-norm", max_norm),
+            ("ema", ema),
+        ] {
+            if value > 0.0 {
+                let remedy = format!("use --device cpu, or leave --{name} out");
+                return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
+            }
+        }
         match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay

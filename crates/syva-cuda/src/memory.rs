@@ -11,7 +11,7 @@ use syva_core::{Activation, Matrix, Parameters, Result, Spec, State};
 
 use crate::card::Card;
 use crate::kernels::{Address, Data, Layer, Outcome, Stored};
-use crate::plan::padded;
+use crate::plan::{self, padded};
 
 /// The address of a buffer. The buffer must live until the stream of every launch that uses it has been waited for.
 pub(crate) fn address<T>(buffer: &CudaSlice<T>, stream: &Arc<CudaStream>) -> Address {
@@ -134,6 +134,7 @@ impl Network {
             },
             d: d(l),
             d_below: if l > 0 { d(l - 1) } else { 0 },
+            waiting: work.waiting.get(l).map_or(0, |waiting| address(waiting, stream)),
             fan_in: spec.fan_in(l) as u32,
             units: spec.layers[l].units as u32,
             below_stride: padded(spec.fan_in(l)) as u32,
@@ -160,6 +161,9 @@ pub(crate) struct Workspace {
     z: Vec<Option<CudaSlice<f32>>>,
     /// The gradient of each layer. Without training, only the last layer has one.
     d: Vec<Option<CudaSlice<f32>>>,
+    /// Sums over some of a batch, which wait for others (rule 3): several matrices like each layer's weights. Empty for
+    /// batches of one block.
+    waiting: Vec<CudaSlice<f32>>,
 }
 
 impl Workspace {
@@ -175,7 +179,13 @@ impl Workspace {
         let d = (0..=last).map(|l| if training || l == last { matrix(l).map(Some) } else { Ok(None) });
         let reads_z = |l: usize| training && spec.layers[l].activation.reads() == Reads::Z;
         let z = (0..=last).map(|l| if reads_z(l) { matrix(l).map(Some) } else { Ok(None) });
-        Ok(Self { capacity, h, d: d.collect::<Result<_>>()?, z: z.collect::<Result<_>>()? })
+        let places = if training { plan::places(capacity) } else { 0 };
+        let waits = |l: usize| {
+            let what = format!("gradients of batches of {capacity}");
+            card.zeros(places * padded(spec.fan_in(l)) * padded(spec.layers[l].units), &what)
+        };
+        let waiting = (0..=last).filter(|_| places > 0).map(waits).collect::<Result<_>>()?;
+        Ok(Self { capacity, h, d: d.collect::<Result<_>>()?, z: z.collect::<Result<_>>()?, waiting })
     }
 
     /// Outputs of the last layer: one padded row per sample.

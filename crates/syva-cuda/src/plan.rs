@@ -1,6 +1,7 @@
 //! What a step launches: tiles, blocks, and the padding of matrices. All of it is plain numbers, so it can be tested
 //! without a card.
 
+use syva_core::reference::BLOCK;
 use syva_core::{Precision, Spec};
 
 /// Rows and columns of every matrix on the card are padded to a multiple of this, the side of the largest tile. Kernels
@@ -16,6 +17,11 @@ pub(crate) const GROUP: usize = 8;
 /// The next multiple of [`PAD`].
 pub(crate) fn padded(n: usize) -> usize {
     n.next_multiple_of(PAD)
+}
+
+/// The number of sums over blocks of a batch that wait for others at most (rule 3), which is 0 if there is one block.
+pub(crate) fn places(batch: usize) -> usize {
+    batch.div_ceil(BLOCK).max(1).ilog2() as usize
 }
 
 /// The size of a tile. A tile is a square of outputs, computed by one block of threads.
@@ -157,6 +163,12 @@ mod tests {
                 assert!(larger.into_iter().all(|larger| larger.count(rows, columns) < processors));
             }
         }
+    }
+
+    #[test]
+    fn sums_wait_only_if_there_are_several_blocks() {
+        let found = [0, 1, 128, 129, 256, 257, 512, 1000, 1025].map(places);
+        assert_eq!(found, [0, 0, 0, 1, 1, 1, 2, 3, 3]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! From the outside in: [`WgpuEngine`] opens a `Session` (`session.rs`) on an adapter (`gpu.rs`). The session keeps
 //! data and weights there (`memory.rs`), and records steps (`step.rs`) as dispatches of a few kernels
-//! (`kernels/*.wgsl`, assembled by `shader.rs`). Each output has one owner and one chain of multiply-adds in the
-//! contract's order.
+//! (`kernels/*.wgsl`, assembled by `shader.rs`). Each output has one owner, which adds in the contract's
+//! order.
 //!
 //! WGSL promises neither that `fma` is fused nor that anything is correctly rounded, so each adapter is probed
 //! (`probe.rs`). If its arithmetic is what the contract needs, the engine is *exact*. If not, it is *close*: it
@@ -190,11 +190,32 @@ impl Engine for WgpuEngine {
             learning_rate: _,
             seed: _,
             init: _,
-            schedule: _,
             optimizer,
+            schedule: _,
+            dropout,
+            l1,
+            l2,
+            clip_norm,
+            clip_value,
+            max_norm,
+            ema,
             loss: _,
             class_weights: _,
-        } = training;
+        } = *training;
+        for (name, value) in [
+            ("dropout", dropout),
+            ("l1", l1),
+            ("l2", l2),
+            ("clip-norm", clip_norm),
+            ("clip-value", clip_value),
+            ("max-norm", max_norm),
+            ("ema", ema),
+        ] {
+            if value > 0.0 {
+                let remedy = format!("use --device cpu, or leave --{name} out");
+                return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
+            }
+        }
         match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay

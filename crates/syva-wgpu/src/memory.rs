@@ -1,10 +1,11 @@
 //! The buffers on the device: weights, data sets, and the workspace of a block of rows.
 //!
 //! An adapter limits the size of a buffer. So that each piece fits, weights are cut into parts by units, data sets are
-//! cut by samples, and a batch passes through the network in blocks of rows.
+//! cut by samples, and a batch passes through the network in blocks of rows. What a batch sums up over its samples waits on the device, too.
 
 use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::ops::Reads;
+use syva_core::reference::BLOCK;
 use syva_core::{Error, Matrix, Parameters, Result, Spec, State};
 
 use crate::gpu::Gpu;
@@ -20,7 +21,8 @@ pub(crate) struct Part {
     pub(crate) units: usize,
     /// `[units, fan_in]`
     pub(crate) weight: wgpu::Buffer,
-    /// Sums of the weight gradient, if a batch takes several blocks. Otherwise an empty buffer of the least size.
+    /// Sums of the weight gradient over some of the samples, `[places, units, fan_in]` (see `kernels/tree.wgsl`). An empty
+    /// buffer of the least size if a batch is one chain.
     pub(crate) sums: wgpu::Buffer,
     /// The part's parameters for the kernels: `Layer` in `kernels/layer.wgsl`.
     pub(crate) layer: wgpu::Buffer,
@@ -29,7 +31,7 @@ pub(crate) struct Part {
 pub(crate) struct Layer {
     pub(crate) parts: Vec<Part>,
     pub(crate) bias: wgpu::Buffer,
-    /// D, the bias gradient.
+    /// Sums of the bias gradient over some of the samples, `[places, units]`. The first row becomes D.
     pub(crate) bias_sums: wgpu::Buffer,
 }
 
@@ -38,7 +40,8 @@ pub(crate) struct Weights {
     /// The first layer's initial sums.
     pub(crate) start: wgpu::Buffer,
     pub(crate) step: u64,
-    has_sums: bool,
+    /// The number of places that there is room for in the sums. One of biases is always there.
+    places: usize,
 }
 
 /// Refuses widths for which not even one row fits into a buffer.
@@ -56,9 +59,14 @@ pub(crate) fn check_widths(gpu: &Gpu, spec: &Spec) -> Result<()> {
 
 impl Weights {
     pub(crate) fn new(gpu: &Gpu, spec: &Spec) -> Self {
-        let layers = (0..spec.layers.len()).map(|l| Layer::new(gpu, spec, l)).collect();
+        Self::cut(gpu, spec, 1)
+    }
+
+    /// Weights in parts that are so small that each may have this many places for sums.
+    fn cut(gpu: &Gpu, spec: &Spec, places: usize) -> Self {
+        let layers = (0..spec.layers.len()).map(|l| Layer::new(gpu, spec, l, places)).collect();
         let start = gpu.storage(4 * spec.layers[0].units as u64);
-        Self { layers, start, step: 0, has_sums: false }
+        Self { layers, start, step: 0, places: 0 }
     }
 
     pub(crate) fn set(&mut self, gpu: &Gpu, state: &State) {
@@ -90,28 +98,58 @@ impl Weights {
         Ok(State { step: self.step, layers, slots: Vec::new() })
     }
 
-    /// Forgets that there is room for sums, after its allocation has failed.
-    pub(crate) fn without_sums(&mut self) {
-        self.has_sums = false;
+    /// Gives up the room for sums, after its allocation has failed.
+    pub(crate) fn without_sums(&mut self, gpu: &Gpu, spec: &Spec) {
+        if self.places > 0 {
+            self.make_room(gpu, spec, 0);
+        }
     }
 
-    /// Makes room for the sums over a batch that takes several blocks.
-    pub(crate) fn with_sums(&mut self, gpu: &Gpu, spec: &Spec) {
-        if !self.has_sums {
-            for (l, layer) in self.layers.iter_mut().enumerate() {
-                for part in &mut layer.parts {
-                    part.sums = gpu.storage(4 * (part.units * spec.fan_in(l)) as u64);
-                }
-            }
-            self.has_sums = true;
+    /// Makes room for the sums over a batch. If they do not fit into buffers, the weights are cut into smaller parts; then
+    /// it returns true.
+    pub(crate) fn with_sums(&mut self, gpu: &Gpu, spec: &Spec, places: usize) -> Result<bool> {
+        if places <= self.places {
+            return Ok(false);
         }
+        let most = gpu.largest as usize / 4 / places;
+        let widest = (0..spec.layers.len()).map(|l| spec.fan_in(l).max(spec.layers[l].units)).max().unwrap_or(0);
+        if widest > most {
+            let what = format!("a layer of {widest} units or features with such a batch on {}", gpu.name);
+            return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
+        }
+        let fits = |(l, layer): (usize, &Layer)| layer.parts.iter().all(|part| part.units * spec.fan_in(l) <= most);
+        let cut = !self.layers.iter().enumerate().all(fits);
+        if cut {
+            let state = self.get(gpu, spec)?;
+            *self = Self::cut(gpu, spec, places);
+            self.set(gpu, &state);
+        }
+        self.make_room(gpu, spec, places);
+        Ok(cut)
+    }
+
+    fn make_room(&mut self, gpu: &Gpu, spec: &Spec, places: usize) {
+        for (l, layer) in self.layers.iter_mut().enumerate() {
+            for part in &mut layer.parts {
+                part.sums = gpu.storage(4 * (places * part.units * spec.fan_in(l)) as u64);
+            }
+            layer.bias_sums = gpu.storage(4 * (places.max(1) * spec.layers[l].units) as u64);
+        }
+        self.places = places;
     }
 }
 
+/// The number of places for sums that wait (rule 3), for batches of `batch` samples in blocks of `rows` rows. A chain that
+/// goes on in the next block needs one more.
+pub(crate) fn places(batch: usize, rows: usize) -> usize {
+    let waiting = batch.div_ceil(BLOCK).max(1).ilog2() as usize;
+    waiting + usize::from(rows < batch && !rows.is_multiple_of(BLOCK))
+}
+
 impl Layer {
-    fn new(gpu: &Gpu, spec: &Spec, l: usize) -> Self {
+    fn new(gpu: &Gpu, spec: &Spec, l: usize, places: usize) -> Self {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        let most = (gpu.largest as usize / 4 / fan_in).max(1);
+        let most = (gpu.largest as usize / 4 / fan_in / places).max(1);
         let parts = (0..units).step_by(most).map(|unit| {
             let these = most.min(units - unit);
             let (opens, closes) = (unit == 0, unit + these == units);
@@ -228,6 +266,8 @@ impl Workspace {
         let wanted = (rows, samples);
         let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);
         let rows = rows.min(ROWS).min(most.max(64)).min(gpu.largest as usize / 4 / widest).max(1);
+        // Whole chains (rule 3), if possible: a chain that goes on in the next block takes more time.
+        let rows = if rows < wanted.0 && rows > BLOCK { rows / BLOCK * BLOCK } else { rows };
         let samples = samples.min(gpu.largest as usize / 4).max(rows);
         let matrix = |columns: usize| gpu.storage(4 * (rows * columns) as u64);
         let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();

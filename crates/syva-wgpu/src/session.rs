@@ -10,7 +10,7 @@ use syva_core::{
 };
 
 use crate::gpu::Gpu;
-use crate::memory::{BLOCKS, Loaded, Samples, Weights, Workspace, check_widths};
+use crate::memory::{BLOCKS, Loaded, Samples, Weights, Workspace, check_widths, places};
 use crate::shader::Flavour;
 use crate::step::{Block, Goal, Plan, Planner};
 
@@ -85,7 +85,7 @@ impl WgpuSession {
     }
 
     /// Makes room for batches of `rows` samples, and for `samples` samples between two synchronisations. With `sums`,
-    /// also for the sums over a batch that takes several blocks.
+    /// also for the sums over a batch that is not one chain.
     fn prepare(&mut self, rows: usize, samples: usize, sums: bool) -> Result<()> {
         let Self { gpu, spec, work, weights, .. } = self;
         let weights = weights.as_mut().ok_or_else(no_weights)?;
@@ -96,13 +96,15 @@ impl WgpuSession {
             let size = (rows.max(old_rows), samples.max(old_samples));
             *work = Some(Workspace::new(gpu, spec, size, !self.weighting.is_even(), most as usize));
         }
-        if sums && work.as_ref().is_some_and(|work| work.rows < rows) {
-            weights.with_sums(gpu, spec);
-        }
+        let places = work.as_ref().map_or(0, |work| places(rows, work.rows));
+        let cut = sums && weights.with_sums(gpu, spec, places)?;
         self.gpu.check(|| self.need()).inspect_err(|_| {
             // The buffers that could not be allocated must not be used.
             self.work = None;
-            self.weights.iter_mut().for_each(Weights::without_sums);
+            match &mut self.weights {
+                Some(weights) if !cut => weights.without_sums(&self.gpu, &self.spec),
+                weights => *weights = None,
+            }
         })
     }
 
@@ -155,8 +157,8 @@ impl WgpuSession {
         let blocks = span.batches().enumerate().flat_map(|(step, (samples, learning_rate))| {
             let (at, mean) = (step * span.batch_size, self.judging.factor(samples.len(), self.spec.outputs()));
             blocks(samples.len(), work.rows).map(move |(from, rows)| {
-                let (first, last) = (from == 0, from + rows == samples.len());
-                Block { rows, at: at + from, sample: None, first, last, mean, learning_rate }
+                let last = from + rows == samples.len();
+                Block { rows, at: at + from, sample: None, before: from, last, mean, learning_rate }
             })
         });
         self.submit(&plan, work, blocks);
@@ -261,7 +263,7 @@ impl Session for WgpuSession {
                 rows,
                 at,
                 sample: Some(first + at),
-                first: at == 0,
+                before: at,
                 last: false,
                 mean: 0.0,
                 learning_rate: 0.0,
@@ -293,7 +295,7 @@ impl Session for WgpuSession {
             };
             let plan = self.planner(weights, work).of_samples(&samples, Goal::Predict);
             let (mean, learning_rate) = (0.0, 0.0);
-            let block = Block { rows, at: 0, sample: Some(0), first: true, last: false, mean, learning_rate };
+            let block = Block { rows, at: 0, sample: Some(0), before: 0, last: false, mean, learning_rate };
             self.submit(&plan, work, std::iter::once(block));
             let read = self.gpu.read(&[(last, rows * width)])?;
             for (row, bits) in read[0].chunks_exact(width).enumerate() {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use syva_core::arithmetic::Number as _;
 use syva_core::ops::{self, Dialect, Judging, Symbol};
+use syva_core::reference::BLOCK;
 use syva_core::{Activation, Head};
 
 /// The arithmetic of the kernels.
@@ -97,9 +98,18 @@ impl Tile {
         (self.down * self.rows, self.across * self.columns)
     }
 
-    /// The product kernel, with a kernel's own functions.
-    fn product(self, own: &str) -> String {
+    /// The product kernel, with a kernel's own functions. `Chains` says whether an output's terms are one chain.
+    fn product(self, own: &str, chains: Chains) -> String {
         let (tile_rows, tile_columns) = self.size();
+        let (chains, first, last) = match chains {
+            Chains::One => ("{ let first_k = 0u; let end_k = size.z;", "", ""),
+            Chains::Blocks => (
+                "for (var first_k = 0u; first_k < size.z; first_k = chain_end(first_k)) {\n    \
+                 let end_k = chain_end(first_k);",
+                ", first_k",
+                ", end_k",
+            ),
+        };
         let (mut begin, mut multiply, mut end) = (String::new(), String::new(), String::new());
         for i in 0..self.rows {
             let _ = writeln!(multiply, "            let a{i} = slab_a[k * {tile_rows}u + m + {i}u];");
@@ -111,16 +121,19 @@ impl Tile {
         for (i, j) in (0..self.rows).flat_map(|i| (0..self.columns).map(move |j| (i, j))) {
             let output = format!("row + m + {i}u, column + n + {}u", j * self.across);
             let inside = format!("if row + m + {i}u < size.x && column + n + {}u < size.y", j * self.across);
-            let _ =
-                writeln!(begin, "    var c{i}_{j} = from_bits(0u);\n    {inside} {{ c{i}_{j} = begin({output}); }}");
+            let _ = writeln!(
+                begin,
+                "    var c{i}_{j} = from_bits(0u);\n    {inside} {{ c{i}_{j} = begin({output}{first}); }}"
+            );
             let _ = writeln!(multiply, "            c{i}_{j} = fused(a{i}, b{j}, c{i}_{j});");
-            let _ = writeln!(end, "    {inside} {{ end({output}, c{i}_{j}); }}");
+            let _ = writeln!(end, "    {inside} {{ end({output}, c{i}_{j}{last}); }}");
         }
         let number = |n: usize| n.to_string();
         fill(
             include_str!("kernels/product.wgsl"),
             &[
                 ("own", own),
+                ("chains", chains),
                 ("begin", &begin),
                 ("multiply", &multiply),
                 ("end", &end),
@@ -138,6 +151,14 @@ impl Tile {
     }
 }
 
+/// The chains of multiply-adds that make an output.
+#[derive(Clone, Copy)]
+enum Chains {
+    One,
+    /// One per block of samples (rule 3).
+    Blocks,
+}
+
 /// Replaces each `{{name}}`.
 pub(crate) fn fill(template: &str, blanks: &[(&str, &str)]) -> String {
     blanks.iter().fold(template.to_string(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
@@ -147,6 +168,7 @@ pub(crate) fn fill(template: &str, blanks: &[(&str, &str)]) -> String {
 pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String {
     let tile = Tile::of(flavour, software);
     let (step, layer) = (include_str!("kernels/step.wgsl"), include_str!("kernels/layer.wgsl"));
+    let tree = fill(include_str!("kernels/tree.wgsl"), &[("block", &format!("{BLOCK}u"))]);
     let with_layer = |text: &str| format!("{layer}\n{text}");
     let body = match kernel {
         Kernel::Gather { bytes } => {
@@ -155,7 +177,7 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             fill(include_str!("kernels/gather.wgsl"), &[("input", input)])
         }
         Kernel::Start => with_layer(include_str!("kernels/start.wgsl")),
-        Kernel::Bias => with_layer(include_str!("kernels/bias.wgsl")),
+        Kernel::Bias => with_layer(&format!("{tree}\n{}", include_str!("kernels/bias.wgsl"))),
         Kernel::Loss { judging, head, outputs, weighted } => {
             let (binding, factor) = if weighted {
                 ("@group(0) @binding(8) var<storage, read> factors: array<num>;", "factors[step.at + row]")
@@ -179,12 +201,13 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             };
             let activation = Dialect::Wgsl.function("activation", ["z"], |[z]| activation.forward(z));
             let blanks = [("activation", activation.as_str()), ("z", z), ("binding", binding), ("keep", keep)];
-            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &blanks)))
+            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &blanks), Chains::One))
         }
         Kernel::Backward(activation) => {
             let derivative =
                 Dialect::Wgsl.function("derivative", ["read", "dx"], |[read, dx]| activation.backward(read, dx));
-            with_layer(&tile.product(&fill(include_str!("kernels/backward.wgsl"), &[("derivative", &derivative)])))
+            let own = fill(include_str!("kernels/backward.wgsl"), &[("derivative", &derivative)]);
+            with_layer(&tile.product(&own, Chains::One))
         }
         Kernel::Update { first } => {
             let (bindings, gradient) = if first {
@@ -195,7 +218,8 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
                 ("", "sum")
             };
             let blanks = [("bindings", bindings), ("gradient", gradient)];
-            with_layer(&tile.product(&fill(include_str!("kernels/update.wgsl"), &blanks)))
+            let own = format!("{tree}\n{}", fill(include_str!("kernels/update.wgsl"), &blanks));
+            with_layer(&tile.product(&own, Chains::Blocks))
         }
     };
     format!("{}\n{BITS}\n{step}\n{body}", flavour.source())

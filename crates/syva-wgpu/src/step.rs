@@ -38,8 +38,8 @@ pub(crate) struct Block {
     pub(crate) at: usize,
     /// The sample of its first row. `None` if the order says which samples the rows are.
     pub(crate) sample: Option<usize>,
-    /// Whether it is the first block of its batch.
-    pub(crate) first: bool,
+    /// Rows of its batch before it.
+    pub(crate) before: usize,
     /// Whether it is the last block of its batch.
     pub(crate) last: bool,
     pub(crate) mean: f32,
@@ -53,10 +53,10 @@ impl Block {
             self.at as u32,
             self.sample.unwrap_or(0) as u32,
             u32::from(self.sample.is_none()),
-            u32::from(self.first),
             u32::from(self.last),
             self.mean.to_bits(),
             (-self.learning_rate).to_bits(),
+            self.before as u32,
         ]
     }
 }
@@ -109,7 +109,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn record(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass<'_>, offset: u32, block: Block) {
-        let start = if block.first { &self.start[..] } else { &[] };
+        let start = if block.before == 0 { &self.start[..] } else { &[] };
         for bound in self.gather.iter().chain(start).chain(&self.rest) {
             bound.record(gpu, pass, offset, block.rows);
         }

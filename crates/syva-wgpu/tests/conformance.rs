@@ -69,10 +69,12 @@ fn activates(device: &DeviceId) -> Outcome {
     Ok(activations(&WgpuEngine::new().exact(true), device)?)
 }
 
-/// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows.
+/// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows. Chains go on
+/// from block to block, and sums wait for each other.
 fn exact_in_pieces(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
-    let small = |case: &&Case| case.spec.parameters() < 20_000 && [3, 70, 96].contains(&case.training.batch_size);
+    let sizes = [3, 70, 96, 257, 640];
+    let small = |case: &&Case| case.spec.parameters() < 20_000 && sizes.contains(&case.training.batch_size);
     for case in cases().iter().chain(&loss_cases()).filter(small) {
         run(&engine, device, case)?;
     }

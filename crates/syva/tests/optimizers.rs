@@ -60,17 +60,29 @@ fn distances(engine: &dyn Engine, golden: &Value, case: &Value) -> (f64, f64) {
     let order: Vec<u32> = (0..steps).flat_map(|_| 0..samples as u32).collect();
     let rates = vec![case["lr"].as_f64().unwrap() as f32; steps];
 
-    let training = Training::default().optimizer(case["optimizer"].as_str().unwrap().parse().unwrap());
+    let mut training = Training::default().optimizer(case["optimizer"].as_str().unwrap().parse().unwrap());
+    let bound = || case["bound"].as_f64().unwrap() as f32;
+    match case["clip"].as_str() {
+        Some("norm") => training.clip_norm = bound(),
+        Some("value") => training.clip_value = bound(),
+        _ => training.ema = case["ema"].as_f64().unwrap_or(0.0) as f32,
+    }
     let mut session = engine.open(&engine.devices()[0].id, &spec, &training).unwrap();
     session.load(Split::Train, &data).unwrap();
     session.set_state(&state(&spec, &numbers(&golden["weights"]))).unwrap();
     let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates };
     let report = session.train(&span).unwrap();
-    let trained = session.state().unwrap().layers;
-    let flat = trained.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
-    let weights: Vec<f64> = flat.map(|&w| f64::from(w)).collect();
+    let trained = session.state().unwrap();
+    let flat = |layers: &[Parameters]| -> Vec<f64> {
+        let all = layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
+        all.map(|&w| f64::from(w)).collect()
+    };
     let wide = |values: &Value| numbers(values).into_iter().map(f64::from).collect::<Vec<f64>>();
-    (apart(&wide(&case["losses"]), &report.losses), apart(&wide(&case["weights"]), &weights))
+    let mut weights = apart(&wide(&case["weights"]), &flat(&trained.layers));
+    if training.ema > 0.0 {
+        weights = weights.max(apart(&wide(&case["average"]), &flat(&trained.for_prediction().layers)));
+    }
+    (apart(&wide(&case["losses"]), &report.losses), weights)
 }
 
 fn same(list: &str) {
@@ -97,6 +109,16 @@ fn same(list: &str) {
 #[test]
 fn every_optimiser_trains_as_in_pytorch() {
     same("optimizers");
+}
+
+#[test]
+fn gradients_are_clipped_as_in_pytorch() {
+    same("clipping");
+}
+
+#[test]
+fn weights_are_averaged_as_in_pytorch() {
+    same("averaging");
 }
 
 #[test]

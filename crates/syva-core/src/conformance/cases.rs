@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(case(widths, &hidden, head, kind, batch_size, (i * 10 + j) as u32));
         }
     }
-    for (i, &(widths, hidden, head, kind, batch_size)) in LARGE.iter().chain(&OTHERS).enumerate() {
+    for (i, &(widths, hidden, head, kind, batch_size)) in LARGE.iter().chain(&OTHERS).chain(&BLOCKS).enumerate() {
         cases.push(case(widths, hidden, head, kind, batch_size, (1000 + i) as u32));
     }
     cases
@@ -164,6 +164,45 @@ pub fn loss_cases() -> Vec<Case> {
     cases
 }
 
+/// Cases for what holds weights and activations back: dropout, penalties, clipping, the largest norm, the average, each alone
+/// and all together, with an optimiser and without.
+#[must_use]
+pub fn regularised_cases() -> Vec<Case> {
+    const SHAPES: [Shape; 5] = [
+        (&[100, 40, 33, 10], &[Relu, Silu], Head::Logits, Kind::Pixels, 128),
+        (&[17, 140, 3], &[Sigmoid], Head::Regression, Kind::PerFeature, 5),
+        (&[70, 33, 17, 1], &[Gelu, Tanh], Head::Binary, Kind::Reals, 1),
+        (&[300, 20, 4], &[LeakyRelu(0.1)], Head::LogSoftmax, Kind::Pixels, 300),
+        (&[9, 37, 20, 3], &[Relu, Relu], Head::Regression, Kind::Reals, 70),
+    ];
+    type Change = fn(&mut Training);
+    const CHANGES: [(&str, Change); 9] = [
+        ("dropout", |t| t.dropout = 0.3),
+        ("l1 and l2", |t| (t.l1, t.l2) = (0.01, 0.02)),
+        ("clip-norm", |t| t.clip_norm = 0.05),
+        ("clip-norm above all", |t| t.clip_norm = 1e9),
+        ("clip-value", |t| t.clip_value = 0.003),
+        ("max-norm", |t| t.max_norm = 0.5),
+        ("ema", |t| t.ema = 0.8),
+        ("all", |t| (t.dropout, t.l1, t.l2, t.clip_norm, t.max_norm, t.ema) = (0.5, 1e-3, 1e-3, 0.1, 0.4, 0.9)),
+        ("dropout that takes nearly all", |t| (t.dropout, t.clip_value) = (0.97, 0.1)),
+    ];
+    let mut cases = Vec::new();
+    for (i, (what, change)) in CHANGES.into_iter().enumerate() {
+        for (j, &(widths, hidden, head, kind, batch_size)) in SHAPES.iter().enumerate() {
+            let optimizer = ["sgd", "adam", "sgd:momentum=0.9,weight_decay=0.01"][(i + j) % 3];
+            if what == "all" || (i + j) % 2 == 0 {
+                let mut case = case(widths, hidden, head, kind, batch_size, (3000 + 10 * i + j) as u32);
+                change(&mut case.training);
+                case.training.optimizer = optimizer.parse().expect("the kit's optimisers are well formed");
+                case.name = format!("{} {optimizer} {what}", case.name);
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
 /// The data with weights, some of which are 0.
 fn weigh(data: Dataset, seed: u32) -> Dataset {
     let mut random = Random::new(seed, Stream::Augmentation, 3);
@@ -181,6 +220,20 @@ const LARGE: [Shape; 3] = [
     (&[784, 40, 10], &[Sigmoid], Head::Logits, Kind::Pixels, 300),
     (&[600, 5, 3], &[Tanh], Head::Regression, Kind::Reals, 530),
     (&[17, 300, 260, 10], &[Relu, Relu], Head::LogSoftmax, Kind::PerFeature, 70),
+];
+
+/// Batches of several blocks (rule 3): two, three, five and eight of them, some with a last block of one sample, and last
+/// batches of two, three and four blocks.
+const BLOCKS: [Shape; 9] = [
+    (&[60, 20, 10], &[Sigmoid], Head::Logits, Kind::Pixels, 129),
+    (&[9, 17, 3], &[Tanh], Head::Regression, Kind::PerFeature, 256),
+    (&[40, 33, 5], &[Relu], Head::LogSoftmax, Kind::Reals, 257),
+    (&[33, 20, 9, 1], &[Tanh, Silu], Head::Binary, Kind::PerFeature, 300),
+    (&[100, 12, 4], &[Sigmoid], Head::Logits, Kind::Pixels, 640),
+    (&[7, 5, 17, 3, 2], &[Relu, Tanh, Gelu], Head::Regression, Kind::Reals, 640),
+    (&[20, 3], &[], Head::LogSoftmax, Kind::PerFeature, 1000),
+    (&[50, 10, 10], &[Tanh], Head::LogSoftmax, Kind::Pixels, 1000),
+    (&[5, 33, 40, 3], &[Sigmoid, Softplus(1.5)], Head::Regression, Kind::PerFeature, 1400),
 ];
 
 /// Cases that the grid of [`cases`] leaves out.

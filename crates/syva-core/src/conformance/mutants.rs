@@ -1,10 +1,11 @@
 //! Engines that are wrong on purpose. The kit must reject them.
 
 use crate::Result;
+use crate::arithmetic::Number;
 use crate::data::{Dataset, Split};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Report, Session, Span};
 use crate::ops::Loss;
-use crate::reference::{Network, ReferenceSession};
+use crate::reference::{BLOCK, Network, ReferenceSession};
 use crate::spec::Spec;
 use crate::state::{Matrix, State};
 use crate::training::Training;
@@ -21,6 +22,10 @@ pub enum Fault {
     NotANumber,
     /// Sums over the batch in descending order.
     SwappedOrder,
+    /// Sums over the batch in one chain, as version 1 of the contract did.
+    OneChain,
+    /// Adds the blocks of a batch one after the other, not as a tree.
+    BlocksInSequence,
     /// Leaves the last prediction unwritten.
     UnwrittenOutput,
     /// Begins a span before the callback has run, and gives the callback the state after the span.
@@ -40,10 +45,12 @@ pub enum Fault {
 #[must_use]
 pub fn mutants() -> Vec<Mutant> {
     use Fault::{
-        FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, SwappedOrder, UnwrittenOutput, UpdateBeforeInputGradient,
+        BlocksInSequence, FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, OneChain, SwappedOrder,
+        UnwrittenOutput, UpdateBeforeInputGradient,
     };
-    let steps = [FlippedSign, UpdateBeforeInputGradient, NotANumber, SwappedOrder, UnwrittenOutput];
-    steps.into_iter().chain([JudgedTooLate, NotTakenBack]).map(Mutant).collect()
+    let steps = [FlippedSign, UpdateBeforeInputGradient, NotANumber, UnwrittenOutput];
+    let sums = [SwappedOrder, OneChain, BlocksInSequence];
+    steps.into_iter().chain(sums).chain([JudgedTooLate, NotTakenBack]).map(Mutant).collect()
 }
 
 /// The reference with a [`Fault`].
@@ -114,7 +121,9 @@ impl Session for MutantSession {
                     span.order.chunks(span.batch_size).flat_map(|b| b.iter().rev().copied()).collect();
                 self.inner.train(&Span { order: &order, ..*span })
             }
-            Fault::UpdateBeforeInputGradient => self.train_updating_early(span),
+            Fault::UpdateBeforeInputGradient | Fault::OneChain | Fault::BlocksInSequence => {
+                self.train_layer_by_layer(span)
+            }
             _ => self.inner.train(span),
         }
     }
@@ -157,8 +166,9 @@ impl Session for MutantSession {
 }
 
 impl MutantSession {
-    /// Takes steps in the wrong order: each layer is updated first, and its input gradient is computed afterwards.
-    fn train_updating_early(&mut self, span: &Span<'_>) -> Result<Report> {
+    /// Takes steps layer by layer: each layer is updated as soon as its gradients are known, or, for one fault, before its
+    /// input gradient is computed.
+    fn train_layer_by_layer(&mut self, span: &Span<'_>) -> Result<Report> {
         let data = self.train.clone().expect("loaded");
         let before = self.inner.state()?;
         let report = self.inner.train(span)?;
@@ -172,10 +182,21 @@ impl MutantSession {
             let judged = network.judge(&pass.h[pass.h.len() - 1], data.targets(), samples, &weighting);
             let mut d = judged.d;
             for l in (0..pass.h.len()).rev() {
-                let gradient = network.weight_gradient(l, &d, if l == 0 { &x } else { &pass.h[l - 1] });
-                network.update(l, &gradient, learning_rate);
+                let below = if l == 0 { &x } else { &pass.h[l - 1] };
+                let gradient = match self.fault {
+                    Fault::OneChain => self.weight_gradient(l, &d, below, one_chain),
+                    Fault::BlocksInSequence => self.weight_gradient(l, &d, below, in_sequence),
+                    _ => network.weight_gradient(l, &d, below),
+                };
+                let early = self.fault == Fault::UpdateBeforeInputGradient;
+                if early {
+                    network.update(l, &gradient, learning_rate);
+                }
                 if l > 0 {
                     d = network.input_gradient(l, &d, &pass);
+                }
+                if !early {
+                    network.update(l, &gradient, learning_rate);
                 }
             }
         }
@@ -183,4 +204,30 @@ impl MutantSession {
         self.inner.set_state(&wrong)?;
         Ok(report)
     }
+
+    /// A layer's gradients, with another sum over the batch.
+    fn weight_gradient(&self, l: usize, d: &[f32], x: &[f32], sum: Sum) -> (Vec<f32>, Vec<f32>) {
+        let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
+        let batch = x.len() / fan_in;
+        let bias: Vec<f32> = (0..units).map(|j| sum(batch, &|sum, b| sum + d[b * units + j])).collect();
+        let weight = |i: usize| {
+            let (j, k) = (i / fan_in, i % fan_in);
+            let (scale, shift) = if l == 0 { self.spec.input.normalization.of(k) } else { (1.0, 0.0) };
+            let g = sum(batch, &|g, b| d[b * units + j].fma(x[b * fan_in + k] * scale, g));
+            if l == 0 { shift.fma(bias[j], g) + 0.0 } else { g }
+        };
+        ((0..units * fan_in).map(weight).collect(), bias)
+    }
+}
+
+/// A sum over the samples of a batch, from a function that adds the term of one sample.
+type Sum = fn(usize, &dyn Fn(f32, usize) -> f32) -> f32;
+
+fn one_chain(batch: usize, add: &dyn Fn(f32, usize) -> f32) -> f32 {
+    (0..batch).fold(0.0, add)
+}
+
+fn in_sequence(batch: usize, add: &dyn Fn(f32, usize) -> f32) -> f32 {
+    let block = |first: usize| (first..batch.min(first + BLOCK)).fold(0.0, add);
+    (0..batch).step_by(BLOCK).map(block).reduce(|sum, block| sum + block).unwrap_or(0.0)
 }

@@ -25,8 +25,9 @@ pub struct Product<'a> {
     pub b: &'a [f32],
     /// The initial sum of each column. `None` for zeros.
     pub init: Option<&'a [f32]>,
-    /// The initial sums of all outputs instead, those of some terms before: `[i, j]` is at `width · i + j`. They may be `c`.
-    pub sums: Option<View<'a, f32>>,
+    /// Sums of earlier blocks of the batch (rule 3), which are added to the outputs' sums one after the other: `[i, j]` of
+    /// each is at `width · i + j`. One of them may be `c`.
+    pub earlier: &'a [View<'a, f32>],
     /// `c[i, j]` is at `c_at + width · i + j`.
     pub c: Shared<'a, f32>,
     /// See `c`.
@@ -75,7 +76,7 @@ impl Product<'_> {
         assert!(self.c_at + (self.rows - 1) * width + self.columns <= self.c.len(), "c is large enough");
         assert!(self.init.is_none_or(|init| init.len() >= self.columns), "one init per column");
         let end = (self.rows - 1) * width + self.columns;
-        assert!(self.sums.is_none_or(|sums| sums.len() >= end), "one initial sum per output");
+        assert!(self.earlier.iter().all(|sums| sums.len() >= end), "one earlier sum per output");
         self.finish.check(self.rows, self.columns);
     }
 }
@@ -161,9 +162,6 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize, const BY_ROWS:
         let mut c = [[V::splat(0.0); ACROSS]; ROWS];
         if terms.0 > 0 {
             c = std::array::from_fn(|r| std::array::from_fn(|n| V::load(waiting.add(at(r, n)))));
-        } else if let Some(sums) = product.sums {
-            let from = sums.as_ptr().add(i * V::PANEL);
-            c = std::array::from_fn(|r| std::array::from_fn(|n| V::load(from.add(r * V::PANEL + n * V::LANES))));
         } else if let Some(init) = product.init {
             let start: [V; ACROSS] = std::array::from_fn(|n| V::load(init.as_ptr().add(n * V::LANES)));
             c = [start; ROWS];
@@ -198,6 +196,14 @@ unsafe fn tile<V: Vector, const ROWS: usize, const ACROSS: usize, const BY_ROWS:
                 }
             }
             return;
+        }
+        for earlier in product.earlier {
+            let from = earlier.as_ptr().add(i * V::PANEL);
+            for (r, sums) in c.iter_mut().enumerate() {
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(from.add(r * V::PANEL + n * V::LANES)).add(*sum);
+                }
+            }
         }
         let to = product.c.as_mut_ptr().add(product.c_at + i * V::PANEL);
         finish(&product.finish, c, (i, 0), |r, n| to.add(r * V::PANEL + n * V::LANES));

@@ -21,6 +21,9 @@ pub struct SparseProduct<'a> {
     pub b_panel: usize,
     /// The initial sums.
     pub init: Init<'a>,
+    /// Sums of earlier blocks of the batch (rule 3), which are added to the outputs' sums one after the other. One of them
+    /// may be `c`.
+    pub earlier: &'a [Place<'a>],
     /// Where `c[i, j]` is.
     pub c: Place<'a>,
     /// What is done with the sums.
@@ -77,6 +80,7 @@ impl SparseProduct<'_> {
             Init::Row(init) => assert!(init.len() >= self.columns, "one init per column"),
             Init::Sums(sums) => sums.check(rows, self.columns, width),
         }
+        self.earlier.iter().for_each(|sums| sums.check(rows, self.columns, width));
         self.c.check(rows, self.columns, width);
         self.finish.check(rows, self.columns);
     }
@@ -86,6 +90,22 @@ impl SparseProduct<'_> {
 /// The processor has V's instruction set and this is compiled for it; `product.check()` holds; `c` is unaliased.
 #[inline(always)]
 pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if product.earlier.is_empty() {
+            sparse_strips::<V, false>(product);
+        } else {
+            sparse_strips::<V, true>(product);
+        }
+    }
+}
+
+/// Computes all columns. `EARLIER` says whether there are earlier sums, so that without them there is no loop for them.
+///
+/// # Safety
+/// As for [`sparse_product`].
+#[inline(always)]
+unsafe fn sparse_strips<V: Vector, const EARLIER: bool>(product: &SparseProduct<'_>) {
     let mut j = 0;
     while j < product.columns {
         let left = ((product.columns - j) / V::LANES).min(V::ALONG);
@@ -93,11 +113,11 @@ pub(super) unsafe fn sparse_product<V: Vector>(product: &SparseProduct<'_>) {
         // because all strips before it were whole panels. No other strip crosses from one panel to the next.
         unsafe {
             match left {
-                8.. => (sparse_strip::<V, 8>(product, j), j += 8 * V::LANES).0,
-                6..=7 if V::ALONG == 6 => (sparse_strip::<V, 6>(product, j), j += 6 * V::LANES).0,
-                4..=7 => (sparse_strip::<V, 4>(product, j), j += 4 * V::LANES).0,
-                2..=3 => (sparse_strip::<V, 2>(product, j), j += 2 * V::LANES).0,
-                _ => (sparse_strip::<V, 1>(product, j), j += V::LANES).0,
+                8.. => (sparse_strip::<V, 8, EARLIER>(product, j), j += 8 * V::LANES).0,
+                6..=7 if V::ALONG == 6 => (sparse_strip::<V, 6, EARLIER>(product, j), j += 6 * V::LANES).0,
+                4..=7 => (sparse_strip::<V, 4, EARLIER>(product, j), j += 4 * V::LANES).0,
+                2..=3 => (sparse_strip::<V, 2, EARLIER>(product, j), j += 2 * V::LANES).0,
+                _ => (sparse_strip::<V, 1, EARLIER>(product, j), j += V::LANES).0,
             }
         }
     }
@@ -138,14 +158,15 @@ unsafe fn begin<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, i: u
 /// # Safety
 /// As for [`sparse_product`], and the columns are inside the block.
 #[inline(always)]
-unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_>, j: usize) {
+unsafe fn sparse_strip<V: Vector, const ALONG: usize, const EARLIER: bool>(product: &SparseProduct<'_>, j: usize) {
     // The offset of vector n from the first one, in a matrix whose panels are `panel` values apart.
     let width = V::PANEL;
     let offset = |n: usize, panel: usize| n * V::LANES / width * panel + n * V::LANES % width;
     let start = |panel: usize| j / width * panel + j % width;
     let (c_panel, b_panel) = (product.c.panel, product.b_panel);
     let (first, rows) = product.rows;
-    // SAFETY: (whole body) `check` has found b long enough for every column of the lists, and init and c for all rows.
+    // SAFETY: (whole body) `check` has found b long enough for every column of the lists, and init, earlier
+    // sums and c for all rows.
     unsafe {
         let b = product.b.as_ptr().add(start(b_panel));
         let c = product.c.values.as_mut_ptr().add(product.c.at + start(c_panel));
@@ -159,6 +180,18 @@ unsafe fn sparse_strip<V: Vector, const ALONG: usize>(product: &SparseProduct<'_
                     let value = V::load(b.add(offset(n, b_panel)));
                     even[n] = x.fma(value, even[n]);
                     odd[n] = y.fma(value, odd[n]);
+                }
+            }
+            if EARLIER {
+                for earlier in product.earlier {
+                    let from = earlier.values.as_mut_ptr().add(earlier.at + start(earlier.panel) + i * width);
+                    for n in 0..ALONG {
+                        let from = from.add(offset(n, earlier.panel));
+                        even[n] = V::load(from).add(even[n]);
+                        if i + 1 < rows {
+                            odd[n] = V::load(from.add(width)).add(odd[n]);
+                        }
+                    }
                 }
             }
             let to = |r: usize, n: usize| c.add((i + r) * width + offset(n, c_panel));

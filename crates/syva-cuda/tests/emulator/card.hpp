@@ -72,6 +72,7 @@ inline float __int_as_float(int bits) {
     std::memcpy(&value, &bits, 4);
     return value;
 }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline float __ldcg(const float *from) { return *from; }
 inline unsigned atomicAdd(unsigned *at, unsigned value) {
     const unsigned before = *at;

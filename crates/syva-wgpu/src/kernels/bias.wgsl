@@ -1,4 +1,5 @@
-// D[j] = Σ_b d[b,j], b ascending, and bias[j] = fma(−lr, D[j], bias[j]) after the last block of the batch.
+// D[j] = Σ_b d[b,j], and bias[j] = fma(−lr, D[j], bias[j]) after the last row of the batch. The sum is a tree of chains
+// (tree.wgsl). `sums` has places for as many rows of sums as wait at a time, and holds D at last.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read_write> sums: array<num>;
@@ -9,9 +10,19 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let j = id.x;
     if j >= layer.units { return; }
-    var sum = from_bits(0u);
-    if step.first == 0u { sum = sums[j]; }
-    for (var b = 0u; b < step.rows; b++) { sum = add(sum, d[b * layer.units + j]); }
-    sums[j] = sum;
-    if step.last != 0u && stopped[0] == 0u { bias[j] = fused(from_bits(step.descent), sum, bias[j]); }
+    var first = 0u;
+    while first < step.rows {
+        let next = chain_end(first);
+        var place = waiting(first) * layer.units + j;
+        var sum = from_bits(0u);
+        if !begins(first) { sum = sums[place]; }
+        for (var b = first; b < next; b++) { sum = add(sum, d[b * layer.units + j]); }
+        for (var left = added(next); left > 0u; left--) {
+            place -= layer.units;
+            sum = add(sums[place], sum);
+        }
+        sums[place] = sum;
+        if completes(next) && stopped[0] == 0u { bias[j] = fused(from_bits(step.descent), sum, bias[j]); }
+        first = next;
+    }
 }

@@ -10,14 +10,14 @@ struct Step {
     sample: u32,
     /// Whether the order says which samples the rows are.
     ordered: u32,
-    /// Whether the sums over the batch begin with this block.
-    first: u32,
     /// Whether the sums over the batch end with this block.
     last: u32,
     /// Bits of the factor M (rule 7), if all samples have the same.
     mean: u32,
     /// Bits of −lr.
     descent: u32,
+    /// Rows of the batch before this block.
+    before: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

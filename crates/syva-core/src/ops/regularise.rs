@@ -1,0 +1,102 @@
+//! What holds weights and activations back: dropout, penalties, clipping, the largest norm, the average of the weights.
+
+use crate::arithmetic::Number;
+use crate::random::{Stream, philox4x32};
+
+/// Dropout (Srivastava et al. 2014; `torch.nn.Dropout`): in training, each activation of a hidden layer becomes 0 with
+/// probability p, and is divided by 1 − p otherwise.
+///
+/// Which ones become 0 depends on the seed, the step, the layer, the row of the batch and the unit, and on nothing else. So
+/// it is the same on every device, for any number of threads, and however the batch is divided.
+///
+/// ```
+/// use syva_core::ops::Dropout;
+/// let dropout = Dropout::new(0.25, 1, 17);
+/// let factors: Vec<f32> = (0..1000).map(|unit| dropout.factor(0, 3, unit)).collect();
+/// assert!(factors.iter().all(|&factor| factor == 0.0 || factor == 4.0 / 3.0));
+/// assert!(factors.iter().filter(|&&factor| factor == 0.0).count().abs_diff(250) < 50);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Random words below this number mean 0.
+    pub threshold: u32,
+    /// What other activations are multiplied by.
+    pub scale: f32,
+    key: [u32; 2],
+    step: u64,
+}
+
+impl Dropout {
+    /// Dropout with this probability in one step, which is counted from 0.
+    #[must_use]
+    pub fn new(probability: f32, seed: u32, step: u64) -> Self {
+        let p = f64::from(probability);
+        Self {
+            threshold: (p * 4_294_967_296.0) as u32,
+            scale: (1.0 / (1.0 - p)) as f32,
+            key: [seed, Stream::Dropout as u32],
+            step,
+        }
+    }
+
+    /// The key of Philox, and the counter of a layer (0 is the first) and a row of the batch, at its first unit. Word
+    /// `u % 4` of the block whose counter is higher by `u / 4` in its first word belongs to unit u.
+    #[must_use]
+    pub fn start(&self, layer: usize, row: usize) -> ([u32; 2], [u32; 4]) {
+        let upper = (self.step >> 32) as u32 | (layer as u32) << 16;
+        (self.key, [0, row as u32, self.step as u32, upper])
+    }
+
+    /// The factor of an activation: 0 or [`scale`](Self::scale).
+    #[must_use]
+    pub fn factor(&self, layer: usize, row: usize, unit: usize) -> f32 {
+        let (key, mut counter) = self.start(layer, row);
+        counter[0] = (unit / 4) as u32;
+        if philox4x32(counter, key)[unit % 4] < self.threshold { 0.0 } else { self.scale }
+    }
+}
+
+/// An activation or its gradient times the factor of [`Dropout`]. 0 stays 0, even if the value is not finite.
+#[inline(always)]
+#[must_use]
+pub fn dropped<N: Number>(value: N, factor: N) -> N {
+    N::select(factor.equals(N::ZERO), N::ZERO, value * factor)
+}
+
+/// The gradient of a weight with that of the penalties l2/2 · w² and l1 · |w|.
+#[inline(always)]
+#[must_use]
+pub fn penalised<N: Number>(g: N, w: N, l1: N, l2: N) -> N {
+    let sign = N::select(w.equals(N::ZERO), N::ZERO, N::ONE.with_sign_of(w));
+    l1.fma(sign, l2.fma(w, g))
+}
+
+/// A gradient held to [−bound, bound] (`torch.nn.utils.clip_grad_value_`).
+#[inline(always)]
+#[must_use]
+pub fn clipped<N: Number>(g: N, bound: N) -> N {
+    g.clamped((-bound, bound))
+}
+
+/// The factor of all gradients whose norm should be at most `bound` (`torch.nn.utils.clip_grad_norm_`).
+#[inline(always)]
+#[must_use]
+pub fn norm_factor<N: Number>(norm: N, bound: N) -> N {
+    let factor = bound / (norm + N::from_f64(1e-6));
+    N::select(N::ONE.above(factor), factor, N::ONE)
+}
+
+/// The factor of a unit's weights whose norm should be at most `bound` (`torch.renorm`).
+#[inline(always)]
+#[must_use]
+pub fn renorm_factor<N: Number>(norm: N, bound: N) -> N {
+    N::select(norm.above(bound), bound / (norm + N::from_f64(1e-7)), N::ONE)
+}
+
+/// The moving average of a weight, which approaches the weight by a share of the distance
+/// (`torch.optim.swa_utils.get_ema_multi_avg_fn`). With share 1 it is the weight.
+#[inline(always)]
+#[must_use]
+pub fn averaged<N: Number>(average: N, w: N, share: N) -> N {
+    N::select(share.equals(N::ONE), w, share.fma(w - average, average))
+}

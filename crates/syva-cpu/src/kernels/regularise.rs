@@ -1,0 +1,141 @@
+//! Passes over gradients, weights and activations that hold them back (rule 9), element by element.
+
+use syva_core::arithmetic::Real;
+use syva_core::ops::{Dropout, averaged, clipped, dropped, penalised};
+
+/// Blocks of random words that are made at a time.
+const BLOCKS: usize = 16;
+
+/// A pass over some values, element by element. Columns are those of a panel.
+pub enum Regularise<'a> {
+    /// Adds the penalties to gradients.
+    Penalise {
+        /// The gradients.
+        gradient: &'a mut [f32],
+        /// The weights.
+        weight: &'a [f32],
+        /// The factor of the weight's sign.
+        l1: f32,
+        /// The factor of the weight.
+        l2: f32,
+    },
+    /// Holds values to [−bound, bound].
+    Clip(&'a mut [f32], f32),
+    /// Multiplies values.
+    Scale(&'a mut [f32], f32),
+    /// Multiplies the values of each column by a factor of its own.
+    ScaleColumns(&'a mut [f32], &'a [f32]),
+    /// Adds the squares of each column to its sum, one row after the other.
+    Squares(&'a [f32], &'a mut [f32]),
+    /// Moves averages towards the values by a share of the distance.
+    Average(&'a mut [f32], &'a [f32], f32),
+    /// Multiplies values by the factors of dropout.
+    Drop(&'a mut [f32], &'a [f32]),
+    /// The factors of dropout.
+    Factors {
+        /// The step's dropout.
+        dropout: Dropout,
+        /// The layer.
+        layer: usize,
+        /// The first row of the batch.
+        row: usize,
+        /// The first unit.
+        unit: usize,
+        /// Columns per row: a multiple of 4.
+        width: usize,
+        /// The factors of some rows.
+        factors: &'a mut [f32],
+    },
+}
+
+#[inline(always)]
+pub(super) fn regularise<T: Real + From<f32> + Into<f32>>(pass: Regularise<'_>) {
+    match pass {
+        Regularise::Penalise { gradient, weight, l1, l2 } => {
+            let (l1, l2) = (T::from(l1), T::from(l2));
+            for (g, &w) in gradient.iter_mut().zip(weight) {
+                *g = penalised(T::from(*g), T::from(w), l1, l2).into();
+            }
+        }
+        Regularise::Clip(values, bound) => {
+            let bound = T::from(bound);
+            for value in values {
+                *value = clipped(T::from(*value), bound).into();
+            }
+        }
+        Regularise::Scale(values, factor) => {
+            for value in values {
+                *value *= factor;
+            }
+        }
+        Regularise::ScaleColumns(values, factors) => {
+            for row in values.chunks_exact_mut(factors.len()) {
+                for (value, factor) in row.iter_mut().zip(factors) {
+                    *value *= factor;
+                }
+            }
+        }
+        Regularise::Squares(values, sums) => {
+            for row in values.chunks_exact(sums.len()) {
+                for (sum, &value) in sums.iter_mut().zip(row) {
+                    let value = T::from(value);
+                    *sum = value.fma(value, T::from(*sum)).into();
+                }
+            }
+        }
+        Regularise::Average(averages, values, share) => {
+            let share = T::from(share);
+            for (average, &value) in averages.iter_mut().zip(values) {
+                *average = averaged(T::from(*average), T::from(value), share).into();
+            }
+        }
+        Regularise::Drop(values, factors) => {
+            for (value, &factor) in values.iter_mut().zip(factors) {
+                *value = dropped(T::from(*value), T::from(factor)).into();
+            }
+        }
+        Regularise::Factors { dropout, layer, row, unit, width, factors } => {
+            fill(dropout, layer, (row, unit), width, factors);
+        }
+    }
+}
+
+/// The factors of dropout for some rows of a panel. Philox runs on several counters at a time.
+#[inline(always)]
+fn fill(dropout: Dropout, layer: usize, (row, unit): (usize, usize), width: usize, factors: &mut [f32]) {
+    let (key, start) = dropout.start(layer, row);
+    let (per_row, first) = (width / 4, (unit / 4) as u32);
+    let (mut at_row, mut in_row) = (start[1], 0);
+    for factors in factors.chunks_mut(4 * BLOCKS) {
+        let (mut c0, mut c1) = ([0; BLOCKS], [0; BLOCKS]);
+        let (mut c2, mut c3) = ([start[2]; BLOCKS], [start[3]; BLOCKS]);
+        for (c0, c1) in c0.iter_mut().zip(&mut c1) {
+            (*c0, *c1) = (first + in_row as u32, at_row);
+            in_row += 1;
+            if in_row == per_row {
+                (at_row, in_row) = (at_row.wrapping_add(1), 0);
+            }
+        }
+        let [mut k0, mut k1] = key;
+        for _ in 0..10 {
+            for i in 0..BLOCKS {
+                let p0 = u64::from(c0[i]) * 0xD251_1F53;
+                let p1 = u64::from(c2[i]) * 0xCD9E_8D57;
+                (c0[i], c1[i], c2[i], c3[i]) =
+                    ((p1 >> 32) as u32 ^ c1[i] ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3[i] ^ k1, p0 as u32);
+            }
+            k0 = k0.wrapping_add(0x9E37_79B9);
+            k1 = k1.wrapping_add(0xBB67_AE85);
+        }
+        let mut words = [0; 4 * BLOCKS];
+        for i in 0..BLOCKS {
+            words[4 * i] = c0[i];
+            words[4 * i + 1] = c1[i];
+            words[4 * i + 2] = c2[i];
+            words[4 * i + 3] = c3[i];
+        }
+        for (factor, word) in factors.iter_mut().zip(words) {
+            *factor = if word < dropout.threshold { 0.0 } else { dropout.scale };
+        }
+    }
+}
