@@ -123,7 +123,17 @@ mod tests {
         let data = DataConfig { source: "mnist".into(), dir: None, digest: "d1".into() };
         let training = Training { learning_rate: 0.1, ..Training::default() };
         let (exact, precision, keep) = (false, syva::Precision::F32, Keep::Last);
-        RunConfig { syva: "1".into(), device: "cpu".into(), exact, precision, keep, training, data, network }
+        RunConfig {
+            syva: "1".into(),
+            contract: 2,
+            device: "cpu".into(),
+            exact,
+            precision,
+            keep,
+            training,
+            data,
+            network,
+        }
     }
 
     /// All that config.toml says about the training is in the list, so that any change of it shows.

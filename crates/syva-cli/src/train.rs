@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use syva::data::{Split, Task};
-use syva::run::{DataConfig, Keep, RunConfig, RunFolder, read_config};
+use syva::run::{CONTRACT, DataConfig, Keep, RunConfig, RunFolder, read_config};
 use syva::text::grouped;
 use syva::trainer::{Event, Flow};
 use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Trainer};
@@ -49,6 +49,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     }
     let config = RunConfig {
         syva: env!("CARGO_PKG_VERSION").into(),
+        contract: CONTRACT,
         device: device.to_string(),
         exact,
         precision,

@@ -502,6 +502,7 @@ mod tests {
             eval_seconds: 0.05,
         };
         let config = RunConfig {
+            contract: 2,
             syva: "0".into(),
             device: "cpu".into(),
             exact: false,

@@ -37,6 +37,64 @@ fn runs_of_format_1_go_on_to_the_same_bits() {
     }
 }
 
+/// Version 1 of the arithmetic contract summed over a batch of more than 128 samples in another order.
+#[test]
+fn a_run_of_an_older_contract_is_read_but_does_not_go_on_to_other_bits() {
+    let place = Place::new();
+    place.train("--epochs 2 --quiet --out run").succeeds();
+    place.edit("run/config.toml", "contract = 2", "contract = 1");
+    let before = place.read("run/config.toml");
+    let says = "version 1 of the arithmetic contract, which sums over 4096 samples in another order than version 2";
+    let refused = place.run("resume run --epochs 3").fails(1, &[says]);
+    assert!(refused.stderr.contains("`syva train --like run`"), "{}", refused.stderr);
+    assert_eq!(place.read("run/config.toml"), before);
+    place.run("eval run").succeeds();
+    place.run("plot run --out plot.png").succeeds();
+    place.run("train --like run --epochs 1 --quiet --out anew").succeeds();
+    assert!(place.read("anew/config.toml").contains("contract = 2"));
+    // A run with smaller batches goes on, and is one of version 2 from then on.
+    place.run("train --data digits --hidden none --epochs 1 --quiet --out small").succeeds();
+    place.edit("small/config.toml", "contract = 2", "contract = 1");
+    place.run("resume small --epochs 2 --quiet").succeeds();
+    assert!(place.read("small/config.toml").contains("contract = 2"));
+}
+
+#[test]
+fn what_holds_weights_back_is_resumed() {
+    let place = Place::new();
+    let flags = "train --data digits --batch-size 512 --hidden 20,20 --activation silu --optimizer adamw:weight_decay=0.05 \
+                 --schedule one-cycle:max=0.003 --dropout 0.2 --clip-norm 1 --ema 0.999 --l1 1e-5 --l2 1e-5 --max-norm 3";
+    let whole = place.run(&format!("{flags} --epochs 3 --json --out whole")).succeeds().digest();
+    place.run(&format!("{flags} --epochs 3 --out run --threads 1")).succeeds();
+    assert_eq!(place.run("resume run --json").succeeds().digest(), whole);
+    let text = flags.replace("one-cycle:max=0.003", "one-cycle:max=0.003,epochs=3");
+    place.run(&format!("{text} --epochs 1 --out part --quiet")).succeeds();
+    assert_eq!(place.run("resume part --epochs 3 --json").succeeds().digest(), whole);
+    assert_eq!(metrics(&place.path("part")), metrics(&place.path("whole")));
+    // What predicts is the average. It alone is in the model, and the model's accuracy is the reported one.
+    let model = std::fs::read(place.path("part/model.safetensors")).unwrap();
+    assert!(!String::from_utf8_lossy(&model).contains("average."));
+    let judged = &place.run("eval part/model.safetensors --data digits --json").succeeds().json()[0];
+    let epochs = metrics(&place.path("part"));
+    assert_eq!(judged["accuracy"].as_f64(), epochs[2]["val_acc"].as_f64());
+    for (flag, says) in [
+        ("--dropout 1", "dropout: 1 is out of range; give a number from 0 (off) to below 1"),
+        ("--dropout -0.1", "dropout: -0.1 is out of range"),
+        ("--dropout half", "--dropout"),
+        ("--ema nan", "ema: NaN is out of range"),
+        ("--clip-norm -1", "clip-norm: -1 is out of range; give a number of 0 (off) or more"),
+        (
+            "--clip-norm 1 --clip-value 1",
+            "gradients are clipped by norm or by value, not by both; leave one of them out",
+        ),
+        ("--l2 inf", "l2: inf is out of range"),
+        ("--droput 0.5", "--dropout"),
+    ] {
+        place.run(&format!("train --data digits --epochs 1 --quiet --out no {flag}")).fails(2, &[says]);
+        assert!(!place.path("no").exists(), "{flag}");
+    }
+}
+
 #[test]
 fn a_run_of_a_newer_format_is_refused() {
     let place = Place::new();

@@ -31,6 +31,7 @@ use crate::clearing::clear;
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
 use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
 use crate::model::{self, Checkpoint};
+use crate::reference::BLOCK;
 use crate::spec::{Spec, names};
 use crate::state::State;
 use crate::trainer::{Epoch, Progress};
@@ -46,6 +47,8 @@ pub use self::reached::{Reached, read_run};
 pub struct RunConfig {
     /// The version of syva that started the run.
     pub syva: String,
+    /// The version of the arithmetic contract that the run is trained by ([`CONTRACT`]).
+    pub contract: u32,
     /// The device it was last trained on.
     pub device: String,
     /// Whether the device was made exact, if its own arithmetic is not.
@@ -86,9 +89,12 @@ impl From<RunConfig1> for RunConfig {
     fn from(old: RunConfig1) -> Self {
         let RunConfig1 { syva, device, exact, precision, keep, training, data, network } = old;
         let (network, training) = network.split(training);
-        Self { syva, device, exact, precision, keep, training, data, network }
+        Self { syva, contract: 1, device, exact, precision, keep, training, data, network }
     }
 }
+
+/// The version of the arithmetic contract (docs/ARITHMETIC.md) by which runs are trained.
+pub const CONTRACT: u32 = 2;
 
 /// Which weights become a run's model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,9 +177,22 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens a run that was started earlier.
+    /// Opens a run that was started earlier, to train it further. A run that another version of the arithmetic contract would
+    /// take to other bits is refused.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
-        let config = read_config(path)?;
+        let mut config = read_config(path)?;
+        let batch_size = config.training.batch_size;
+        if config.contract > CONTRACT || config.contract < CONTRACT && batch_size > BLOCK {
+            let problem = format!(
+                "it was trained by version {} of the arithmetic contract, which sums over {batch_size} samples in another order \
+                 than version {CONTRACT}, so it would not go on to the same bits",
+                config.contract
+            );
+            let remedy = format!("train it anew with `syva train --like {}`", path.display());
+            return Err(Error::file(path, "the run folder", problem, remedy));
+        }
+        // Up to a block of samples, the versions do not differ.
+        config.contract = CONTRACT;
         let lock = Lock::take(path)?;
         remove_scratch(path);
         Ok((Self { path: path.to_path_buf(), lock, metrics: metrics::length(path), best: None }, config))
@@ -491,6 +510,7 @@ mod tests {
     fn config(network: Spec) -> RunConfig {
         RunConfig {
             syva: "0".into(),
+            contract: CONTRACT,
             device: "cpu".into(),
             exact: false,
             precision: Precision::F32,
