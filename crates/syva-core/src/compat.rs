@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::init::Init;
+use crate::init::{BiasInit, Init};
 use crate::ops::Optimizer;
 use crate::schedule::Schedule;
+use crate::stopping::Stop;
 use crate::spec::{Head, Input, Layer, Spec};
 use crate::training::Training;
 
@@ -46,7 +47,7 @@ pub(crate) struct Spec1 {
 }
 
 /// The settings of a training of format 1.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Training1 {
     epochs: u64,
@@ -62,7 +63,8 @@ impl Spec1 {
         let Self { input, layers, head, init, optimizer } = self;
         let Training1 { epochs, batch_size, learning_rate, seed, schedule } = training;
         let schedule = schedule.unwrap_or(Schedule::CONSTANT);
-        let training = Training { epochs, batch_size, learning_rate, seed, init, optimizer, schedule };
+        let (bias_init, stop) = (BiasInit::Auto, Stop::Never);
+        let training = Training { epochs, batch_size, learning_rate, seed, init, bias_init, optimizer, schedule, stop };
         (Spec { input, layers, head }, training)
     }
 

@@ -334,7 +334,7 @@ fn variance(values: &[f32], outputs: usize) -> f64 {
 /// What to try, the most likely remedy first.
 fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec<String> {
     let init = training.map(|training| training.init);
-    if let Some(init @ (Init::Zeros | Init::Constant(_))) = init
+    if let Some(init @ (Init::Zeros | Init::Constant { .. })) = init
         && spec.layers.len() > 1
     {
         return vec![format!(
@@ -365,7 +365,7 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
         )];
     }
     let mut advice = vec![format!("try a smaller learning rate{smaller}")];
-    if stuck.contains(&Activation::Relu) && !matches!(init, Some(Init::HeUniform | Init::HeNormal)) {
+    if stuck.contains(&Activation::Relu) && !matches!(init, Some(Init::HeUniform { .. } | Init::HeNormal { .. })) {
         advice.push("--init he-uniform keeps more ReLU units alive".into());
     }
     if stuck.iter().any(|&activation| activation != Activation::Relu) {

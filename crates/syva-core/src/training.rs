@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::init::Init;
+use crate::init::{BiasInit, Init};
 use crate::ops::Optimizer;
 use crate::schedule::Schedule;
+use crate::stopping::Stop;
+use crate::trainer::Progress;
 use crate::{Error, Result};
 
 /// How to train. The defaults are the chapter's.
@@ -27,10 +29,16 @@ pub struct Training {
     pub seed: u32,
     /// How weights are initialised.
     pub init: Init,
+    /// How biases are initialised.
+    #[serde(default)]
+    pub bias_init: BiasInit,
     /// How weights are updated.
     pub optimizer: Optimizer,
     /// How the learning rate changes.
     pub schedule: Schedule,
+    /// When training ends before its last epoch.
+    #[serde(default)]
+    pub stop: Stop,
 }
 
 impl Default for Training {
@@ -41,8 +49,10 @@ impl Default for Training {
             learning_rate: 0.01,
             seed: 1,
             init: Init::Pytorch,
+            bias_init: BiasInit::Auto,
             optimizer: Optimizer::SGD,
             schedule: Schedule::CONSTANT,
+            stop: Stop::Never,
         }
     }
 }
@@ -66,6 +76,12 @@ impl Training {
         Self { optimizer, ..self }
     }
 
+    /// Whether a training that has come so far is over: all epochs are done, or [`Training::stop`] ends it.
+    #[must_use]
+    pub fn is_over(&self, progress: &Progress) -> bool {
+        progress.epoch >= self.epochs || self.stop.ends(&progress.history)
+    }
+
     /// Checks that training can begin with these settings.
     pub fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
@@ -76,8 +92,10 @@ impl Training {
             return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
         }
         self.init.validate()?;
+        self.bias_init.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.stop.validate()?;
         if self.epochs == 0 {
             return Err(Error::setting("epochs", "0 would train nothing", "give 1 or more"));
         }
