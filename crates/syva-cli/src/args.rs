@@ -106,7 +106,7 @@ pub struct LrFindArgs {
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>, default_value_t = 100.0)]
     pub to: f32,
     /// Number of steps
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 200)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 500)]
     pub steps: usize,
     /// Also draw the loss by learning rate, to a .png or .svg file
     #[arg(long, value_name = "FILE")]

@@ -121,7 +121,8 @@ mod tests {
     use super::*;
 
     fn config(network: Spec) -> RunConfig {
-        let data = DataConfig { source: "mnist".into(), dir: None, validation: "test".parse().unwrap(), digest: "d1".into() };
+        let data =
+            DataConfig { source: "mnist".into(), dir: None, validation: "test".parse().unwrap(), digest: "d1".into() };
         let training = Training { learning_rate: 0.1, ..Training::default() };
         let (exact, precision, keep) = (false, syva::Precision::F32, Keep::Last);
         RunConfig { syva: "1".into(), device: "cpu".into(), exact, precision, keep, training, data, network }

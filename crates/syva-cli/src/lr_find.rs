@@ -63,10 +63,16 @@ fn table(test: &RateTest) -> String {
     }
     match (test.rate(), test.steepest(), test.tenth()) {
         (Some(rate), Some(steepest), Some(tenth)) => {
-            text += &format!("the loss falls fastest at {}, a tenth of the rate with the lowest loss is {}\n", short(steepest), short(tenth));
+            text += &format!(
+                "the loss falls fastest at {}, a tenth of the rate with the lowest loss is {}\n",
+                short(steepest),
+                short(tenth)
+            );
             text + &format!("try --lr {}\n", short(rate))
         }
-        _ => text + "the loss did not fall, so no rate can be named; try another range (--from, --to) or more --steps\n",
+        _ => {
+            text + "the loss did not fall, so no rate can be named; try another range (--from, --to) or more --steps\n"
+        }
     }
 }
 
@@ -74,7 +80,8 @@ fn table(test: &RateTest) -> String {
 fn draw(test: &RateTest, path: &Path) -> Result<()> {
     #[allow(clippy::disallowed_methods, reason = "only for a picture")]
     let at = |rate: f32| f64::from(rate).log10();
-    let line = |name, losses: &[f64]| Line::new(name, test.rates.iter().map(|&rate| at(rate)).zip(losses.iter().copied()));
+    let line =
+        |name, losses: &[f64]| Line::new(name, test.rates.iter().map(|&rate| at(rate)).zip(losses.iter().copied()));
     let mut raw = line("", &test.losses).look(0, &[]);
     raw.pale = true;
     let label = test.rate().map(|rate| format!("{} (dotted)", short(rate)));

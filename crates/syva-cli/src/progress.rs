@@ -255,7 +255,8 @@ impl Report {
             )
         };
         if stopped {
-            text += &format!("stopped after epoch {} of {}: {}\n", last.epoch, self.epochs, config.training.stop.reason());
+            text +=
+                &format!("stopped after epoch {} of {}: {}\n", last.epoch, self.epochs, config.training.stop.reason());
         }
         // For a run that learned nothing, there is nothing to say about overfitting.
         if !found.learned_nothing() {
@@ -268,7 +269,9 @@ impl Report {
         }
         let why = match config.keep {
             Keep::Last => String::new(),
-            Keep::Best { metric } => format!(", whose {} is {}", metric.label(), if metric.falls() { "lowest" } else { "highest" }),
+            Keep::Best { metric } => {
+                format!(", whose {} is {}", metric.label(), if metric.falls() { "lowest" } else { "highest" })
+            }
         };
         let path = folder.model_path();
         text += &format!("model  {} (the weights of epoch {}{why})\n", path.display(), of_model.epoch);

@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
 use serde::Deserialize;
-use syva::data::{Task, Validation};
 use syva::data::source::Source;
+use syva::data::{Task, Validation};
 use syva::names::{either, find, unknown};
 use syva::run::{Keep, RunConfig};
 use syva::{Activation, BiasInit, Error, Head, Init, Optimizer, Precision, Result, Schedule, Spec, Stop, Training};
@@ -358,11 +358,9 @@ impl Recipe {
     fn settings(self) -> Settings {
         match self {
             Self::Today => Settings::default(),
-            Self::Chapter2026 => Settings {
-                init: Some(Init::XAVIER_UNIFORM),
-                bias_init: Some(BiasInit::Zeros),
-                ..Settings::default()
-            },
+            Self::Chapter2026 => {
+                Settings { init: Some(Init::XAVIER_UNIFORM), bias_init: Some(BiasInit::Zeros), ..Settings::default() }
+            }
         }
     }
 }

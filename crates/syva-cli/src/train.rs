@@ -44,7 +44,8 @@ impl SetUp {
         let (engine, device) = syva::engine(device_name, options)?;
         let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
         let validation = settings.validation.unwrap_or_default();
-        let task = data::open(source, settings.data_dir.as_deref(), settings.threads, talk)?.validated_by(validation)?;
+        let task =
+            data::open(source, settings.data_dir.as_deref(), settings.threads, talk)?.validated_by(validation)?;
         let network = match &like {
             // The network is taken as it is, even if no flags can describe it.
             Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {

@@ -511,7 +511,12 @@ mod tests {
             precision: syva::Precision::F32,
             keep: syva::run::Keep::Last,
             training: Training::default(),
-            data: DataConfig { source: "mnist".into(), dir: None, validation: "test".parse().unwrap(), digest: String::new() },
+            data: DataConfig {
+                source: "mnist".into(),
+                dir: None,
+                validation: "test".parse().unwrap(),
+                digest: String::new(),
+            },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),
         };
         Dashboard::new("runs/mnist-001", &config, (1..=epochs).map(epoch).collect(), "stops and saves")

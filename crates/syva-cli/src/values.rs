@@ -190,9 +190,14 @@ mod tests {
         assert_eq!(seconds("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(seconds(" 1.5 h"), Ok(Duration::from_secs(5400)));
         assert_eq!(seconds("10m"), Ok(Duration::from_secs(600)));
-        for (text, says) in
-            [("10", "no unit"), ("ten", "not a time"), ("m", "not a time"), ("-1s", "out of range"), ("0s", "no time"), ("", "not")]
-        {
+        for (text, says) in [
+            ("10", "no unit"),
+            ("ten", "not a time"),
+            ("m", "not a time"),
+            ("-1s", "out of range"),
+            ("0s", "no time"),
+            ("", "not"),
+        ] {
             assert!(seconds(text).unwrap_err().contains(says), "{text}: {:?}", seconds(text));
         }
     }

@@ -18,7 +18,8 @@ fn the_rate_that_is_named_trains() {
         let (least, most) = if optimizer == "sgd" { (0.005, 2.0) } else { (0.0002, 0.1) };
         assert!((least..most).contains(&rate), "{optimizer}: {rate}");
         let loss = |rate: f64| {
-            let flags = format!("train {common} --optimizer {optimizer} --lr {rate} --epochs 1 --json --no-tensorboard");
+            let flags =
+                format!("train {common} --optimizer {optimizer} --lr {rate} --epochs 1 --json --no-tensorboard");
             place.run(&flags).succeeds().json().pop().unwrap()["val_loss"].as_f64().unwrap()
         };
         assert!(loss(rate) < loss(rate / 20.0), "{optimizer}: {rate}");

@@ -317,7 +317,10 @@ fn a_recipe_is_a_set_of_settings_over_which_flags_win() {
     assert_eq!(config("--recipe today"), pair("pytorch", "auto"));
     assert_eq!(config("--recipe chapter-2026"), pair("xavier-uniform", "zeros"));
     assert_eq!(config("--recipe chapter-2026 --init he-normal"), pair("he-normal", "zeros"));
-    assert_eq!(config("--init orthogonal:gain=auto --bias-init constant:0.1"), pair("orthogonal:gain=auto", "constant:value=0.1"));
+    assert_eq!(
+        config("--init orthogonal:gain=auto --bias-init constant:0.1"),
+        pair("orthogonal:gain=auto", "constant:value=0.1")
+    );
     place.write("s.toml", "recipe = \"chapter-2026\"\nbias-init = \"pytorch\"\n");
     assert_eq!(config("--config s.toml"), pair("xavier-uniform", "pytorch"));
     place.train("--recipe chapter-2025 --out other").fails(2, &["did you mean 'chapter-2026'?"]);

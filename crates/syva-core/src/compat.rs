@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use crate::init::{BiasInit, Init};
 use crate::ops::Optimizer;
 use crate::schedule::Schedule;
-use crate::stopping::Stop;
 use crate::spec::{Head, Input, Layer, Spec};
+use crate::stopping::Stop;
 use crate::training::Training;
 
 /// The format of the files that are written now: model files, checkpoints and `config.toml`.

@@ -518,13 +518,17 @@ mod tests {
 
     #[test]
     fn a_part_of_the_training_data_can_validate_and_the_test_part_stays() {
-        let task = || Task::new("numbers", numbered((0..100).map(|i| i % 4).collect(), 4), numbered(vec![0, 1, 2, 3], 4));
+        let task =
+            || Task::new("numbers", numbered((0..100).map(|i| i % 4).collect(), 4), numbered(vec![0, 1, 2, 3], 4));
         let with = |text: &str| task().validated_by(text.parse().unwrap()).unwrap();
         let share = with("0.2");
         assert_eq!((share.train.samples(), share.validation.samples()), (80, 20));
         assert_eq!(share.test.unwrap().digest(), task().validation.digest());
         let Targets::Classes { labels, .. } = share.validation.targets() else { panic!("classes") };
-        assert_eq!((0..4).map(|class| labels.iter().filter(|&&label| label == class).count()).collect::<Vec<_>>(), [5; 4]);
+        assert_eq!(
+            (0..4).map(|class| labels.iter().filter(|&&label| label == class).count()).collect::<Vec<_>>(),
+            [5; 4]
+        );
         // A number draws the same samples as the share that it is.
         let count = with("20");
         assert_eq!(count.validation.digest(), share.validation.digest());

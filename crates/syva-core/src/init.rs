@@ -508,7 +508,9 @@ mod tests {
         let says = |text: &str| text.parse::<Init>().unwrap_err().to_string();
         assert!(says("sparse:1").contains("sparsity 1 of sparse is out of range; give a number from 0 to below 1"));
         assert!(says("truncated-normal:std=0").contains("std 0 of truncated-normal is out of range"));
-        assert!(says("he-normal:gain=rleu").contains("'rleu' is no gain; write he-normal:gain=auto, NUMBER or the name"));
+        assert!(
+            says("he-normal:gain=rleu").contains("'rleu' is no gain; write he-normal:gain=auto, NUMBER or the name")
+        );
         assert!(says("he-normal:gain=-1").contains("gain -1 of he-normal is out of range"));
         assert!(says("xavier-normal:gain=gelu").contains("no gain is known for gelu"));
     }

@@ -23,7 +23,7 @@ pub struct RateRange {
 
 impl Default for RateRange {
     fn default() -> Self {
-        Self { from: 1e-6, to: 100.0, steps: 200 }
+        Self { from: 1e-6, to: 100.0, steps: 500 }
     }
 }
 

@@ -27,10 +27,10 @@ use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
 use crate::clearing::clear;
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
-use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
-use crate::model::{self, Checkpoint};
 use crate::data::{Task, Validation};
 use crate::engine::{DeviceId, Engine};
+use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
+use crate::model::{self, Checkpoint};
 use crate::spec::Spec;
 use crate::state::State;
 use crate::trainer::{Epoch, Event, Progress, Trainer};
@@ -323,10 +323,15 @@ impl RunFolder {
         let metric = config.keep.metric().label();
         if kept == Some(&digest) && progress.best_weights.is_none() {
             let remedy = "keep what the run kept so far, or the last weights with `syva resume RUN --keep last`";
-            let problem = format!("its weights are those of epoch {of_epoch}; those of epoch {epoch}, the best by {metric}, were not kept");
+            let problem = format!(
+                "its weights are those of epoch {of_epoch}; those of epoch {epoch}, the best by {metric}, were not kept"
+            );
             return Err(Error::file(&path, "the best model", problem, remedy));
         }
-        refuse("the best model", format!("its weights, {digest:.12}…, are not those of the best epoch by {metric}, {epoch}"))
+        refuse(
+            "the best model",
+            format!("its weights, {digest:.12}…, are not those of the best epoch by {metric}, {epoch}"),
+        )
     }
 
     /// The trainer of the run: at this checkpoint ([`RunFolder::load_checkpoint`]), or at its beginning if there is none.

@@ -302,7 +302,11 @@ impl Schedule {
                 };
                 if !(fits && value.is_finite()) {
                     let problem = format!("{name} {value} of {} is out of range", form.name);
-                    return Err(Error::setting("schedule", problem, format!("give a number {range}, such as {default}")));
+                    return Err(Error::setting(
+                        "schedule",
+                        problem,
+                        format!("give a number {range}, such as {default}"),
+                    ));
                 }
             }
         }
@@ -359,7 +363,9 @@ impl Plateau {
 
     /// Takes an epoch into account, in the order of operations of PyTorch's `ReduceLROnPlateau`.
     pub(crate) fn add(&mut self, epoch: &Epoch) {
-        let Schedule::Plateau { metric, factor, patience, threshold, cooldown, min, .. } = self.schedule else { return };
+        let Schedule::Plateau { metric, factor, patience, threshold, cooldown, min, .. } = self.schedule else {
+            return;
+        };
         let Some(value) = metric.of(epoch) else { return };
         let bar = |best: f64| best * if metric.falls() { 1.0 - threshold } else { 1.0 + threshold };
         if self.best.is_none_or(|best| metric.is_better(value, bar(best))) {
@@ -492,7 +498,9 @@ mod tests {
         assert!(says("multi-step:at=30/20").contains("do not ascend"));
         assert!(says("multi-step:at=3/x").contains("'x' is not a finite number; write multi-step:at=NUMBER/NUMBER/…"));
         assert!(says("multi-step:at=0/5").contains("at 0 of multi-step is out of range"));
-        assert!(says("plateau:factor=1").contains("factor 1 of plateau is out of range; give a number between 0 and 1"));
+        assert!(
+            says("plateau:factor=1").contains("factor 1 of plateau is out of range; give a number between 0 and 1")
+        );
         assert!(says("one-cycle:anneal=cosine").contains("write one-cycle:anneal=cos or linear"));
         assert!(says("one-cycle:pct_start=0.6,three_phase=true").contains("leaves no third phase"));
     }

@@ -303,7 +303,9 @@ mod tests {
         assert!(says("patience:1.5").contains("'1.5' is not a whole number; write patience:epochs=NUMBER"));
         assert!(says("patience:gain=-1").contains("gain -1 of patience is out of range"));
         let metric = says("patience:metric=val_los");
-        assert!(metric.contains("unknown name 'val_los' (did you mean 'val_loss'?); write patience:metric=val_loss, val"));
+        assert!(
+            metric.contains("unknown name 'val_los' (did you mean 'val_loss'?); write patience:metric=val_loss, val")
+        );
         assert!(says("patience:min_gain=1").contains("no parameter 'min_gain'"));
         assert_eq!("patience:5,metric=ValAcc".parse::<Stop>().unwrap().to_string(), "patience:epochs=5,metric=val_acc");
         let keep = "best:metric=accuracy".parse::<Keep>().unwrap_err().to_string();

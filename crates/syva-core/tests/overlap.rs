@@ -288,7 +288,9 @@ fn a_training_that_ends_or_slows_by_its_results_does_so_however_it_is_cut() {
             let whole = told_by(&Reference, &training, inspect, None, None);
             assert_eq!(told_by(&ahead(), &training, inspect, None, None), whole, "{training:?}");
             let epochs = |told: &[Told]| -> Vec<Epoch> {
-                told.iter().filter_map(|told| if let Told::Epoch(epoch) = told { Some(epoch.clone()) } else { None }).collect()
+                told.iter()
+                    .filter_map(|told| if let Told::Epoch(epoch) = told { Some(epoch.clone()) } else { None })
+                    .collect()
             };
             let all = epochs(&whole);
             let last = all.last().unwrap().epoch;
@@ -303,7 +305,9 @@ fn a_training_that_ends_or_slows_by_its_results_does_so_however_it_is_cut() {
             assert_eq!(inspected, inspect > 0);
             for cut in 1..=last {
                 let told = told_by(&ahead(), &training, inspect, Some(cut), None);
-                let Some(Told::Checkpoint(state, progress, _)) = told.last() else { panic!("no checkpoint at the end") };
+                let Some(Told::Checkpoint(state, progress, _)) = told.last() else {
+                    panic!("no checkpoint at the end")
+                };
                 let rest = told_by(&ahead(), &training, inspect, None, Some((state.clone(), progress.clone())));
                 let told: Vec<Told> = told.iter().chain(&rest).filter(|told| !is_checkpoint(told)).cloned().collect();
                 let wanted: Vec<Told> = whole.iter().filter(|told| !is_checkpoint(told)).cloned().collect();

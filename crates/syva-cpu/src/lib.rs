@@ -165,8 +165,17 @@ impl Engine for CpuEngine {
             return Err(Error::Unsupported { what: format!("device {device}"), remedy: "use cpu".into() });
         }
         // Each setting is named, so that a new one is not ignored: this engine knows them all.
-        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, bias_init: _, schedule: _, stop: _, optimizer: _ } =
-            training;
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            bias_init: _,
+            schedule: _,
+            stop: _,
+            optimizer: _,
+        } = training;
         Ok(Box::new(session::CpuSession::new(spec, training, self.isa, self.threads, self.inputs)?))
     }
 }

@@ -113,8 +113,17 @@ impl Engine for CudaEngine {
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
         // Each setting and every rule is named, so that a new one is not ignored or taken for another.
-        let Training { epochs: _, batch_size: _, learning_rate: _, seed: _, init: _, bias_init: _, schedule: _, stop: _, optimizer } =
-            training;
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            bias_init: _,
+            schedule: _,
+            stop: _,
+            optimizer,
+        } = training;
         match optimizer.rule() {
             Rule::Descent => {}
             Rule::Decay
