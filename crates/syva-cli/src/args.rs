@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use syva::data::{Dataset, Task};
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
 use crate::settings::{Fixed, Settings};
-use crate::values::{at_least_one, flag, number};
+use crate::values::{at_least_one, flag, number, seconds};
 
 /// Trains deep fully connected networks: fast, and to the same bits on every machine.
 #[derive(Debug, Parser)]
@@ -27,8 +28,10 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Follow a run in the terminal while it trains elsewhere
     Top(TopArgs),
-    /// Evaluate a model or a run on validation data
+    /// Evaluate a model or a run on validation or test data
     Eval(EvalArgs),
+    /// Find a learning rate to begin with, by training with rates that rise until the loss explodes
+    LrFind(LrFindArgs),
     /// Time epochs, and show how the time of a step is spent
     Bench(BenchArgs),
     /// Classify images, with the probabilities of the classes
@@ -76,11 +79,41 @@ pub struct TrainArgs {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
     pub log: LogArgs,
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// `syva lr-find`
+#[derive(Args, Debug)]
+pub struct LrFindArgs {
+    /// Read settings from a TOML file, as `syva train` does; flags take precedence
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Use the settings and the data of a run; flags and --config take precedence
+    #[arg(long, value_name = "RUN")]
+    pub like: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Learning rate of the first step
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>, default_value_t = 1e-6)]
+    pub from: f32,
+    /// Learning rate of the last step, if the loss does not explode before
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>, default_value_t = 100.0)]
+    pub to: f32,
+    /// Number of steps
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 500)]
+    pub steps: usize,
+    /// Also draw the loss by learning rate, to a .png or .svg file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `syva resume`
@@ -93,8 +126,12 @@ pub struct ResumeArgs {
     /// Train to this many epochs in total, which may be more than before [default: the run's own]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     pub epochs: Option<u64>,
-    /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
+    /// When to end before the last epoch, as in `syva train`; never trains a stopped run further
     /// [default: the run's own]
+    #[arg(long, value_name = "RULE", value_parser = flag::<syva::Stop>)]
+    pub stop: Option<syva::Stop>,
+    /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss, or
+    /// best:metric=val_acc) [default: the run's own]
     #[arg(long, value_name = "WHICH", value_parser = flag::<syva::run::Keep>)]
     pub keep: Option<syva::run::Keep>,
     /// Folder with the MNIST files, if they have moved
@@ -116,11 +153,22 @@ pub struct ResumeArgs {
     #[command(flatten)]
     pub fixed: Fixed,
     #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     #[command(flatten)]
     pub log: LogArgs,
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// How long a process trains.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TimeArgs {
+    /// Stop and save after this time, such as 90s, 10m or 1.5h, counted from the start of the training in this process;
+    /// `syva resume` goes on (exit code 0)
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    pub limit: Option<std::time::Duration>,
 }
 
 /// When a training run is saved.
@@ -176,9 +224,10 @@ pub struct EvalArgs {
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Part of the data to evaluate on: training or validation samples
-    #[arg(long, ignore_case = true, value_enum, default_value = "val")]
-    pub split: SplitArg,
+    /// Part of the data to evaluate on: training, validation or test samples [default: val; test for a run whose
+    /// validation samples are a part of its training data]
+    #[arg(long, ignore_case = true, value_enum)]
+    pub split: Option<SplitArg>,
     #[command(flatten)]
     pub on: DeviceArgs,
     /// Also write the probabilities to a CSV file, one line per sample
@@ -196,6 +245,8 @@ pub enum SplitArg {
     Train,
     /// The validation samples.
     Val,
+    /// The data's own test samples.
+    Test,
 }
 
 impl SplitArg {
@@ -204,6 +255,16 @@ impl SplitArg {
         match self {
             Self::Train => "train",
             Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+
+    /// That part.
+    pub fn of(self, task: &Task) -> &Dataset {
+        match self {
+            Self::Train => &task.train,
+            Self::Val => &task.validation,
+            Self::Test => task.test.as_ref().unwrap_or(&task.validation),
         }
     }
 }
@@ -462,7 +523,7 @@ pub enum DataCommand {
         /// The PNG file
         #[arg(long, short, value_name = "FILE", default_value = "grid.png")]
         out: PathBuf,
-        /// Part of the data to draw: training or validation samples
+        /// Part of the data to draw: training samples, or validation samples, which are the test samples
         #[arg(long, ignore_case = true, value_enum, default_value = "train")]
         split: SplitArg,
         /// Rows of examples; a row has one example of each class

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::source::{Notice, Source};
-use syva::data::{Dataset, Inputs, Split, Targets, Task, idx, mnist};
+use syva::data::{Dataset, Inputs, Targets, Task, idx, mnist};
 use syva::files::write_atomically;
 use syva::run::DataConfig;
 use syva::text::grouped;
@@ -24,7 +24,7 @@ pub fn data(command: &DataCommand) -> Result<()> {
         DataCommand::Grid { source, out, split, rows } => {
             output::check_ending("out", out, &["png"])?;
             let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
-            grid(task.split(Split::from(*split)), &task.shape, *rows, out)?;
+            grid(split.of(&task), &task.shape, *rows, out)?;
             output::line(format_args!("wrote {}", out.display()));
             Ok(())
         }
@@ -96,7 +96,7 @@ pub fn open_of_run(
     talk: Talk,
 ) -> Result<Task> {
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
-    open_any(source_of(run, config)?, dir.as_deref(), threads, talk)
+    open_any(source_of(run, config)?, dir.as_deref(), threads, talk)?.validated_by(config.validation)
 }
 
 /// The data folder in a run's configuration. If that is gone, another folder that has the data: data is identified by

@@ -14,15 +14,6 @@ use crate::data::{self, Talk};
 use crate::folders::runs_in;
 use crate::output;
 
-impl From<SplitArg> for Split {
-    fn from(split: SplitArg) -> Self {
-        match split {
-            SplitArg::Train => Self::Train,
-            SplitArg::Val => Self::Validation,
-        }
-    }
-}
-
 /// The model in a file or in a run's folder, and the file that it comes from. Prints a note if the run is not finished.
 pub fn load(path: &Path) -> Result<Reached> {
     // Folders without a configuration may still hold models.
@@ -30,7 +21,7 @@ pub fn load(path: &Path) -> Result<Reached> {
         let file = model_path(path)?;
         let (model, sealed) = Model::load_sealed(&file)?;
         note_seal(&file, sealed);
-        return Ok(Reached { model, file, seen: None, finished: true, sealed });
+        return Ok(Reached { model, file, seen: None, finished: true, over: true, sealed });
     }
     let config = read_config(path)?;
     model_path(path)?;
@@ -46,7 +37,7 @@ pub fn load(path: &Path) -> Result<Reached> {
             None => format!("the weights of step {}", reached.model.state.step),
         };
         let run = path.display();
-        output::note(if matches!(reached.seen, Some((epochs, 0)) if epochs >= config.training.epochs) {
+        output::note(if reached.over {
             // The training is done, and only the model is missing.
             format!(
                 "syva: {run}/model.safetensors is missing, or not written yet: using {seen}, from the last checkpoint; \
@@ -131,15 +122,16 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     // The loss is that of the training, so that the two can be compared.
     let judged_as = config.as_ref().map_or_else(Training::default, |config| config.training.for_evaluation());
     let mut session = engine.open(&device, &model.spec, &judged_as)?;
-    let split = Split::from(args.split);
-    session.load(split, task.split(split)).map_err(named)?;
+    let part = args.split.unwrap_or(if task.test.is_some() { SplitArg::Test } else { SplitArg::Val });
+    let split = if matches!(part, SplitArg::Train) { Split::Train } else { Split::Validation };
+    let data = part.of(&task);
+    session.load(split, data).map_err(named)?;
     session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
     if !evaluation.loss.is_finite() {
         let problem = "its outputs are not finite, because its weights are too large";
         return Err(Error::file(&path, "the model", problem, "train it again with a smaller learning rate"));
     }
-    let data = task.split(split);
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
     let training = config.as_ref().map(|config| &config.training);
@@ -156,14 +148,10 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         output::check_out("predictions", out)?;
         write_predictions(out, predictions)?;
     }
-    let part = match args.split {
-        SplitArg::Train => "training",
-        SplitArg::Val => "validation",
-    };
     let samples = data.samples();
     if args.json {
         let mut report = serde_json::json!({
-            "model": path.to_string_lossy(), "data": task.name, "split": args.split.name(), "samples": samples, "loss": evaluation.loss,
+            "model": path.to_string_lossy(), "data": task.name, "split": part.name(), "samples": samples, "loss": evaluation.loss,
             "steps": model.state.step, "sha256_of_weights": model.state.digest(),
         });
         if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
@@ -178,6 +166,11 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         output::json(report);
         return Ok(());
     }
+    let part = match part {
+        SplitArg::Train => "training",
+        SplitArg::Val => "validation",
+        SplitArg::Test => "test",
+    };
     let mut text = format!(
         "{} {} after {}, on {} {part} samples of {}\n",
         path.display(),

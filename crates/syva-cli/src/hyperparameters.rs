@@ -46,10 +46,11 @@ pub fn of(config: &RunConfig) -> Vec<Setting> {
     let values: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
     let of_training = |&name: &&'static str| {
         let value = values.get(name).cloned().unwrap_or_default();
-        Setting { name, value, changes: name == "epochs" }
+        Setting { name, value, changes: name == "epochs" || name == "stop" }
     };
     let mut settings = vec![
         fixed("data", json!(config.data.source)),
+        fixed("validation", json!(config.data.validation.to_string())),
         fixed("network", json!(network.widths())),
         fixed("hidden", json!(hidden(network))),
         fixed("activation", json!(activations(network))),
@@ -120,7 +121,8 @@ mod tests {
     use super::*;
 
     fn config(network: Spec) -> RunConfig {
-        let data = DataConfig { source: "mnist".into(), dir: None, digest: "d1".into() };
+        let data =
+            DataConfig { source: "mnist".into(), dir: None, validation: "test".parse().unwrap(), digest: "d1".into() };
         let training = Training { learning_rate: 0.1, ..Training::default() };
         let (exact, precision, keep) = (false, syva::Precision::F32, Keep::Last);
         RunConfig {
@@ -141,18 +143,21 @@ mod tests {
     fn each_change_of_a_setting_shows() {
         type Change = fn(&mut RunConfig);
         let base = config(Mlp::new(784).hidden(&[16], Sigmoid).classes(10));
-        let changes: [(&str, Change); 27] = [
+        let changes: [(&str, Change); 30] = [
             ("data", |c| c.data.source = "digits".into()),
+            ("validation", |c| c.data.validation = "0.1".parse().unwrap()),
             ("data_sha256", |c| c.data.digest = "d2".into()),
             ("network", |c| c.network.layers[0].units = 17),
             ("activation", |c| c.network.layers[0].activation = Tanh),
             ("head", |c| c.network.head = syva::Head::LogSoftmax),
-            ("init", |c| c.training.init = syva::Init::HeNormal),
+            ("init", |c| c.training.init = syva::Init::HE_NORMAL),
+            ("bias_init", |c| c.training.bias_init = "zeros".parse().unwrap()),
             ("normalization", |c| c.network.input.normalization = Normalization::pixels(0.1307, 0.3081)),
             ("batch_size", |c| c.training.batch_size = 7),
             ("learning_rate", |c| c.training.learning_rate = 0.2),
             ("seed", |c| c.training.seed = 7),
             ("schedule", |c| c.training.schedule = syva::Schedule::Constant { warmup: 1.0 }),
+            ("stop", |c| c.training.stop = "patience:5".parse().unwrap()),
             ("optimizer", |c| c.training.optimizer = "adam".parse().unwrap()),
             ("loss", |c| c.training.loss = "cross-entropy:smoothing=0.1".parse().unwrap()),
             ("class_weights", |c| c.training.class_weights = syva::ClassWeights::Balanced),
@@ -164,7 +169,7 @@ mod tests {
             ("max_norm", |c| c.training.max_norm = 0.5),
             ("ema", |c| c.training.ema = 0.5),
             ("epochs", |c| c.training.epochs = 7),
-            ("keep", |c| c.keep = Keep::Best),
+            ("keep", |c| c.keep = "best".parse().unwrap()),
             ("device", |c| c.device = "reference".into()),
             ("exact", |c| c.exact = true),
             ("precision", |c| c.precision = syva::Precision::Tf32),

@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod folders;
 mod hyperparameters;
+mod lr_find;
 mod output;
 mod picture;
 mod pictures;
@@ -65,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Resume(args) => return train::resume(&args),
         Command::Top(args) => return tui::top(&args.run),
         Command::Eval(args) => eval::eval(&args)?,
+        Command::LrFind(args) => lr_find::lr_find(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
         Command::Report(args) => report::report(&args)?,

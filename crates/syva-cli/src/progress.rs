@@ -220,9 +220,10 @@ impl Report {
         }
         let metrics = &progress.history;
         let (Some(last), Some(overfitting)) = (metrics.last(), Overfitting::of(metrics)) else { return };
-        let best = progress.best.filter(|_| config.keep == Keep::Best);
+        let best = progress.best.filter(|_| config.keep != Keep::Last);
         let epoch = best.map_or(last.epoch, |(epoch, _)| epoch);
         let of_model = metrics.iter().find(|metrics| metrics.epoch == epoch).unwrap_or(last);
+        let stopped = progress.epoch < config.training.epochs;
         let digest = model.state.digest();
         let seconds = self.begin.elapsed().as_secs_f64();
         if self.args.json {
@@ -233,7 +234,7 @@ impl Report {
                 "sha256_of_weights": digest, "seconds": seconds, "epochs": last.epoch, "train_loss": last.train_loss,
                 "train_acc": last.train_acc, "train_balanced_acc": last.train_balanced_acc, "val_loss": last.val_loss,
                 "val_acc": last.val_acc, "val_balanced_acc": last.val_balanced_acc, "best_epoch": overfitting.best_epoch,
-                "best_val_loss": overfitting.best_val_loss, "kept": config.keep, "model_epoch": of_model.epoch,
+                "best_val_loss": overfitting.best_val_loss, "stopped": stopped, "kept": config.keep, "model_epoch": of_model.epoch,
                 "model_val_loss": of_model.val_loss, "model_val_acc": of_model.val_acc,
                 "loss_gap": overfitting.loss_gap, "acc_gap": overfitting.acc_gap,
             });
@@ -253,6 +254,10 @@ impl Report {
                 scores(last)
             )
         };
+        if stopped {
+            text +=
+                &format!("stopped after epoch {} of {}: {}\n", last.epoch, self.epochs, config.training.stop.reason());
+        }
         // For a run that learned nothing, there is nothing to say about overfitting.
         if !found.learned_nothing() {
             text += &format!("{overfitting}\n");
@@ -262,7 +267,12 @@ impl Report {
             let each = seconds / trained as f64;
             text += &format!("{seconds:.1} s for {}, {each:.3} s each\n", output::count(trained, "epoch"));
         }
-        let why = if config.keep == Keep::Best { ", whose val loss is lowest" } else { "" };
+        let why = match config.keep {
+            Keep::Last => String::new(),
+            Keep::Best { metric } => {
+                format!(", whose {} is {}", metric.label(), if metric.falls() { "lowest" } else { "highest" })
+            }
+        };
         let path = folder.model_path();
         text += &format!("model  {} (the weights of epoch {}{why})\n", path.display(), of_model.epoch);
         text += &format!("sha256 of the weights  {digest}\n");

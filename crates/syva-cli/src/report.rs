@@ -93,10 +93,10 @@ struct Weights {
 }
 
 impl Weights {
-    fn of(reached: &Reached, config: &RunConfig, epochs: &[Epoch], judged: Option<&Judged>) -> Self {
+    fn of(reached: &Reached, epochs: &[Epoch], judged: Option<&Judged>) -> Self {
         let last = epochs.last();
         // If only the model is missing, the run is finished all the same.
-        let finished = reached.finished || reached.seen == Some((config.training.epochs, 0));
+        let finished = reached.finished || reached.over;
         let epoch = match reached.seen {
             Some((epoch, 0)) => epochs.iter().find(|found| found.epoch == epoch),
             None if finished => last,
@@ -320,7 +320,7 @@ fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Re
     let model = &reached.model;
     let can_judge = judged.as_ref().filter(|_| reached.has_seen_all());
     let diagnosis = can_judge.map_or_else(Diagnosis::default, |judged| judged.diagnosis(model, &config));
-    let weights = Weights::of(&reached, &config, &epochs, judged.as_ref());
+    let weights = Weights::of(&reached, &epochs, judged.as_ref());
     let settings = hyperparameters::of(&config);
     let digest = model.state.digest();
     let note = weights.note.as_deref();

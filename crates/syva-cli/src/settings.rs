@@ -8,11 +8,14 @@ use std::str::FromStr;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
 use serde::Deserialize;
-use syva::data::Task;
 use syva::data::source::Source;
-use syva::names::either;
+use syva::data::{Task, Validation};
+use syva::names::{either, find, unknown};
 use syva::run::{Keep, RunConfig};
-use syva::{Activation, ClassWeights, Error, Head, Init, Loss, Optimizer, Precision, Result, Schedule, Spec, Training};
+use syva::{
+    Activation, BiasInit, ClassWeights, Error, Head, Init, Loss, Optimizer, Precision, Result, Schedule, Spec, Stop,
+    Training,
+};
 
 use crate::data::{self, Talk};
 use crate::values::{flag, from_file, number, number_from_file};
@@ -58,6 +61,11 @@ macro_rules! settings {
 }
 
 settings! {
+    /// A named set of settings, over which flags and files win: today (the defaults), or chapter-2026 (xavier-uniform
+    /// weights, biases of 0)
+    #[arg(long, value_name = "NAME", value_parser = flag::<Recipe>)]
+    #[serde(deserialize_with = "from_file")]
+    recipe: Recipe;
     /// Data: auto, mnist or digits [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<Source>)]
     #[serde(deserialize_with = "from_file")]
@@ -66,6 +74,11 @@ settings! {
     #[arg(long, value_name = "DIR")]
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;
+    /// What the training is judged by: test (the data's own test part), or a share (0.1) or a number (5000) of the
+    /// training samples, which then do not train; 0.1:seed=2 draws others [default: test]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true, value_parser = flag::<Validation>)]
+    #[serde(deserialize_with = "from_file")]
+    validation: Validation;
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
     hidden: Hidden;
@@ -77,11 +90,13 @@ settings! {
     #[arg(long, value_name = "NAME", value_parser = flag::<Head>)]
     #[serde(deserialize_with = "from_file")]
     head: Head;
-    /// Initial weights: pytorch, xavier-uniform, xavier-normal, he-uniform, he-normal, zeros, constant:VALUE
-    /// [default: pytorch]
-    #[arg(long, value_name = "NAME", value_parser = flag::<Init>)]
+    #[arg(long, value_name = "NAME", help = inits(), value_parser = flag::<Init>)]
     #[serde(deserialize_with = "from_file")]
     init: Init = training.init;
+    /// Initial biases: auto (as --init has it: 0, except for pytorch), zeros, pytorch or constant:VALUE [default: auto]
+    #[arg(long, value_name = "NAME", value_parser = flag::<BiasInit>)]
+    #[serde(alias = "bias_init", deserialize_with = "from_file")]
+    bias_init: BiasInit = training.bias_init;
     #[arg(long, value_name = "NAME", help = optimizers(), value_parser = flag::<Optimizer>)]
     #[serde(deserialize_with = "from_file")]
     optimizer: Optimizer = training.optimizer;
@@ -140,8 +155,13 @@ settings! {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
     #[serde(deserialize_with = "number_from_file")]
     seed: u32 = training.seed;
-    /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss)
-    /// [default: last]
+    /// When to end before the last epoch: never, or patience:epochs=10,gain=0.001,metric=val_acc (after 10 epochs in
+    /// which none was better by 0.001 or more; the default metric is val_loss, the default gain any) [default: never]
+    #[arg(long, value_name = "RULE", value_parser = flag::<Stop>)]
+    #[serde(deserialize_with = "from_file")]
+    stop: Stop = training.stop;
+    /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss, or the best by
+    /// another number of metrics.jsonl, as in best:metric=val_acc) [default: last; best with --stop]
     #[arg(long, value_name = "WHICH", value_parser = flag::<Keep>)]
     #[serde(deserialize_with = "from_file")]
     keep: Keep;
@@ -166,12 +186,14 @@ settings! {
 }
 
 impl Settings {
-    /// These settings. Those that are missing come from a TOML file.
+    /// These settings. Those that are missing come from a TOML file, and then from the recipe that one of them names.
     pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
-        Ok(match path {
+        let all = match path {
             Some(path) => self.or(Self::from_file(path)?),
             None => self,
-        })
+        };
+        let recipe = all.recipe.map(Recipe::settings).unwrap_or_default();
+        Ok(all.or(recipe))
     }
 
     /// These settings. Those that are missing come from the run in the folder `run`, except for its folder.
@@ -192,6 +214,7 @@ impl Settings {
         Ok(self.or(Self {
             data: Some(data::source_of(run, &config.data)?),
             data_dir,
+            validation: Some(config.data.validation),
             hidden: Some(Hidden(hidden.iter().map(|layer| layer.units).collect())),
             activation,
             head: Some(network.head),
@@ -199,7 +222,7 @@ impl Settings {
             device: Some(config.device.clone()),
             exact: Some(config.exact),
             precision: Some(config.precision),
-            schedule: Some(training.schedule.not_over(training.epochs)),
+            schedule: Some(training.schedule.clone().not_over(training.epochs)),
             ..Self::of(training)
         }))
     }
@@ -271,9 +294,15 @@ impl Settings {
             training.learning_rate = self.optimizer.map_or(training.learning_rate, Optimizer::default_rate);
         }
         // A run that is given more epochs later keeps the rates of its first ones.
-        training.schedule = training.schedule.over(training.epochs);
+        training.schedule = training.schedule.clone().over(training.epochs);
         training.validate()?;
         Ok(training)
+    }
+
+    /// Which weights to keep. A training that may stop because it gets no better keeps the best ones.
+    pub fn keep(&self) -> Keep {
+        let by_stop = self.stop.and_then(Stop::metric).map_or(Keep::Last, |metric| Keep::Best { metric });
+        self.keep.unwrap_or(by_stop)
     }
 
     /// The network for a task: the given settings, with the chapter's defaults.
@@ -296,12 +325,22 @@ fn activations() -> String {
     )
 }
 
+/// The help of `--init`.
+fn inits() -> String {
+    let names = either(&Init::names().collect::<Vec<_>>());
+    format!(
+        "Initial weights: {names}; parameters follow a colon, as in he-normal:gain=auto (the gain of the layer's activation, \
+         or a number), truncated-normal:std=0.02,cut=2, sparse:sparsity=0.9,std=0.01 or constant:0.1 [default: pytorch]"
+    )
+}
+
 /// The help of `--schedule`.
 fn schedules() -> String {
     let names = either(&Schedule::names().collect::<Vec<_>>());
     format!(
         "How the learning rate changes: {names}; parameters follow a colon, lengths in epochs, as in \
-         step:every=30,gamma=0.1, cosine:warmup=5 or one-cycle:max=0.003 [default: constant]"
+         step:every=30,gamma=0.1, multi-step:at=30/60/80, cosine:warmup=5, one-cycle:max=0.003 or \
+         plateau:patience=5,metric=val_acc [default: constant]"
     )
 }
 
@@ -348,6 +387,36 @@ fn mistake(line: &str, said: &str) -> Option<(String, String)> {
     }
     let is_text = value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '.' | '/' | '~'));
     is_text.then(|| (format!("{value} is not in quotes"), format!("write {name} = \"{value}\"")))
+}
+
+/// A named set of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// The defaults.
+    Today,
+    /// The chapter as it was taught in 2026: Xavier's uniform weights, and biases of 0.
+    Chapter2026,
+}
+
+impl Recipe {
+    const NAMES: &[(&str, Self)] = &[("today", Self::Today), ("chapter-2026", Self::Chapter2026)];
+
+    fn settings(self) -> Settings {
+        match self {
+            Self::Today => Settings::default(),
+            Self::Chapter2026 => {
+                Settings { init: Some(Init::XAVIER_UNIFORM), bias_init: Some(BiasInit::Zeros), ..Settings::default() }
+            }
+        }
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+        find(Self::NAMES, name).ok_or_else(|| unknown("recipe", name, &names))
+    }
 }
 
 /// Widths of hidden layers: `256,128` or `none`; in a file also an array.

@@ -1,20 +1,79 @@
 //! `syva train` and `syva resume`: open data, run folder and engine, and pass the trainer's events to the
 //! [terminal](crate::progress) and to files.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use syva::data::{Split, Task};
-use syva::run::{CONTRACT, DataConfig, Keep, RunConfig, RunFolder, read_config};
+use syva::run::{CONTRACT, DataConfig, RunConfig, RunFolder, read_config};
 use syva::text::grouped;
 use syva::trainer::{Event, Flow};
 use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Trainer};
 
-use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TrainArgs};
+use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TimeArgs, TrainArgs};
+use crate::data::Talk;
 use crate::progress::Report;
+use crate::settings::Settings;
 use crate::tensorboard::TensorBoard;
 use crate::tui::Screen;
 use crate::{data, eval, output, signals};
+
+/// All that a new training needs: the settings that flags, a file and another run make together, and what they name.
+pub struct SetUp {
+    pub settings: Settings,
+    pub config: RunConfig,
+    pub task: Task,
+    pub engine: Box<dyn Engine>,
+    pub device: DeviceId,
+}
+
+impl SetUp {
+    /// Resolves the settings, and opens the data and the engine.
+    pub fn new(given: &Settings, file: Option<&Path>, like: Option<&Path>, talk: Talk) -> Result<Self> {
+        let given = given.clone().or_from_file(file)?;
+        let like = like.map(|run| Ok((run, read_config(run)?))).transpose()?;
+        let settings = match &like {
+            Some((run, config)) => given.clone().or_like(run, config, talk)?,
+            None => given.clone(),
+        };
+        let training = settings.training()?;
+        let device_name = settings.device.as_deref().unwrap_or("auto");
+        let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
+        let options = EngineOptions { threads: settings.threads, exact, precision };
+        let (engine, device) = syva::engine(device_name, options)?;
+        let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
+        let validation = settings.validation.unwrap_or_default();
+        let task =
+            data::open(source, settings.data_dir.as_deref(), settings.threads, talk)?.validated_by(validation)?;
+        let network = match &like {
+            // The network is taken as it is, even if no flags can describe it.
+            Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
+                config.network.clone()
+            }
+            _ => settings.network(&task)?,
+        };
+        let digest = task.digest();
+        let is_same = given.data.is_none() && given.validation.is_none();
+        if let Some((run, config)) = like.filter(|(_, config)| is_same && config.data.digest != digest) {
+            let (run, then) = (run.display(), config.data.digest);
+            output::note(format_args!("syva: this data ({digest:.12}…) is not the data of {run} ({then:.12}…)"));
+        }
+        let dir = data::absolute(settings.data_dir.clone())?;
+        let config = RunConfig {
+            syva: env!("CARGO_PKG_VERSION").into(),
+            contract: CONTRACT,
+            device: device.to_string(),
+            exact,
+            precision,
+            keep: settings.keep(),
+            training,
+            data: DataConfig { source: task.name.clone(), dir, validation, digest },
+            network,
+        };
+        Ok(Self { settings, config, task, engine, device })
+    }
+}
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     signals::catch("nothing was written");
@@ -22,43 +81,10 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         Screen::check("tui")?;
     }
     let begin = Instant::now();
-    let given = args.settings.clone().or_from_file(args.config.as_deref())?;
-    let like = args.like.as_deref().map(|run| Ok((run, read_config(run)?))).transpose()?;
-    let settings = match &like {
-        Some((run, config)) => given.clone().or_like(run, config, args.report.into())?,
-        None => given.clone(),
-    };
-    let training = settings.training()?;
-    let device_name = settings.device.as_deref().unwrap_or("auto");
-    let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
-    let options = EngineOptions { threads: settings.threads, exact, precision };
-    let (engine, device) = syva::engine(device_name, options)?;
-    let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
-    let task = data::open(source, settings.data_dir.as_deref(), settings.threads, args.report.into())?;
-    let spec = match &like {
-        // The network is taken as it is, even if no flags can describe it.
-        Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
-            config.network.clone()
-        }
-        _ => settings.network(&task)?,
-    };
-    if let Some((run, config)) = like.filter(|(_, config)| given.data.is_none() && config.data.digest != task.digest())
-    {
-        let (run, then, now) = (run.display(), config.data.digest, task.digest());
-        output::note(format_args!("syva: this data ({now:.12}…) is not the data of {run} ({then:.12}…)"));
-    }
-    let config = RunConfig {
-        syva: env!("CARGO_PKG_VERSION").into(),
-        contract: CONTRACT,
-        device: device.to_string(),
-        exact,
-        precision,
-        keep: settings.keep.unwrap_or_default(),
-        training: training.clone(),
-        data: DataConfig { source: task.name.clone(), dir: data::absolute(settings.data_dir)?, digest: task.digest() },
-        network: spec.clone(),
-    };
-    let trainer = Trainer::new(engine.as_ref(), &device, &spec, &task, &training)?;
+    let SetUp { settings, config, task, engine, device } =
+        SetUp::new(&args.settings, args.config.as_deref(), args.like.as_deref(), args.report.into())?;
+    let (spec, training) = (&config.network, &config.training);
+    let trainer = Trainer::new(engine.as_ref(), &device, spec, &task, training)?.best_by(config.keep.metric())?;
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     // From here on there is something to save.
     signals::begin();
@@ -70,7 +96,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let mut report = Report::new(args.report, training.epochs, 0);
     report.begin(&format!("{} on {device} ({detail})", describe(&config, &task)), begin);
     let tensorboard = tensorboard(args.log, &folder, &config, &task, &name(engine.as_ref(), &device), (0, 0));
-    Ok(drive(&mut trainer, &mut folder, &config, &task, report, tensorboard))
+    Ok(drive(&mut trainer, &mut folder, &config, &task, args.time, report, tensorboard))
 }
 
 pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
@@ -84,41 +110,27 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     let checkpoint = folder.load_checkpoint(&config)?;
     let before = config.clone();
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
+    config.training.stop = args.stop.unwrap_or(config.training.stop);
     config.keep = args.keep.unwrap_or(config.keep);
     let task = data::open_of_run(&args.run, &config.data, args.data_dir.as_deref(), args.threads, args.report.into())?;
     eval::check_data(&task, &config.data.digest)?;
     let precision = args.precision.unwrap_or(config.precision);
     let options = EngineOptions { threads: args.threads, exact: args.exact || config.exact, precision };
     let (engine, device) = syva::engine(args.device.as_deref().unwrap_or(&config.device), options)?;
-    let at = checkpoint.as_ref().map_or((0, 0), |(_, progress)| (progress.epoch, progress.step_in_epoch));
-    let (at, step_in_epoch) = at;
-    let device_name = name(engine.as_ref(), &device);
-    let (engine, network, training) = (engine.as_ref(), &config.network, config.training.clone());
-    let trainer = match checkpoint {
-        Some((state, progress)) => {
-            // A run that keeps the last weights can do without the best ones.
-            let best = match folder.load_best(&config, &state, &progress) {
-                Err(error) if config.keep == Keep::Best => return Err(error),
-                best => best.ok().flatten(),
-            };
-            let trainer = Trainer::resume(engine, &device, network, &task, &training, &state, progress)?;
-            match best {
-                Some(best) => trainer.with_best(best.state),
-                None => trainer,
-            }
-        }
-        None => Trainer::new(engine, &device, network, &task, &training)?,
-    };
+    let (engine, device_name) = (engine.as_ref(), name(engine.as_ref(), &device));
+    let trainer = folder.trainer(&config, checkpoint, engine, &device, &task)?;
+    let (at, step_in_epoch) = (trainer.progress().epoch, trainer.progress().step_in_epoch);
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     if let Some(restored) = folder.restore_metrics(trainer.progress())? {
         output::note(format_args!("syva: {restored}"));
     }
-    let mut report = Report::new(args.report, training.epochs, at);
-    let done = at == config.training.epochs;
+    let mut report = Report::new(args.report, config.training.epochs, at);
+    let done = config.training.is_over(trainer.progress());
     if done && config == before {
-        let model = final_model(&mut trainer, &mut folder, &config)?;
+        let model = folder.final_model(&config, &mut trainer)?;
         if folder.holds(&model) {
-            let what = "already finished, so nothing is changed (--epochs N trains further)";
+            let further = if trainer.is_stopped() { "--stop never" } else { "--epochs N" };
+            let what = format!("already finished, so nothing is changed ({further} trains further)");
             report.begin(&format!("{}; {what}", describe(&config, &task)), begin);
             let found =
                 if report.is_heard() { diagnose(&mut trainer, &model, &task, &config)? } else { Diagnosis::default() };
@@ -140,7 +152,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
     // If no epoch is left, the log is already complete.
     let log = LogArgs { no_tensorboard: args.log.no_tensorboard || done, ..args.log };
     let tensorboard = tensorboard(log, &folder, &config, &task, &device_name, (at, step_in_epoch));
-    Ok(drive(&mut trainer, &mut folder, &config, &task, report, tensorboard))
+    Ok(drive(&mut trainer, &mut folder, &config, &task, args.time, report, tensorboard))
 }
 
 /// How a device is used.
@@ -189,21 +201,6 @@ fn describe(config: &RunConfig, task: &Task) -> String {
     )
 }
 
-/// The run's final model, once the training is done.
-fn final_model(trainer: &mut Trainer, folder: &mut RunFolder, config: &RunConfig) -> Result<Model> {
-    let last = trainer.model()?;
-    if config.keep == Keep::Last {
-        return Ok(last);
-    }
-    if let Some(best) = trainer.best_model() {
-        return Ok(best);
-    }
-    folder.load_best(config, &last.state, trainer.progress())?.ok_or_else(|| {
-        let remedy = "keep the last weights with `syva resume RUN --keep last`";
-        Error::mismatch("the run's folder no longer has the weights of the best epoch", remedy)
-    })
-}
-
 /// Whether the model learned anything. Evaluates it on the validation data, in the trainer's session.
 fn diagnose(trainer: &mut Trainer, model: &Model, task: &Task, config: &RunConfig) -> Result<Diagnosis> {
     let session = trainer.session();
@@ -219,39 +216,36 @@ fn drive(
     folder: &mut RunFolder,
     config: &RunConfig,
     task: &Task,
+    time: TimeArgs,
     mut report: Report,
     mut tensorboard: TensorBoard,
 ) -> ExitCode {
     if let Err(error) = report.open_dashboard(folder, config) {
         output::note(format_args!("syva: {error}; the training continues without the dashboard"));
     }
+    let begin = Instant::now();
+    let is_late = || time.limit.is_some_and(|limit| begin.elapsed() >= limit);
     let flow = trainer.run(&mut |event| {
+        if let Some(made_again) = folder.record(config, event)? {
+            output::note(format_args!("syva: {made_again}"));
+        }
         match event {
             Event::Steps { progress, steps_per_epoch, .. } => {
                 if report.steps(progress, *steps_per_epoch) {
                     signals::interrupt();
                 }
             }
-            Event::Epoch(epoch) => {
-                folder.append_metrics(epoch)?;
-                report.epoch(epoch);
-            }
-            Event::Inspection { .. } => {}
-            Event::Checkpoint { state, progress, best } => {
-                if let Some(made_again) = folder.save_checkpoint(config, state, progress, *best)? {
-                    output::note(format_args!("syva: {made_again}"));
-                }
-            }
+            Event::Epoch(epoch) => report.epoch(epoch),
+            Event::Inspection { .. } | Event::Checkpoint { .. } => {}
         }
         tensorboard.event(event);
-        Ok(if signals::received() { Flow::Stop } else { Flow::Continue })
+        Ok(if signals::received() || is_late() { Flow::Stop } else { Flow::Continue })
     });
     report.clear();
     let finished = flow.and_then(|flow| match flow {
         Flow::Stop => Ok(flow),
         Flow::Continue => {
-            let model = final_model(trainer, folder, config)?;
-            folder.save_model(&model)?;
+            let model = folder.finish(config, trainer)?;
             if tensorboard.is_on() && model.spec.classes() > 0 {
                 trainer.session().set_state(&model.state)?;
                 let predictions = Predictions::of(trainer.session(), &model.spec, &task.validation)?;
@@ -271,8 +265,9 @@ fn drive(
         Ok(Flow::Continue) => ExitCode::SUCCESS,
         Ok(Flow::Stop) => {
             report.so_far(folder, trainer.progress(), trainer.steps_per_epoch());
-            output::note(format_args!("syva: stopped and saved; continue with `syva resume {path}`"));
-            signals::exit_code()
+            let late = if signals::received() { "" } else { " after the time of --for" };
+            output::note(format_args!("syva: stopped and saved{late}; continue with `syva resume {path}`"));
+            if signals::received() { signals::exit_code() } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             output::note(format_args!("syva: {error}"));

@@ -15,7 +15,7 @@ use ratatui::widgets::{Axis, Block, Chart, Clear, Dataset, Gauge, GraphType, Leg
 use ratatui::{DefaultTerminal, Frame};
 use syva::run::{RunConfig, is_locked, read_config, read_metrics};
 use syva::text::number;
-use syva::{Epoch, Error, Overfitting, Result};
+use syva::{Epoch, Error, Overfitting, Result, Stop};
 
 use crate::hyperparameters::{self, Setting};
 use crate::{output, signals};
@@ -30,6 +30,7 @@ pub struct Dashboard {
     settings: Vec<Setting>,
     epochs: Vec<Epoch>,
     total: u64,
+    stop: Stop,
     /// The share of the current epoch that is done.
     share: f64,
     /// The speed, if it is known.
@@ -55,6 +56,7 @@ impl Dashboard {
             settings,
             epochs,
             total: config.training.epochs,
+            stop: config.training.stop,
             share: 0.0,
             steps_per_second: None,
             log: Vec::new(),
@@ -438,12 +440,13 @@ pub fn top(run: &Path) -> Result<ExitCode> {
     loop {
         // A run that is resumed with more epochs has the new number in its configuration.
         if let Ok(config) = read_config(run) {
-            dashboard.total = config.training.epochs;
+            (dashboard.total, dashboard.stop) = (config.training.epochs, config.training.stop);
         }
         // Checked first, so that everything that was written before the lock was released is read below.
         dashboard.stopped = !is_locked(run);
         dashboard.epochs = read_metrics(run)?;
-        let finished = dashboard.epochs.last().is_some_and(|epoch| epoch.epoch >= dashboard.total);
+        let finished = dashboard.epochs.last().is_some_and(|epoch| epoch.epoch >= dashboard.total)
+            || dashboard.stop.ends(&dashboard.epochs);
         dashboard.title = match dashboard.stopped {
             true if finished => format!("{name}: done"),
             true => format!("{name}: stopped; continue with `syva resume {name}`"),
@@ -509,7 +512,12 @@ mod tests {
             precision: syva::Precision::F32,
             keep: syva::run::Keep::Last,
             training: Training::default(),
-            data: DataConfig { source: "mnist".into(), dir: None, digest: String::new() },
+            data: DataConfig {
+                source: "mnist".into(),
+                dir: None,
+                validation: "test".parse().unwrap(),
+                digest: String::new(),
+            },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),
         };
         Dashboard::new("runs/mnist-001", &config, (1..=epochs).map(epoch).collect(), "stops and saves")

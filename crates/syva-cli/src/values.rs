@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use syva::Error;
@@ -60,6 +61,22 @@ pub fn flag<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 /// Parses a whole number that is not 0.
 pub fn at_least_one<T: Number + Default + PartialEq>(text: &str) -> Result<T, String> {
     number(text).and_then(|value| if value == T::default() { Err("it is 0; give 1 or more".into()) } else { Ok(value) })
+}
+
+/// Parses a time with its unit: `90s`, `10m`, `1.5h`.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let remedy = "write a number with its unit, such as 90s, 10m or 1.5h";
+    let text = text.trim();
+    let unit = match text.chars().last() {
+        Some('s') => 1.0,
+        Some('m') => 60.0,
+        Some('h') => 3600.0,
+        _ if plain(text).is_some() => return Err(format!("it has no unit; {remedy}")),
+        _ => return Err(format!("it is not a time; {remedy}")),
+    };
+    let count = plain(text[..text.len() - 1].trim()).ok_or_else(|| format!("it is not a time; {remedy}"))?;
+    let time = Duration::try_from_secs_f64(count * unit).map_err(|_| format!("it is out of range; {remedy}"))?;
+    if time.is_zero() { Err(format!("it leaves no time to train; {remedy}")) } else { Ok(time) }
 }
 
 fn no_number(text: &str) -> String {
@@ -156,7 +173,9 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use std::time::Duration;
+
+    use super::{number, seconds};
 
     #[test]
     fn numbers_are_read_as_they_are() {
@@ -164,6 +183,23 @@ mod tests {
         assert_eq!(number::<f32>("1e-2"), Ok(0.01));
         assert_eq!(number::<u64>(" 100 "), Ok(100));
         assert_eq!(number::<usize>("18446744073709551615"), Ok(usize::MAX));
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(seconds("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(seconds(" 1.5 h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(seconds("10m"), Ok(Duration::from_secs(600)));
+        for (text, says) in [
+            ("10", "no unit"),
+            ("ten", "not a time"),
+            ("m", "not a time"),
+            ("-1s", "out of range"),
+            ("0s", "no time"),
+            ("", "not"),
+        ] {
+            assert!(seconds(text).unwrap_err().contains(says), "{text}: {:?}", seconds(text));
+        }
     }
 
     #[test]

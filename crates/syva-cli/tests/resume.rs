@@ -154,6 +154,20 @@ fn a_schedule_is_kept_by_a_run_that_is_given_more_epochs() {
     place.train("--config settings.toml --out run").fails(2, &["settings.toml (line 1)", says]);
 }
 
+/// The rates of a plateau follow from the results, so they must be the same however a run is cut.
+#[test]
+fn a_rate_that_depends_on_results_is_the_same_however_a_run_is_cut() {
+    let place = Place::new();
+    let flags = "--lr 20 --schedule plateau:factor=0.5,patience=0,threshold=0.2";
+    let whole = place.train(&format!("{flags} --epochs 8 --json --out whole")).succeeds().digest();
+    place.train(&format!("{flags} --epochs 3 --quiet --out run")).succeeds();
+    assert_eq!(place.run("resume run --epochs 8 --json").succeeds().digest(), whole);
+    assert_eq!(metrics(&place.path("run")), metrics(&place.path("whole")));
+    let rates: Vec<f64> =
+        metrics(&place.path("run")).iter().map(|epoch| epoch["learning_rate"].as_f64().unwrap()).collect();
+    assert!(rates[0] == 20.0 && rates[2] > rates[7], "{rates:?}");
+}
+
 /// An optimiser as a run's configuration has it.
 fn config(optimizer: &str) -> String {
     optimizer.replace("true", "1")

@@ -43,7 +43,7 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--class-weights 1,-2", "the weight of class 1 is -2; give finite numbers from 0 on"),
         ("--class-weights 1,2", "class-weights: 2 weights for 10 classes; give one per class"),
         ("--init magic", "use pytorch, xavier-uniform"),
-        ("--init constant:nan", "it does not give a finite number"),
+        ("--init constant:nan", "'nan' is not a finite number; write constant:value=NUMBER"),
         ("--init xavier-unifrom", "unknown name (did you mean 'xavier-uniform'?)"),
         ("--optimizer lbfgs", "'lbfgs' for '--optimizer <NAME>': unknown name; use sgd, adam, adamw"),
         ("--data cifar", "use auto, mnist or digits"),
@@ -304,4 +304,63 @@ fn a_run_is_judged_by_its_own_loss() {
     place.write("s.toml", "loss = \"cross-entropy:smoothing=0.2\"\nclass-weights = \"balanced\"\n");
     place.train("--epochs 1 --config s.toml --out e").succeeds();
     assert!(place.read("e/config.toml").contains("class_weights = \"balanced\""));
+}
+
+#[test]
+fn a_part_of_the_training_data_can_validate() {
+    let place = Place::new();
+    let flags = "--validation 0.1 --epochs 2 --json";
+    let ran = place.train(&format!("{flags} --out run")).succeeds();
+    let digest = ran.digest();
+    assert_eq!(ran.json().pop().unwrap()["validation"], "0.1");
+    assert!(place.read("run/config.toml").contains("validation = \"0.1\""));
+    // The part is the run's own, whoever reads it.
+    let loss = |split: &str| place.run(&format!("eval run --json {split}")).succeeds().json()[0].clone();
+    let (val, test, own) = (loss("--split val"), loss("--split test"), loss(""));
+    assert_eq!((&val["samples"], &val["split"]), (&6000.into(), &"val".into()));
+    assert_eq!(val["loss"], metrics(&place.path("run"))[1]["val_loss"]);
+    assert_eq!((&test["samples"], &test["split"]), (&10_000.into(), &"test".into()));
+    assert_eq!(own, test, "a run that was validated by a part is judged by the data that it never saw");
+    assert!(place.run("eval run").succeeds().stdout.contains("on 10,000 test samples of digits"));
+    // It goes on, and is repeated, with the same part; more seeds are judged by the same samples.
+    place.train("--validation 6000 --epochs 1 --quiet --out parts").succeeds();
+    place.edit("parts/config.toml", "validation = \"6000\"", "validation = \"0.1\"");
+    place.run("resume parts --epochs 2").fails(1, &["is not the data of the run"]);
+    place.train("--validation 0.1 --epochs 1 --quiet --out half").succeeds();
+    assert_eq!(place.run("resume half --epochs 2 --json").succeeds().digest(), digest);
+    let like = place.run("train --like run --seed 2 --quiet --out like").succeeds();
+    assert_eq!(like.stderr, "");
+    assert_eq!(place.run("eval like --split val --json").succeeds().json()[0]["samples"], 6000);
+    place.run("resume run --validation 0.2").fails(2, &["--validation 0.2: resuming cannot change this setting"]);
+    place.run("report run --out report.html").succeeds();
+    // Without it nothing has changed.
+    place.train("--epochs 1 --quiet --out plain").succeeds();
+    let plain = place.run("eval plain --json").succeeds().json()[0].clone();
+    assert_eq!((&plain["samples"], &plain["split"]), (&10_000.into(), &"val".into()));
+    for (size, says) in [("1.5", "neither a share nor"), ("60000", "leaves a part empty"), ("0", "0 is neither")] {
+        place.train(&format!("--validation {size} --out other")).fails(2, &[says]);
+    }
+}
+
+#[test]
+fn a_recipe_is_a_set_of_settings_over_which_flags_win() {
+    let place = Place::new();
+    let config = |flags: &str| {
+        place.train(&format!("--epochs 1 --quiet --force --out run {flags}")).succeeds();
+        let lines: Vec<String> = place.read("run/config.toml").lines().map(String::from).collect();
+        let line = |name: &str| lines.iter().find(|line| line.starts_with(name)).cloned().unwrap();
+        (line("init = "), line("bias_init = "))
+    };
+    let pair = |init: &str, bias: &str| (format!("init = \"{init}\""), format!("bias_init = \"{bias}\""));
+    assert_eq!(config(""), pair("pytorch", "auto"));
+    assert_eq!(config("--recipe today"), pair("pytorch", "auto"));
+    assert_eq!(config("--recipe chapter-2026"), pair("xavier-uniform", "zeros"));
+    assert_eq!(config("--recipe chapter-2026 --init he-normal"), pair("he-normal", "zeros"));
+    assert_eq!(
+        config("--init orthogonal:gain=auto --bias-init constant:0.1"),
+        pair("orthogonal:gain=auto", "constant:value=0.1")
+    );
+    place.write("s.toml", "recipe = \"chapter-2026\"\nbias-init = \"pytorch\"\n");
+    assert_eq!(config("--config s.toml"), pair("xavier-uniform", "pytorch"));
+    place.train("--recipe chapter-2025 --out other").fails(2, &["did you mean 'chapter-2026'?"]);
 }

@@ -46,7 +46,7 @@ pub(crate) struct Spec1 {
 }
 
 /// The settings of a training of format 1.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Training1 {
     epochs: u64,

@@ -9,11 +9,15 @@ pub mod mnist;
 #[cfg(feature = "files")]
 pub mod source;
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::builder::Mlp;
+use crate::names::forms;
 use crate::ops::Activation;
 use crate::random::{Random, Stream};
 use crate::spec::{Head, Normalization, Spec};
@@ -356,6 +360,75 @@ impl Dataset {
     }
 }
 
+/// Which samples a training is judged by while it trains: its validation data.
+///
+/// ```
+/// use syva_core::data::Validation;
+/// assert_eq!("0.1".parse::<Validation>()?, Validation::Part { size: 0.1, seed: 1 });
+/// assert_eq!("5000:seed=3".parse::<Validation>()?, Validation::Part { size: 5000.0, seed: 3 });
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Validation {
+    /// The data's own test part. Nothing is then left that no choice was made by.
+    #[default]
+    Test,
+    /// A part of the training data, drawn as [`Dataset::split`] does. The test part is left alone.
+    Part {
+        /// The share of the samples if it is below 1, otherwise their number.
+        size: f64,
+        /// The seed of the draw. It is not the training's, so that runs of several seeds are judged by the same samples.
+        seed: u32,
+    },
+}
+
+forms! { Validation,
+    "test" => Test,
+    "part" => Part { size = 0.1, seed = 1 },
+}
+
+impl FromStr for Validation {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let begins = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-');
+        // The size alone says what is meant.
+        let part = text.trim().starts_with(begins).then(|| format!("part:{}", text.trim().replacen(':', ",", 1)));
+        let found = crate::names::parse("validation", Self::FORMS, part.as_deref().unwrap_or(text))?;
+        match found {
+            Self::Part { size, .. } if size <= 0.0 || size >= 1.0 && size.fract() != 0.0 => {
+                let remedy = "give a share below 1, such as 0.1, or a number of samples, such as 5000";
+                Err(Error::setting("validation", format!("{size} is neither a share nor a number of samples"), remedy))
+            }
+            _ => Ok(found),
+        }
+    }
+}
+
+impl fmt::Display for Validation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (form, values) = self.form();
+        match &values[..] {
+            [size, seed] if seed == form.parameters[1].1 => f.pad(size),
+            [size, seed] => f.pad(&format!("{size}:seed={seed}")),
+            _ => f.pad(form.name),
+        }
+    }
+}
+
+impl TryFrom<String> for Validation {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Validation> for String {
+    fn from(value: Validation) -> Self {
+        value.to_string()
+    }
+}
+
 /// A task: training and validation data, and what is needed to describe a network for it.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -363,8 +436,10 @@ pub struct Task {
     pub name: String,
     /// The data that the network learns from.
     pub train: Dataset,
-    /// The data that it is evaluated on.
+    /// The data that it is evaluated on while it trains.
     pub validation: Dataset,
+    /// The data's own test part, if the validation data is another ([`Task::validated_by`]).
+    pub test: Option<Dataset>,
     /// `[height, width]` if the inputs are images, otherwise empty.
     pub shape: Vec<usize>,
     /// How inputs are normalised, fitted on the training data.
@@ -381,10 +456,28 @@ impl Task {
             name: name.into(),
             train,
             validation,
+            test: None,
             shape: Vec::new(),
             normalization: Normalization::None,
             known_digest: None,
         }
+    }
+
+    /// The same task with other validation data: with a part of its training data, which then no longer trains. Its
+    /// validation data so far becomes its test part. The digest tells the two tasks apart.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if no sample would be left for a part.
+    pub fn validated_by(self, validation: Validation) -> Result<Self> {
+        let Validation::Part { size, seed } = validation else { return Ok(self) };
+        let samples = self.train.samples();
+        let share = if size < 1.0 { size } else { size / samples as f64 };
+        let (train, part) = self.train.split(share, seed).map_err(|_| {
+            let problem = format!("{size} of {samples} training samples leaves a part empty");
+            Error::setting("validation", problem, "give a share such as 0.1, or a smaller number of samples")
+        })?;
+        let digest = hex(&Sha256::digest(format!("{} validation {validation}", self.digest())));
+        Ok(Self { train, test: Some(self.validation), validation: part, known_digest: Some(digest), ..self })
     }
 
     /// A network for this task with these hidden layers. Its input, normalisation, and classes or values are the
@@ -562,6 +655,37 @@ mod tests {
         assert!(network(&reals, Head::MultiLabel).unwrap_err().contains("target 0 of sample 1 is 1.5"));
         assert!(network(&reals, Head::Poisson).unwrap_err().contains("target 1 of sample 1 is -1"));
         assert!(network(&reals, Head::Logits).unwrap_err().contains("2 values per sample, and logits is for classes"));
+    }
+
+    #[test]
+    fn a_part_of_the_training_data_can_validate_and_the_test_part_stays() {
+        let task =
+            || Task::new("numbers", numbered((0..100).map(|i| i % 4).collect(), 4), numbered(vec![0, 1, 2, 3], 4));
+        let with = |text: &str| task().validated_by(text.parse().unwrap()).unwrap();
+        let share = with("0.2");
+        assert_eq!((share.train.samples(), share.validation.samples()), (80, 20));
+        assert_eq!(share.test.unwrap().digest(), task().validation.digest());
+        let Targets::Classes { labels, .. } = share.validation.targets() else { panic!("classes") };
+        assert_eq!(
+            (0..4).map(|class| labels.iter().filter(|&&label| label == class).count()).collect::<Vec<_>>(),
+            [5; 4]
+        );
+        // A number draws the same samples as the share that it is.
+        let count = with("20");
+        assert_eq!(count.validation.digest(), share.validation.digest());
+        let digests: std::collections::BTreeSet<_> =
+            ["test", "0.2", "0.2:seed=2", "0.3"].map(|text| with(text).digest()).into();
+        assert_eq!(digests.len(), 4, "each is a task of its own");
+        assert_eq!(with("test").digest(), task().digest());
+        for size in ["100", "0.001", "0.999"] {
+            let error = task().validated_by(size.parse().unwrap()).unwrap_err().to_string();
+            assert!(error.contains("of 100 training samples leaves a part empty"), "{error}");
+        }
+        let says = |text: &str| text.parse::<Validation>().unwrap_err().to_string();
+        assert!(says("1.5").contains("1.5 is neither a share nor a number of samples"));
+        assert!(says("-1").contains("-1 is neither"));
+        assert!(says("10%").contains("'10%' is not a finite number"));
+        assert!(says("tset").contains("did you mean 'test'?"));
     }
 
     #[test]

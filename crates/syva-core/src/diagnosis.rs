@@ -391,7 +391,7 @@ fn average(values: &[f64]) -> f64 {
 /// What to try, the most likely remedy first.
 fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec<String> {
     let init = training.map(|training| training.init);
-    if let Some(init @ (Init::Zeros | Init::Constant(_))) = init
+    if let Some(init @ (Init::Zeros | Init::Constant { .. })) = init
         && spec.layers.len() > 1
     {
         return vec![format!(
@@ -422,7 +422,7 @@ fn advice(findings: &[Finding], spec: &Spec, training: Option<&Training>) -> Vec
         )];
     }
     let mut advice = vec![format!("try a smaller learning rate{smaller}")];
-    if stuck.contains(&Activation::Relu) && !matches!(init, Some(Init::HeUniform | Init::HeNormal)) {
+    if stuck.contains(&Activation::Relu) && !matches!(init, Some(Init::HeUniform { .. } | Init::HeNormal { .. })) {
         advice.push("--init he-uniform keeps more ReLU units alive".into());
     }
     if stuck.iter().any(|&activation| activation != Activation::Relu) {

@@ -8,7 +8,7 @@ use crate::Error;
 /// ```
 /// use syva_core::{Head, Init, names::find};
 /// assert_eq!(find(Head::NAMES, "LogSoftmax"), Some(Head::LogSoftmax));
-/// assert_eq!("XavierUniform".parse::<Init>()?, Init::XavierUniform);
+/// assert_eq!("XavierUniform".parse::<Init>()?, Init::XAVIER_UNIFORM);
 /// assert_eq!(find(Head::NAMES, "softmax"), None);
 /// # Ok::<(), syva_core::Error>(())
 /// ```
@@ -26,7 +26,7 @@ pub fn find<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
 /// ```
 #[must_use]
 pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
-    let offer = nearest(name, names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+    let offer = offer(name, names);
     let remedy = match names {
         [only] => format!("'{only}' is the only one there is"),
         _ => format!("use {}", either(names)),
@@ -57,38 +57,51 @@ pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
 pub struct Form<T> {
     /// The name.
     pub name: &'static str,
-    /// The names of the parameters, and their defaults.
-    pub parameters: &'static [(&'static str, f64)],
-    /// Makes the value from one number per parameter.
-    pub make: fn(&[f64]) -> T,
+    /// The names of the parameters, and their defaults as they are written.
+    pub parameters: &'static [(&'static str, &'static str)],
+    /// Makes the value from one text per parameter.
+    pub make: fn(&[&str]) -> Result<T, Unread>,
 }
 
-/// Makes the forms of an enum whose variants have named parameters, numbers and truths: name, variant, parameters with
-/// their defaults. Also makes `form`, which returns a value's form and parameters.
+/// A parameter that cannot be read from its text.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// Its place among the parameters.
+    place: usize,
+    problem: String,
+    /// What to write in its place.
+    instead: String,
+}
+
+/// Makes the forms of an enum whose variants have named parameters: name, variant, parameters with their defaults. The
+/// parameters are of any type that is a [`Parameter`]. Also makes `form`, which returns a value's form and the texts of its
+/// parameters.
 macro_rules! forms {
-    ($type:ident, $($name:literal => $variant:ident { $($field:ident = $default:literal),* }),+ $(,)?) => {
+    ($type:ident, $($name:literal => $variant:ident $({ $($field:ident = $default:literal),+ })?),+ $(,)?) => {
         impl $type {
             const FORMS: &'static [crate::names::Form<Self>] = &[$(crate::names::Form {
                 name: $name,
-                parameters: &[$((stringify!($field), $default)),*],
-                make: |values| {
-                    let mut _values = values.iter();
-                    Self::$variant {
-                        $($field: crate::names::Parameter::read(*_values.next().unwrap_or(&$default))),*
-                    }
-                },
+                parameters: &[$($((stringify!($field), concat!($default))),+)?],
+                make: |_texts| Ok(crate::names::forms!(@make _texts $variant $({ $($field),+ })?)),
             }),+];
 
             /// The name, and the parameters in the order of their definition.
-            fn form(self) -> (&'static crate::names::Form<Self>, Vec<f64>) {
+            fn form(&self) -> (&'static crate::names::Form<Self>, Vec<String>) {
                 let (name, values) = match self {
-                    $(Self::$variant { $($field),* } => ($name, vec![$(crate::names::Parameter::write($field)),*])),+
+                    $(Self::$variant $({ $($field),+ })? => {
+                        ($name, vec![$($(crate::names::Parameter::write($field)),+)?])
+                    }),+
                 };
                 let form = Self::FORMS.iter().find(|form| form.name == name).unwrap_or(&Self::FORMS[0]);
                 (form, values)
             }
         }
     };
+    (@make $texts:ident $variant:ident) => { Self::$variant };
+    (@make $texts:ident $variant:ident { $($field:ident),+ }) => {{
+        let mut texts = $texts.iter().copied().enumerate();
+        Self::$variant { $($field: crate::names::read(&mut texts)?),+ }
+    }};
 }
 pub(crate) use forms;
 
@@ -131,31 +144,90 @@ macro_rules! text {
 }
 pub(crate) use text;
 
-/// A parameter as a number.
-pub(crate) trait Parameter {
-    fn read(value: f64) -> Self;
-    fn write(self) -> f64;
+/// The value of a parameter as text.
+pub(crate) trait Parameter: Sized {
+    /// Reads it. An error is what is wrong, and what to write instead.
+    fn read(text: &str) -> Result<Self, (String, String)>;
+    fn write(&self) -> String;
+}
+
+/// Reads the next parameter.
+pub(crate) fn read<'a, P: Parameter>(texts: &mut impl Iterator<Item = (usize, &'a str)>) -> Result<P, Unread> {
+    let (place, text) = texts.next().unwrap_or_default();
+    P::read(text).map_err(|(problem, instead)| Unread { place, problem, instead })
 }
 
 impl Parameter for f64 {
-    fn read(value: f64) -> Self {
-        value
+    fn read(text: &str) -> Result<Self, (String, String)> {
+        let number = text.parse::<Self>().ok().filter(|number| number.is_finite());
+        number.ok_or_else(|| (format!("'{text}' is not a finite number"), "NUMBER".into()))
     }
-    fn write(self) -> f64 {
-        self
+    fn write(&self) -> String {
+        self.to_string()
     }
 }
+
+macro_rules! whole_parameter {
+    ($($type:ident),+) => {$(
+        impl Parameter for $type {
+            fn read(text: &str) -> Result<Self, (String, String)> {
+                text.parse().map_err(|_| (format!("'{text}' is not a whole number"), "NUMBER, such as 10".into()))
+            }
+            fn write(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+whole_parameter!(u32, u64);
 
 impl Parameter for bool {
-    fn read(value: f64) -> Self {
-        value != 0.0
+    fn read(text: &str) -> Result<Self, (String, String)> {
+        match text {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            _ => match text.parse::<f64>() {
+                Ok(number) => Ok(number != 0.0),
+                Err(_) => Err((format!("'{text}' is neither true nor false"), "true or false".into())),
+            },
+        }
     }
-    fn write(self) -> f64 {
-        f64::from(u8::from(self))
+    fn write(&self) -> String {
+        u8::from(*self).to_string()
     }
 }
 
-/// Reads a name with parameters. A number without a name is the first parameter's.
+/// A list: `30/60/80`.
+impl Parameter for Vec<f64> {
+    fn read(text: &str) -> Result<Self, (String, String)> {
+        let numbers: Result<Self, _> = text.split('/').map(|number| f64::read(number.trim())).collect();
+        numbers.map_err(|(problem, _)| (problem, "NUMBER/NUMBER/…".into()))
+    }
+    fn write(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// Lets a type with names, made by `names!`, be a parameter.
+macro_rules! named_parameter {
+    ($type:ident) => {
+        impl crate::names::Parameter for $type {
+            fn read(text: &str) -> std::result::Result<Self, (String, String)> {
+                crate::names::find(Self::NAMES, text).ok_or_else(|| {
+                    let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+                    let offer = crate::names::offer(text, &names);
+                    (format!("unknown name '{text}'{offer}"), crate::names::either(&names))
+                })
+            }
+            fn write(&self) -> String {
+                self.to_string()
+            }
+        }
+    };
+}
+pub(crate) use named_parameter;
+
+/// Reads a name with parameters. A value without a name is the first parameter's.
 pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
     let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let Some(form) = forms.iter().find(|form| plain(form.name) == plain(name)) else {
@@ -163,47 +235,49 @@ pub fn parse<T>(what: &str, forms: &[Form<T>], text: &str) -> Result<T, Error> {
     };
     let Form { name, parameters, make } = form;
     let refuse = |problem: String, remedy: String| Err(Error::setting(what, problem, remedy));
-    let mut values: Vec<f64> = parameters.iter().map(|&(_, default)| default).collect();
+    let mut values: Vec<&str> = parameters.iter().map(|&(_, default)| default).collect();
     let mut given = vec![false; values.len()];
     for part in rest.into_iter().flat_map(|rest| rest.split(',')) {
         let (key, value) = part.split_once('=').map_or((None, part), |(key, value)| (Some(key.trim()), value));
         let names: Vec<&str> = parameters.iter().map(|&(name, _)| name).collect();
-        let Some(&first) = names.first() else {
+        if names.is_empty() {
             return refuse(format!("{name} has no parameters"), format!("write {name}"));
-        };
+        }
         let place = match key {
             None => Some(0),
             Some(key) => names.iter().position(|name| plain(name) == plain(key)),
         };
         let Some(place) = place else {
             let key = key.unwrap_or_default();
-            let offer = nearest(key, &names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+            let offer = offer(key, &names);
             return refuse(format!("{name} has no parameter '{key}'{offer}"), format!("use {}", either(&names)));
         };
         if std::mem::replace(&mut given[place], true) {
             return refuse(format!("{} is given twice", names[place]), "give it once".into());
         }
-        values[place] = match value.trim() {
-            "true" | "yes" => 1.0,
-            "false" | "no" => 0.0,
-            number => match number.parse::<f64>() {
-                Ok(number) if number.is_finite() => number,
-                _ => {
-                    let remedy = format!("write {name}:{}=NUMBER", key.map_or(first, |_| names[place]));
-                    return refuse(format!("'{number}' is not a finite number"), remedy);
-                }
-            },
-        };
+        values[place] = value.trim();
     }
-    Ok(make(&values))
+    make(&values).or_else(|Unread { place, problem, instead }| {
+        refuse(problem, format!("write {name}:{}={instead}", parameters[place].0))
+    })
 }
 
 /// Writes a name with the parameters that do not have their defaults.
 #[must_use]
-pub fn write<T>(form: &Form<T>, values: &[f64]) -> String {
-    let given = form.parameters.iter().zip(values).filter(|((_, default), value)| default != *value);
+pub fn write<T>(form: &Form<T>, values: &[String]) -> String {
+    // A default such as 1e-8 is not written as a number is.
+    let same = |default: &str, value: &str| match (default.parse::<f64>(), value.parse::<f64>()) {
+        (Ok(default), Ok(value)) => default == value,
+        _ => default == value,
+    };
+    let given = form.parameters.iter().zip(values).filter(|((_, default), value)| !same(default, value));
     let given: Vec<_> = given.map(|((name, _), value)| format!("{name}={value}")).collect();
     if given.is_empty() { form.name.into() } else { format!("{}:{}", form.name, given.join(",")) }
+}
+
+/// The offer of the nearest name, in parentheses, or nothing.
+pub(crate) fn offer(name: &str, names: &[&str]) -> String {
+    nearest(name, names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"))
 }
 
 /// A name in lower case, without the characters that join words.
@@ -243,8 +317,8 @@ mod tests {
         for name in ["log-softmax", "LogSoftmax", "log_softmax", "LOG SOFTMAX"] {
             assert_eq!(name.parse::<Head>().unwrap(), Head::LogSoftmax, "{name}");
         }
-        assert_eq!("Xavier_Uniform".parse::<Init>().unwrap(), Init::XavierUniform);
-        assert_eq!("Constant:0.5".parse::<Init>().unwrap(), Init::Constant(0.5));
+        assert_eq!("Xavier_Uniform".parse::<Init>().unwrap(), Init::XAVIER_UNIFORM);
+        assert_eq!("Constant:0.5".parse::<Init>().unwrap(), Init::Constant { value: 0.5 });
         assert_eq!("BF16".parse::<Precision>().unwrap(), Precision::Bf16);
     }
 
@@ -258,7 +332,7 @@ mod tests {
             assert!(!says(far).contains("did you mean"), "{far:.20}");
         }
         assert!("xavier".parse::<Init>().unwrap_err().to_string().contains("xavier-uniform, xavier-normal"));
-        assert!("constant:nan".parse::<Init>().unwrap_err().to_string().contains("does not give a finite number"));
+        assert!("constant:nan".parse::<Init>().unwrap_err().to_string().contains("'nan' is not a finite number"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! runs/<name>/config.toml                  all settings, with defaults filled in
 //!             metrics.jsonl                one line per epoch
 //!             checkpoint/last.safetensors  weights and progress, from which `resume` goes on
-//!             checkpoint/best.safetensors  the model after the epoch with the lowest validation loss
+//!             checkpoint/best.safetensors  the model after the best epoch, by default by the validation loss
 //!             model.safetensors            the final model
 //!             tensorboard/, plots/, report.html   the output of `syva train`, `plot` and `report`
 //! ```
@@ -17,11 +17,9 @@ mod lock;
 mod metrics;
 mod reached;
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,18 +27,21 @@ use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
 use crate::clearing::clear;
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
+use crate::data::{Task, Validation};
+use crate::engine::{DeviceId, Engine};
 use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
 use crate::model::{self, Checkpoint};
 use crate::reference::BLOCK;
-use crate::spec::{Spec, names};
+use crate::spec::Spec;
 use crate::state::State;
-use crate::trainer::{Epoch, Progress};
+use crate::trainer::{Epoch, Event, Progress, Trainer};
 use crate::training::Training;
 use crate::{Error, Model, Precision, Result};
 
 pub use self::lock::is_locked;
 pub use self::metrics::read_metrics;
 pub use self::reached::{Reached, read_run};
+pub use crate::stopping::Keep;
 
 /// The configuration of a run, with defaults filled in: `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,19 +97,6 @@ impl From<RunConfig1> for RunConfig {
 /// The version of the arithmetic contract (docs/ARITHMETIC.md) by which runs are trained.
 pub const CONTRACT: u32 = 2;
 
-/// Which weights become a run's model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Keep {
-    /// The weights at the end of the training.
-    #[default]
-    Last,
-    /// The weights of the epoch with the lowest validation loss.
-    Best,
-}
-
-names!(Keep, "keep", Last = "last", Best = "best");
-
 /// Which data a run uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
@@ -117,7 +105,10 @@ pub struct DataConfig {
     /// The folder that it was read from, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
-    /// SHA-256 of the data.
+    /// Which of it validates.
+    #[serde(default)]
+    pub validation: Validation,
+    /// SHA-256 of the data, which tells how it is divided, too.
     pub digest: String,
 }
 
@@ -311,10 +302,13 @@ impl RunFolder {
         self.write("config.toml", format!("format = {FORMAT}\n{text}").as_bytes())
     }
 
-    /// The weights of the epoch with the lowest validation loss, for a run that is at `state` and `progress`. `None` if
-    /// there is no such epoch yet. Also `None` if the process ended after saving a new best model and before saving the
+    /// The weights of the best epoch by the metric that the run keeps, for a run that is at `state` and `progress`. `None`
+    /// if there is no such epoch yet. Also `None` if the process ended after saving a new best model and before saving the
     /// checkpoint, because the run will then reach that epoch again.
     pub fn load_best(&mut self, config: &RunConfig, state: &State, progress: &Progress) -> Result<Option<Model>> {
+        let kept = progress.best_weights.as_ref();
+        let mut progress = progress.clone();
+        progress.judge_by(config.keep.metric());
         let Some((epoch, _)) = progress.best else { return Ok(None) };
         let path = self.path.join(BEST);
         let refuse = |place: &str, problem: String| {
@@ -345,7 +339,107 @@ impl RunFolder {
         if of_epoch > progress.epoch && of_epoch <= config.training.epochs {
             return Ok(None);
         }
-        refuse("the best model", format!("its weights, {digest:.12}…, are not those of the best epoch, {epoch}"))
+        let metric = config.keep.metric().label();
+        if kept == Some(&digest) && progress.best_weights.is_none() {
+            let remedy = "keep what the run kept so far, or the last weights with `syva resume RUN --keep last`";
+            let problem = format!(
+                "its weights are those of epoch {of_epoch}; those of epoch {epoch}, the best by {metric}, were not kept"
+            );
+            return Err(Error::file(&path, "the best model", problem, remedy));
+        }
+        refuse(
+            "the best model",
+            format!("its weights, {digest:.12}…, are not those of the best epoch by {metric}, {epoch}"),
+        )
+    }
+
+    /// The trainer of the run: at this checkpoint ([`RunFolder::load_checkpoint`]), or at its beginning if there is none.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the run keeps the best weights and they are not there, and the errors of [`Trainer::resume`].
+    pub fn trainer(
+        &mut self,
+        config: &RunConfig,
+        checkpoint: Option<(State, Progress)>,
+        engine: &dyn Engine,
+        device: &DeviceId,
+        task: &Task,
+    ) -> Result<Trainer> {
+        let (network, training, metric) = (&config.network, &config.training, config.keep.metric());
+        let Some((state, progress)) = checkpoint else {
+            return Trainer::new(engine, device, network, task, training)?.best_by(metric);
+        };
+        // A run that keeps the last weights can do without the best ones.
+        let best = match self.load_best(config, &state, &progress) {
+            Err(error) if config.keep != Keep::Last => return Err(error),
+            best => best.ok().flatten(),
+        };
+        let trainer = Trainer::resume(engine, device, network, task, training, &state, progress)?.best_by(metric)?;
+        Ok(match best {
+            Some(best) => trainer.with_best(best.state),
+            None => trainer,
+        })
+    }
+
+    /// Writes what an event of the run's trainer leaves in the folder: an epoch's metrics, or a checkpoint. If something was
+    /// removed or changed in the meantime and had to be written again, returns a sentence that says so.
+    ///
+    /// ```
+    /// use syva_core::data::{Dataset, Inputs, Targets, Task};
+    /// use syva_core::run::{CONTRACT, DataConfig, RunConfig, RunFolder, read_metrics};
+    /// use syva_core::{Activation::Tanh, Keep, Metric, Mlp, Training, reference::Reference, trainer::Flow};
+    /// let inputs = Inputs::F32(vec![0., 0., 0., 1., 1., 0., 1., 1.].into());
+    /// let data = Dataset::new(inputs, 2, Targets::Classes { labels: vec![0, 1, 1, 0].into(), classes: 2 })?;
+    /// let task = Task::new("xor", data.clone(), data);
+    /// let config = RunConfig {
+    ///     syva: "my own program".into(),
+    ///     contract: CONTRACT,
+    ///     device: "reference".into(),
+    ///     exact: false,
+    ///     precision: Default::default(),
+    ///     keep: Keep::Best { metric: Metric::ValAcc },
+    ///     training: Training { epochs: 3, ..Training::default() },
+    ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), digest: task.digest() },
+    ///     network: Mlp::new(2).hidden(&[8], Tanh).classes(2),
+    /// };
+    /// # let place = tempfile::tempdir().unwrap();
+    /// # let path = &place.path().join("run");
+    /// let mut folder = RunFolder::create(path, false, &config)?;
+    /// let mut trainer = folder.trainer(&config, None, &Reference, &"reference".parse()?, &task)?;
+    /// trainer.run(&mut |event| folder.record(&config, event).map(|_| Flow::Continue))?;
+    /// let model = folder.finish(&config, &mut trainer)?;
+    /// assert_eq!(read_metrics(path)?.len(), 3);
+    /// assert!(folder.holds(&model));
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    pub fn record(&mut self, config: &RunConfig, event: &Event<'_>) -> Result<Option<String>> {
+        match event {
+            Event::Epoch(epoch) => self.append_metrics(epoch).map(|()| None),
+            Event::Checkpoint { state, progress, best } => self.save_checkpoint(config, state, progress, *best),
+            Event::Steps { .. } | Event::Inspection { .. } => Ok(None),
+        }
+    }
+
+    /// Writes and returns the final model of a training that is over: the last or the best weights, as the run keeps them.
+    pub fn finish(&mut self, config: &RunConfig, trainer: &mut Trainer) -> Result<Model> {
+        let model = self.final_model(config, trainer)?;
+        self.save_model(&model)?;
+        Ok(model)
+    }
+
+    /// The final model of a training that is over.
+    pub fn final_model(&mut self, config: &RunConfig, trainer: &mut Trainer) -> Result<Model> {
+        let last = trainer.model()?;
+        if config.keep == Keep::Last {
+            return Ok(last);
+        }
+        if let Some(best) = trainer.best_model() {
+            return Ok(best);
+        }
+        self.load_best(config, &last.state, trainer.progress())?.ok_or_else(|| {
+            let remedy = "keep the last weights with `syva resume RUN --keep last`";
+            Error::mismatch("the run's folder no longer has the weights of the best epoch", remedy)
+        })
     }
 
     /// Whether the final model exists, and is this one.
@@ -505,7 +599,7 @@ fn remove_scratch(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Mlp};
+    use crate::{Activation, Metric, Mlp};
 
     fn config(network: Spec) -> RunConfig {
         RunConfig {
@@ -514,9 +608,9 @@ mod tests {
             device: "cpu".into(),
             exact: false,
             precision: Precision::F32,
-            keep: Keep::Best,
+            keep: Keep::Best { metric: Metric::ValLoss },
             training: Training { epochs: 3, ..Training::default() },
-            data: DataConfig { source: "digits".into(), dir: None, digest: "00".into() },
+            data: DataConfig { source: "digits".into(), dir: None, validation: Validation::Test, digest: "00".into() },
             network,
         }
     }
@@ -553,7 +647,7 @@ mod tests {
             assert_eq!(folder.load_best(&config, &last, &progress).unwrap(), None, "step {step_in_epoch}");
             save(&state(3, 10));
             let error = folder.load_best(&config, &last, &progress).unwrap_err().to_string();
-            assert!(error.contains("are not those of the best epoch, 1"), "{error}");
+            assert!(error.contains("are not those of the best epoch by val loss, 1"), "{error}");
             // An epoch that the run will not reach.
             config.training.epochs = 1;
             save(&state(3, 20));

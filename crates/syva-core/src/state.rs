@@ -3,7 +3,6 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::init::Draw;
 use crate::random::{Random, Stream};
 use crate::spec::Spec;
 use crate::training::{AVERAGE, Training};
@@ -136,14 +135,14 @@ impl State {
     /// weights, row after row, then the biases.
     pub fn initial(spec: &Spec, training: &Training) -> Result<Self> {
         spec.validate()?;
-        training.init.validate()?;
+        training.init.check(spec)?;
+        training.bias_init.validate()?;
         let layers = (0..spec.layers.len())
             .map(|k| {
                 let (fan_in, units) = (spec.fan_in(k), spec.layers[k].units);
                 let mut random = Random::new(training.seed, Stream::Init, k as u64);
-                let mut draw = Draw::new(training.init, fan_in, units);
-                let weight = (0..units * fan_in).map(|_| draw.weight(&mut random)).collect();
-                let bias = (0..units).map(|_| draw.bias(&mut random)).collect();
+                let weight = training.init.weights(units, fan_in, spec.layers[k].activation, &mut random);
+                let bias = training.bias_init.biases(training.init, units, fan_in, &mut random);
                 Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias }
             })
             .collect();
@@ -281,10 +280,10 @@ mod tests {
         for (init, variance, bound) in [
             // (init, variance, largest magnitude)
             (Init::Pytorch, 1.0 / 1200.0, (1.0_f64 / 400.0).sqrt()),
-            (Init::XavierUniform, 2.0 / 700.0, (6.0_f64 / 700.0).sqrt()),
-            (Init::HeUniform, 2.0 / 400.0, (6.0_f64 / 400.0).sqrt()),
-            (Init::XavierNormal, 2.0 / 700.0, f64::INFINITY),
-            (Init::HeNormal, 2.0 / 400.0, f64::INFINITY),
+            (Init::XAVIER_UNIFORM, 2.0 / 700.0, (6.0_f64 / 700.0).sqrt()),
+            (Init::HE_UNIFORM, 2.0 / 400.0, (6.0_f64 / 400.0).sqrt()),
+            (Init::XAVIER_NORMAL, 2.0 / 700.0, f64::INFINITY),
+            (Init::HE_NORMAL, 2.0 / 400.0, f64::INFINITY),
         ] {
             let (mean, found, largest) = moments(init);
             // 120,000 draws: the mean's standard deviation is sd/346, the variance's about 0.4 %.
@@ -293,17 +292,35 @@ mod tests {
             assert!(largest <= bound * (1.0 + 1e-6), "{init}: {largest} beyond {bound}");
         }
         assert_eq!(moments(Init::Zeros), (0.0, 0.0, 0.0));
-        assert_eq!(moments(Init::Constant(0.25)), (0.25, 0.0, 0.25));
+        assert_eq!(moments(Init::Constant { value: 0.25 }), (0.25, 0.0, 0.25));
     }
 
     /// The initial weights are part of what "the same bits" means.
     #[test]
     fn initial_weights_are_pinned() {
-        let digest = |init| {
-            let spec = Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10);
-            State::initial(&spec, &Training::default().init(init)).unwrap().digest()[..16].to_string()
+        let spec = Mlp::new(784).hidden(&[256, 128], Activation::Sigmoid).classes(10);
+        let digest = |init: &str| {
+            let training = Training::default().init(init.parse().unwrap());
+            State::initial(&spec, &training).unwrap().digest()[..16].to_string()
         };
-        assert_eq!([digest(Init::Pytorch), digest(Init::HeNormal)], ["a739d8d433e085d7", "082c371dbc239e4a"]);
+        for (init, wanted) in [
+            ("pytorch", "a739d8d433e085d7"),
+            ("he-normal", "082c371dbc239e4a"),
+            ("he-uniform", "f409e1fba524cd57"),
+            ("xavier-uniform", "b2ba9cc5caefc841"),
+            ("xavier-normal", "5a9536d19550fe98"),
+            ("lecun-normal:gain=tanh", "962f71385de4793d"),
+            ("truncated-normal", "1191c1d7c3863ed7"),
+            ("orthogonal", "e5c261464be40ac3"),
+            ("sparse", "5e7e996deec33716"),
+        ] {
+            assert_eq!(digest(init), wanted, "{init}");
+        }
+        let biases = Training { bias_init: "pytorch".parse().unwrap(), ..Training::default() };
+        assert_eq!(State::initial(&spec, &biases).unwrap(), State::initial(&spec, &Training::default()).unwrap());
+        let biases = Training { bias_init: "constant:0.1".parse().unwrap(), ..Training::default() };
+        let state = State::initial(&spec, &biases).unwrap();
+        assert!(state.layers.iter().all(|layer| layer.bias.iter().all(|&bias| bias == 0.1)));
     }
 
     #[test]

@@ -15,8 +15,10 @@ pub use crate::engine::Flow;
 use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
 use crate::random::permutation;
+use crate::schedule::Plateau;
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
+use crate::stopping::{Metric, Patience};
 use crate::text::number;
 use crate::training::Training;
 use crate::{Error, Model, Result, memory};
@@ -32,7 +34,7 @@ pub struct Progress {
     pub loss_sum: f64,
     /// The confusion matrix of these steps.
     pub confusion: Confusion,
-    /// The epoch with the lowest validation loss so far, and that loss.
+    /// The best epoch so far, and its value of the metric that the trainer judges by ([`Trainer::best_by`]).
     pub best: Option<(u64, f64)>,
     /// [`State::digest`] of the weights after that epoch, as of the last [`Event::Checkpoint`]. `None` in checkpoints
     /// from versions that did not store it.
@@ -47,6 +49,19 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Makes the best epoch the best one by this metric. Its weights are then known only if it is the same epoch.
+    pub(crate) fn judge_by(&mut self, metric: Metric) {
+        let best = metric.best(&self.history);
+        // Checkpoints of old versions have the best epoch by the validation loss, but not all epochs.
+        let is_known = self.history.len() as u64 == self.epoch || metric != Metric::ValLoss;
+        if is_known && best != self.best {
+            if best.map(|(epoch, _)| epoch) != self.best.map(|(epoch, _)| epoch) {
+                self.best_weights = None;
+            }
+            self.best = best;
+        }
+    }
+
     /// Whether it can belong to this network. False for a file with impossible content.
     pub(crate) fn is_consistent(&self, spec: &Spec) -> bool {
         let epochs = || self.history.iter().map(|epoch| epoch.epoch);
@@ -174,12 +189,22 @@ struct Course {
     best_is_new: bool,
     /// Orders of the samples, by epoch: the last, the current, and the next one if it was drawn ahead.
     orders: BTreeMap<u64, Arc<Vec<u32>>>,
-    /// Steps that the next span should have.
+    /// What the best epoch is the best in.
+    metric: Metric,
+    /// Whether it is time to end.
+    patience: Patience,
+    /// The learning rate that the results so far have left.
+    plateau: Plateau,
+    /// Steps that the next span should have, and the most that it may have.
     span_steps: usize,
+    most_steps: usize,
 }
 
 /// The time that a span of steps should take: short enough to react to Ctrl-C, long enough to cost nothing.
 const SPAN_SECONDS: f64 = 0.1;
+
+/// The most steps of a span. Without a clock (the feature `files`), nothing else bounds one.
+const MOST_STEPS: usize = if cfg!(feature = "files") { usize::MAX } else { 32 };
 
 impl Trainer {
     /// Opens a session, puts the data on its device, and begins with the initial weights of the seed.
@@ -206,13 +231,20 @@ impl Trainer {
         training.validate()?;
         spec.validate()?;
         check_progress(training, task, state, &progress)?;
+        if let Some(metric) = training.stop.metric() {
+            metric.check("stop", spec)?;
+        }
+        training.schedule.check(spec)?;
         reserve(spec, training, task.train.samples())?;
         let mut session = engine.open(device, spec, training)?;
         session.load(Split::Train, &task.train)?;
         session.load(Split::Validation, &task.validation)?;
         session.set_state(state)?;
-        let training = Training { schedule: training.schedule.over(training.epochs), ..training.clone() };
+        let training = Training { schedule: training.schedule.clone().over(training.epochs), ..training.clone() };
         let course = Course {
+            metric: Metric::default(),
+            patience: Patience::of(training.stop, &progress.history),
+            plateau: Plateau::of(&training.schedule, training.learning_rate, &progress.history),
             spec: spec.clone(),
             task: task.clone(),
             training,
@@ -221,6 +253,7 @@ impl Trainer {
             best_is_new: false,
             orders: BTreeMap::new(),
             span_steps: 1,
+            most_steps: MOST_STEPS,
         };
         Ok(Self { session, course, checkpoint_every: Duration::from_secs(10), inspect_every: 0 })
     }
@@ -238,6 +271,38 @@ impl Trainer {
     pub fn inspect_every(mut self, epochs: u64) -> Self {
         self.inspect_every = epochs;
         self
+    }
+
+    /// Sets the most steps that are taken between two [`Event::Steps`]. Spans are a tenth of a second long, which needs a
+    /// clock. Without one (no feature `files`), as in a web page, they have at most 32 steps unless this is called. It
+    /// changes no bit.
+    #[must_use]
+    pub fn span_steps(mut self, most: usize) -> Self {
+        self.course.most_steps = most.max(1);
+        self
+    }
+
+    /// Sets what the best epoch is the best in. The default is the lowest validation loss. The weights after the best
+    /// epoch come with every [`Event::Checkpoint`]. In a training that goes on from a checkpoint, the best epoch so far is
+    /// that of all its epochs by this metric.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the metric is an accuracy and the network has no classes.
+    pub fn best_by(mut self, metric: Metric) -> Result<Self> {
+        metric.check("keep", &self.course.spec)?;
+        let before = self.course.progress.best;
+        self.course.progress.judge_by(metric);
+        if self.course.progress.best != before {
+            self.course.best_state = None;
+        }
+        self.course.metric = metric;
+        Ok(self)
+    }
+
+    /// Whether [`Training::stop`] has ended the training before its last epoch.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.course.progress.epoch < self.course.training.epochs && self.course.patience.is_over()
     }
 
     /// Sets the weights after the best epoch, for a training that goes on from a checkpoint, so that every
@@ -323,14 +388,20 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
-    /// Whether the state after this epoch is needed once the epoch has been reported.
+    /// Whether the next epoch cannot begin before this one has been reported: the state after it is needed, or its results
+    /// may change the learning rate.
     fn is_watched(&self, epoch: u64) -> bool {
-        epoch == self.course.training.epochs || self.is_inspected(epoch)
+        epoch == self.course.training.epochs || self.is_inspected(epoch) || self.course.plateau.is_on()
     }
 
     fn is_inspected(&self, epoch: u64) -> bool {
         let every = self.inspect_every;
         every > 0 && (epoch == 1 || epoch == self.course.training.epochs || epoch.is_multiple_of(every))
+    }
+
+    /// Whether the epoch that was just reported turned out to be the last one, and is inspected as such.
+    fn ends_early(&self) -> bool {
+        self.inspect_every > 0 && self.is_stopped() && !self.is_inspected(self.course.progress.epoch)
     }
 
     /// Takes a span of the epoch's steps.
@@ -349,7 +420,7 @@ impl Trainer {
         let evaluation = session.evaluate(Split::Validation)?;
         let epoch = course.finish_epoch(&evaluation, &mut || session.state(), &clock)?;
         let flow = listener(&Event::Epoch(&epoch))?;
-        if self.is_inspected(epoch.epoch) {
+        if self.is_inspected(epoch.epoch) || self.ends_early() {
             self.inspect(listener)?;
         }
         Ok(flow)
@@ -369,9 +440,15 @@ impl Trainer {
                 course.order(next);
             }
             clock = Clock::start();
-            Ok(flow)
+            Ok(if course.is_done() { Flow::Stop } else { flow })
         })?;
-        report.map_or(Ok(Flow::Stop), |report| course.add(&report, &clock, listener))
+        if let Some(report) = report {
+            return course.add(&report, &clock, listener);
+        }
+        if self.ends_early() {
+            self.inspect(listener)?;
+        }
+        Ok(Flow::Stop)
     }
 
     /// Reports an inspection.
@@ -405,7 +482,7 @@ impl Course {
     }
 
     fn is_done(&self) -> bool {
-        self.progress.epoch >= self.training.epochs
+        self.progress.epoch >= self.training.epochs || self.progress.step_in_epoch == 0 && self.patience.is_over()
     }
 
     /// The order of the samples in an epoch, drawn once.
@@ -418,7 +495,7 @@ impl Course {
 
     /// An epoch's steps from one of them on, as many as a span should have.
     fn steps_from(&mut self, epoch: u64, first: usize) -> Steps {
-        let steps = self.span_steps.min(self.steps_per_epoch() - first);
+        let steps = self.span_steps.min(self.most_steps).min(self.steps_per_epoch() - first);
         let batch_size = self.training.batch_size;
         let first_step = epoch * self.steps_per_epoch() as u64 + first as u64;
         Steps {
@@ -432,7 +509,7 @@ impl Course {
 
     /// The learning rate of a step.
     fn rate(&self, step: u64) -> f32 {
-        self.training.schedule.rate(self.training.learning_rate, step, self.steps_per_epoch())
+        self.training.schedule.rate_of(self.plateau.rate(), step, self.steps_per_epoch())
     }
 
     /// Adds the results of a span to the progress, and reports them.
@@ -463,15 +540,10 @@ impl Course {
         if !evaluation.loss.is_finite() {
             return Err(self.non_finite("the loss", self.progress.epoch + 1, self.steps_per_epoch()));
         }
-        let is_best = self.progress.best.is_none_or(|(_, loss)| evaluation.loss < loss);
-        if is_best {
-            self.best_state = Some(self.finite(state()?)?.for_prediction());
-            self.best_is_new = true;
-        }
         let accuracy = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.accuracy());
         let balanced = |confusion: &Confusion| (confusion.classes() > 0).then(|| confusion.balanced_accuracy());
         let rate = self.rate((self.progress.epoch + 1) * self.steps_per_epoch() as u64 - 1);
-        let progress = &mut self.progress;
+        let progress = &self.progress;
         let epoch = Epoch {
             epoch: progress.epoch + 1,
             train_loss: progress.loss_sum / progress.step_in_epoch as f64,
@@ -484,12 +556,24 @@ impl Course {
             train_seconds: progress.train_seconds,
             eval_seconds: clock.seconds(),
         };
+        self.patience.add(&epoch);
+        self.plateau.add(&epoch);
+        let found = self.metric.of(&epoch).map(|value| (epoch.epoch, value));
+        let best = match (progress.best, found) {
+            (Some(best), Some(found)) if !self.metric.is_better(found.1, best.1) => Some(best),
+            (best, found) => found.or(best),
+        };
+        if best != progress.best {
+            self.best_state = Some(self.finite(state()?)?.for_prediction());
+            self.best_is_new = true;
+        }
+        let progress = &mut self.progress;
         let mut history = std::mem::take(&mut progress.history);
         history.push(epoch.clone());
         *progress = Progress {
             epoch: epoch.epoch,
             confusion: self.spec.confusion(),
-            best: if is_best { Some((epoch.epoch, evaluation.loss)) } else { progress.best },
+            best,
             best_weights: progress.best_weights.take(),
             history,
             ..Progress::default()
@@ -564,7 +648,7 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
 
 /// Asks for the memory that a training needs at its peak, so that too little memory is an error now and does not end
 /// the process later.
-fn reserve(spec: &Spec, training: &Training, samples: usize) -> Result<()> {
+pub(crate) fn reserve(spec: &Spec, training: &Training, samples: usize) -> Result<()> {
     let batch = training.batch_size.min(samples);
     // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file. What the
     // optimiser remembers of them is not in the best model.

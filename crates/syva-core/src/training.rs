@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::init::Init;
+use crate::init::{BiasInit, Init};
 use crate::ops::{Judging, Loss, Optimizer};
 use crate::schedule::Schedule;
 use crate::spec::Spec;
+use crate::stopping::Stop;
+use crate::trainer::Progress;
 use crate::weighting::ClassWeights;
 use crate::{Error, Result};
 
@@ -32,6 +34,9 @@ pub struct Training {
     pub seed: u32,
     /// How weights are initialised.
     pub init: Init,
+    /// How biases are initialised.
+    #[serde(default)]
+    pub bias_init: BiasInit,
     /// How weights are updated.
     pub optimizer: Optimizer,
     /// How the learning rate changes.
@@ -68,6 +73,9 @@ pub struct Training {
     /// them (`torch.optim.swa_utils.AveragedModel`; Polyak and Juditsky 1992). 0 is off.
     #[serde(default)]
     pub ema: f32,
+    /// When training ends before its last epoch.
+    #[serde(default)]
+    pub stop: Stop,
 }
 
 impl Default for Training {
@@ -78,8 +86,10 @@ impl Default for Training {
             learning_rate: 0.01,
             seed: 1,
             init: Init::Pytorch,
+            bias_init: BiasInit::Auto,
             optimizer: Optimizer::SGD,
             schedule: Schedule::CONSTANT,
+            stop: Stop::Never,
             loss: Loss::Auto,
             class_weights: ClassWeights::None,
             dropout: 0.0,
@@ -162,6 +172,12 @@ impl Training {
         if step == 0 { 1.0 } else { (1.0 - f64::from(self.ema)) as f32 }
     }
 
+    /// Whether a training that has come so far is over: all epochs are done, or [`Training::stop`] ends it.
+    #[must_use]
+    pub fn is_over(&self, progress: &Progress) -> bool {
+        progress.epoch >= self.epochs || self.stop.ends(&progress.history)
+    }
+
     /// Checks that training can begin with these settings.
     pub fn validate(&self) -> Result<()> {
         if self.batch_size == 0 {
@@ -172,8 +188,10 @@ impl Training {
             return Err(Error::setting("lr", problem, "give a positive number, such as 0.01"));
         }
         self.init.validate()?;
+        self.bias_init.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.stop.validate()?;
         self.loss.validate()?;
         self.class_weights.validate()?;
         for (name, value, below) in [

@@ -250,3 +250,94 @@ fn a_listener_that_fails_at_an_epoch_leaves_the_weights_of_that_epoch() {
     assert_eq!(found, fails(&Reference, &task(), &full));
     assert!(found.0.contains("no space left") && found.2.step == 36, "{}", found.0);
 }
+
+/// All that a training with these settings tells, until an epoch at which it is cut, and from where it was cut.
+fn told_by(
+    engine: &dyn Engine,
+    training: &Training,
+    inspect: u64,
+    cut: Option<u64>,
+    from: Option<(State, Progress)>,
+) -> Vec<Told> {
+    let task = task();
+    let spec = task.network(&[6], Activation::Tanh);
+    let trainer = match from {
+        None => Trainer::new(engine, &reference(), &spec, &task, training),
+        Some((state, progress)) => Trainer::resume(engine, &reference(), &spec, &task, training, &state, progress),
+    };
+    let mut trainer = trainer.unwrap().inspect_every(inspect).checkpoint_every(Duration::MAX);
+    let mut told = Vec::new();
+    let cuts = |event: &Event<'_>| matches!(event, Event::Epoch(epoch) if Some(epoch.epoch) == cut);
+    let run = trainer.run(&mut |event| {
+        tell(event, &mut told);
+        Ok(if cuts(event) { Flow::Stop } else { Flow::Continue })
+    });
+    run.unwrap();
+    told
+}
+
+#[test]
+fn a_training_that_ends_or_slows_by_its_results_does_so_however_it_is_cut() {
+    let plateau = "plateau:patience=0,factor=0.5,threshold=0.2";
+    for (stop, schedule) in
+        [("patience:2,metric=val_acc", "constant"), ("never", plateau), ("patience:4,metric=val_acc", plateau)]
+    {
+        let (stop, schedule) = (stop.parse().unwrap(), schedule.parse().unwrap());
+        let training = Training { epochs: 30, stop, schedule, ..training() };
+        for inspect in [0, 4] {
+            let whole = told_by(&Reference, &training, inspect, None, None);
+            assert_eq!(told_by(&ahead(), &training, inspect, None, None), whole, "{training:?}");
+            let epochs = |told: &[Told]| -> Vec<Epoch> {
+                told.iter()
+                    .filter_map(|told| if let Told::Epoch(epoch) = told { Some(epoch.clone()) } else { None })
+                    .collect()
+            };
+            let all = epochs(&whole);
+            let last = all.last().unwrap().epoch;
+            assert_eq!(last < 30, training.stop != syva_core::Stop::Never, "{last} epochs of {training:?}");
+            assert_eq!(training.stop.ends(&all), last < 30);
+            let slows = all[0].learning_rate > all[all.len() - 1].learning_rate;
+            assert_eq!(slows, training.schedule != syva_core::Schedule::CONSTANT, "{training:?}");
+            // The state is that of the last epoch, which is also inspected.
+            let Some(Told::Checkpoint(state, progress, _)) = whole.last() else { panic!("no checkpoint at the end") };
+            assert_eq!((state.step, progress.epoch), (12 * last, last));
+            let inspected = whole.iter().any(|told| matches!(told, Told::Inspection(epoch, _) if *epoch == last));
+            assert_eq!(inspected, inspect > 0);
+            for cut in 1..=last {
+                let told = told_by(&ahead(), &training, inspect, Some(cut), None);
+                let Some(Told::Checkpoint(state, progress, _)) = told.last() else {
+                    panic!("no checkpoint at the end")
+                };
+                let rest = told_by(&ahead(), &training, inspect, None, Some((state.clone(), progress.clone())));
+                let told: Vec<Told> = told.iter().chain(&rest).filter(|told| !is_checkpoint(told)).cloned().collect();
+                let wanted: Vec<Told> = whole.iter().filter(|told| !is_checkpoint(told)).cloned().collect();
+                assert_eq!(told, wanted, "cut at {cut}, {training:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_span_has_at_most_so_many_steps() {
+    let task = task();
+    let spec = task.network(&[6], Activation::Tanh);
+    let trained = |most: Option<usize>| {
+        let mut trainer = Trainer::new(&Reference, &reference(), &spec, &task, &training()).unwrap();
+        if let Some(most) = most {
+            trainer = trainer.span_steps(most);
+        }
+        let mut longest = 0;
+        let run = trainer.run(&mut |event| {
+            if let Event::Steps { losses, .. } = event {
+                longest = losses.len().max(longest);
+            }
+            Ok(Flow::Continue)
+        });
+        run.unwrap();
+        (longest, trainer.model().unwrap().state.digest())
+    };
+    let (longest, digest) = trained(None);
+    assert!(longest > 3, "the test shows nothing: {longest}");
+    assert_eq!(trained(Some(3)), (3, digest.clone()));
+    assert_eq!(trained(Some(0)), (1, digest));
+}

@@ -173,6 +173,8 @@ impl Engine for CpuEngine {
             learning_rate: _,
             seed: _,
             init: _,
+            bias_init: _,
+            stop: _,
             optimizer: _,
             schedule: _,
             dropout: _,

@@ -119,6 +119,8 @@ impl Engine for CudaEngine {
             learning_rate: _,
             seed: _,
             init: _,
+            bias_init: _,
+            stop: _,
             optimizer,
             schedule: _,
             dropout,

@@ -190,6 +190,8 @@ impl Engine for WgpuEngine {
             learning_rate: _,
             seed: _,
             init: _,
+            bias_init: _,
+            stop: _,
             optimizer,
             schedule: _,
             dropout,

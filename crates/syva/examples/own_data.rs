@@ -4,10 +4,6 @@
 
 use syva::data::{Dataset, Inputs, Targets, Task};
 use syva::prelude::*;
-use syva::trainer::{Event, Flow};
-
-/// Epochs without a better validation loss after which the training stops.
-const PATIENCE: u64 = 20;
 
 fn main() -> Result<()> {
     // Four measurements of each flower, and its species: read them from wherever you have them.
@@ -18,31 +14,18 @@ fn main() -> Result<()> {
     let task = Task { normalization: Normalization::fit(&train), ..Task::new("flowers", train, validation) };
 
     let spec = task.network(&[16, 16], Tanh);
-    let training = Training { epochs: 1000, batch_size: 16, learning_rate: 0.1, ..Training::default() };
+    // It ends after 20 epochs without a better validation loss.
+    let stop = "patience:20".parse()?;
+    let training = Training { epochs: 1000, batch_size: 16, learning_rate: 0.1, stop, ..Training::default() };
     let mut trainer = Trainer::new(&CpuEngine::new()?, &"cpu".parse()?, &spec, &task, &training)?;
+    trainer.fit(|epoch| println!("{epoch}"))?;
+    if let Some((epoch, loss)) = trainer.progress().best {
+        println!("best at epoch {epoch}, with a validation loss of {loss:.4}");
+    }
 
-    let (mut best, mut best_state) = ((0, f64::INFINITY), None);
-    trainer.run(&mut |event| {
-        match event {
-            Event::Epoch(epoch) => {
-                if epoch.val_loss < best.1 {
-                    best = (epoch.epoch, epoch.val_loss);
-                }
-                println!("{epoch}");
-                if epoch.epoch >= best.0 + PATIENCE {
-                    return Ok(Flow::Stop);
-                }
-            }
-            // The weights of the best epoch come with the checkpoint after it; stopping brings a last one.
-            Event::Checkpoint { best: Some(state), .. } => best_state = Some(State::clone(state)),
-            _ => {}
-        }
-        Ok(Flow::Continue)
-    })?;
-    println!("best at epoch {}, with a validation loss of {:.4}", best.0, best.1);
-
-    let state = best_state.ok_or_else(|| Error::mismatch("nothing was trained", "train an epoch at least"))?;
-    let predictor = Predictor::new(&Model { spec, state })?.with_names(["setosa", "versicolor", "virginica"])?;
+    let nothing = || Error::mismatch("nothing was trained", "train an epoch at least");
+    let model = trainer.best_model().ok_or_else(nothing)?;
+    let predictor = Predictor::new(&model)?.with_names(["setosa", "versicolor", "virginica"])?;
     for answer in predictor.classify(&Matrix::new(2, 4, vec![5.0, 3.4, 1.5, 0.2, 6.6, 3.0, 5.5, 2.0])?)? {
         println!("{answer}: {:?}", answer.ranked().collect::<Vec<_>>());
     }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use syva::data::{Dataset, Inputs, Split, Targets};
 use syva::reference::Reference;
-use syva::{CpuEngine, Engine, Matrix, Mlp, Parameters, Schedule, Span, Spec, State, Training};
+use syva::{CpuEngine, Engine, Epoch, Matrix, Mlp, Parameters, Schedule, Span, Spec, State, Training};
 
 /// The largest difference, as a share of the largest number beside it.
 const CLOSE: f64 = 1e-5;
@@ -131,7 +131,10 @@ fn every_schedule_has_the_rates_of_pytorch() {
         ("polynomial", "polynomial:power=2,epochs=20", 30),
         ("cosine", "cosine:min=0.01,epochs=20", 21),
         ("cosine-restarts", "cosine-restarts:first=5,factor=2,min=0.001", 30),
+        ("multi-step", "multi-step:at=5/12/20,gamma=0.3", 30),
         ("one-cycle", "one-cycle:max=0.1,epochs=30", 30),
+        ("one-cycle-three-phase", "one-cycle:max=0.1,epochs=30,three_phase=true", 30),
+        ("one-cycle-linear", "one-cycle:max=0.1,epochs=30,anneal=linear", 30),
     ] {
         let schedule: Schedule = schedule.parse().unwrap();
         for (step, wanted) in numbers(&golden["schedules"][name]).into_iter().enumerate().take(steps) {
@@ -139,6 +142,38 @@ fn every_schedule_has_the_rates_of_pytorch() {
             assert!((found - wanted).abs() <= 1e-6 * wanted + 1e-9, "{name}, step {step}: {found} instead of {wanted}");
         }
     }
+}
+
+#[test]
+fn a_plateau_lowers_the_rate_as_in_pytorch() {
+    let golden = golden();
+    let losses = golden["plateau"]["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap());
+    let epochs: Vec<Epoch> = (1..)
+        .zip(losses)
+        .map(|(epoch, val_loss)| Epoch {
+            epoch,
+            train_loss: 1.0,
+            train_acc: None,
+            val_loss,
+            val_acc: Some(1.0 - val_loss),
+            train_balanced_acc: None,
+            val_balanced_acc: None,
+            learning_rate: 0.1,
+            train_seconds: 0.0,
+            eval_seconds: 0.0,
+        })
+        .collect();
+    let cases = golden["plateau"].as_object().unwrap().iter().filter(|(name, _)| *name != "losses");
+    let mut count = 0;
+    for (text, rates) in cases {
+        let schedule: Schedule = text.parse().unwrap();
+        for (epoch, wanted) in numbers(rates).into_iter().enumerate() {
+            let found = schedule.rate_after(&epochs[..epoch], 0.1, epoch as u64, 1);
+            assert!((found - wanted).abs() <= 1e-6 * wanted, "{text}, epoch {epoch}: {found} instead of {wanted}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 4 * epochs.len());
 }
 
 #[test]

@@ -68,8 +68,8 @@ macro_rules! activations {
 
             const FORMS: &'static [Form<Self>] = &[$(Form {
                 name: $name,
-                parameters: &[$(($parameter, $default))?],
-                make: |_values| activations!(@make _values $variant $($value)?),
+                parameters: &[$(($parameter, concat!($default)))?],
+                make: |_texts| Ok(activations!(@make _texts $variant $($value)?)),
             }),+];
 
             /// Calls a loop with this activation, in code that the compiler makes for this activation alone.
@@ -81,9 +81,9 @@ macro_rules! activations {
             }
 
             /// Its form, and its parameter if it has one.
-            fn form(self) -> (&'static Form<Self>, Vec<f64>) {
+            fn form(self) -> (&'static Form<Self>, Vec<String>) {
                 let form = &Self::FORMS[self.index()];
-                (form, vec![self.parameter(); form.parameters.len()])
+                (form, vec![self.parameter().to_string(); form.parameters.len()])
             }
 
             /// Its place in [`Activation::ALL`].
@@ -104,8 +104,10 @@ macro_rules! activations {
     };
     (@default $variant:ident) => { Self::$variant };
     (@default $variant:ident $default:literal) => { Self::$variant($default) };
-    (@make $values:ident $variant:ident) => { Self::$variant };
-    (@make $values:ident $variant:ident $value:ident) => { Self::$variant($values[0]) };
+    (@make $texts:ident $variant:ident) => { Self::$variant };
+    (@make $texts:ident $variant:ident $value:ident) => {
+        Self::$variant(crate::names::read(&mut $texts.iter().copied().enumerate())?)
+    };
     (@value) => { 0.0 };
     (@value $value:ident) => { $value };
 }

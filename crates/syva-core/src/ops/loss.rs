@@ -69,14 +69,14 @@ pub enum Loss {
 }
 
 forms! { Loss,
-    "auto" => Auto {},
-    "mse" => Mse {},
-    "mae" => Mae {},
+    "auto" => Auto,
+    "mse" => Mse,
+    "mae" => Mae,
     "huber" => Huber { delta = 1.0 },
     "smooth-l1" => SmoothL1 { beta = 1.0 },
     "quantile" => Quantile { q = 0.5 },
-    "poisson" => Poisson {},
-    "gaussian" => Gaussian {},
+    "poisson" => Poisson,
+    "gaussian" => Gaussian,
     "binary-cross-entropy" => BinaryCrossEntropy { pos_weight = 1.0 },
     "cross-entropy" => CrossEntropy { smoothing = 0.0 },
 }

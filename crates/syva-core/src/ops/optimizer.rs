@@ -414,7 +414,8 @@ impl Optimizer {
     pub fn validate(self) -> Result<()> {
         let (form, values) = self.form();
         let refuse = |problem: String, remedy: &str| Err(Error::setting("optimizer", problem, remedy));
-        for (&(name, default), &value) in form.parameters.iter().zip(&values) {
+        for (&(name, default), value) in form.parameters.iter().zip(&values) {
+            let value: f64 = value.parse().unwrap_or(f64::NAN);
             let below_1 = name.starts_with("beta") || name == "alpha" || name == "momentum" || name == "dampening";
             // Dampening is the only one of these that may be 1: then nothing joins.
             let fits = value >= 0.0 && (!below_1 || value < 1.0 || name == "dampening" && value == 1.0);

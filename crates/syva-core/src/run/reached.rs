@@ -71,8 +71,8 @@ pub(super) fn read_checkpoint(path: &Path, config: &RunConfig) -> Result<(Stored
     let undo = "undo the change to config.toml, or restore the run's own checkpoint";
     check_network(path, &stored.model, config, undo)?;
     let trained = &checkpoint.training;
-    // A run may be trained for more epochs than it was started with.
-    let wanted = Training { epochs: trained.epochs, ..config.training.clone() };
+    // A run may end at another epoch than it was started with.
+    let wanted = Training { epochs: trained.epochs, stop: trained.stop, ..config.training.clone() };
     if *trained != wanted {
         let (has, says) = difference(trained, &wanted);
         let problem = format!("it was trained with {has}, but config.toml says {says}");
@@ -142,6 +142,8 @@ pub struct Reached {
     pub seen: Option<(u64, u64)>,
     /// Whether these are the run's final weights. If not, the run is still training, or it was stopped before its end.
     pub finished: bool,
+    /// Whether the training is over, so that only the model may be missing.
+    pub over: bool,
     /// Whether a SHA-256 in the file proves that it is unchanged. False for files of older versions.
     pub sealed: bool,
 }
@@ -168,27 +170,28 @@ impl Reached {
         if let Some(end) = &end {
             check_network(&file, &end.model, &config, &again)?;
         }
-        let Some((stored, Checkpoint { progress, .. })) = last else {
+        let Some((stored, Checkpoint { mut progress, .. })) = last else {
             let Some(Stored { model, sealed, .. }) = end else {
                 let problem = "it is missing, and so is the run's model";
                 return Err(Error::file(path.join(LAST), "the checkpoint", problem, "restore it, or start a new run"));
             };
-            return Ok(Self { file, model, seen: None, finished: true, sealed });
+            return Ok(Self { file, model, seen: None, finished: true, over: true, sealed });
         };
+        progress.judge_by(config.keep.metric());
         let last_step = stored.model.state.step;
         let seen = |step: u64| seen(step, last_step, progress.epoch, progress.step_in_epoch);
         // A training that has finished the last epoch may still be about to write its model.
-        let done = progress.epoch >= config.training.epochs && !is_locked(path);
-        let Some(Stored { model, sealed, .. }) = end.filter(|_| done) else {
+        let over = config.training.is_over(&progress);
+        let Some(Stored { model, sealed, .. }) = end.filter(|_| over && !is_locked(path)) else {
             let Stored { model, sealed, .. } = stored;
             let seen = seen(model.state.step);
-            return Ok(Self { file: path.join(LAST), seen, model, finished: false, sealed });
+            return Ok(Self { file: path.join(LAST), seen, model, finished: false, over, sealed });
         };
         let wanted = match (config.keep, &progress.best_weights) {
             (Keep::Last, _) => Some(stored.model.state.digest()),
-            (Keep::Best, Some(best)) => Some(best.clone()),
+            (Keep::Best { .. }, Some(best)) => Some(best.clone()),
             // A checkpoint from a version that did not store the digest.
-            (Keep::Best, None) => Model::load(path.join(BEST)).ok().map(|best| best.state.digest()),
+            (Keep::Best { .. }, None) => Model::load(path.join(BEST)).ok().map(|best| best.state.digest()),
         };
         let digest = model.state.digest();
         if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
@@ -196,7 +199,13 @@ impl Reached {
             return Err(Error::file(file, "the model", problem, again));
         }
         let seen = seen(model.state.step);
-        Ok(Self { file, model, seen, finished: true, sealed })
+        if let (Keep::Best { metric }, Some((best, _)), Some(seen)) = (config.keep, progress.best, seen)
+            && seen != (best, 0)
+        {
+            let problem = format!("its weights are not those of epoch {best}, the best by {}", metric.label());
+            return Err(Error::file(file, "the model", problem, again));
+        }
+        Ok(Self { file, model, seen, finished: true, over, sealed })
     }
 }
 

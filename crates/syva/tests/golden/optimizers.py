@@ -12,6 +12,8 @@ clipping                     SGD with its gradients clipped by norm and by value
 averaging                    Adam with an exponential moving average of its weights.
 schedules                    The learning rate that each schedule gives in each of RATES steps, from step 0 on. The
                              function `schedules` has their parameters.
+plateau                      Losses of epochs, and the learning rate of each epoch after which ReduceLROnPlateau saw
+                             them, by the text of our flag. An accuracy is 1 minus the loss.
 
 A case has the text of our flag for the optimizer ("optimizer") or activation ("activation", tanh if absent), the
 learning rate ("lr"), the factor on the inputs ("scale", 1 if absent), the loss before each step ("losses") and all
@@ -147,6 +149,7 @@ def main():
         ],
         "averaging": [case(ema=0.9, optimizer="adam", lr=0.03)],
         "schedules": schedules(),
+        "plateau": plateau(),
     }
     file = HERE / "optimizers.json"
     file.write_text(lines(record))
@@ -271,6 +274,33 @@ def schedules():
         "one-cycle-three-phase": rates(lr_scheduler.OneCycleLR, three_phase=True, **cycle),
         "one-cycle-linear": rates(lr_scheduler.OneCycleLR, anneal_strategy="linear", **cycle),
         "warm-up": rates(lr_scheduler.LinearLR, start_factor=0.1, total_iters=6),
+    }
+
+
+def plateau():
+    """The rates of ReduceLROnPlateau, from a base rate of 0.1, after losses that fall, rest and rise."""
+    losses = [0.9, 0.8, 0.79999, 0.81, 0.8, 0.7, 0.71, 0.7, 0.72, 0.6, 0.61, 0.62, 0.63, 0.6, 0.59, 0.6, 0.61, 0.6, 0.6, 0.6]
+    losses += [0.58, 0.6, 0.6, 0.57, 0.57, 0.57, 0.57, 0.57, 0.57, 0.57, 0.4, 0.41, 0.42, 0.43, 0.44, 0.45, 0.46, 0.47, 0.48, 0.49]
+
+    def rates(values, **options):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        schedule = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+        used = []
+        for value in values:
+            used.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step(value)
+        return short(used)
+
+    accuracies = [1 - loss for loss in losses]
+    return {
+        "losses": losses,
+        "plateau:patience=2": rates(losses, patience=2),
+        "plateau:factor=0.5,patience=0,threshold=0.01": rates(losses, factor=0.5, patience=0, threshold=0.01),
+        "plateau:factor=0.3,patience=1,cooldown=3,min=0.002": rates(losses, factor=0.3, patience=1, cooldown=3, min_lr=0.002),
+        "plateau:metric=val_acc,factor=0.5,patience=1,cooldown=1": rates(
+            accuracies, mode="max", factor=0.5, patience=1, cooldown=1
+        ),
     }
 
 
