@@ -375,7 +375,9 @@ fn orthogonal(rows: usize, columns: usize, gain: f64, random: &mut Random) -> Ve
             }
         }
         let norm = dot(&next, &next).sqrt();
-        next.iter_mut().for_each(|value| *value /= norm);
+        for value in &mut next {
+            *value /= norm;
+        }
         vectors.push(next);
     }
     let mut weights = vec![0.0; rows * columns];

@@ -347,7 +347,9 @@ pub(crate) struct Plateau {
 impl Plateau {
     pub(crate) fn of(schedule: &Schedule, told: f32, epochs: &[Epoch]) -> Self {
         let mut plateau = Self { schedule: schedule.clone(), rate: f64::from(told), best: None, bad: 0, cooldown: 0 };
-        epochs.iter().for_each(|epoch| plateau.add(epoch));
+        for epoch in epochs {
+            plateau.add(epoch);
+        }
         plateau
     }
 

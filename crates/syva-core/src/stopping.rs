@@ -185,7 +185,9 @@ pub(crate) struct Patience {
 impl Patience {
     pub(crate) fn of(stop: Stop, epochs: &[Epoch]) -> Self {
         let mut patience = Self { stop, best: None, since: 0 };
-        epochs.iter().for_each(|epoch| patience.add(epoch));
+        for epoch in epochs {
+            patience.add(epoch);
+        }
         patience
     }
 
