@@ -188,8 +188,8 @@ mod tests {
     #[test]
     fn times_have_a_unit() {
         assert_eq!(seconds("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(seconds(" 1.5 h"), Ok(Duration::from_secs(5400)));
-        assert_eq!(seconds("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(seconds(" 1.5 h"), Ok(Duration::from_mins(90)));
+        assert_eq!(seconds("10m"), Ok(Duration::from_mins(10)));
         for (text, says) in [
             ("10", "no unit"),
             ("ten", "not a time"),

@@ -476,7 +476,9 @@ impl<T: Real> Network<T> {
             if self.training.max_norm > 0.0 {
                 for row in weight.chunks_mut(self.spec.fan_in(l)) {
                     let factor = renorm_factor(squares(row).square_root(), bound);
-                    row.iter_mut().for_each(|w| *w = *w * factor);
+                    for w in row {
+                        *w = *w * factor;
+                    }
                 }
             }
             if let Some((w, b)) = self.average.get_mut(l) {
@@ -752,7 +754,7 @@ mod tests {
         let inputs = Inputs::F32(x.iter().map(|&x| x as f32).collect::<Vec<_>>().into());
         let mut data = Dataset::new(inputs, spec.input.features, targets.clone()).unwrap();
         data.check(spec).unwrap();
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             data = data.with_weights([0.5, 2.0, 0.0, 1.0, 0.25]).unwrap();
         }
         let weighting = Weighting::of_training(&training.class_weights, &data);

@@ -483,7 +483,7 @@ mod tests {
         for step in 0..200 {
             let t = step as f64 / 200.0;
             let wave = 0.04 * (1.0 - (2.0 * PI * (1.0 + 15.0 * t).log2()).cos()) / 2.0;
-            let stays = 0.04 * if t <= 0.5 { 1.0 } else { (1.0 + (PI * (2.0 * t - 1.0)).cos()) / 2.0 };
+            let stays = 0.04 * if t <= 0.5 { 1.0 } else { f64::midpoint(1.0, (PI * (2.0 * t - 1.0)).cos()) };
             assert!((f64::from(waves[step]) - wave).abs() < 1e-8, "coslog4, step {step}: {} for {wave}", waves[step]);
             assert!((f64::from(flat[step]) - stays).abs() < 1e-8, "flat-cos, step {step}: {} for {stays}", flat[step]);
         }

@@ -63,7 +63,6 @@ impl ClassWeights {
     pub fn check(&self, spec: &Spec) -> Result<()> {
         let refuse = |problem: String, remedy| Err(Error::setting("class-weights", problem, remedy));
         match self {
-            Self::None => Ok(()),
             Self::Balanced | Self::Given(_) if spec.classes() == 0 => {
                 refuse(format!("the head {} has no classes", spec.head), "leave them out, or give samples weights")
             }
@@ -71,7 +70,7 @@ impl ClassWeights {
                 let problem = format!("{} weights for {} classes", weights.len(), spec.classes());
                 refuse(problem, "give one per class, in the order of the labels")
             }
-            Self::Balanced | Self::Given(_) => Ok(()),
+            Self::None | Self::Balanced | Self::Given(_) => Ok(()),
         }
     }
 

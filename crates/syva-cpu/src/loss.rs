@@ -91,7 +91,7 @@ fn judge_with<T: Real + From<f32> + Into<f32>>(rows: &mut LossRows<'_>, factor: 
             distance.specialise(EachRows::<T, _> { rows, p: p as f32, factor, real: PhantomData });
         }
         Judging::Gaussian => gaussian_rows::<T>(rows, factor),
-        Judging::Classes { smoothing } if smoothing == 0.0 => class_rows::<T>(rows, factor),
+        Judging::Classes { smoothing: 0.0 } => class_rows::<T>(rows, factor),
         Judging::Classes { .. } => {
             let [on, off] = rows.judging.parameters(rows.outputs).map(|parameter| parameter as f32);
             smoothed_rows::<T>(rows, (on, off), factor);

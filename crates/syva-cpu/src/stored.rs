@@ -184,7 +184,9 @@ impl Runner {
                     step(&mut part);
                     kernels.regularise(Regularise::Squares(part.w, sums));
                 }
-                sums.iter_mut().for_each(|sum| *sum = renorm_factor(sum.sqrt(), max_norm));
+                for sum in sums.iter_mut() {
+                    *sum = renorm_factor(sum.sqrt(), max_norm);
+                }
                 for mut part in parts() {
                     kernels.regularise(Regularise::ScaleColumns(part.w, sums));
                     average(&mut part);

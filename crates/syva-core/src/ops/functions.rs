@@ -94,8 +94,8 @@ pub fn cuda() -> String {
 fn switch(way: &str, number: &str, operands: &str, names: &[String], inlined: usize, otherwise: &str) -> String {
     let parameters = operands.split(", ").map(|operand| format!("float {operand}")).collect::<Vec<_>>().join(", ");
     let one = |qualifier: &str, name: &str, range: Range<usize>, rest: &str| {
-        let cases: String =
-            range.map(|n| format!("    case {n}: return {way}_{}({operands}, p);\n", names[n])).collect();
+        let case = |n| format!("    case {n}: return {way}_{}({operands}, p);\n", names[n]);
+        let cases = range.map(case).collect::<Vec<_>>().concat();
         format!(
             "\n{qualifier} float {name}(u32 {number}, float p, {parameters}) {{\n    switch ({number}) {{\n{cases}    \
              default: return {rest};\n    }}\n}}\n"
