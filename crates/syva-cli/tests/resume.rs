@@ -234,9 +234,9 @@ fn a_changed_configuration_is_refused_and_named() {
         ("batch_size = 4096", "batch_size = 0", "run/config.toml (batch-size): a batch cannot have 0 samples"),
         ("units = 10", "units = 0", "run/config.toml (hidden): layer 1 has 0 units"),
         ("source = \"digits\"", "source = \"cifar\"", "run/config.toml (data.source)"),
-        ("seed = 1", "seed = \"one\"", "run/config.toml (line 12)"),
-        ("seed = 1", "speed = 1", "run/config.toml (line 12): unknown setting 'training.speed'"),
-        ("[training]", "[training", "run/config.toml (line 8)"),
+        ("seed = 1", "seed = \"one\"", "run/config.toml (line 13)"),
+        ("seed = 1", "speed = 1", "run/config.toml (line 13): unknown setting 'training.speed'"),
+        ("[training]", "[training", "run/config.toml (line 9)"),
     ] {
         place.edit("run/config.toml", from, to);
         let refused = place.run("resume run --epochs 2").fails(1, &[says]);
