@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// assert_eq!(huber, Loss::Huber { delta: 2.0 });
 /// assert!(huber.judging(Head::Regression).is_ok());
 /// let error = huber.judging(Head::Logits).unwrap_err().to_string();
-/// assert_eq!(error, "loss: huber does not fit the head logits; use auto or cross-entropy, or another head");
+/// assert_eq!(error, "loss: huber:delta=2 does not fit the head logits; use auto or cross-entropy, or another head");
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
