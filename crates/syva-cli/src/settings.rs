@@ -100,7 +100,7 @@ settings! {
     #[arg(long, value_name = "NAME", help = optimizers(), value_parser = flag::<Optimizer>)]
     #[serde(deserialize_with = "from_file")]
     optimizer: Optimizer = training.optimizer;
-    /// Learning rate [default: 0.01; 0.001 for adam, adamw, amsgrad and radam, 0.002 for nadam, 0.0001 for lion]
+    /// Learning rate [default: the optimiser's own, which is 0.01 for sgd and 0.001 for adam]
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "learning-rate", alias = "learning_rate", deserialize_with = "number_from_file")]
     lr: f32 = training.learning_rate;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Split};
 use crate::metrics::Confusion;
+use crate::ops::Rule;
 use crate::spec::{Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::training::Training;
@@ -149,6 +150,63 @@ pub fn gradient_by_descent<S: Session + ?Sized>(session: &mut S, samples: &[u32]
         before.bias.iter_mut().zip(&after.bias).for_each(|(before, after)| difference(before, after));
     }
     Ok(gradient)
+}
+
+/// Refuses what an engine lacks that only knows plain gradient descent, in [`Engine::open`]. Every setting and every rule is
+/// named, so that a new one is not ignored or taken for another.
+pub fn check_plain_descent(device: &DeviceId, training: &Training) -> Result<()> {
+    let Training {
+        epochs: _,
+        batch_size: _,
+        learning_rate: _,
+        seed: _,
+        init: _,
+        bias_init: _,
+        stop: _,
+        optimizer,
+        schedule: _,
+        dropout,
+        l1,
+        l2,
+        clip_norm,
+        clip_value,
+        max_norm,
+        ema,
+        loss: _,
+        class_weights: _,
+    } = *training;
+    for (name, value) in [
+        ("dropout", dropout),
+        ("l1", l1),
+        ("l2", l2),
+        ("clip-norm", clip_norm),
+        ("clip-value", clip_value),
+        ("max-norm", max_norm),
+        ("ema", ema),
+    ] {
+        if value > 0.0 {
+            let remedy = format!("use --device cpu, or leave --{name} out");
+            return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
+        }
+    }
+    match optimizer.rule() {
+        Rule::Descent => {}
+        Rule::Decay
+        | Rule::Momentum
+        | Rule::Adam
+        | Rule::AmsGrad
+        | Rule::NAdam
+        | Rule::Adagrad
+        | Rule::Lion
+        | Rule::RmsProp
+        | Rule::RmsPropMomentum
+        | Rule::RmsPropCentered
+        | Rule::RmsPropCenteredMomentum => {
+            let what = format!("the optimizer {optimizer} on {device}");
+            return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
+        }
+    }
+    Ok(())
 }
 
 /// Whether to go on.

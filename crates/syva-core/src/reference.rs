@@ -182,12 +182,6 @@ impl<T: Real> Network<T> {
         pass
     }
 
-    /// Dropout in the next step, if there is any.
-    fn dropout(&self) -> Option<Dropout> {
-        let Training { dropout, seed, .. } = self.training;
-        (dropout > 0.0).then(|| Dropout::new(dropout, seed, self.step))
-    }
-
     /// Rule 5: the first layer normalises its inputs, and passes over those that are 0.
     fn first_layer(&self, x: &[T]) -> Vec<T> {
         let (features, units) = (self.spec.input.features, self.spec.layers[0].units);
@@ -430,7 +424,8 @@ impl<T: Real> Network<T> {
         weighting: &Weighting,
         learning_rate: f32,
     ) -> Judgement<T> {
-        let (judged, mut gradients) = self.gradients_with(x, targets, samples, weighting, self.dropout());
+        let (judged, mut gradients) =
+            self.gradients_with(x, targets, samples, weighting, self.training.dropout_in(self.step));
         if !gradients.is_empty() {
             self.hold_back(&mut gradients);
             for (l, gradient) in gradients.iter().enumerate() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::init::{BiasInit, Init};
-use crate::ops::{Judging, Loss, Optimizer};
+use crate::ops::{Dropout, Judging, Loss, Optimizer};
 use crate::schedule::Schedule;
 use crate::spec::Spec;
 use crate::stopping::Stop;
@@ -163,6 +163,12 @@ impl Training {
     #[must_use]
     pub fn stores_gradients(&self) -> bool {
         [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema].iter().any(|&value| value > 0.0)
+    }
+
+    /// Dropout in a step, which is counted from 0, if there is any.
+    #[must_use]
+    pub fn dropout_in(&self, step: u64) -> Option<Dropout> {
+        (self.dropout > 0.0).then(|| Dropout::new(self.dropout, self.seed, step))
     }
 
     /// The share of the distance to the weights by which their average moves in a step, which is counted from 0. It begins

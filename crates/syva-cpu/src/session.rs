@@ -102,7 +102,7 @@ impl Session for CpuSession {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
             let batch = data.batch(Samples::These(samples), next);
             work.means = weighting.factors(runner.judging, runner.spec.outputs(), samples);
-            let dropout = runner.dropout(weights.step);
+            let dropout = runner.training.dropout_in(weights.step);
             runner.pass(weights, work, batch, Goal::Train(data.data.targets(), dropout));
             let loss = weighting.mean(&work.losses[..samples.len()], samples);
             if !loss.is_finite() {

@@ -180,12 +180,6 @@ impl Runner {
         }
     }
 
-    /// Dropout in a step, if there is any.
-    pub(crate) fn dropout(&self, step: u64) -> Option<Dropout> {
-        let Training { dropout, seed, .. } = self.training;
-        (dropout > 0.0).then(|| Dropout::new(dropout, seed, step))
-    }
-
     /// Computes the gradients of a batch that has passed, into weights that are made if there are none.
     pub(crate) fn gradient<'a>(
         &mut self,

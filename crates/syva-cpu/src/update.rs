@@ -169,7 +169,9 @@ impl<'a> Update<'a> {
                         self.run_first(first, features, panels.clone(), start, scratch);
                     }
                 }
-                if !within && first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
+                // Gradients need no initial sums.
+                let wanted = !within && !matches!(self.change, Change::Replace);
+                if wanted && first.left[slice].fetch_sub(1, Ordering::AcqRel) == 1 {
                     self.start(first, panels);
                 }
             }

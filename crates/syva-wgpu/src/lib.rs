@@ -20,7 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use syva_core::ops::Rule;
+use syva_core::engine::check_plain_descent;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
@@ -183,58 +183,7 @@ impl Engine for WgpuEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
-        // Each setting and every rule is named, so that a new one is not ignored or taken for another.
-        let Training {
-            epochs: _,
-            batch_size: _,
-            learning_rate: _,
-            seed: _,
-            init: _,
-            bias_init: _,
-            stop: _,
-            optimizer,
-            schedule: _,
-            dropout,
-            l1,
-            l2,
-            clip_norm,
-            clip_value,
-            max_norm,
-            ema,
-            loss: _,
-            class_weights: _,
-        } = *training;
-        for (name, value) in [
-            ("dropout", dropout),
-            ("l1", l1),
-            ("l2", l2),
-            ("clip-norm", clip_norm),
-            ("clip-value", clip_value),
-            ("max-norm", max_norm),
-            ("ema", ema),
-        ] {
-            if value > 0.0 {
-                let remedy = format!("use --device cpu, or leave --{name} out");
-                return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
-            }
-        }
-        match optimizer.rule() {
-            Rule::Descent => {}
-            Rule::Decay
-            | Rule::Momentum
-            | Rule::Adam
-            | Rule::AmsGrad
-            | Rule::NAdam
-            | Rule::Adagrad
-            | Rule::Lion
-            | Rule::RmsProp
-            | Rule::RmsPropMomentum
-            | Rule::RmsPropCentered
-            | Rule::RmsPropCenteredMomentum => {
-                let what = format!("the optimizer {optimizer} on {device}");
-                return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
-            }
-        }
+        check_plain_descent(device, training)?;
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };
         Ok(Box::new(WgpuSession::new(gpu, spec, training, flavour)?))
