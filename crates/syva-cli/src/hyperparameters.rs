@@ -31,6 +31,8 @@ impl Setting {
             Value::Bool(true) => "yes".into(),
             Value::Bool(false) => "no".into(),
             Value::Number(number) if self.name == "parameters" => grouped(number.as_u64().unwrap_or(0)),
+            // Of every setting with a fraction, 0 switches it off.
+            Value::Number(number) if number.is_f64() && number.as_f64() == Some(0.0) => "off".into(),
             value => value.to_string(),
         }
     }
@@ -202,6 +204,7 @@ mod tests {
         assert_eq!(said(mlp().hidden(&[4], Tanh).classes(10), "activation").1, "relu-tanh");
         assert_eq!(said(mlp().hidden(&[4], Tanh).classes(10), "hidden").1, "3,4");
         assert_eq!(said(mlp().classes(10), "parameters").1, "2,395");
+        assert_eq!(said(mlp().classes(10), "clip_norm"), ("clip norm".into(), "off".into()));
         assert_eq!(said(Mlp::new(784).classes(10), "hidden").1, "none");
         assert_eq!(said(Mlp::new(784).classes(10), "activation").1, "none");
         let pixels = mlp().classes(10).normalized(Normalization::pixels(0.1307, 0.3081));
