@@ -1,17 +1,13 @@
 //! Compares training with PyTorch's, over twenty steps: every loss on every head that it fits, with weights of samples and of
 //! classes. `golden/losses.py` made the numbers.
 
+mod common;
+
+use common::{CLOSE, apart, numbers, state, wide};
 use serde_json::Value;
 use syva::data::{Dataset, Inputs, Split, Targets};
 use syva::reference::Reference;
-use syva::{Activation, CpuEngine, Engine, Head, Matrix, Mlp, Parameters, Predictor, Span, Spec, State, Training};
-
-/// The largest difference, as a share of the largest number beside it.
-const CLOSE: f64 = 1e-5;
-
-fn numbers(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
-}
+use syva::{Activation, CpuEngine, Engine, Head, Matrix, Mlp, Predictor, Span, Spec, Training};
 
 fn text<'a>(case: &'a Value, key: &str) -> Option<&'a str> {
     case[key].as_str()
@@ -48,33 +44,6 @@ fn case(golden: &Value, case: &Value) -> (Spec, Dataset, Training) {
     (spec, data, training)
 }
 
-/// The weights and biases in a flat list.
-fn state(spec: &Spec, flat: &[f32]) -> State {
-    let mut rest = flat;
-    let mut take = |count: usize| {
-        let (taken, left) = rest.split_at(count);
-        rest = left;
-        taken.to_vec()
-    };
-    let layer = |l: usize| {
-        let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        Parameters { weight: Matrix::new(units, fan_in, take(units * fan_in)).unwrap(), bias: take(units) }
-    };
-    State { step: 0, layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
-}
-
-/// The largest difference of two lists, as a share of the largest number of the first.
-fn apart(wanted: &Value, found: impl Iterator<Item = f64>) -> f64 {
-    let (wanted, found): (Vec<f32>, Vec<f64>) = (numbers(wanted), found.collect());
-    assert_eq!(wanted.len(), found.len());
-    let largest = wanted.iter().fold(0.0, |largest: f64, value| largest.max(f64::from(value.abs())));
-    let further = |worst: f64, (w, f): (&f32, &f64)| {
-        let apart = (f64::from(*w) - f).abs();
-        if apart <= worst { worst } else { apart }
-    };
-    wanted.iter().zip(&found).fold(0.0, further) / largest
-}
-
 #[test]
 fn every_loss_trains_as_in_pytorch() {
     let golden: Value = serde_json::from_str(include_str!("golden/losses.json")).unwrap();
@@ -106,11 +75,10 @@ fn every_loss_trains_as_in_pytorch() {
             assert_eq!(one.unwrap().values(), outputs.row(0), "{}", spec.head);
 
             let flat = trained.layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
-            let distances = [
-                apart(&wanted["losses"], report.losses.iter().copied()),
-                apart(&wanted["weights"], flat.map(|&w| f64::from(w))),
-                apart(&wanted["predictions"], outputs.values().iter().map(|&z| f64::from(z))),
-            ];
+            let weights: Vec<f64> = flat.map(|&w| f64::from(w)).collect();
+            let predictions: Vec<f64> = outputs.values().iter().map(|&z| f64::from(z)).collect();
+            let found = [("losses", &report.losses), ("weights", &weights), ("predictions", &predictions)];
+            let distances = found.map(|(name, found)| apart(&wide(&wanted[name]), found));
             let name = format!("{} {} on {}", wanted["loss"], wanted["head"], engine.name());
             assert!(distances.iter().all(|&apart| apart <= CLOSE), "{name}: {distances:?}");
             worst = distances.into_iter().fold(worst, f64::max);

@@ -1,20 +1,16 @@
 //! Compares training with PyTorch's, over twenty steps: every optimiser, with and without weight decay, and every
 //! activation; and the rates of schedules. `golden/optimizers.py` made the numbers.
 
+mod common;
+
+use common::{CLOSE, apart, numbers, state, wide};
 use serde_json::Value;
 use syva::data::{Dataset, Inputs, Split, Targets};
 use syva::reference::Reference;
-use syva::{CpuEngine, Engine, Epoch, Matrix, Mlp, Parameters, Schedule, Span, Spec, State, Training};
-
-/// The largest difference, as a share of the largest number beside it.
-const CLOSE: f64 = 1e-5;
+use syva::{CpuEngine, Engine, Epoch, Mlp, Parameters, Schedule, Span, Spec, Training};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/optimizers.json")).unwrap()
-}
-
-fn numbers(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }
 
 /// The network of the goldens, with an activation.
@@ -22,29 +18,6 @@ fn spec(golden: &Value, case: &Value) -> Spec {
     let widths: Vec<usize> = numbers(&golden["layers"]).into_iter().map(|width| width as usize).collect();
     let activation = case["activation"].as_str().unwrap_or("tanh").parse().unwrap();
     Mlp::new(widths[0]).hidden(&widths[1..widths.len() - 1], activation).classes(widths[widths.len() - 1])
-}
-
-/// The weights and biases in a flat list.
-fn state(spec: &Spec, flat: &[f32]) -> State {
-    let mut rest = flat;
-    let mut take = |count: usize| {
-        let (taken, left) = rest.split_at(count);
-        rest = left;
-        taken.to_vec()
-    };
-    let layer = |l: usize| {
-        let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        Parameters { weight: Matrix::new(units, fan_in, take(units * fan_in)).unwrap(), bias: take(units) }
-    };
-    State { step: 0, layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
-}
-
-/// The largest difference of two lists, as a share of the largest number of the first.
-fn apart(wanted: &[f64], found: &[f64]) -> f64 {
-    assert_eq!(wanted.len(), found.len());
-    let largest = wanted.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    let further = |worst: f64, (w, f): (&f64, &f64)| if (w - f).abs() <= worst { worst } else { (w - f).abs() };
-    wanted.iter().zip(found).fold(0.0, further) / largest
 }
 
 /// Trains a case on an engine. Returns the distances of the losses and of the weights from PyTorch's.
@@ -77,7 +50,6 @@ fn distances(engine: &dyn Engine, golden: &Value, case: &Value) -> (f64, f64) {
         let all = layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
         all.map(|&w| f64::from(w)).collect()
     };
-    let wide = |values: &Value| numbers(values).into_iter().map(f64::from).collect::<Vec<f64>>();
     let mut weights = apart(&wide(&case["weights"]), &flat(&trained.layers));
     if training.ema > 0.0 {
         weights = weights.max(apart(&wide(&case["average"]), &flat(&trained.for_prediction().layers)));
