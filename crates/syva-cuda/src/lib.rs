@@ -24,7 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
-use syva_core::engine::check_plain_descent;
+use syva_core::engine::{check_no_gains, check_plain_descent};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -113,6 +113,7 @@ impl Engine for CudaEngine {
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
         check_plain_descent(device, training)?;
+        check_no_gains(device, spec)?;
         spec.validate()?;
         let card = self.card(device)?;
         card.check(self.precision)?;

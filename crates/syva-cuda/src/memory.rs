@@ -57,7 +57,7 @@ impl Weights {
 
     /// Puts weights and biases on the card.
     pub(crate) fn set(&mut self, state: &State, card: &Card) -> Result<()> {
-        for (memory, Parameters { weight, bias }) in self.0.iter_mut().zip(&state.layers) {
+        for (memory, Parameters { weight, bias, .. }) in self.0.iter_mut().zip(&state.layers) {
             let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
             let mut transposed = vec![0.0; fan_in * stride];
             for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
@@ -92,7 +92,7 @@ impl Weights {
                 let row = weight.row_mut(j).iter_mut().enumerate();
                 row.for_each(|(k, w)| *w = transposed[k * stride + j]);
             }
-            layers.push(Parameters { weight, bias: fetch(&memory.bias, 0..units, stream, card)? });
+            layers.push(Parameters::new(weight, fetch(&memory.bias, 0..units, stream, card)?));
         }
         Ok(State { step, layers, slots: Vec::new() })
     }

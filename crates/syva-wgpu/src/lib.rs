@@ -20,7 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use syva_core::engine::check_plain_descent;
+use syva_core::engine::{check_no_gains, check_plain_descent};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
@@ -184,6 +184,7 @@ impl Engine for WgpuEngine {
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
         check_plain_descent(device, training)?;
+        check_no_gains(device, spec)?;
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };
         Ok(Box::new(WgpuSession::new(gpu, spec, training, flavour)?))
