@@ -186,6 +186,8 @@ pub fn check_plain_descent(device: &DeviceId, training: &Training) -> Result<()>
         optimizer,
         schedule: _,
         dropout,
+        input_dropout,
+        input_noise,
         l1,
         l2,
         clip_norm,
@@ -212,6 +214,8 @@ pub fn check_plain_descent(device: &DeviceId, training: &Training) -> Result<()>
     }
     for (name, value) in [
         ("dropout", dropout),
+        ("input-dropout", input_dropout),
+        ("input-noise", input_noise),
         ("l1", l1),
         ("l2", l2),
         ("clip-norm", clip_norm),

@@ -20,7 +20,9 @@ pub use loss::{
 };
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
-pub use regularise::{Dropout, averaged, clipped, dropped, norm_factor, penalised, renorm_factor};
+pub use regularise::{
+    Dropout, INPUTS, Noise, Perturbation, averaged, clipped, dropped, norm_factor, penalised, renorm_factor,
+};
 pub use symbol::{Dialect, Symbol, Truth};
 
 pub(crate) use functions::{cross_entropy, log_probability, softmax_gradient};
