@@ -237,6 +237,7 @@ pub fn check_plain_descent(device: &DeviceId, training: &Training) -> Result<()>
         | Rule::NAdam
         | Rule::Adagrad
         | Rule::Lion
+        | Rule::Muon
         | Rule::RmsProp
         | Rule::RmsPropMomentum
         | Rule::RmsPropCentered
