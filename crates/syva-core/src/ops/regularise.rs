@@ -113,10 +113,10 @@ fn normal_pair(first: u32, second: u32) -> [f32; 2] {
     let f = (second >> 8) as f32 * (1.0 / 16_777_216.0) - 0.5;
     let phi = f * std::f32::consts::FRAC_PI_2;
     let square = phi * phi;
-    // Taylor's polynomials, of which φ ≤ π/4 leaves errors below 3·10⁻⁷.
-    let chain = |terms: [f32; 4]| terms.into_iter().reduce(|sum, term| sum.fma(square, term)).unwrap_or_default();
-    let cos = chain([-1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0]);
-    let sin = phi * chain([-1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0]);
+    // Taylor's polynomials, of which φ ≤ π/4 leaves errors below 4·10⁻⁷.
+    let chain = |terms: &[f32]| terms.iter().copied().reduce(|sum, term| sum.fma(square, term)).unwrap_or_default();
+    let cos = chain(&[1.0 / 40_320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0]);
+    let sin = phi * chain(&[-1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0]);
     let sign = |bit: u32| if second >> bit & 1 == 0 { 1.0 } else { -1.0 };
     [sign(0) * (r * (cos - sin)), sign(1) * (r * (cos + sin))]
 }
