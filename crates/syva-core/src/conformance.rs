@@ -17,6 +17,7 @@ mod close;
 mod mutants;
 mod operands;
 mod random;
+mod tables;
 pub(crate) mod triples;
 
 use crate::data::Split;
@@ -33,6 +34,7 @@ pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, IGNORED, Mutant, mutants};
 pub use operands::operands;
 pub use random::random;
+pub use tables::{losses, rules};
 
 /// Runs a case on a device and on the reference. `Err` names the first number that differs.
 pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::Result<(), String> {

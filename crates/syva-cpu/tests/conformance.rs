@@ -5,7 +5,8 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{
-    activations, cases, learned_cases, loss_cases, operands, optimizer_cases, random, regularised_cases, run,
+    activations, cases, learned_cases, loss_cases, losses, operands, optimizer_cases, random, regularised_cases, rules,
+    run,
 };
 use syva_core::{DeviceId, Engine, Training};
 use syva_cpu::CpuEngine;
@@ -26,7 +27,7 @@ fn main() {
         let note = if missing { " (needs a processor that has it)" } else { "" };
         let name = format!("{isa} multiplies and adds with one rounding{note}");
         trials.push(Trial::test(name, move || rounds_once(isa)).with_ignored_flag(missing));
-        let name = format!("{isa} has the activations of the reference{note}");
+        let name = format!("{isa} has the activations, losses and rules of the reference{note}");
         trials.push(Trial::test(name, move || activates(isa)).with_ignored_flag(missing));
         let name = format!("{isa} plays random rounds as the reference does{note}");
         trials.push(Trial::test(name, move || plays(isa)).with_ignored_flag(missing));
@@ -58,7 +59,13 @@ fn rounds_once(isa: Isa) -> Result<(), Failed> {
 }
 
 fn activates(isa: Isa) -> Result<(), Failed> {
-    Ok(activations(&CpuEngine::new()?.with_isa(isa)?.with_threads(2)?, &device())?)
+    let engine = CpuEngine::new()?.with_isa(isa)?.with_threads(2)?;
+    activations(&engine, &device())?;
+    losses(&engine, &device())?;
+    match rules(&engine, &device())? {
+        0 => Ok(()),
+        refused => Err(format!("{refused} rules are refused").into()),
+    }
 }
 
 /// Random rounds, on 1 to 4 threads. By default there are a few. The environment variables say where to begin and how many.
