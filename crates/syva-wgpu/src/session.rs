@@ -176,10 +176,10 @@ impl WgpuSession {
             }
             steps += 1;
             report.losses.push(loss);
-            if report.confusion.classes() > 0 {
+            if report.tally.classes() > 0 {
                 let guesses =
                     samples.iter().zip(&read[1][these]).map(|(sample, guess)| (*sample as usize, *guess as usize));
-                report.hits.push(report.confusion.tally(data.data.targets(), guesses));
+                report.hits.push(report.tally.count(data.data.targets(), guesses));
             }
         }
         self.weights.as_mut().ok_or_else(no_weights)?.step += steps;
@@ -233,7 +233,7 @@ impl Session for WgpuSession {
             let what = format!("a batch of {batch} samples on {}", self.gpu.name);
             return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
         }
-        let mut report = Report { confusion: self.spec.confusion(), ..Report::default() };
+        let mut report = Report { tally: self.spec.tally(), ..Report::default() };
         let steps = (SAMPLES.min(self.gpu.largest as usize / 4) / span.batch_size).max(1);
         let pieces = span.order.chunks(steps.saturating_mul(span.batch_size)).zip(span.learning_rate.chunks(steps));
         for (order, learning_rate) in pieces {
