@@ -11,7 +11,7 @@ mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
-pub use functions::{Function, cuda, functions, loss_functions};
+pub use functions::{Function, cuda, functions, loss_functions, rule_function, update_functions};
 pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
     labels_guess, smoothed_cross_entropy, variance,

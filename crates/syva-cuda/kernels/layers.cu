@@ -55,6 +55,24 @@ KERNEL(update_f32)(const Progress *progress, u32 i, Layers layers, Data data, co
     update<float>(progress, i, layers, data, learning_rates, tickets);
 }
 
+/// Computes the gradients of all layers of a group, whose weights and biases are the places for them.
+template <class Stored>
+__device__ inline void gradient(const Progress *progress, u32 i, const Layers &layers, const Data &data) {
+    __shared__ UpdateShared shared;
+    const Step step(progress, i);
+    if (step.rows == 0) return;
+    const u32 l = layer_of(layers, blockIdx.x);
+    gradient_tile<Stored>(shared, progress, step, layers.layer[l], data, blockIdx.x - layers.first_tile[l]);
+}
+
+KERNEL(gradient_u8)(const Progress *progress, u32 i, Layers layers, Data data) {
+    gradient<u8>(progress, i, layers, data);
+}
+
+KERNEL(gradient_f32)(const Progress *progress, u32 i, Layers layers, Data data) {
+    gradient<float>(progress, i, layers, data);
+}
+
 /// Computes the first layer's initial sums, before the first step. One block per column of tiles.
 KERNEL(start)(Layer layer, Data data) {
     __shared__ Shared shared;

@@ -164,6 +164,7 @@ fn build() -> Result<PathBuf, String> {
         Ok(object)
     };
     let mut objects = vec![compile("driver.cpp", "driver.o", "")?, compile("kernels.cpp", "head.o", "")?];
+    objects.push(compile("kernels.cpp", "stored.o", "-DSTORED")?);
     for tile in [16, 64, 128] {
         objects.push(compile("kernels.cpp", &format!("layers_{tile}.o"), &format!("-DTILE={tile}"))?);
     }
