@@ -119,14 +119,14 @@ fn measure(
     session.load(Split::Validation, &task.validation)?;
     session.set_state(&State::initial(spec, training)?)?;
     let samples = task.train.samples();
-    let steps = samples.div_ceil(training.batch_size);
+    let steps = training.updates_per_epoch(samples);
     let rates = vec![training.learning_rate; steps];
     // Each epoch has its own order of the samples, as in the trainer.
     let epoch = |number: u64, run: &mut dyn FnMut(&Span<'_>) -> Result<Report>| -> Result<(f64, f64)> {
         let order = permutation(training.seed, number, samples);
-        let (first_step, batch_size) = (number * steps as u64, training.batch_size);
+        let (first_step, batch_size) = (number * steps as u64, training.samples_per_update());
         let start = Instant::now();
-        let report = run(&Span { first_step, order: &order, batch_size, learning_rate: &rates })?;
+        let report = run(&Span { first_step, order: &order, batch_size, learning_rate: &rates, ..Span::default() })?;
         let seconds = start.elapsed().as_secs_f64();
         if let Some(step) = report.first_non_finite {
             let problem = format!("the loss of step {} is not finite", first_step + step as u64 + 1);

@@ -13,8 +13,8 @@ use syva::data::{Task, Validation};
 use syva::names::{either, find, unknown};
 use syva::run::{Keep, RunConfig};
 use syva::{
-    Activation, BiasInit, ClassWeights, Error, Head, Init, Loss, Optimizer, Precision, Result, Schedule, Spec, Stop,
-    Training,
+    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Loss, Optimizer, Parametrization, Precision,
+    Result, Schedule, Spec, Stop, Training,
 };
 
 use crate::data::{self, Talk};
@@ -143,7 +143,31 @@ settings! {
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]
     ema: f32 = training.ema;
-    /// Samples per step [default: 128]
+    /// Factors of the learning rate by group, such as biases=0.1,first=1,last=2 [default: none]
+    #[arg(long, value_name = "FACTORS", value_parser = flag::<Factors>)]
+    #[serde(alias = "lr_factors", deserialize_with = "from_file")]
+    lr_factors: Factors = training.lr_factors;
+    /// Factors of the optimiser's weight decay by group, such as biases=0 [default: none]
+    #[arg(long, value_name = "FACTORS", value_parser = flag::<Factors>)]
+    #[serde(alias = "decay_factors", deserialize_with = "from_file")]
+    decay_factors: Factors = training.decay_factors;
+    /// In what measure weights are learned: standard, or ntk (times the root of the layer's fan-in) [default: standard]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Parametrization>)]
+    #[serde(deserialize_with = "from_file")]
+    parametrization: Parametrization = training.parametrization;
+    /// How the optimiser's weight decay changes: a schedule of a factor [default: constant]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Schedule>)]
+    #[serde(alias = "decay_schedule", deserialize_with = "from_file")]
+    decay_schedule: Schedule = training.decay_schedule;
+    /// How the probability of dropout changes: a schedule of a factor [default: constant]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Schedule>)]
+    #[serde(alias = "dropout_schedule", deserialize_with = "from_file")]
+    dropout_schedule: Schedule = training.dropout_schedule;
+    /// Batches per update: the update takes the mean gradient of all their samples [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    #[serde(deserialize_with = "number_from_file")]
+    accumulate: usize = training.accumulate;
+    /// Samples per batch [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(alias = "batch_size", deserialize_with = "number_from_file")]
     batch_size: usize = training.batch_size;
@@ -222,8 +246,7 @@ impl Settings {
             device: Some(config.device.clone()),
             exact: Some(config.exact),
             precision: Some(config.precision),
-            schedule: Some(training.schedule.clone().not_over(training.epochs)),
-            ..Self::of(training)
+            ..Self::of(&training.clone().without_lengths())
         }))
     }
 
@@ -293,10 +316,9 @@ impl Settings {
         if self.lr.is_none() {
             training.learning_rate = self.optimizer.map_or(training.learning_rate, Optimizer::default_rate);
         }
-        // A run that is given more epochs later keeps the rates of its first ones.
-        training.schedule = training.schedule.clone().over(training.epochs);
         training.validate()?;
-        Ok(training)
+        // A run that is given more epochs later keeps the rates of its first ones.
+        Ok(training.with_lengths())
     }
 
     /// Which weights to keep. A training that may stop because it gets no better keeps the best ones.

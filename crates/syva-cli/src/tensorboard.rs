@@ -46,7 +46,7 @@ impl TensorBoard {
 
     /// Starts to log in the run's folder, or goes on after `(epoch, step in epoch)`.
     pub fn begin(run: &Path, config: &RunConfig, device: &str, task: &Task, at: (u64, usize)) -> Self {
-        let steps_per_epoch = task.train.samples().div_ceil(config.training.batch_size) as u64;
+        let steps_per_epoch = config.training.updates_per_epoch(task.train.samples()) as u64;
         let step = at.0 * steps_per_epoch + at.1 as u64;
         let folder = run.join("tensorboard");
         let fresh = step == 0;
@@ -65,7 +65,8 @@ impl TensorBoard {
         }
         log.write(|writer| {
             if fresh {
-                writer.graph(&graph(&config.network, config.training.batch_size.min(task.train.samples())))?;
+                writer
+                    .graph(&graph(&config.network, config.training.samples_per_update().min(task.train.samples())))?;
             }
             describe(writer, step, config, device, task)
         });

@@ -22,6 +22,7 @@ use crate::data::Split;
 use crate::engine::{DeviceId, Engine, Evaluation, Flow, Report, Session, Span};
 use crate::random::permutation;
 use crate::reference::Reference;
+use crate::schedule::Schedule;
 use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
@@ -53,6 +54,12 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
     let order = permutation(case.training.seed, 0, case.train.samples());
     let rates: Vec<f32> =
         order.chunks(case.training.batch_size).enumerate().map(|(i, _)| 0.1 / (i as f32 + 1.0)).collect();
+    let factors = |schedule: &Schedule| -> Vec<f32> {
+        let all = if *schedule == Schedule::CONSTANT { 0 } else { rates.len() };
+        (0..all).map(|step| schedule.rate(1.0, step as u64, rates.len())).collect()
+    };
+    let (decay, dropout) = (factors(&case.training.decay_schedule), factors(&case.training.dropout_schedule));
+    let of = |factors: &'_ [f32], step: usize| if factors.is_empty() { 0..0 } else { step..step + 1 };
 
     // One step at a time, comparing the state and the report after each.
     for (step, samples) in order.chunks(case.training.batch_size).enumerate() {
@@ -61,6 +68,8 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
             order: samples,
             batch_size: case.training.batch_size,
             learning_rate: &rates[step..=step],
+            decay: &decay[of(&decay, step)],
+            dropout: &dropout[of(&dropout, step)],
         };
         let wanted = reference.train(&span).map_err(fail)?;
         let found = single.train(&span).map_err(fail)?;
@@ -71,7 +80,14 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
 
     // All steps in one span, on a fresh session. Then the same session is used again from another state.
     let mut whole = open(engine).map_err(fail)?;
-    let span = Span { first_step: 0, order: &order, batch_size: case.training.batch_size, learning_rate: &rates };
+    let span = Span {
+        first_step: 0,
+        order: &order,
+        batch_size: case.training.batch_size,
+        learning_rate: &rates,
+        decay: &decay,
+        dropout: &dropout,
+    };
     for round in 1..=2 {
         whole.set_state(initial).map_err(fail)?;
         whole.train(&span).map_err(fail)?;

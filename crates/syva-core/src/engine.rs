@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Split};
+use crate::groups::{Factors, Parametrization};
 use crate::metrics::Confusion;
 use crate::ops::Rule;
 use crate::spec::{Spec, names};
@@ -134,8 +135,13 @@ pub fn one_after_the_other<S: Session + ?Sized>(
 pub fn gradient_by_descent<S: Session + ?Sized>(session: &mut S, samples: &[u32]) -> Result<Vec<Parameters>> {
     const LEARNING_RATE: f32 = 1_048_576.0;
     let before = session.state()?;
-    let step =
-        Span { first_step: before.step, order: samples, batch_size: samples.len(), learning_rate: &[LEARNING_RATE] };
+    let step = Span {
+        first_step: before.step,
+        order: samples,
+        batch_size: samples.len(),
+        learning_rate: &[LEARNING_RATE],
+        ..Span::default()
+    };
     let taken = session.train(&step);
     let after = session.state();
     session.set_state(&before)?;
@@ -174,7 +180,22 @@ pub fn check_plain_descent(device: &DeviceId, training: &Training) -> Result<()>
         ema,
         loss: _,
         class_weights: _,
+        accumulate: _,
+        lr_factors,
+        decay_factors: _,
+        parametrization,
+        decay_schedule: _,
+        dropout_schedule: _,
     } = *training;
+    for (name, value, plain) in [
+        ("lr-factors", lr_factors.to_string(), lr_factors == Factors::default()),
+        ("parametrization", parametrization.to_string(), parametrization == Parametrization::Standard),
+    ] {
+        if !plain {
+            let remedy = format!("use --device cpu, or leave --{name} out");
+            return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
+        }
+    }
     for (name, value) in [
         ("dropout", dropout),
         ("l1", l1),
@@ -299,8 +320,31 @@ impl Precision {
     }
 }
 
+/// What schedules make of one step.
+///
+/// ```
+/// use syva_core::Rates;
+/// assert_eq!(Rates::from(0.1), Rates { learning_rate: 0.1, decay: 1.0, dropout: 1.0 });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The learning rate.
+    pub learning_rate: f32,
+    /// The factor of the optimiser's weight decay.
+    pub decay: f32,
+    /// The factor of the probabilities of dropout.
+    pub dropout: f32,
+}
+
+impl From<f32> for Rates {
+    /// This learning rate, and the rest as the training says it.
+    fn from(learning_rate: f32) -> Self {
+        Self { learning_rate, decay: 1.0, dropout: 1.0 }
+    }
+}
+
 /// A run of training steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Span<'a> {
     /// The number of the first step, counted from 0 at the initial weights. It must equal the state's step.
     pub first_step: u64,
@@ -310,6 +354,10 @@ pub struct Span<'a> {
     pub batch_size: usize,
     /// One learning rate per step.
     pub learning_rate: &'a [f32],
+    /// The factor of the weight decay in each step. Empty if it is 1.
+    pub decay: &'a [f32],
+    /// The factor of the probabilities of dropout in each step. Empty if it is 1.
+    pub dropout: &'a [f32],
 }
 
 impl<'a> Span<'a> {
@@ -319,9 +367,16 @@ impl<'a> Span<'a> {
         self.order.len().div_ceil(self.batch_size)
     }
 
-    /// The batches: the sample indices and the learning rate of each step.
-    pub fn batches(&self) -> impl Iterator<Item = (&'a [u32], f32)> {
-        self.order.chunks(self.batch_size).zip(self.learning_rate.iter().copied())
+    /// The batches: the sample indices and the rates of each step.
+    pub fn batches(&self) -> impl Iterator<Item = (&'a [u32], Rates)> {
+        let Self { learning_rate, decay, dropout, .. } = *self;
+        let of = |factors: &[f32], step: usize| factors.get(step).copied().unwrap_or(1.0);
+        let rates = move |(step, &learning_rate): (usize, &f32)| Rates {
+            learning_rate,
+            decay: of(decay, step),
+            dropout: of(dropout, step),
+        };
+        self.order.chunks(self.batch_size).zip(learning_rate.iter().enumerate().map(rates))
     }
 
     /// Checks that the span fits the data and the state. Engines call it first.
@@ -332,6 +387,12 @@ impl<'a> Span<'a> {
         if self.learning_rate.len() != self.steps() {
             let problem = format!("{} learning rates for {} steps", self.learning_rate.len(), self.steps());
             return Err(Error::mismatch(problem, "give one per step"));
+        }
+        for (name, factors) in [("decay", self.decay), ("dropout", self.dropout)] {
+            if !factors.is_empty() && factors.len() != self.steps() {
+                let problem = format!("{} factors of {name} for {} steps", factors.len(), self.steps());
+                return Err(Error::mismatch(problem, "give one per step, or none"));
+            }
         }
         if self.first_step != step {
             let problem = format!("a span from step {} on a state at step {step}", self.first_step);

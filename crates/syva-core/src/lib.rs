@@ -20,6 +20,7 @@ pub mod engine;
 mod error;
 #[cfg(feature = "files")]
 pub mod files;
+mod groups;
 mod init;
 pub mod memory;
 mod metrics;
@@ -48,8 +49,11 @@ mod weighting;
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
 pub use diagnosis::{Activity, Diagnosis};
-pub use engine::{Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Report, Session, Span, StepPart};
+pub use engine::{
+    Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Rates, Report, Session, Span, StepPart,
+};
 pub use error::{Error, Result};
+pub use groups::{Factors, Groups, Parametrization, Part, Scale, StepScalars};
 pub use init::{BiasInit, Gain, Init};
 pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;

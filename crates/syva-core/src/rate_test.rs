@@ -93,7 +93,7 @@ impl RateTest {
         session.load(Split::Train, &task.train)?;
         session.set_state(&State::initial(spec, training)?)?;
         let samples = task.train.samples();
-        let per_epoch = samples.div_ceil(training.batch_size);
+        let per_epoch = training.updates_per_epoch(samples);
         let growth = Number::log(f64::from(to) / f64::from(from)) / (steps - 1) as f64;
         let rate = |step: usize| (f64::from(from) * Number::exp(growth * step as f64)) as f32;
         let mut test = Self { rates: Vec::new(), losses: Vec::new(), smoothed: Vec::new(), exploded: false };
@@ -107,9 +107,16 @@ impl RateTest {
             }
             let count = SPAN.min(per_epoch - first).min(steps - done);
             let rates: Vec<f32> = (done..done + count).map(rate).collect();
-            let (begin, batch_size) = (first * training.batch_size, training.batch_size);
+            let batch_size = training.samples_per_update();
+            let begin = first * batch_size;
             let end = (begin + count * batch_size).min(samples);
-            let span = Span { first_step: done as u64, order: &order[begin..end], batch_size, learning_rate: &rates };
+            let span = Span {
+                first_step: done as u64,
+                order: &order[begin..end],
+                batch_size,
+                learning_rate: &rates,
+                ..Span::default()
+            };
             let report = session.train(&span)?;
             let taken = report.first_non_finite.unwrap_or(count);
             for (&rate, &loss) in rates[..taken].iter().zip(&report.losses) {

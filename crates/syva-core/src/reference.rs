@@ -12,7 +12,8 @@ use std::ops::Range;
 
 use crate::arithmetic::{Real, SoftmaxRow};
 use crate::data::{Dataset, Split, Targets};
-use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Report, Session, Span};
+use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Rates, Report, Session, Span};
+use crate::groups::{Groups, Part};
 use crate::ops::{
     Dropout, Judging, Reads, SLOTS, add_gaussian, averaged, clipped, dropped, gaussian_mean_slope,
     gaussian_variance_slope, labels_guess, norm_factor, penalised, renorm_factor, smoothed_cross_entropy,
@@ -40,6 +41,7 @@ pub struct Network<T> {
     spec: Spec,
     training: Training,
     judging: Judging,
+    groups: Groups,
     step: u64,
     /// `weight[l]` are the weights `[units, fan_in]` of layer l.
     weight: Vec<Vec<T>>,
@@ -99,6 +101,7 @@ impl<T: Real> Network<T> {
             spec: spec.clone(),
             training: training.clone(),
             judging: training.loss.judging(spec.head).unwrap_or(Judging::own(spec.head)),
+            groups: Groups::new(spec, training),
             step: state.step,
             weight: state.layers.iter().map(|p| real(p.weight.values())).collect(),
             bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
@@ -353,11 +356,11 @@ impl<T: Real> Network<T> {
     }
 
     /// Rule 8: the optimiser's rule, on every weight and bias of one layer.
-    pub fn update(&mut self, l: usize, (gw, gb): &Tensors<T>, learning_rate: f32) {
+    pub fn update(&mut self, l: usize, (gw, gb): &Tensors<T>, rates: &Rates) {
         let rule = self.training.optimizer.rule();
-        let scalars =
-            self.training.optimizer.scalars(self.step, learning_rate).map(|scalar| T::from_f64(f64::from(scalar)));
-        let apply = |w: &mut [T], g: &[T], slots: [&mut [T]; SLOTS]| {
+        let scalars = self.groups.scalars(self.step, rates);
+        let apply = |part: Part, w: &mut [T], g: &[T], slots: [&mut [T]; SLOTS]| {
+            let scalars = scalars.of(l, part).map(|scalar| T::from_f64(f64::from(scalar)));
             for (i, (w, &g)) in w.iter_mut().zip(g).enumerate() {
                 let of = |slot: &&mut [T]| slot.get(i).copied().unwrap_or(T::ZERO);
                 let after = rule.apply(scalars, g, *w, slots.each_ref().map(of));
@@ -368,8 +371,8 @@ impl<T: Real> Network<T> {
             }
         };
         let [a, b, c] = &mut self.slots[l];
-        apply(&mut self.weight[l], gw, [&mut a.0, &mut b.0, &mut c.0]);
-        apply(&mut self.bias[l], gb, [&mut a.1, &mut b.1, &mut c.1]);
+        apply(Part::Weights, &mut self.weight[l], gw, [&mut a.0, &mut b.0, &mut c.0]);
+        apply(Part::Biases, &mut self.bias[l], gb, [&mut a.1, &mut b.1, &mut c.1]);
     }
 
     /// The losses of a batch of `samples` with raw inputs `x`, and the gradients of their mean by the weights and biases
@@ -422,14 +425,14 @@ impl<T: Real> Network<T> {
         targets: &Targets,
         samples: &[u32],
         weighting: &Weighting,
-        learning_rate: f32,
+        rates: &Rates,
     ) -> Judgement<T> {
         let (judged, mut gradients) =
-            self.gradients_with(x, targets, samples, weighting, self.training.dropout_in(self.step));
+            self.gradients_with(x, targets, samples, weighting, self.training.dropout_in(self.step, rates));
         if !gradients.is_empty() {
             self.hold_back(&mut gradients);
             for (l, gradient) in gradients.iter().enumerate() {
-                self.update(l, gradient, learning_rate);
+                self.update(l, gradient, rates);
             }
             self.hold_weights();
             self.step += 1;
@@ -639,10 +642,10 @@ impl Session for ReferenceSession {
         let data = loaded(self.train.as_ref())?.clone();
         span.check(data.samples(), self.network()?.step)?;
         let mut report = Report { confusion: self.spec.confusion(), ..Report::default() };
-        for (step, (samples, learning_rate)) in span.batches().enumerate() {
+        for (step, (samples, rates)) in span.batches().enumerate() {
             let Some(network) = self.network.as_mut() else { break };
             let x = gather(&data, samples);
-            let judged = network.train_step(&x, data.targets(), samples, &self.weighting, learning_rate);
+            let judged = network.train_step(&x, data.targets(), samples, &self.weighting, &rates);
             let loss = self.weighting.mean(&judged.losses, samples);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
@@ -717,7 +720,8 @@ pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Resul
 mod tests {
     use super::*;
     use crate::data::Inputs;
-    use crate::ops::Loss;
+    use crate::groups::Parametrization;
+    use crate::ops::{Loss, Optimizer};
     use crate::random::{Random, Stream};
     use crate::weighting::ClassWeights;
     use crate::{Activation, Mlp, Normalization};
@@ -846,7 +850,7 @@ mod tests {
             session.load(Split::Validation, data).unwrap();
             session.set_state(&State::initial(&spec, &training).unwrap()).unwrap();
             let before = session.evaluate(Split::Validation).unwrap().loss;
-            let span = Span { first_step: 0, order: samples, batch_size: 3, learning_rate: &[0.1] };
+            let span = Span { first_step: 0, order: samples, batch_size: 3, learning_rate: &[0.1], ..Span::default() };
             let report = session.train(&span).unwrap();
             (before, report.losses[0], session.state().unwrap().digest())
         };
@@ -875,7 +879,7 @@ mod tests {
             change(&mut training);
             let mut network = Network::<f64>::new(&spec, &training, &State::initial(&spec, &training).unwrap());
             let before = network.clone();
-            network.train_step(&x, &targets, &[0, 1, 2], &Weighting::default(), 1.0);
+            network.train_step(&x, &targets, &[0, 1, 2], &Weighting::default(), &1.0.into());
             (before, network)
         };
         let moved = |(before, after): &(Network<f64>, Network<f64>)| -> Vec<f64> {
@@ -905,6 +909,53 @@ mod tests {
         }
         let (_, averaged) = step(&|t| t.ema = 0.9);
         assert_eq!(averaged.for_prediction().weight, plain_after.weight);
+    }
+
+    /// A network whose weights are W/√fan_in, with W updated by the optimiser's own rule, next to one that is trained with
+    /// `parametrization = ntk`.
+    #[test]
+    fn ntk_moves_weights_as_weights_of_variance_1_would() {
+        let spec = Mlp::new(4).hidden(&[7, 5], Activation::Tanh).values(2);
+        let targets = Targets::Values { values: vec![1.0, -2.0, 0.5, 0.25, 3.0, -1.0].into(), outputs: 2 };
+        let x: Vec<f64> = (0..12).map(|i| (f64::from(i) - 6.0) * 0.3).collect();
+        let (samples, weighting) = ([0, 1, 2], Weighting::default());
+        let optimizers = [
+            "sgd:weight_decay=0.1",
+            "sgd:momentum=0.9,weight_decay=0.1",
+            "adam:weight_decay=0.1,eps=1e-3",
+            "adamw:weight_decay=0.1,eps=1e-3",
+            "amsgrad:eps=1e-3",
+            "nadam:eps=1e-3,weight_decay=0.1",
+            "radam:beta2=0.6,eps=1e-3,weight_decay=0.1",
+            "rmsprop:centered=true,momentum=0.5,eps=1e-2",
+            "adagrad:eps=1e-3",
+            "lion:weight_decay=0.1",
+        ];
+        for text in optimizers {
+            let optimizer: Optimizer = text.parse().unwrap();
+            let plain = Training::default().optimizer(optimizer).seed(3);
+            let ntk = Training { parametrization: Parametrization::Ntk, ..plain.clone() };
+            let state = State::initial(&spec, &plain).unwrap();
+            let mut found = Network::<f64>::new(&spec, &ntk, &state);
+            let mut wanted = Network::<f64>::new(&spec, &plain, &state);
+            for _ in 0..12 {
+                found.train_step(&x, &targets, &samples, &weighting, &0.02.into());
+                let (_, mut gradients) = wanted.gradients(&x, &targets, &samples, &weighting);
+                let root = |l: usize| (spec.fan_in(l) as f64).sqrt();
+                for (l, gradient) in gradients.iter_mut().enumerate() {
+                    gradient.0.iter_mut().for_each(|g| *g /= root(l));
+                    wanted.weight[l].iter_mut().for_each(|w| *w *= root(l));
+                    wanted.update(l, gradient, &0.02.into());
+                    wanted.weight[l].iter_mut().for_each(|w| *w /= root(l));
+                }
+                wanted.step += 1;
+            }
+            for (found, wanted) in found.weight.concat().iter().zip(wanted.weight.concat()) {
+                // The scalars are rounded to f32.
+                assert!((found - wanted).abs() < 1e-6, "{text}: {found} instead of {wanted}");
+            }
+            assert_ne!(found.weight, Network::<f64>::new(&spec, &ntk, &state).weight);
+        }
     }
 
     #[test]
@@ -942,7 +993,7 @@ mod tests {
             let (training, even) = (Training::default().seed(9), Weighting::default());
             let mut network = Network::<f32>::new(spec, &training, &State::initial(spec, &training).unwrap());
             let losses: Vec<_> =
-                (0..20).map(|_| network.train_step(&x, &targets, &[0, 1, 2], &even, 0.5).losses).collect();
+                (0..20).map(|_| network.train_step(&x, &targets, &[0, 1, 2], &even, &0.5.into()).losses).collect();
             (losses, network.state().digest())
         };
         assert_eq!(run(&logits), run(&log_softmax));

@@ -172,7 +172,7 @@ impl RunFolder {
     /// take to other bits is refused.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
         let mut config = read_config(path)?;
-        let batch_size = config.training.batch_size;
+        let batch_size = config.training.samples_per_update();
         if config.contract > CONTRACT || config.contract < CONTRACT && batch_size > BLOCK {
             let problem = format!(
                 "it was trained by version {} of the arithmetic contract, which sums over {batch_size} samples in another order \

@@ -164,6 +164,12 @@ forms! { Schedule,
                            warmup = 0.0 },
 }
 
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::CONSTANT
+    }
+}
+
 impl Schedule {
     /// The same rate in every step.
     pub const CONSTANT: Self = Self::Constant { warmup: 0.0 };
@@ -320,6 +326,18 @@ impl Schedule {
                 Err(Error::setting("schedule", problem, "give a number below 0.5, such as 0.3"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that it can change a factor, which is at most 1. `setting` is the name of the setting.
+    pub(crate) fn check_factor(&self, setting: &str) -> Result<()> {
+        let refuse = |problem: &str, remedy| Err(Error::setting(setting, format!("{self} {problem}"), remedy));
+        match *self {
+            Self::Plateau { .. } => {
+                refuse("is for the learning rate only", "use a schedule of steps, such as flat-cos")
+            }
+            Self::OneCycle { max, .. } if max > 1.0 => refuse("rises above 1", "leave max out: it is a factor here"),
+            _ => self.validate(),
         }
     }
 

@@ -66,7 +66,7 @@ impl Summary {
     /// is the type's largest value.
     #[must_use]
     pub fn new(spec: &Spec, training: &Training) -> Self {
-        let batch_size = training.batch_size;
+        let batch_size = training.samples_per_update();
         let layers: Vec<LayerSummary> = (0..spec.layers.len())
             .map(|l| {
                 let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);

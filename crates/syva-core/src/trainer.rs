@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub use crate::engine::Flow;
 use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
 use crate::metrics::Confusion;
 use crate::random::permutation;
-use crate::schedule::Plateau;
+use crate::schedule::{Plateau, Schedule};
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
 use crate::stopping::{Metric, Patience};
@@ -240,7 +241,7 @@ impl Trainer {
         session.load(Split::Train, &task.train)?;
         session.load(Split::Validation, &task.validation)?;
         session.set_state(state)?;
-        let training = Training { schedule: training.schedule.clone().over(training.epochs), ..training.clone() };
+        let training = training.clone().with_lengths();
         let course = Course {
             metric: Metric::default(),
             patience: Patience::of(training.stop, &progress.history),
@@ -458,7 +459,7 @@ impl Trainer {
         // There is no gradient if weights are not finite. The next step reports that.
         if state.is_finite() {
             let order = course.order(epoch - 1);
-            let gradient = session.gradient(&order[..course.training.batch_size.min(order.len())])?;
+            let gradient = session.gradient(&order[..course.training.samples_per_update().min(order.len())])?;
             listener(&Event::Inspection { epoch, state: &state, gradient: &gradient })?;
         }
         Ok(())
@@ -478,7 +479,7 @@ impl Trainer {
 
 impl Course {
     fn steps_per_epoch(&self) -> usize {
-        self.task.train.samples().div_ceil(self.training.batch_size)
+        self.training.updates_per_epoch(self.task.train.samples())
     }
 
     fn is_done(&self) -> bool {
@@ -496,15 +497,26 @@ impl Course {
     /// An epoch's steps from one of them on, as many as a span should have.
     fn steps_from(&mut self, epoch: u64, first: usize) -> Steps {
         let steps = self.span_steps.min(self.most_steps).min(self.steps_per_epoch() - first);
-        let batch_size = self.training.batch_size;
+        let batch_size = self.training.samples_per_update();
         let first_step = epoch * self.steps_per_epoch() as u64 + first as u64;
+        let all = first_step..first_step + steps as u64;
         Steps {
             first_step,
             order: self.order(epoch),
             begin: first * batch_size,
             batch_size,
-            learning_rate: (first_step..first_step + steps as u64).map(|step| self.rate(step)).collect(),
+            learning_rate: all.clone().map(|step| self.rate(step)).collect(),
+            decay: self.factors(&self.training.decay_schedule, all.clone()),
+            dropout: self.factors(&self.training.dropout_schedule, all),
         }
+    }
+
+    /// The factors that a schedule gives to some steps. None if they are all 1.
+    fn factors(&self, schedule: &Schedule, steps: Range<u64>) -> Vec<f32> {
+        if *schedule == Schedule::CONSTANT {
+            return Vec::new();
+        }
+        steps.map(|step| schedule.rate(1.0, step, self.steps_per_epoch())).collect()
     }
 
     /// The learning rate of a step.
@@ -611,6 +623,9 @@ struct Steps {
     batch_size: usize,
     /// One per step.
     learning_rate: Vec<f32>,
+    /// One per step, or none.
+    decay: Vec<f32>,
+    dropout: Vec<f32>,
 }
 
 impl Steps {
@@ -621,13 +636,15 @@ impl Steps {
             order: &self.order[self.begin..end.min(self.order.len())],
             batch_size: self.batch_size,
             learning_rate: &self.learning_rate,
+            decay: &self.decay,
+            dropout: &self.dropout,
         }
     }
 }
 
 /// Checks that this training, on this data, can have reached the given state and progress.
 fn check_progress(training: &Training, task: &Task, state: &State, progress: &Progress) -> Result<()> {
-    let steps = task.train.samples().div_ceil(training.batch_size);
+    let steps = training.updates_per_epoch(task.train.samples());
     let taken = progress.epoch.checked_mul(steps as u64).and_then(|sum| sum.checked_add(progress.step_in_epoch as u64));
     if progress.step_in_epoch > steps || taken != Some(state.step) {
         let problem = format!(
@@ -649,7 +666,7 @@ fn check_progress(training: &Training, task: &Task, state: &State, progress: &Pr
 /// Asks for the memory that a training needs at its peak, so that too little memory is an error now and does not end
 /// the process later.
 pub(crate) fn reserve(spec: &Spec, training: &Training, samples: usize) -> Result<()> {
-    let batch = training.batch_size.min(samples);
+    let batch = training.samples_per_update().min(samples);
     // The weights in the engine, in a checkpoint, after the best epoch, and twice as the bytes of a file. What the
     // optimiser remembers of them is not in the best model.
     let copies = 5 + 4 * training.slots().len() as u64;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Rates;
+use crate::groups::{Factors, Parametrization};
 use crate::init::{BiasInit, Init};
 use crate::ops::{Dropout, Judging, Loss, Optimizer};
 use crate::schedule::Schedule;
@@ -76,6 +78,29 @@ pub struct Training {
     /// When training ends before its last epoch.
     #[serde(default)]
     pub stop: Stop,
+    /// Batches per update (gradient accumulation). An update takes the mean gradient of so many batches, to the same bits as
+    /// that of one batch of all their samples.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// Factors of the learning rate for some weights and biases.
+    #[serde(default)]
+    pub lr_factors: Factors,
+    /// Factors of the optimiser's weight decay for some weights and biases.
+    #[serde(default)]
+    pub decay_factors: Factors,
+    /// In what measure weights are learned.
+    #[serde(default)]
+    pub parametrization: Parametrization,
+    /// How the optimiser's weight decay changes: a schedule of a factor that is otherwise 1.
+    #[serde(default)]
+    pub decay_schedule: Schedule,
+    /// How the probabilities of dropout change: a schedule of a factor that is otherwise 1.
+    #[serde(default)]
+    pub dropout_schedule: Schedule,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Default for Training {
@@ -99,6 +124,12 @@ impl Default for Training {
             clip_value: 0.0,
             max_norm: 0.0,
             ema: 0.0,
+            accumulate: 1,
+            lr_factors: Factors::default(),
+            decay_factors: Factors::default(),
+            parametrization: Parametrization::Standard,
+            decay_schedule: Schedule::CONSTANT,
+            dropout_schedule: Schedule::CONSTANT,
         }
     }
 }
@@ -165,10 +196,44 @@ impl Training {
         [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema].iter().any(|&value| value > 0.0)
     }
 
+    /// The same training with schedules whose open lengths are its own ([`Schedule::over`]).
+    #[must_use]
+    pub fn with_lengths(self) -> Self {
+        let epochs = self.epochs;
+        self.map_schedules(|schedule| schedule.over(epochs))
+    }
+
+    /// The same training with schedules whose lengths are open, if they are as long as itself ([`Schedule::not_over`]).
+    #[must_use]
+    pub fn without_lengths(self) -> Self {
+        let epochs = self.epochs;
+        self.map_schedules(|schedule| schedule.not_over(epochs))
+    }
+
+    fn map_schedules(mut self, change: impl Fn(Schedule) -> Schedule) -> Self {
+        for schedule in [&mut self.schedule, &mut self.decay_schedule, &mut self.dropout_schedule] {
+            *schedule = change(std::mem::take(schedule));
+        }
+        self
+    }
+
+    /// Samples of an update: those of all its batches.
+    #[must_use]
+    pub fn samples_per_update(&self) -> usize {
+        self.batch_size.saturating_mul(self.accumulate)
+    }
+
+    /// Updates per epoch of so many samples. The last one takes what is left.
+    #[must_use]
+    pub fn updates_per_epoch(&self, samples: usize) -> usize {
+        samples.div_ceil(self.samples_per_update())
+    }
+
     /// Dropout in a step, which is counted from 0, if there is any.
     #[must_use]
-    pub fn dropout_in(&self, step: u64) -> Option<Dropout> {
-        (self.dropout > 0.0).then(|| Dropout::new(self.dropout, self.seed, step))
+    pub fn dropout_in(&self, step: u64, rates: &Rates) -> Option<Dropout> {
+        let probability = self.dropout * rates.dropout;
+        (probability > 0.0).then(|| Dropout::new(probability, self.seed, step))
     }
 
     /// The share of the distance to the weights by which their average moves in a step, which is counted from 0. It begins
@@ -214,6 +279,19 @@ impl Training {
                 let range = if below == 1.0 { "from 0 (off) to below 1" } else { "of 0 (off) or more" };
                 return Err(Error::setting(name, problem, format!("give a number {range}")));
             }
+        }
+        if self.accumulate == 0 {
+            return Err(Error::setting("accumulate", "an update cannot take 0 batches", "give 1 or more"));
+        }
+        self.lr_factors.validate("lr-factors")?;
+        self.decay_factors.validate("decay-factors")?;
+        self.decay_schedule.check_factor("decay-schedule")?;
+        self.dropout_schedule.check_factor("dropout-schedule")?;
+        if matches!(self.optimizer, Optimizer::Adagrad { initial, .. } if initial > 0.0)
+            && self.parametrization != Parametrization::Standard
+        {
+            let problem = format!("{} begins with sums that are not of this measure", self.optimizer);
+            return Err(Error::setting("parametrization", problem, "leave initial or --parametrization out"));
         }
         if self.clip_norm > 0.0 && self.clip_value > 0.0 {
             let problem = "gradients are clipped by norm or by value, not by both";

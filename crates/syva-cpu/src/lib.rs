@@ -186,6 +186,12 @@ impl Engine for CpuEngine {
             ema: _,
             loss: _,
             class_weights: _,
+            accumulate: _,
+            lr_factors: _,
+            decay_factors: _,
+            parametrization: _,
+            decay_schedule: _,
+            dropout_schedule: _,
         } = training;
         Ok(Box::new(session::CpuSession::new(spec, training, self.isa, self.threads, self.inputs)?))
     }

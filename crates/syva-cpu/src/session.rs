@@ -98,11 +98,11 @@ impl Session for CpuSession {
         let work = room(work, runner, span.batch_size.min(span.order.len()));
         let mut report = Report { confusion: runner.spec.confusion(), ..Report::default() };
         let mut batches = span.batches().enumerate().peekable();
-        while let Some((step, (samples, learning_rate))) = batches.next() {
+        while let Some((step, (samples, rates))) = batches.next() {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
             let batch = data.batch(Samples::These(samples), next);
             work.means = weighting.factors(runner.judging, runner.spec.outputs(), samples);
-            let dropout = runner.training.dropout_in(weights.step);
+            let dropout = runner.training.dropout_in(weights.step, &rates);
             runner.pass(weights, work, batch, Goal::Train(data.data.targets(), dropout));
             let loss = weighting.mean(&work.losses[..samples.len()], samples);
             if !loss.is_finite() {
@@ -111,9 +111,9 @@ impl Session for CpuSession {
             }
             if runner.training.stores_gradients() {
                 let gradient = runner.gradient(gradient, weights, work, batch);
-                runner.update_stored(weights, gradient, learning_rate);
+                runner.update_stored(weights, gradient, &rates);
             } else {
-                runner.update(weights, work, batch, Step::Train(learning_rate));
+                runner.update(weights, work, batch, Step::Train(&rates));
             }
             report.losses.push(loss);
             if report.confusion.classes() > 0 {
@@ -128,7 +128,13 @@ impl Session for CpuSession {
         let Self { runner, weights, train, weighting, work, .. } = self;
         let data = loaded(train.as_ref())?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
-        let span = Span { first_step: weights.step, order: samples, batch_size: samples.len(), learning_rate: &[1.0] };
+        let span = Span {
+            first_step: weights.step,
+            order: samples,
+            batch_size: samples.len(),
+            learning_rate: &[1.0],
+            ..Span::default()
+        };
         span.check(data.data.samples(), weights.step)?;
         let work = room(work, runner, samples.len());
         let batch = data.batch(Samples::These(samples), None);

@@ -17,8 +17,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::data::Targets;
-use syva_core::ops::{Dropout, Judging, Reads, Rule, SCALARS, SLOTS};
-use syva_core::{Spec, Training};
+use syva_core::ops::{Dropout, Judging, Reads, Rule, SLOTS};
+use syva_core::{Groups, Part as Of, Rates, Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
@@ -46,6 +46,7 @@ const PANELS: usize = 256 << 10;
 pub(crate) struct Runner {
     pub(crate) spec: Spec,
     pub(crate) training: Training,
+    pub(crate) groups: Groups,
     pub(crate) judging: Judging,
     pub(crate) kernels: Kernels,
     pub(crate) team: Team,
@@ -60,9 +61,9 @@ pub(crate) struct Runner {
 
 /// What becomes of the weights.
 #[derive(Clone, Copy)]
-pub(crate) enum Step {
-    /// The optimiser changes them, at this learning rate.
-    Train(f32),
+pub(crate) enum Step<'a> {
+    /// The optimiser changes them, at these rates.
+    Train(&'a Rates),
     /// They become their gradients.
     Gradient,
 }
@@ -97,6 +98,7 @@ impl Runner {
         Ok(Self {
             spec: spec.clone(),
             training: training.clone(),
+            groups: Groups::new(spec, training),
             judging: training.check(spec)?,
             kernels,
             scratch: scratch::of_each(team.threads(), spec, kernels.width()),
@@ -197,17 +199,22 @@ impl Runner {
     }
 
     /// Updates all weights and biases by their gradients, or replaces them by these.
-    pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step) {
-        let Self { spec, training, kernels, team, stopwatch, scratch, updates, left, .. } = self;
-        let optimizer = training.optimizer;
+    pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step<'_>) {
+        let Self { spec, training, groups, kernels, team, stopwatch, scratch, updates, left, .. } = self;
         let scalars = match step {
-            Step::Train(learning_rate) => optimizer.scalars(weights.step, learning_rate),
-            Step::Gradient => [0.0; SCALARS],
+            Step::Train(rates) => Some(groups.scalars(weights.step, rates)),
+            Step::Gradient => None,
         };
-        let change = |slots| match (step, optimizer.rule()) {
-            (Step::Gradient, _) => Change::Replace,
-            (Step::Train(learning_rate), Rule::Descent) => Change::Descend(learning_rate),
-            (Step::Train(_), rule) => Change::Apply { rule, scalars, slots },
+        let change = |l, slots| match (&scalars, training.optimizer.rule()) {
+            (None, _) => Change::Replace,
+            // The third scalar is the step, downwards.
+            (Some(scalars), Rule::Descent) => {
+                Change::Descend([Of::Weights, Of::Biases].map(|part| -scalars.of(l, part)[2]))
+            }
+            (Some(scalars), rule) => {
+                let scalars = [Of::Weights, Of::Biases].map(|part| *scalars.of(l, part));
+                Change::Apply { rule, scalars, slots }
+            }
         };
         let rows = batch.samples.len();
         weights.version += 1;
@@ -241,7 +248,7 @@ impl Runner {
                 stopwatch,
                 part: Part::Update(l),
                 rows,
-                change: change(slots[l]),
+                change: change(l, slots[l]),
                 grid: kept[l],
                 x: if l == 0 { X::Raw(&first) } else { X::Hidden(&work.h[l - 1]) },
                 d: &work.d[l],

@@ -3,7 +3,7 @@
 
 use syva_core::ops::{SLOTS, norm_factor, renorm_factor};
 use syva_core::reference::tree;
-use syva_core::{Spec, Training};
+use syva_core::{Part as Of, Rates, Spec, Training};
 
 use crate::buffer::{Panels, Shared};
 use crate::kernels::{Applied, Regularise};
@@ -118,10 +118,10 @@ fn norm(layers: &[Layer<'_>]) -> f32 {
 
 impl Runner {
     /// Updates all weights and biases by stored gradients, which are used up.
-    pub(crate) fn update_stored(&mut self, weights: &mut Weights, gradient: &mut Weights, learning_rate: f32) {
-        let Self { spec, training, kernels, team, .. } = self;
+    pub(crate) fn update_stored(&mut self, weights: &mut Weights, gradient: &mut Weights, rates: &Rates) {
+        let Self { spec, training, groups, kernels, team, .. } = self;
         let width = kernels.width();
-        let scalars = training.optimizer.scalars(weights.step, learning_rate);
+        let scalars = groups.scalars(weights.step, rates);
         let share = training.average_share(weights.step);
         let rule = training.optimizer.rule();
         // A sum for each column of each panel.
@@ -160,14 +160,15 @@ impl Runner {
         }
         let factor = if clip_norm > 0.0 { norm_factor(norm(&layers), clip_norm) } else { 1.0 };
         team.share(tasks.len(), work, &|_, task| {
-            let (layer, panel) = (&layers[tasks[task].0], tasks[task].1);
-            let step = |part: &mut Part<'_>| {
+            let (l, panel) = tasks[task];
+            let layer = &layers[l];
+            let step = |part: &mut Part<'_>, of: Of| {
                 if factor != 1.0 {
                     kernels.regularise(Regularise::Scale(part.gradient, factor));
                 }
                 let slots = part.slots.each_mut().map(|slot| &mut **slot);
                 let (gradient, weight) = (&*part.gradient, &mut *part.w);
-                kernels.apply(&mut Applied { rule, scalars: &scalars, gradient, weight, slots });
+                kernels.apply(&mut Applied { rule, scalars: scalars.of(l, of), gradient, weight, slots });
             };
             let average = |part: &mut Part<'_>| {
                 if !part.average.is_empty() {
@@ -181,7 +182,7 @@ impl Runner {
                 let sums = unsafe { layer.squares.part(panel * width, width) };
                 sums.fill(0.0);
                 for mut part in parts() {
-                    step(&mut part);
+                    step(&mut part, Of::Weights);
                     kernels.regularise(Regularise::Squares(part.w, sums));
                 }
                 for sum in sums.iter_mut() {
@@ -193,13 +194,13 @@ impl Runner {
                 }
             } else {
                 for mut part in parts() {
-                    step(&mut part);
+                    step(&mut part, Of::Weights);
                     average(&mut part);
                 }
             }
             // SAFETY: only this task uses the panel's biases.
             let mut biases = unsafe { layer.biases(panel, width) };
-            step(&mut biases);
+            step(&mut biases, Of::Biases);
             average(&mut biases);
         });
         weights.step += 1;

@@ -46,10 +46,10 @@ pub(crate) struct Update<'a> {
 /// What a gradient does to its weight.
 #[derive(Clone, Copy)]
 pub(crate) enum Change<'a> {
-    /// Plain gradient descent, at this learning rate. It is part of the product.
-    Descend(f32),
-    /// An optimiser's rule. The gradients of a tile go to scratch memory first.
-    Apply { rule: Rule, scalars: [f32; SCALARS], slots: [Option<SlotOf<'a>>; SLOTS] },
+    /// Plain gradient descent, at these learning rates of weights and biases. It is part of the product.
+    Descend([f32; 2]),
+    /// An optimiser's rule, with the scalars of weights and of biases. The gradients of a tile go to scratch memory first.
+    Apply { rule: Rule, scalars: [[f32; SCALARS]; 2], slots: [Option<SlotOf<'a>>; SLOTS] },
     /// The weight becomes its gradient.
     Replace,
 }
@@ -242,9 +242,13 @@ impl<'a> Update<'a> {
                 // SAFETY: as above.
                 let slots = slots.map(|slot| slot.map_or(&mut [][..], |slot| unsafe { slot.bias.part(at, columns) }));
                 let (gradient, weight) = (&gradient[..columns], &mut bias[..columns]);
-                self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient, weight, slots });
+                self.kernels.apply(&mut Applied { rule: *rule, scalars: &scalars[1], gradient, weight, slots });
             } else {
-                self.sum(panel, bias, waiting, self.finish(None));
+                let finish = match self.change {
+                    Change::Descend([_, learning_rate]) => Finish::Descend { learning_rate, fold: None },
+                    Change::Apply { .. } | Change::Replace => Finish::Store,
+                };
+                self.sum(panel, bias, waiting, finish);
             }
         }
     }
@@ -252,7 +256,7 @@ impl<'a> Update<'a> {
     /// The epilogue of the product that computes the gradient.
     fn finish<'b>(&self, fold: Option<Fold<'b>>) -> Finish<'b> {
         match (self.change, fold) {
-            (Change::Descend(learning_rate), fold) => Finish::Descend { learning_rate, fold },
+            (Change::Descend([learning_rate, _]), fold) => Finish::Descend { learning_rate, fold },
             (_, Some(fold)) => Finish::Fold(fold),
             (_, None) => Finish::Store,
         }
@@ -283,7 +287,13 @@ impl<'a> Update<'a> {
                 let slots = slots.map(|slot| slot.map_or(&mut [][..], |slot| slot.w.part(at, len)));
                 (self.w.part(at, len), slots)
             };
-            self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient: &gradient[..len], weight, slots });
+            self.kernels.apply(&mut Applied {
+                rule: *rule,
+                scalars: &scalars[0],
+                gradient: &gradient[..len],
+                weight,
+                slots,
+            });
         }
     }
 

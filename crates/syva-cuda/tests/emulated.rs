@@ -261,7 +261,8 @@ fn spans() -> Outcome {
         let order = permutation(7, round as u64, *samples);
         let steps = samples.div_ceil(*batch_size);
         let rates = vec![0.05; steps];
-        let span = Span { first_step: step, order: &order, batch_size: *batch_size, learning_rate: &rates };
+        let span =
+            Span { first_step: step, order: &order, batch_size: *batch_size, learning_rate: &rates, ..Span::default() };
         let (found, wanted) = (ours.train(&span)?, theirs.train(&span)?);
         if found != wanted {
             return Err(format!("span {round}: another report").into());
@@ -278,7 +279,7 @@ fn chapter() -> Outcome {
     let case = digits_case(&[256, 128], 2000, 128)?;
     let mut session = open(&CudaEngine::new(), &case)?;
     let order = permutation(1, 0, 2000);
-    let span = Span { first_step: 0, order: &order, batch_size: 128, learning_rate: &[0.01; 16] };
+    let span = Span { first_step: 0, order: &order, batch_size: 128, learning_rate: &[0.01; 16], ..Span::default() };
     session.train(&span)?;
     let digest = session.state()?.digest();
     if digest == FEW_DIGITS { Ok(()) } else { Err(format!("{digest} instead of {FEW_DIGITS}").into()) }
@@ -288,7 +289,7 @@ fn streams() -> Outcome {
     let case = digits_case(&[8], 1500, 20)?;
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
     let order = permutation(3, 0, 1500);
-    let span = Span { first_step: 0, order: &order, batch_size: 20, learning_rate: &[0.05; 75] };
+    let span = Span { first_step: 0, order: &order, batch_size: 20, learning_rate: &[0.05; 75], ..Span::default() };
     let (found, wanted) = (ours.train(&span)?, theirs.train(&span)?);
     if found != wanted {
         return Err("another report".into());
@@ -307,7 +308,13 @@ fn streams() -> Outcome {
     if wanted.values() != found.values() {
         return Err("another prediction".into());
     }
-    let refused = ours.train(&Span { first_step: 75, order: &order, batch_size: 250, learning_rate: &[0.1; 6] });
+    let refused = ours.train(&Span {
+        first_step: 75,
+        order: &order,
+        batch_size: 250,
+        learning_rate: &[0.1; 6],
+        ..Span::default()
+    });
     said(refused.err(), "batch of 250 samples does not fit")
 }
 
@@ -323,7 +330,7 @@ fn spans_with_trials() -> Result<String, Failed> {
     for steps in [70, 420, 30, 70] {
         let order = permutation(7, step, 2 * steps);
         let rates = vec![0.05; steps];
-        let span = Span { first_step: step, order: &order, batch_size: 2, learning_rate: &rates };
+        let span = Span { first_step: step, order: &order, batch_size: 2, learning_rate: &rates, ..Span::default() };
         std::fs::write(log.path(), "")?;
         let found = match steps {
             70 => Some(ours.train(&span)?),
@@ -362,7 +369,7 @@ fn profiles() -> Outcome {
     let case = digits_case(&[24, 17], 700, 5)?;
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
     let order = permutation(7, 0, 700);
-    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 140] };
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 140], ..Span::default() };
     let (report, breakdown) = ours.profile(&span)?;
     if report != theirs.train(&span)? {
         return Err("another report".into());
@@ -395,7 +402,13 @@ fn shared() -> Outcome {
         let mut session = open(engine, &case)?;
         for epoch in 0..4 {
             let order = permutation(seed, epoch, 32);
-            let span = Span { first_step: 32 * epoch, order: &order, batch_size: 1, learning_rate: &[0.05; 32] };
+            let span = Span {
+                first_step: 32 * epoch,
+                order: &order,
+                batch_size: 1,
+                learning_rate: &[0.05; 32],
+                ..Span::default()
+            };
             session.train(&span)?;
             // This makes the session forget its recorded graph.
             session.load(Split::Train, &case.train)?;
@@ -418,12 +431,21 @@ fn handed_on() -> Outcome {
     type Call = fn(&mut dyn Session, u64) -> syva_core::Result<()>;
     let train: Call = |session, step| {
         let order = permutation(step as u32, 0, 200);
-        session.train(&Span { first_step: step, order: &order, batch_size: 2, learning_rate: &[0.05; 100] }).map(|_| ())
+        session
+            .train(&Span {
+                first_step: step,
+                order: &order,
+                batch_size: 2,
+                learning_rate: &[0.05; 100],
+                ..Span::default()
+            })
+            .map(|_| ())
     };
     let larger: Call = |session, step| {
         let order = permutation(step as u32, 0, 200);
         let mut judged = |_, _: &mut dyn FnMut() -> syva_core::Result<State>| Ok(Flow::Continue);
-        let span = Span { first_step: step, order: &order, batch_size: 4, learning_rate: &[0.05; 50] };
+        let span =
+            Span { first_step: step, order: &order, batch_size: 4, learning_rate: &[0.05; 50], ..Span::default() };
         session.evaluate_then_train(Split::Validation, &span, &mut judged).map(|_| ())
     };
     let predict: Call = |session, _| session.predict(&Matrix::zeros(300, 784), &mut Matrix::zeros(300, 10));
@@ -455,7 +477,13 @@ fn handed_on() -> Outcome {
     same_state("handed on", &theirs.state()?, &ours.state()?)?;
     std::thread::spawn(move || drop(ours)).join().map_err(|_| "a thread panicked")?;
     // If dropping it had failed, the next call would report that.
-    open(&engine, &case)?.train(&Span { first_step: 0, order: &[0], batch_size: 1, learning_rate: &[0.1] })?;
+    open(&engine, &case)?.train(&Span {
+        first_step: 0,
+        order: &[0],
+        batch_size: 1,
+        learning_rate: &[0.1],
+        ..Span::default()
+    })?;
     Ok(())
 }
 
@@ -468,7 +496,7 @@ fn halts() -> Outcome {
         let order = permutation(3, 0, samples);
         let mut rates = vec![0.01; samples.div_ceil(5)];
         rates[8] = 1e30;
-        let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &rates };
+        let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &rates, ..Span::default() };
         let (found, wanted) = (ours.train(&span)?, theirs.train(&span)?);
         if found != wanted || wanted.first_non_finite.is_none() {
             return Err(format!("{:?} instead of {:?}", found.first_non_finite, wanted.first_non_finite).into());
@@ -562,7 +590,7 @@ fn heard_before_the_loss() -> Result<bool, Failed> {
     let case = digits_case(&[16], 300, 5)?;
     let mut session = open(&CudaEngine::new(), &case)?;
     let order = permutation(3, 0, 300);
-    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 60] };
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 60], ..Span::default() };
     let mut heard = false;
     let taken = session.evaluate_then_train(Split::Validation, &span, &mut |_, _| {
         heard = true;
@@ -596,7 +624,7 @@ fn does_not_fit() -> Outcome {
     said(engine.open(&card(), &large, &Training::default()).err(), "of the card's memory, of which")?;
     let case = digits_case(&[200], 1000, 1000)?;
     let order = permutation(3, 0, 1000);
-    let span = Span { first_step: 0, order: &order, batch_size: 1000, learning_rate: &[0.05] };
+    let span = Span { first_step: 0, order: &order, batch_size: 1000, learning_rate: &[0.05], ..Span::default() };
     said(open(&engine, &case)?.train(&span).err(), "activations of batches of 1000 need")
 }
 
@@ -604,7 +632,7 @@ fn is_lost() -> Outcome {
     let case = digits_case(&[16], 700, 5)?;
     let mut session = open(&CudaEngine::new(), &case)?;
     let order = permutation(3, 0, 700);
-    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 140] };
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.05; 140], ..Span::default() };
     said(session.train(&span).err(), "go on from the last checkpoint")?;
     // The session must not take what is on the card for weights.
     said(session.state().err(), "no weights")

@@ -6,7 +6,7 @@ use syva_core::data::{Dataset, Split};
 use syva_core::ops::Judging;
 use syva_core::reference::{check_prediction, loaded, read_outputs};
 use syva_core::{
-    ClassWeights, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec, State, Training, Weighting,
+    ClassWeights, Error, Evaluation, Matrix, Rates, Report, Result, Session, Span, Spec, State, Training, Weighting,
 };
 
 use crate::gpu::Gpu;
@@ -154,7 +154,7 @@ impl WgpuSession {
             self.gpu.queue.write_buffer(&work.factors, 0, bytemuck::cast_slice(&factors));
         }
         let plan = self.planner(weights, work).of_data(data, Goal::Train);
-        let blocks = span.batches().enumerate().flat_map(|(step, (samples, learning_rate))| {
+        let blocks = span.batches().enumerate().flat_map(|(step, (samples, Rates { learning_rate, .. }))| {
             let (at, mean) = (step * span.batch_size, self.judging.factor(samples.len(), self.spec.outputs()));
             blocks(samples.len(), work.rows).map(move |(from, rows)| {
                 let last = from + rows == samples.len();

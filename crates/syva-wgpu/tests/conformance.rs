@@ -148,7 +148,8 @@ fn not_finite(device: &DeviceId) -> Outcome {
         let mut session = WgpuEngine::new().exact(exact).open(device, &spec, &Training::default())?;
         session.load(Split::Train, &data)?;
         session.set_state(&State::initial(&spec, &Training::default())?)?;
-        let span = |first_step, order| Span { first_step, order, batch_size: 1, learning_rate: &[0.1; 3] };
+        let span =
+            |first_step, order| Span { first_step, order, batch_size: 1, learning_rate: &[0.1; 3], ..Span::default() };
         let one = Span { learning_rate: &[0.1], ..span(0, &[0]) };
         session.train(&one)?;
         let before = session.state()?;
@@ -185,7 +186,7 @@ fn refuses(device: &DeviceId) -> Outcome {
     let unset = session.evaluate(Split::Train).is_err() && session.state().is_err();
     session.set_state(&State::initial(&spec, &Training::default())?)?;
     let order: Vec<u32> = (0..6000).collect();
-    let batch = Span { first_step: 0, order: &order, batch_size: 6000, learning_rate: &[0.1] };
+    let batch = Span { first_step: 0, order: &order, batch_size: 6000, learning_rate: &[0.1], ..Span::default() };
     let too_large = session.train(&batch).err().is_some_and(|error| error.to_string().contains("6000"));
     if unset && too_large && WgpuEngine::new().open(device, &hollow, &Training::default()).is_err() {
         return Ok(());

@@ -144,7 +144,13 @@ fn train() -> Result<(Vec<f64>, State)> {
     session.set_state(&initial_state(&spec, golden.weights_seed)?)?;
     let order = order(task.train.samples(), golden.order_seed);
     let learning_rate = vec![golden.learning_rate; order.len().div_ceil(golden.batch_size)];
-    let span = Span { first_step: 0, order: &order, batch_size: golden.batch_size, learning_rate: &learning_rate };
+    let span = Span {
+        first_step: 0,
+        order: &order,
+        batch_size: golden.batch_size,
+        learning_rate: &learning_rate,
+        ..Span::default()
+    };
     let report = session.train(&span)?;
     Ok((report.losses, session.state()?))
 }

@@ -60,7 +60,8 @@ fn every_loss_trains_as_in_pytorch() {
             session.set_state(&state(&spec, &numbers(&wanted["initial"]))).unwrap();
             let order: Vec<u32> = (0..steps).flat_map(|_| 0..samples as u32).collect();
             let rates = vec![rate; steps];
-            let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates };
+            let span =
+                Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates, ..Span::default() };
             let report = session.train(&span).unwrap();
             let trained = session.state().unwrap();
             let inputs = Matrix::new(samples, data.features(), numbers(&golden["inputs"])).unwrap();

@@ -43,7 +43,7 @@ fn distances(engine: &dyn Engine, golden: &Value, case: &Value) -> (f64, f64) {
     let mut session = engine.open(&engine.devices()[0].id, &spec, &training).unwrap();
     session.load(Split::Train, &data).unwrap();
     session.set_state(&state(&spec, &numbers(&golden["weights"]))).unwrap();
-    let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates };
+    let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates, ..Span::default() };
     let report = session.train(&span).unwrap();
     let trained = session.state().unwrap();
     let flat = |layers: &[Parameters]| -> Vec<f64> {

@@ -62,6 +62,20 @@ fn the_engines_agree_on_a_whole_training_and_it_learns() {
     assert!(courses.iter().all(|course| *course == courses[0]));
 }
 
+#[test]
+fn an_update_by_several_batches_is_that_by_one_of_all_their_samples() {
+    let task = rings();
+    let spec = task.network(&[16], Tanh);
+    let digest = |batch_size, accumulate| {
+        let training = Training { epochs: 2, batch_size, accumulate, ..training() };
+        let mut trainer = Trainer::new(&CpuEngine::new().unwrap(), &device("cpu"), &spec, &task, &training).unwrap();
+        trainer.fit(|_| ()).unwrap();
+        (trainer.steps_per_epoch(), trainer.model().unwrap().state.digest())
+    };
+    assert_eq!(digest(32, 3), digest(96, 1));
+    assert_ne!(digest(32, 3), digest(32, 1));
+}
+
 /// Batches so large that the sums of an update wait between blocks of samples.
 #[test]
 fn the_engines_agree_on_batches_of_thousands() {
@@ -220,7 +234,7 @@ fn a_session_tells_the_gradient_and_stays_as_it_was() {
         (0..3).map(|l| copy(network.layer_mut(l))).collect::<Vec<_>>()
     };
     let before = parts(&mut network);
-    network.train_step(&x, task.train.targets(), &samples, &Weighting::default(), 1.0);
+    network.train_step(&x, task.train.targets(), &samples, &Weighting::default(), &1.0.into());
 
     let (cpu, reference) = (CpuEngine::new().unwrap(), Reference);
     let mut found = Vec::new();

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
 
 fn train(session: &mut dyn Session, order: &[u32], batch_size: usize, step: &mut u64) -> Result<f64> {
     let learning_rate = &vec![LEARNING_RATE; order.len().div_ceil(batch_size)][..];
-    let report = session.train(&Span { first_step: *step, order, batch_size, learning_rate })?;
+    let report = session.train(&Span { first_step: *step, order, batch_size, learning_rate, ..Span::default() })?;
     *step += report.losses.len() as u64;
     Ok(report.losses.iter().sum::<f64>() / report.losses.len() as f64)
 }

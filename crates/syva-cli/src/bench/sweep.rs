@@ -118,8 +118,13 @@ fn input_bytes(task: &Task, spec: &Spec) -> usize {
 fn take(session: &mut dyn Session, order: &[u32], batch_size: usize, round: u64) -> Result<()> {
     let steps = order.len().div_ceil(batch_size);
     let learning_rate = vec![0.01; steps];
-    let report =
-        session.train(&Span { first_step: round * steps as u64, order, batch_size, learning_rate: &learning_rate })?;
+    let report = session.train(&Span {
+        first_step: round * steps as u64,
+        order,
+        batch_size,
+        learning_rate: &learning_rate,
+        ..Span::default()
+    })?;
     match report.first_non_finite {
         Some(step) => Err(Error::mismatch(format!("the loss of step {step} is not finite"), "report this")),
         None => Ok(()),
@@ -131,7 +136,7 @@ fn profile(session: &mut dyn Session, order: &[u32], batch_size: usize) -> Resul
     let steps = order.len().div_ceil(batch_size);
     let first_step = (ROUNDS as u64 + 1) * steps as u64;
     let learning_rate = vec![0.01; steps];
-    Ok(session.profile(&Span { first_step, order, batch_size, learning_rate: &learning_rate })?.1)
+    Ok(session.profile(&Span { first_step, order, batch_size, learning_rate: &learning_rate, ..Span::default() })?.1)
 }
 
 /// Widths as a flag has them; many equal ones in short.

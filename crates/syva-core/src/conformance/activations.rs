@@ -76,7 +76,8 @@ fn same(engine: &dyn Engine, device: &DeviceId, activation: Activation) -> std::
             for samples in order.chunks(8).step_by(8) {
                 let step = |session: &mut dyn Session| -> Result<State> {
                     session.set_state(&state)?;
-                    let span = Span { first_step: 0, order: samples, batch_size: 8, learning_rate: &[1.0] };
+                    let span =
+                        Span { first_step: 0, order: samples, batch_size: 8, learning_rate: &[1.0], ..Span::default() };
                     session.train(&span)?;
                     session.state()
                 };

@@ -2,11 +2,13 @@
 
 use crate::Mlp;
 use crate::data::{Dataset, Inputs, Targets};
+use crate::groups::{Factors, Parametrization};
 use crate::ops::Activation;
 use crate::ops::Activation::{
     Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, Identity, LeakyRelu, Mish, Relu, Selu, Sigmoid, Silu, Softplus, Tanh,
 };
 use crate::random::{Random, Stream};
+use crate::schedule::Schedule;
 use crate::spec::{Head, Normalization, Spec};
 use crate::training::Training;
 
@@ -176,7 +178,7 @@ pub fn regularised_cases() -> Vec<Case> {
         (&[9, 37, 20, 3], &[Relu, Relu], Head::Regression, Kind::Reals, 70),
     ];
     type Change = fn(&mut Training);
-    const CHANGES: [(&str, Change); 9] = [
+    const CHANGES: [(&str, Change); 13] = [
         ("dropout", |t| t.dropout = 0.3),
         ("l1 and l2", |t| (t.l1, t.l2) = (0.01, 0.02)),
         ("clip-norm", |t| t.clip_norm = 0.05),
@@ -186,6 +188,14 @@ pub fn regularised_cases() -> Vec<Case> {
         ("ema", |t| t.ema = 0.8),
         ("all", |t| (t.dropout, t.l1, t.l2, t.clip_norm, t.max_norm, t.ema) = (0.5, 1e-3, 1e-3, 0.1, 0.4, 0.9)),
         ("dropout that takes nearly all", |t| (t.dropout, t.clip_value) = (0.97, 0.1)),
+        ("lr-factors", |t| t.lr_factors = Factors { biases: 0.1, first: 2.0, last: 0.5 }),
+        ("decay-factors, ema", |t| (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, last: 1.0 }, 0.5)),
+        ("ntk", |t| t.parametrization = Parametrization::Ntk),
+        ("schedules", |t| {
+            t.dropout = 0.4;
+            t.decay_schedule = Schedule::Exponential { gamma: 0.5, warmup: 0.0 };
+            t.dropout_schedule = Schedule::FlatCos { epochs: 1.0, warmup: 0.0 };
+        }),
     ];
     let mut cases = Vec::new();
     for (i, (what, change)) in CHANGES.into_iter().enumerate() {

@@ -73,8 +73,13 @@ pub fn measure(
         for round in 0..ROUNDS {
             let order = permutation(case.training.seed, round, case.train.samples());
             let learning_rate = vec![0.05; order.len().div_ceil(case.training.batch_size)];
-            let span =
-                Span { first_step, order: &order, batch_size: case.training.batch_size, learning_rate: &learning_rate };
+            let span = Span {
+                first_step,
+                order: &order,
+                batch_size: case.training.batch_size,
+                learning_rate: &learning_rate,
+                ..Span::default()
+            };
             session.train(&span)?;
             first_step += span.steps() as u64;
         }

@@ -174,7 +174,7 @@ impl MutantSession {
         let report = self.inner.train(span)?;
         let weighting = Weighting::of_training(&self.training.class_weights, &data);
         let mut network = Network::<f32>::new(&self.spec, &self.training, &before);
-        for (samples, learning_rate) in span.batches() {
+        for (samples, rates) in span.batches() {
             let features = data.features();
             let row = |&sample: &u32| sample as usize * features..(sample as usize + 1) * features;
             let x: Vec<f32> = samples.iter().flat_map(row).map(|i| data.inputs().get(i)).collect();
@@ -190,13 +190,13 @@ impl MutantSession {
                 };
                 let early = self.fault == Fault::UpdateBeforeInputGradient;
                 if early {
-                    network.update(l, &gradient, learning_rate);
+                    network.update(l, &gradient, &rates);
                 }
                 if l > 0 {
                     d = network.input_gradient(l, &d, &pass);
                 }
                 if !early {
-                    network.update(l, &gradient, learning_rate);
+                    network.update(l, &gradient, &rates);
                 }
             }
         }

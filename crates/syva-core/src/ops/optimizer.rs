@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
+use crate::groups::Scale;
 use crate::names::{forms, text};
 use crate::{Error, Result};
 
@@ -348,14 +349,19 @@ impl Optimizer {
     /// ```
     #[must_use]
     pub fn scalars(self, step: u64, rate: f32) -> [f32; SCALARS] {
-        let (rate, t) = (f64::from(rate), step + 1);
+        self.scalars_of(step, rate, Scale::default())
+    }
+
+    /// The same for a group of weights whose settings differ from the optimiser's own.
+    pub(crate) fn scalars_of(self, step: u64, rate: f32, scale: Scale) -> [f32; SCALARS] {
+        let (rate, t) = (f64::from(rate) * scale.rate, step + 1);
         // By place: coupled decay, what stays of the weight, the step, then the rule's own.
         let mut s = [0.0, 1.0, -rate, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         let moments = |s: &mut [f64; SCALARS], beta1: f64, beta2: f64, eps: f64| {
             [s[3], s[4], s[5]] = [beta2, 1.0 - beta2, 1.0 - beta1];
             [s[6], s[7]] = [1.0 / (1.0 - power(beta2, t)).sqrt(), eps];
         };
-        match self {
+        match self.scaled(scale) {
             Self::Sgd { momentum, dampening, weight_decay, nesterov } => {
                 s[0] = weight_decay;
                 // The first step takes the gradient as it is.
@@ -392,8 +398,8 @@ impl Optimizer {
                     let over = (length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length);
                     [s[2], s[6]] = [-rate * over.sqrt() * square_left.sqrt() / left, 1.0];
                 } else {
-                    // The root becomes 1.
-                    [s[2], s[6], s[7]] = [-rate / left, 0.0, 1.0];
+                    // The root becomes 1, or what the gradient's scale makes of it.
+                    [s[2], s[6], s[7]] = [-rate / left, 0.0, scale.eps];
                 }
             }
             Self::RmsProp { alpha, eps, weight_decay, momentum, .. } => {
@@ -408,6 +414,45 @@ impl Optimizer {
             }
         }
         s.map(|value| value as f32)
+    }
+
+    /// The same optimiser with another weight decay and eps.
+    fn scaled(mut self, scale: Scale) -> Self {
+        let (decay, eps) = match &mut self {
+            Self::Sgd { weight_decay, .. } | Self::Lion { weight_decay, .. } => (weight_decay, None),
+            Self::Adam { weight_decay, eps, .. }
+            | Self::AdamW { weight_decay, eps, .. }
+            | Self::AmsGrad { weight_decay, eps, .. }
+            | Self::NAdam { weight_decay, eps, .. }
+            | Self::RAdam { weight_decay, eps, .. }
+            | Self::RmsProp { weight_decay, eps, .. }
+            | Self::Adagrad { weight_decay, eps, .. } => (weight_decay, Some(eps)),
+        };
+        *decay *= scale.decay;
+        if let Some(eps) = eps {
+            *eps *= scale.eps;
+        }
+        self
+    }
+
+    /// The scale of weights w = W/√n that are to move as W does ([`Parametrization::Ntk`](crate::Parametrization)).
+    ///
+    /// The gradient of W is that of w over √n. So plain gradient descent moves w by 1/n of its own step. Where the step does
+    /// not depend on the gradient's scale, it moves w by 1/√n of it, and eps is to the gradient of w what it was to that of
+    /// W. What decay adds to the gradient is n times as much of w; what it takes off directly must not follow the rate.
+    pub(crate) fn ntk_scale(self, fan_in: usize) -> Scale {
+        let n = fan_in as f64;
+        let root = n.sqrt();
+        match self {
+            Self::Sgd { .. } => Scale { rate: 1.0 / n, decay: n, eps: 1.0 },
+            Self::Adam { .. }
+            | Self::AmsGrad { .. }
+            | Self::NAdam { .. }
+            | Self::RAdam { .. }
+            | Self::RmsProp { .. }
+            | Self::Adagrad { .. } => Scale { rate: 1.0 / root, decay: n, eps: root },
+            Self::AdamW { .. } | Self::Lion { .. } => Scale { rate: 1.0 / root, decay: root, eps: root },
+        }
     }
 
     /// Checks that every parameter is in its range.

@@ -230,7 +230,7 @@ impl Round {
     fn train(&mut self) -> Outcome {
         let (order, batch_size, rates) = self.span();
         let first_step = self.theirs.state()?.step;
-        let span = Span { first_step, order: &order, batch_size, learning_rate: &rates };
+        let span = Span { first_step, order: &order, batch_size, learning_rate: &rates, ..Span::default() };
         same_report(&self.theirs.train(&span)?, &self.ours.train(&span)?)
     }
 
@@ -240,7 +240,8 @@ impl Round {
         let flow = self.dice.pick(&[Some(Flow::Continue), Some(Flow::Continue), Some(Flow::Stop), None]);
         let looks = self.dice.rarely(2);
         let before = self.theirs.state()?;
-        let span = Span { first_step: before.step, order: &order, batch_size, learning_rate: &rates };
+        let span =
+            Span { first_step: before.step, order: &order, batch_size, learning_rate: &rates, ..Span::default() };
         let unwanted = || Error::mismatch("nobody wants the span", "leave it");
         let [wanted, found] = [&mut self.theirs, &mut self.ours].map(|session| {
             let mut heard = None;

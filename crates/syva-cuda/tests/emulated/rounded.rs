@@ -193,11 +193,17 @@ fn one_step(case: &Case, plain: Precision) -> Result<f64, Failed> {
 
     let order = permutation(case.training.seed, 0, case.train.samples());
     let order = &order[..case.training.batch_size + case.training.batch_size.div_ceil(2)];
-    let span = Span { first_step: 0, order, batch_size: case.training.batch_size, learning_rate: &LEARNING_RATES };
+    let span = Span {
+        first_step: 0,
+        order,
+        batch_size: case.training.batch_size,
+        learning_rate: &LEARNING_RATES,
+        ..Span::default()
+    };
     let losses = session.train(&span)?.losses;
     for ((samples, rate), loss) in span.batches().zip(losses) {
         let x = raw(&case.train, samples.iter().map(|&sample| sample as usize));
-        let wanted = plain.step(&x, case.train.targets(), samples, f64::from(rate));
+        let wanted = plain.step(&x, case.train.targets(), samples, f64::from(rate.learning_rate));
         worst = further(worst, apart([wanted], [loss]));
     }
     for ((before, wanted), found) in before.layers.iter().zip(&plain.state.layers).zip(&session.state()?.layers) {
@@ -271,7 +277,7 @@ pub fn trains() -> Outcome {
     let train = |engine: &dyn Engine| -> Result<(State, f64), Failed> {
         let mut session = open(engine, &case)?;
         let order = permutation(1, 0, 2000);
-        let span = Span { first_step: 0, order: &order, batch_size: 128, learning_rate: &[0.1; 16] };
+        let span = Span { first_step: 0, order: &order, batch_size: 128, learning_rate: &[0.1; 16], ..Span::default() };
         session.train(&span)?;
         Ok((session.state()?, session.evaluate(Split::Validation)?.loss))
     };
