@@ -109,7 +109,7 @@ __device__ inline u32 wide_layer(const Update &update) {
 }
 
 /// The sum of the squares of each unit's gradients, one chain per thread.
-extern "C" __global__ void __launch_bounds__(COLUMNS) squares(const Progress *progress, u32 i, Update update) {
+extern "C" __global__ void __launch_bounds__(COLUMNS) gradient_squares(const Progress *progress, u32 i, Update update) {
     const Step step(progress, i);
     if (step.rows == 0) return;
     const u32 t = wide_layer(update);
@@ -129,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(COLUMNS) squares(const Progress *pr
 
 /// The factor that clips all gradients by their norm. One block adds the units' sums in a binary tree, level by level: what
 /// is added to an even one is its neighbour, and the last one of an odd number waits for the next level.
-extern "C" __global__ void __launch_bounds__(SUMMERS) norm(const Progress *progress, u32 i, Update update) {
+extern "C" __global__ void __launch_bounds__(SUMMERS) gradient_norm(const Progress *progress, u32 i, Update update) {
     const Step step(progress, i);
     if (step.rows == 0) return;
     for (u32 apart = 1; apart < update.units; apart *= 2) {

@@ -253,20 +253,13 @@ __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const 
     }
 }
 
-/// Leaves the gradients of a tile of a layer in the places of its weights and biases.
-template <class Stored>
-__device__ inline void gradient_tile(UpdateShared &shared, const Progress *progress, const Step &step, const Layer &layer,
-                                     const Data &data, u32 tile) {
+/// Leaves the gradients of a tile of a layer, whose inputs are `a`, in the places of its weights and biases.
+template <class A>
+__device__ inline void gradient_tile(UpdateShared &shared, const Step &step, const Layer &layer, const A &a, u32 tile,
+                                     const float *shift) {
     const u32 columns = tiles_along(layer.units, COLUMNS);
     const u32 m0 = tile / columns * ROWS, n0 = tile % columns * COLUMNS;
-    const Matrix to = InMemory(layer).tile(tile, m0, n0);
-    if (layer.below != nullptr) {
-        const Factor<false> h{{layer.below, layer.below_stride}};
-        renew_tile<true>(shared, step, layer, h, to, m0, n0, 0.0f, nullptr);
-    } else {
-        const Gathered<Stored, false> s(data, Samples(progress, step, data));
-        renew_tile<true>(shared, step, layer, s, to, m0, n0, 0.0f, data.shift);
-    }
+    renew_tile<true>(shared, step, layer, a, InMemory(layer).tile(tile, m0, n0), m0, n0, 0.0f, shift);
 }
 
 /// Updates a tile of a layer. In the first layer, the last block to finish a column of tiles also computes the layer's

@@ -275,7 +275,8 @@ pub(crate) struct LayerKernels {
     forward: CudaFunction,
     input_gradient: CudaFunction,
     update: [CudaFunction; 2],
-    gradient: [CudaFunction; 2],
+    gradient_first: [CudaFunction; 2],
+    gradient: CudaFunction,
     start: CudaFunction,
 }
 
@@ -303,7 +304,8 @@ impl LayerKernels {
             forward: function("forward")?,
             input_gradient: function("input_gradient")?,
             update: [function("update_u8")?, function("update_f32")?],
-            gradient: [function("gradient_u8")?, function("gradient_f32")?],
+            gradient_first: [function("gradient_first_u8")?, function("gradient_first_f32")?],
+            gradient: function("gradient")?,
             start: function("start")?,
         })
     }
@@ -356,17 +358,24 @@ impl LayerKernels {
         launch(&mut arguments, (tiles, self.tile.threads()))
     }
 
-    /// Weight gradients of some layers, whose weights and biases are the places for them.
-    pub(crate) fn gradient(
+    /// The weight gradients of the first layer, whose weights and biases are the places for them.
+    pub(crate) fn gradient_first(
         &self,
         queue: &Queue<'_>,
         at: At,
-        layers: &[Layer],
+        layer: &Layer,
         (data, stored): (&Data, Stored),
     ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.gradient_first[stored as usize]);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer).arg(data);
+        launch(&mut arguments, self.shape(layer.fan_in as usize, layer.units))
+    }
+
+    /// The weight gradients of some other layers.
+    pub(crate) fn gradient(&self, queue: &Queue<'_>, at: At, layers: &[Layer]) -> Launched {
         let (group, tiles) = Layers::new(layers, self.tile);
-        let mut arguments = queue.0.launch_builder(&self.gradient[stored as usize]);
-        arguments.arg(&at.progress).arg(&at.step).arg(&group).arg(data);
+        let mut arguments = queue.0.launch_builder(&self.gradient);
+        arguments.arg(&at.progress).arg(&at.step).arg(&group);
         launch(&mut arguments, (tiles, self.tile.threads()))
     }
 
@@ -481,8 +490,8 @@ impl StoredKernels {
         Ok(Self {
             drop: function("drop")?,
             drop_gradient: function("drop_gradient")?,
-            squares: function("squares")?,
-            norm: function("norm")?,
+            squares: function("gradient_squares")?,
+            norm: function("gradient_norm")?,
             apply: function("apply")?,
             renorm: function("renorm")?,
         })
@@ -657,7 +666,7 @@ mod tests {
         for kernel in ["drop", "drop_gradient"] {
             assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Dropped>()]);
         }
-        for kernel in ["squares", "norm", "apply", "renorm"] {
+        for kernel in ["gradient_squares", "gradient_norm", "apply", "renorm"] {
             assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Update>()]);
         }
         let spans = [("persistent.ptx", "persistent"), ("cluster.ptx", "cluster_8"), ("cluster.ptx", "cluster_16")];
@@ -683,7 +692,8 @@ mod tests {
             assert_eq!(of("forward"), [0, 0, layer]);
             assert_eq!(of("input_gradient"), [0, 0, layer]);
             assert_eq!(of("update_f32"), [0, 0, layers, data, 0, 0]);
-            assert_eq!(of("gradient_f32"), [0, 0, layers, data]);
+            assert_eq!(of("gradient_first_u8"), [0, 0, layer, data]);
+            assert_eq!(of("gradient"), [0, 0, layers]);
             assert_eq!(of("start"), [layer, data]);
         }
     }

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{Case, activations, cases, loss_cases, operands, run, same_state};
+use syva_core::conformance::{
+    Case, activations, cases, loss_cases, operands, optimizer_cases, regularised_cases, run, same_state,
+};
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
@@ -187,6 +189,9 @@ fn in_process(name: &str, settings: &[(&str, &str)], folder: &Path) -> Outcome {
     command.env(SCENARIO, name).env("LD_LIBRARY_PATH", folder).envs(settings.iter().copied());
     let output = command.output()?;
     if output.status.success() {
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            println!("{name}: {line}");
+        }
         return Ok(());
     }
     Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
@@ -197,13 +202,15 @@ fn card() -> DeviceId {
 }
 
 /// Runs all cases for the orders of threads that reveal most. The other settings differ only in their tiles, and run
-/// every third case. The methods that run a span as one kernel are for networks with hidden layers and few outputs,
-/// which are most of the cases.
+/// every third case. The methods that run a span as one kernel are for plain gradient descent on networks with hidden
+/// layers and few outputs, which are most of the cases that they try.
 fn conforms() -> Outcome {
     let engine = CudaEngine::new();
     let step = if std::env::var_os("EMULATED_ORDER").is_some() { 1 } else { 3 };
     let (mut ran, mut tried) = (0, 0);
-    for case in cases().iter().chain(&loss_cases()).step_by(step) {
+    let plain = [cases(), loss_cases()].concat();
+    let more = if std::env::var_os("SYVA_CUDA").is_some() { vec![] } else { [optimizer_cases(), regularised_cases()].concat() };
+    for case in plain.iter().chain(&more).step_by(step) {
         tried += 1;
         match run(&engine, &card(), case) {
             Err(said) if said.contains("SYVA_CUDA") => {}
@@ -216,6 +223,7 @@ fn conforms() -> Outcome {
     if std::env::var_os("EMULATED_ORDER").is_none() {
         activations(&engine, &card())?;
     }
+    println!("{ran} of {tried} cases");
     let all = std::env::var_os("SYVA_CUDA").is_none();
     if ran == tried || !all && ran * 2 > tried { Ok(()) } else { Err(format!("{ran} of {tried} cases ran").into()) }
 }
