@@ -120,10 +120,11 @@ impl Weights {
         })
     }
 
-    /// Bytes that the weights of a network take on the card, with what the training remembers of them.
-    pub(crate) fn bytes(spec: &Spec, training: &Training) -> usize {
+    /// Bytes that the weights of a network take on the card, with what the training remembers of them, and with `stores`
+    /// their gradients.
+    pub(crate) fn bytes(spec: &Spec, training: &Training, stores: bool) -> usize {
         let layer = |l: usize| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4;
-        (1 + training.slots().len()) * (0..spec.layers.len()).map(layer).sum::<usize>()
+        (1 + training.slots().len() + usize::from(stores)) * (0..spec.layers.len()).map(layer).sum::<usize>()
     }
 
     /// Puts weights, biases and slots on the card. The state has the training's slots.
@@ -284,6 +285,19 @@ impl Network {
             activation_below: activation_below.index() as u32,
             parameter: activation.parameter() as f32,
             parameter_below: activation_below.parameter() as f32,
+        }
+    }
+
+    /// The first layer as far as its initial sums need it.
+    pub(crate) fn first_layer(&self, spec: &Spec, of: &[LayerMemory], card: &Card) -> Layer {
+        Layer {
+            weight: address(&of[0].weight, &card.stream),
+            bias: address(&of[0].bias, &card.stream),
+            start: of[0].start.as_ref().map_or(0, |start| address(start, &card.stream)),
+            fan_in: spec.input.features as u32,
+            units: spec.layers[0].units as u32,
+            stride: padded(spec.layers[0].units) as u32,
+            ..Layer::default()
         }
     }
 

@@ -83,7 +83,7 @@ impl CudaSession {
         training.validate()?;
         let groups = Groups::new(spec, training);
         let stores = training.stores_gradients() || !groups.are_plain_descent();
-        let (needed, free) = (Weights::bytes(spec, training), card.free()?);
+        let (needed, free) = (Weights::bytes(spec, training, stores), card.free()?);
         if needed > free {
             let (needed, free) = (human(needed), human(free));
             let what = format!("a network whose weights need {needed} of the card's memory, of which {free} are free,");
@@ -244,12 +244,10 @@ impl CudaSession {
 
     /// Computes the first layer's initial sums, from weights that a step's update has not computed them from.
     fn start(&self, of: &[LayerMemory]) -> Result<()> {
-        let work = Workspace::new(&self.spec, 1, Passes::Forward, &self.card)?;
-        let layer = self.network.layer(&self.spec, of, &work, 0, &self.card);
+        let layer = self.network.first_layer(&self.spec, of, &self.card);
         // Sums of shifts are f32 in all kernels, so any of them will do. This one is loaded for the steps anyway.
         let kernels = self.card.layers(Way::of(1, 1, usize::MAX, self.precision))?;
-        // SAFETY: the weights live as long as the session, which waits for the stream before it drops them. The kernel does
-        // not use the workspace.
+        // SAFETY: the weights live as long as the session, which waits for the stream before it drops them.
         let queue = unsafe { Queue::new(&self.card.stream) };
         let started = kernels.start(&queue, &layer, &self.network.normalization(&self.card));
         started.map_err(|error| self.card.failure(error))
@@ -341,7 +339,7 @@ impl CudaSession {
         }
         let weights = match kept {
             Some(weights) => weights,
-            None if Weights::bytes(&self.spec, &self.settings) <= self.card.free().ok()? / 4 => {
+            None if Weights::bytes(&self.spec, &self.settings, false) <= self.card.free().ok()? / 4 => {
                 Weights::new(&self.spec, &self.settings, &self.card).ok()?
             }
             None => return None,
