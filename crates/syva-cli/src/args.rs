@@ -283,8 +283,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<crate::settings::Hidden>)]
     pub hidden: Option<crate::settings::Hidden>,
     /// Activation of the hidden layers [default: sigmoid]
-    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Activation>)]
-    pub activation: Option<syva::Activation>,
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Nonlinearity>)]
+    pub activation: Option<syva::Nonlinearity>,
     /// Optimiser [default: sgd]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::Optimizer>)]
     pub optimizer: Option<syva::Optimizer>,
@@ -466,9 +466,9 @@ pub struct SummaryArgs {
     /// Outputs
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 10)]
     pub outputs: usize,
-    /// Activation of the hidden layers: sigmoid, relu, tanh or identity
-    #[arg(long, value_name = "NAME", default_value = "sigmoid", value_parser = flag::<syva::Activation>)]
-    pub activation: syva::Activation,
+    /// Activation of the hidden layers, as for `train`
+    #[arg(long, value_name = "NAME", default_value = "sigmoid", value_parser = flag::<syva::Nonlinearity>)]
+    pub activation: syva::Nonlinearity,
     /// Spend a budget (--neurons or --parameters) on this many hidden layers of equal width
     #[arg(
         long,

@@ -90,10 +90,10 @@ fn activations(network: &Spec) -> String {
     let (_, hidden) = network.layers.split_last().unwrap_or((&network.layers[0], &[]));
     match hidden {
         [] => "none".into(),
-        [first, rest @ ..] if rest.iter().all(|layer| layer.activation == first.activation) => {
-            first.activation.to_string()
+        [first, rest @ ..] if rest.iter().all(|layer| layer.nonlinearity() == first.nonlinearity()) => {
+            first.nonlinearity().to_string()
         }
-        all => all.iter().map(|layer| layer.activation.to_string()).collect::<Vec<_>>().join("-"),
+        all => all.iter().map(|layer| layer.nonlinearity().to_string()).collect::<Vec<_>>().join("-"),
     }
 }
 

@@ -143,7 +143,7 @@ pub fn diagram(spec: &Spec, state: Option<&State>, activations: bool, theme: The
     let layer = |l: usize| {
         let note = match spec.layers[l].activation {
             Activation::Identity => String::new(),
-            activation if activations => activation.to_string(),
+            _ if activations => spec.layers[l].nonlinearity().to_string(),
             _ => String::new(),
         };
         let parameters = state.map(|state| {

@@ -13,8 +13,8 @@ use syva::data::{Task, Validation};
 use syva::names::{either, find, unknown};
 use syva::run::{Keep, RunConfig};
 use syva::{
-    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Loss, Optimizer, Parametrization, Precision,
-    Result, Schedule, Spec, Stop, Training,
+    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Nonlinearity, Optimizer,
+    Parametrization, Precision, Result, Schedule, Spec, Stop, Training,
 };
 
 use crate::data::{self, Talk};
@@ -82,9 +82,9 @@ settings! {
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
     hidden: Hidden;
-    #[arg(long, value_name = "NAME", help = activations(), value_parser = flag::<Activation>)]
+    #[arg(long, value_name = "NAME", help = activations(), value_parser = flag::<Nonlinearity>)]
     #[serde(deserialize_with = "from_file")]
-    activation: Activation;
+    activation: Nonlinearity;
     /// What the outputs are: logits, log-softmax (the same bits), or binary (one logit for two classes); for data with
     /// values regression, poisson, gaussian or multi-label [default: logits]
     #[arg(long, value_name = "NAME", value_parser = flag::<Head>)]
@@ -229,8 +229,10 @@ impl Settings {
         };
         let (network, training) = (&config.network, &config.training);
         let hidden = &network.layers[..network.layers.len() - 1];
-        let activation = hidden.first().map(|layer| layer.activation);
-        if self.change_network() && self.activation.is_none() && hidden.iter().any(|l| Some(l.activation) != activation)
+        let activation = hidden.first().map(Layer::nonlinearity);
+        if self.change_network()
+            && self.activation.is_none()
+            && hidden.iter().any(|l| Some(l.nonlinearity()) != activation)
         {
             let problem = format!("the hidden layers of {} have different activations", run.display());
             return Err(Error::setting("like", problem, "choose one for all of them with --activation"));
@@ -330,7 +332,7 @@ impl Settings {
     /// The network for a task: the given settings, with the chapter's defaults.
     pub fn network(&self, task: &Task) -> Result<Spec> {
         let hidden = self.hidden.clone().unwrap_or(Hidden(vec![256, 128]));
-        let activation = self.activation.unwrap_or(Activation::Sigmoid);
+        let activation = self.activation.unwrap_or(Activation::Sigmoid.into());
         let head = self.head.unwrap_or(task.network(&[], activation).head);
         let spec = task.network_with_head(&hidden.0, activation, head)?;
         // The loss and the weights have to fit the head.
@@ -341,9 +343,10 @@ impl Settings {
 
 /// The help of `--activation`.
 fn activations() -> String {
-    let names = either(&Activation::names().collect::<Vec<_>>());
+    let names = either(&Nonlinearity::names().collect::<Vec<_>>());
     format!(
-        "Activation of the hidden layers: {names}; parameters follow a colon, as in leaky-relu:slope=0.1 [default: sigmoid]"
+        "Activation of the hidden layers: {names}; parameters follow a colon, as in leaky-relu:slope=0.1; parametric-NAME \
+         learns for each unit how far it bends [default: sigmoid]"
     )
 }
 

@@ -185,6 +185,9 @@ fn inspection(
         for (l, layer) in layers.iter().enumerate() {
             writer.histogram(&format!("{kind}/fc{}.weight", l + 1), step, layer.weight.values())?;
             writer.histogram(&format!("{kind}/fc{}.bias", l + 1), step, &layer.bias)?;
+            if !layer.gain.is_empty() {
+                writer.histogram(&format!("{kind}/act{}.weight", l + 1), step, &layer.gain)?;
+            }
         }
     }
     if let &[height, width] = shape {
@@ -267,8 +270,9 @@ fn graph(network: &Spec, batch: usize) -> Vec<Node> {
         nodes.push(product.input(&format!("{group}/bias")).shape(&[batch, units]));
         from = linear;
         if layer.activation != Activation::Identity {
-            let name = format!("{group}/{}", layer.activation);
-            nodes.push(Node::new(&name, &layer.activation.to_string()).input(&from).shape(&[batch, units]));
+            let activation = layer.nonlinearity().to_string();
+            let name = format!("{group}/{activation}");
+            nodes.push(Node::new(&name, &activation).input(&from).shape(&[batch, units]));
             from = name;
         }
     }

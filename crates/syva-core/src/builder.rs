@@ -1,6 +1,6 @@
 //! Two ways to describe a network: [`Mlp`], the short one, and [`Sequential`], a list of layers.
 
-use crate::ops::Activation;
+use crate::ops::{Activation, Nonlinearity};
 use crate::spec::{Head, Input, Layer, Normalization, Spec};
 use crate::{Error, Result};
 
@@ -43,8 +43,9 @@ impl Mlp {
 
     /// Adds hidden layers of these widths D_k, all with the same activation. Call it again to add others.
     #[must_use]
-    pub fn hidden(mut self, widths: &[usize], activation: Activation) -> Self {
-        self.layers.extend(widths.iter().map(|&units| Layer { units, activation }));
+    pub fn hidden(mut self, widths: &[usize], activation: impl Into<Nonlinearity>) -> Self {
+        let activation = activation.into();
+        self.layers.extend(widths.iter().map(|&units| Layer::new(units, activation)));
         self
     }
 
@@ -85,7 +86,7 @@ impl Mlp {
     }
 
     fn end(mut self, units: usize, head: Head) -> Spec {
-        self.layers.push(Layer { units, activation: Activation::Identity });
+        self.layers.push(Layer::new(units, Activation::Identity));
         Spec { input: self.input, layers: self.layers, head }
     }
 }
@@ -139,15 +140,17 @@ impl Sequential {
     /// `Linear(fan_in, fan_out)`.
     #[must_use]
     pub fn linear(mut self, fan_in: usize, fan_out: usize) -> Self {
-        self.linear.push((fan_in, Layer { units: fan_out, activation: Activation::Identity }));
+        self.linear.push((fan_in, Layer::new(fan_out, Activation::Identity)));
         self
     }
 
     /// Sets the activation after the last linear layer.
     #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
+    pub fn activation(mut self, activation: impl Into<Nonlinearity>) -> Self {
         match self.linear.last_mut() {
-            Some((_, layer)) if layer.activation == Activation::Identity => layer.activation = activation,
+            Some((_, layer)) if layer.activation == Activation::Identity => {
+                *layer = Layer::new(layer.units, activation)
+            }
             Some(_) => self.misplaced = self.misplaced.or(Some("two activations after one linear layer")),
             None => self.misplaced = self.misplaced.or(Some("activation before the first linear layer")),
         }

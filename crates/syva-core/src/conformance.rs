@@ -27,7 +27,7 @@ use crate::state::{Matrix, State};
 use crate::{Error, Result};
 
 pub use activations::activations;
-pub use cases::{Case, cases, loss_cases, optimizer_cases, regularised_cases};
+pub use cases::{Case, cases, learned_cases, loss_cases, optimizer_cases, regularised_cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
 pub use mutants::{Fault, Mutant, mutants};
 pub use operands::operands;
@@ -193,6 +193,7 @@ pub fn same_state(place: &str, wanted: &State, found: &State) -> std::result::Re
     for (l, (w, f)) in wanted.layers.iter().zip(&found.layers).enumerate() {
         same_bits(&format!("{place}, layer {l} weight"), w.weight.values(), f.weight.values())?;
         same_bits(&format!("{place}, layer {l} bias"), &w.bias, &f.bias)?;
+        same_bits(&format!("{place}, layer {l} gains"), &w.gain, &f.gain)?;
     }
     let names = |state: &State| state.slots.iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
     if names(wanted) != names(found) {
@@ -203,6 +204,7 @@ pub fn same_state(place: &str, wanted: &State, found: &State) -> std::result::Re
             let place = format!("{place}, {} of layer {l}", wanted.name);
             same_bits(&place, w.weight.values(), f.weight.values())?;
             same_bits(&place, &w.bias, &f.bias)?;
+            same_bits(&place, &w.gain, &f.gain)?;
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::builder::Mlp;
 use crate::names::forms;
-use crate::ops::Activation;
+use crate::ops::Nonlinearity;
 use crate::random::{Random, Stream};
 use crate::spec::{Head, Normalization, Spec};
 use crate::state::{check_finite, hex};
@@ -493,7 +493,7 @@ impl Task {
     /// # Ok::<(), syva_core::Error>(())
     /// ```
     #[must_use]
-    pub fn network(&self, hidden: &[usize], activation: Activation) -> Spec {
+    pub fn network(&self, hidden: &[usize], activation: impl Into<Nonlinearity>) -> Spec {
         let mut mlp = Mlp::new(self.train.features());
         if let [height, width] = self.shape[..] {
             mlp = Mlp::image(height, width);
@@ -507,7 +507,7 @@ impl Task {
 
     /// The same with another head, and as many outputs as it needs. Returns an error if the head does not fit the task's
     /// targets, such as binary for more than two classes.
-    pub fn network_with_head(&self, hidden: &[usize], activation: Activation, head: Head) -> Result<Spec> {
+    pub fn network_with_head(&self, hidden: &[usize], activation: impl Into<Nonlinearity>, head: Head) -> Result<Spec> {
         let mut spec = Spec { head, ..self.network(hidden, activation) };
         let outputs = spec.outputs();
         if let Some(last) = spec.layers.last_mut() {
@@ -639,7 +639,9 @@ mod tests {
             of(Dataset::new(inputs, 1, Targets::Values { values: values.into(), outputs: 2 }).unwrap())
         };
         let network = |task: &Task, head| {
-            task.network_with_head(&[4], Activation::Relu, head).map(|spec| spec.widths()).map_err(|e| e.to_string())
+            task.network_with_head(&[4], crate::Activation::Relu, head)
+                .map(|spec| spec.widths())
+                .map_err(|e| e.to_string())
         };
         assert_eq!(network(&two, Head::Binary).unwrap(), "1-4-1");
         assert_eq!(network(&two, Head::LogSoftmax).unwrap(), "1-4-2");

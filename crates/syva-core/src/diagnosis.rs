@@ -89,9 +89,12 @@ impl Activity {
                 let (weight, bias) = (&model.state.layers[l].weight, &model.state.layers[l].bias);
                 let z: Vec<f32> = (0..layer.units).map(|j| bias[j] + dot(weight.row(j), &h)).collect();
                 for (free, &z) in free[l].iter_mut().zip(&z) {
-                    *free |= moves(layer.activation, z);
+                    // A learned activation is not stuck for good where its function is flat.
+                    *free |= layer.learned.has_gains() || moves(layer.activation, z);
                 }
-                h = z.into_iter().map(|z| layer.activation.forward(z)).collect();
+                let gain = |j: usize| model.state.layers[l].gain.get(j).copied().unwrap_or(1.0);
+                let h_of = |(j, z): (usize, f32)| layer.learned.forward(z, layer.activation.forward(z), gain(j));
+                h = z.into_iter().enumerate().map(h_of).collect();
             }
         }
         let stuck = |free: &Vec<bool>| free.iter().filter(|&&free| !free).count();

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Dataset, Split};
 use crate::groups::{Factors, Parametrization};
 use crate::metrics::Confusion;
-use crate::ops::Rule;
-use crate::spec::{Spec, names};
+use crate::ops::{Learned, Nonlinearity, Rule};
+use crate::spec::{Layer, Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::training::Training;
 use crate::{Error, Result};
@@ -156,6 +156,20 @@ pub fn gradient_by_descent<S: Session + ?Sized>(session: &mut S, samples: &[u32]
         before.bias.iter_mut().zip(&after.bias).for_each(|(before, after)| difference(before, after));
     }
     Ok(gradient)
+}
+
+/// Refuses networks whose activations are learned, for engines that do not know gains.
+pub fn check_no_gains(device: &DeviceId, spec: &Spec) -> Result<()> {
+    for &Layer { units: _, activation, learned } in &spec.layers {
+        match learned {
+            Learned::Nothing => {}
+            Learned::Slope | Learned::Blend => {
+                let what = format!("the activation {} on {device}", Nonlinearity { activation, learned });
+                return Err(Error::Unsupported { what, remedy: "use --device cpu, or another activation".into() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what an engine lacks that only knows plain gradient descent, in [`Engine::open`]. Every setting and every rule is

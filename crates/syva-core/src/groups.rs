@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// ```
 /// use syva_core::Factors;
 /// let factors: Factors = "biases=0.1,last=2".parse()?;
-/// assert_eq!(factors, Factors { biases: 0.1, first: 1.0, last: 2.0 });
+/// assert_eq!(factors, Factors { biases: 0.1, last: 2.0, ..Factors::default() });
 /// assert_eq!(factors.to_string(), "biases=0.1,last=2");
 /// assert_eq!(Factors::default().to_string(), "none");
 /// # Ok::<(), syva_core::Error>(())
@@ -28,6 +28,8 @@ use crate::{Error, Result};
 pub struct Factors {
     /// Of all biases.
     pub biases: f64,
+    /// Of the gains of learned activations.
+    pub gains: f64,
     /// Of the first layer.
     pub first: f64,
     /// Of the last layer.
@@ -36,7 +38,7 @@ pub struct Factors {
 
 impl Default for Factors {
     fn default() -> Self {
-        Self { biases: 1.0, first: 1.0, last: 1.0 }
+        Self { biases: 1.0, gains: 1.0, first: 1.0, last: 1.0 }
     }
 }
 
@@ -45,11 +47,11 @@ impl Factors {
         Form { name: "none", parameters: &[], make: |_| Ok(Self::default()) },
         Form {
             name: "factors",
-            parameters: &[("biases", "1"), ("first", "1"), ("last", "1")],
+            parameters: &[("biases", "1"), ("gains", "1"), ("first", "1"), ("last", "1")],
             make: |texts| {
                 let mut texts = texts.iter().copied().enumerate();
                 let mut next = || crate::names::read(&mut texts);
-                Ok(Self { biases: next()?, first: next()?, last: next()? })
+                Ok(Self { biases: next()?, gains: next()?, first: next()?, last: next()? })
             },
         },
     ];
@@ -62,13 +64,16 @@ impl Factors {
         let own = match part {
             Part::Weights => 1.0,
             Part::Biases => self.biases,
+            Part::Gains => self.gains,
         };
         first * last * own
     }
 
     /// Checks that every factor is 0 or more.
     pub fn validate(&self, setting: &str) -> Result<()> {
-        for (name, value) in [("biases", self.biases), ("first", self.first), ("last", self.last)] {
+        for (name, value) in
+            [("biases", self.biases), ("gains", self.gains), ("first", self.first), ("last", self.last)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 let problem = format!("the factor {value} of {name} is out of range");
                 return Err(Error::setting(setting, problem, "give a number of 0 or more"));
@@ -95,7 +100,7 @@ impl FromStr for Factors {
 
 impl fmt::Display for Factors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("biases", self.biases), ("first", self.first), ("last", self.last)];
+        let all = [("biases", self.biases), ("gains", self.gains), ("first", self.first), ("last", self.last)];
         let given: Vec<_> = all.iter().filter(|(_, v)| *v != 1.0).map(|(name, v)| format!("{name}={v}")).collect();
         f.pad(&if given.is_empty() { "none".into() } else { given.join(",") })
     }
@@ -121,6 +126,13 @@ pub enum Part {
     Weights,
     /// The biases.
     Biases,
+    /// The gains of its activation.
+    Gains,
+}
+
+impl Part {
+    /// All of them, in the order in which they are stored.
+    pub const ALL: [Self; 3] = [Self::Weights, Self::Biases, Self::Gains];
 }
 
 /// In what measure weights are learned.
@@ -170,8 +182,8 @@ pub struct Groups {
     optimizer: Optimizer,
     /// The groups that differ.
     scales: Vec<Scale>,
-    /// The group of each layer's weights and biases.
-    of: Vec<[usize; 2]>,
+    /// The group of each layer's weights, biases and gains.
+    of: Vec<[usize; 3]>,
 }
 
 /// The scalars of one step, by group.
@@ -190,7 +202,7 @@ impl Groups {
         let mut group = |layer: usize, part: Part| {
             let mut scale = match (training.parametrization, part) {
                 (Parametrization::Ntk, Part::Weights) => training.optimizer.ntk_scale(spec.fan_in(layer)),
-                (Parametrization::Ntk, Part::Biases) | (Parametrization::Standard, _) => Scale::default(),
+                (Parametrization::Ntk, Part::Biases | Part::Gains) | (Parametrization::Standard, _) => Scale::default(),
             };
             scale.rate *= training.lr_factors.of(layer, layers, part);
             scale.decay *= training.decay_factors.of(layer, layers, part);
@@ -199,7 +211,7 @@ impl Groups {
                 scales.len() - 1
             })
         };
-        let of = (0..layers).map(|layer| [Part::Weights, Part::Biases].map(|part| group(layer, part))).collect();
+        let of = (0..layers).map(|layer| Part::ALL.map(|part| group(layer, part))).collect();
         Self { optimizer: training.optimizer, scales, of }
     }
 
@@ -240,8 +252,7 @@ impl StepScalars<'_> {
     /// The scalars for the weights or biases of a layer.
     #[must_use]
     pub fn of(&self, layer: usize, part: Part) -> &[f32; SCALARS] {
-        let [weights, biases] = self.groups.of[layer];
-        &self.scalars[if part == Part::Weights { weights } else { biases }]
+        &self.scalars[self.groups.of[layer][part as usize]]
     }
 }
 
@@ -252,7 +263,7 @@ mod tests {
 
     #[test]
     fn factors_are_read_written_and_refused() {
-        for text in ["none", "biases=0.1", "first=2,last=0.5", "biases=0,first=2,last=3"] {
+        for text in ["none", "biases=0.1", "first=2,last=0.5", "biases=0,gains=0.1,first=2,last=3"] {
             assert_eq!(text.parse::<Factors>().unwrap().to_string(), text);
         }
         let says = |text: &str| text.parse::<Factors>().unwrap_err().to_string();

@@ -57,7 +57,7 @@ pub use groups::{Factors, Groups, Parametrization, Part, Scale, StepScalars};
 pub use init::{BiasInit, Gain, Init};
 pub use metrics::{ClassificationReport, Confusion, Scores};
 pub use model::Model;
-pub use ops::{Activation, Loss, Optimizer};
+pub use ops::{Activation, Loss, Nonlinearity, Optimizer};
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use rate_test::{RateRange, RateTest};

@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
 use crate::container::{self, Entry, Values};
+use crate::groups::Part;
 use crate::recognise::{Family, Format, recognise};
 use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, Slot, State, hash_layers, hex};
@@ -38,6 +39,9 @@ const KEY: &str = "syva";
 const DIGEST: &str = "sha256";
 /// The tensor of a checkpoint that holds the results of the epochs.
 const HISTORY: &str = "history";
+
+/// What a reader must know if activations are learned.
+const GAINS: &str = "gains";
 
 /// A network and its weights.
 ///
@@ -94,8 +98,8 @@ struct Description1 {
 }
 
 impl Description {
-    /// The names in `needs` that this version knows. So far no network needs any.
-    const KNOWN: &[&str] = &[];
+    /// The names in `needs` that this version knows.
+    const KNOWN: &[&str] = &[GAINS];
 
     /// Reads a description of any format. Errors say what is wrong, and what to do.
     fn read(text: &str) -> std::result::Result<Self, (String, &'static str)> {
@@ -203,7 +207,7 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     let refuse = |why: &str| Error::mismatch(format!("the model cannot be written: {why}"), "report this");
     let mut description = Description {
         format: FORMAT,
-        needs: Vec::new(),
+        needs: spec.layers.iter().any(|layer| layer.gains() > 0).then(|| GAINS.into()).into_iter().collect(),
         network: spec.clone(),
         step: state.step,
         training: None,
@@ -234,11 +238,11 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     let mut entries = Vec::new();
     let all = std::iter::once(("", &state.layers)).chain(slots.iter().map(|slot| (slot.name.as_str(), &slot.layers)));
     for (slot, layers) in all {
-        for (l, Parameters { weight, bias }) in layers.iter().enumerate() {
-            let [weight_name, bias_name] = names(slot, l);
-            let shape = vec![weight.rows(), weight.columns()];
-            entries.push(Entry { name: weight_name, shape, values: Values::F32(weight.values()) });
-            entries.push(Entry { name: bias_name, shape: vec![bias.len()], values: Values::F32(bias) });
+        for (l, parameters) in layers.iter().enumerate() {
+            for (part, values) in parameters.parts() {
+                let shape = shape(spec, l, part);
+                entries.push(Entry { name: name(slot, l, part), shape, values: Values::F32(values) });
+            }
         }
     }
     if checkpoint.is_some() {
@@ -248,10 +252,25 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     container::write(&metadata, entries).ok_or_else(|| refuse("its description is too long"))
 }
 
-/// The names of a layer's tensors, as in PyTorch's state dict of the chapter's class. Those of a slot follow its name.
-fn names(slot: &str, layer: usize) -> [String; 2] {
+/// The name of a layer's tensor, as in PyTorch's state dict of the chapter's class; a learned activation is a module
+/// `act1`, as `torch.nn.PReLU` is. Those of a slot follow its name.
+fn name(slot: &str, layer: usize, part: Part) -> String {
     let slot = if slot.is_empty() { String::new() } else { format!("{slot}.") };
-    ["weight", "bias"].map(|part| format!("{slot}fc{}.{part}", layer + 1))
+    let (module, tensor) = match part {
+        Part::Weights => ("fc", "weight"),
+        Part::Biases => ("fc", "bias"),
+        Part::Gains => ("act", "weight"),
+    };
+    format!("{slot}{module}{}.{tensor}", layer + 1)
+}
+
+/// The shape of a layer's tensor.
+fn shape(spec: &Spec, layer: usize, part: Part) -> Vec<usize> {
+    let units = spec.layers[layer].units;
+    match part {
+        Part::Weights => vec![units, spec.fan_in(layer)],
+        Part::Biases | Part::Gains => vec![units],
+    }
 }
 
 /// The digest that is stored in a file.
@@ -333,12 +352,16 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let mut layers = |slot: &str| -> Result<Vec<Parameters>> {
         let mut layers = Vec::new();
         for (l, layer) in spec.layers.iter().enumerate() {
-            let (fan_in, units) = (spec.fan_in(l), layer.units);
-            let [weight_name, bias_name] = names(slot, l);
-            let weight = tensor(&tensors, path, &weight_name, &[units, fan_in])?;
-            let bias = tensor(&tensors, path, &bias_name, &[units])?;
-            layers.push(Parameters { weight: Matrix::new(units, fan_in, weight)?, bias });
-            wanted.extend([weight_name, bias_name]);
+            let mut read = |part: Part| {
+                let name = name(slot, l, part);
+                let values = tensor(&tensors, path, &name, &shape(&spec, l, part))?;
+                wanted.push(name);
+                Ok::<_, Error>(values)
+            };
+            let weight = Matrix::new(layer.units, spec.fan_in(l), read(Part::Weights)?)?;
+            let bias = read(Part::Biases)?;
+            let gain = if layer.gains() > 0 { read(Part::Gains)? } else { Vec::new() };
+            layers.push(Parameters { weight, bias, gain });
         }
         Ok(layers)
     };

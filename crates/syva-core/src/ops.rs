@@ -5,6 +5,7 @@
 
 mod activation;
 mod functions;
+mod learned;
 mod loss;
 mod optimizer;
 mod regularise;
@@ -12,6 +13,7 @@ mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
 pub use functions::{Function, cuda, functions, loss_functions, rule_function, update_functions};
+pub use learned::{Learned, Nonlinearity};
 pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
     labels_guess, smoothed_cross_entropy, variance,

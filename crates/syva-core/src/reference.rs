@@ -19,7 +19,7 @@ use crate::ops::{
     gaussian_variance_slope, labels_guess, norm_factor, penalised, renorm_factor, smoothed_cross_entropy,
     softmax_gradient, variance,
 };
-use crate::spec::{Head, Spec};
+use crate::spec::{Head, Layer, Spec};
 use crate::state::{Matrix, Parameters, Slot, State, check_finite};
 use crate::training::{AVERAGE, Training};
 use crate::weighting::Weighting;
@@ -46,9 +46,11 @@ pub struct Network<T> {
     /// `weight[l]` are the weights `[units, fan_in]` of layer l.
     weight: Vec<Vec<T>>,
     bias: Vec<Vec<T>>,
-    /// What the optimiser remembers of each layer's weights and biases.
+    /// The gains of each layer's activation, if it is learned.
+    gain: Vec<Vec<T>>,
+    /// What the optimiser remembers of each layer.
     slots: Vec<[Tensors<T>; SLOTS]>,
-    /// The moving average of each layer's weights and biases, if there is one.
+    /// The moving average of each layer, if there is one.
     average: Vec<Tensors<T>>,
     /// The scale of each feature.
     scale: Vec<T>,
@@ -59,8 +61,8 @@ pub struct Network<T> {
 /// Samples per block of a sum over the batch (rule 3).
 pub const BLOCK: usize = 128;
 
-/// The weights and biases of a layer, or numbers of their shape.
-type Tensors<T> = (Vec<T>, Vec<T>);
+/// The weights, biases and gains of a layer ([`Part`]), or numbers of their shape.
+pub type Tensors<T> = [Vec<T>; 3];
 
 /// What a batch left on its way through the layers.
 #[derive(Clone, Debug)]
@@ -92,7 +94,7 @@ impl<T: Real> Network<T> {
     pub fn new(spec: &Spec, training: &Training, state: &State) -> Self {
         let state = &state.clone().with_slots(training);
         let real = |values: &[f32]| values.iter().map(|&v| T::from_f64(f64::from(v))).collect::<Vec<T>>();
-        let tensors = |parameters: &Parameters| (real(parameters.weight.values()), real(&parameters.bias));
+        let tensors = |p: &Parameters| [real(p.weight.values()), real(&p.bias), real(&p.gain)];
         // The average follows what the optimiser remembers.
         let remembered = training.optimizer.rule().slots().len();
         let (scale, shift): (Vec<f32>, Vec<f32>) =
@@ -105,6 +107,7 @@ impl<T: Real> Network<T> {
             step: state.step,
             weight: state.layers.iter().map(|p| real(p.weight.values())).collect(),
             bias: state.layers.iter().map(|p| real(&p.bias)).collect(),
+            gain: state.layers.iter().map(|p| real(&p.gain)).collect(),
             slots: (0..spec.layers.len())
                 .map(|l| {
                     let of = |slot: &Slot| tensors(&slot.layers[l]);
@@ -123,10 +126,11 @@ impl<T: Real> Network<T> {
     /// The weights, rounded to f32.
     #[must_use]
     pub fn state(&self) -> State {
-        let layers = (0..self.weight.len()).map(|l| self.parameters(l, &self.weight[l], &self.bias[l])).collect();
+        let layer = |l: usize| self.parameters(l, [&self.weight[l], &self.bias[l], &self.gain[l]]);
+        let layers = (0..self.weight.len()).map(layer).collect();
         let slot = |(n, name): (usize, &str)| {
             let of = |l: usize| if name == AVERAGE { &self.average[l] } else { &self.slots[l][n] };
-            let layers = (0..self.weight.len()).map(|l| self.parameters(l, &of(l).0, &of(l).1)).collect();
+            let layers = (0..self.weight.len()).map(|l| self.parameters(l, of(l).each_ref())).collect();
             Slot { name: name.into(), layers }
         };
         let slots = self.training.slots().into_iter().enumerate().map(slot).collect();
@@ -137,23 +141,23 @@ impl<T: Real> Network<T> {
     #[must_use]
     pub fn for_prediction(&self) -> Self {
         let mut network = self.clone();
-        for (l, (weight, bias)) in self.average.iter().cloned().enumerate() {
-            (network.weight[l], network.bias[l]) = (weight, bias);
+        for (l, [weight, bias, gain]) in self.average.iter().cloned().enumerate() {
+            (network.weight[l], network.bias[l], network.gain[l]) = (weight, bias, gain);
         }
         network
     }
 
-    /// The weights and biases of layer l, or numbers of their shape, rounded to f32.
-    fn parameters(&self, l: usize, weight: &[T], bias: &[T]) -> Parameters {
+    /// What is learned of layer l, or numbers of its shape, rounded to f32.
+    fn parameters(&self, l: usize, [weight, bias, gain]: [&Vec<T>; 3]) -> Parameters {
         let narrow = |values: &[T]| values.iter().map(|&v| v.to_f64() as f32).collect::<Vec<f32>>();
         let mut rounded = Matrix::zeros(self.spec.layers[l].units, self.spec.fan_in(l));
         rounded.values_mut().copy_from_slice(&narrow(weight));
-        Parameters { weight: rounded, bias: narrow(bias) }
+        Parameters { weight: rounded, bias: narrow(bias), gain: narrow(gain) }
     }
 
-    /// The weights `[units, fan_in]` and biases of a layer, to be read or changed.
-    pub fn layer_mut(&mut self, l: usize) -> (&mut [T], &mut [T]) {
-        (&mut self.weight[l], &mut self.bias[l])
+    /// The weights `[units, fan_in]`, biases and gains of a layer, to be read or changed.
+    pub fn layer_mut(&mut self, l: usize) -> [&mut [T]; 3] {
+        [&mut self.weight[l], &mut self.bias[l], &mut self.gain[l]]
     }
 
     /// The activations of every layer for raw inputs `[batch, features]` (rules 2 and 5). The last entry is the output
@@ -175,7 +179,9 @@ impl<T: Real> Network<T> {
         let mut pass = Pass { z: Vec::new(), h: Vec::new(), factors: Vec::new() };
         for (l, layer) in self.spec.layers.iter().enumerate() {
             let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &pass.below(l)) };
-            pass.h.push(z.iter().map(|&z| layer.activation.forward(z)).collect());
+            let gain = |i: usize| if layer.learned.has_gains() { self.gain[l][i % layer.units] } else { T::ONE };
+            let h_of = |(i, &z): (usize, &T)| layer.learned.forward(z, layer.activation.forward(z), gain(i));
+            pass.h.push(z.iter().enumerate().map(h_of).collect());
             if let Some(dropout) = dropout.filter(|_| l + 1 < self.spec.layers.len()) {
                 let factor = |i| dropout.factor(l, i / layer.units, i % layer.units);
                 pass.factors.push((0..z.len()).map(|i| T::from_f64(f64::from(factor(i)))).collect());
@@ -329,16 +335,13 @@ impl<T: Real> Network<T> {
         (gw, gb)
     }
 
-    /// Rule 4: the gradient by the z of the layer below layer l.
+    /// Rule 4: the gradients by the z and by the gains of the layer below layer l. Without gains, the latter is empty.
     #[must_use]
-    pub fn input_gradient(&self, l: usize, d: &[T], pass: &Pass<T>) -> Vec<T> {
+    pub fn input_gradient(&self, l: usize, d: &[T], pass: &Pass<T>) -> (Vec<T>, Vec<T>) {
         let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
-        let activation = self.spec.layers[l - 1].activation;
-        let read = match activation.reads() {
-            Reads::H => &pass.h[l - 1],
-            Reads::Z => &pass.z[l - 1],
-        };
-        let mut dx = Vec::with_capacity(read.len());
+        let Layer { activation, learned, .. } = self.spec.layers[l - 1];
+        let z = &pass.z[l - 1];
+        let mut dx = Vec::with_capacity(z.len());
         for d in d.chunks(units) {
             for k in 0..fan_in {
                 let mut sum = T::ZERO;
@@ -351,28 +354,42 @@ impl<T: Real> Network<T> {
         if let Some(factors) = pass.factors.get(l - 1) {
             dx.iter_mut().zip(factors).for_each(|(dx, &factor)| *dx = dropped(*dx, factor));
         }
-        dx.iter_mut().zip(read).for_each(|(dx, &read)| *dx = activation.backward(read, *dx));
-        dx
+        if !learned.has_gains() {
+            let read = if activation.reads() == Reads::H { &pass.h[l - 1] } else { z };
+            dx.iter_mut().zip(read).for_each(|(dx, &read)| *dx = activation.backward(read, *dx));
+            return (dx, Vec::new());
+        }
+        // The gradient by a gain is a sum over the batch, as that by a bias is.
+        let mut terms = Vec::with_capacity(z.len());
+        for (i, (dx, &z)) in dx.iter_mut().zip(z).enumerate() {
+            let f = activation.forward(z);
+            let df = activation.backward(if activation.reads() == Reads::H { f } else { z }, *dx);
+            let (by_z, by_gain) = learned.backward((z, f), (*dx, df), self.gain[l - 1][i % fan_in]);
+            *dx = by_z;
+            terms.push(by_gain);
+        }
+        let sum = |k: usize| sum_over_batch(0..z.len() / fan_in, &|sum, b| sum + terms[b * fan_in + k]);
+        (dx, (0..fan_in).map(sum).collect())
     }
 
-    /// Rule 8: the optimiser's rule, on every weight and bias of one layer.
-    pub fn update(&mut self, l: usize, (gw, gb): &Tensors<T>, rates: &Rates) {
+    /// Rule 8: the optimiser's rule, on every weight, bias and gain of one layer.
+    pub fn update(&mut self, l: usize, gradient: &Tensors<T>, rates: &Rates) {
         let rule = self.training.optimizer.rule();
         let scalars = self.groups.scalars(self.step, rates);
-        let apply = |part: Part, w: &mut [T], g: &[T], slots: [&mut [T]; SLOTS]| {
+        let [a, b, c] = &mut self.slots[l];
+        let slots = a.iter_mut().zip(b).zip(c).map(|((a, b), c)| [a, b, c]);
+        let values = [&mut self.weight[l], &mut self.bias[l], &mut self.gain[l]];
+        for (((part, values), gradient), slots) in Part::ALL.into_iter().zip(values).zip(gradient).zip(slots) {
             let scalars = scalars.of(l, part).map(|scalar| T::from_f64(f64::from(scalar)));
-            for (i, (w, &g)) in w.iter_mut().zip(g).enumerate() {
-                let of = |slot: &&mut [T]| slot.get(i).copied().unwrap_or(T::ZERO);
-                let after = rule.apply(scalars, g, *w, slots.each_ref().map(of));
-                *w = after.0;
-                for (n, value) in after.1.into_iter().enumerate().take(rule.slots().len()) {
-                    slots[n][i] = value;
+            for (i, (w, &g)) in values.iter_mut().zip(gradient).enumerate() {
+                let before = slots.each_ref().map(|slot| slot.get(i).copied().unwrap_or(T::ZERO));
+                let (new, after) = rule.apply(scalars, g, *w, before);
+                *w = new;
+                for n in 0..rule.slots().len() {
+                    slots[n][i] = after[n];
                 }
             }
-        };
-        let [a, b, c] = &mut self.slots[l];
-        apply(Part::Weights, &mut self.weight[l], gw, [&mut a.0, &mut b.0, &mut c.0]);
-        apply(Part::Biases, &mut self.bias[l], gb, [&mut a.1, &mut b.1, &mut c.1]);
+        }
     }
 
     /// The losses of a batch of `samples` with raw inputs `x`, and the gradients of their mean by the weights and biases
@@ -405,12 +422,14 @@ impl<T: Real> Network<T> {
         if !weighting.mean(&judged.losses, samples).is_finite() {
             return (judged, gradients);
         }
-        let mut d = judged.d.clone();
+        let (mut d, mut by_gain) = (judged.d.clone(), Vec::new());
         for l in (0..=last).rev() {
             let below = if l == 0 { Cow::Borrowed(x) } else { pass.below(l) };
-            gradients.push(self.weight_gradient(l, &d, &below));
+            let (gw, gb) = self.weight_gradient(l, &d, &below);
+            gradients.push([gw, gb, by_gain]);
+            by_gain = Vec::new();
             if l > 0 {
-                d = self.input_gradient(l, &d, &pass);
+                (d, by_gain) = self.input_gradient(l, &d, &pass);
             }
         }
         gradients.reverse();
@@ -445,21 +464,23 @@ impl<T: Real> Network<T> {
         let Training { l1, l2, clip_norm, clip_value, .. } = self.training;
         let real = |value: f32| T::from_f64(f64::from(value));
         if l1 > 0.0 || l2 > 0.0 {
-            for ((gw, _), w) in gradients.iter_mut().zip(&self.weight) {
+            for ([gw, ..], w) in gradients.iter_mut().zip(&self.weight) {
                 gw.iter_mut().zip(w).for_each(|(g, &w)| *g = penalised(*g, w, real(l1), real(l2)));
             }
         }
         let all = |gradients: &mut [Tensors<T>], change: &dyn Fn(T) -> T| {
-            gradients.iter_mut().flat_map(|(gw, gb)| gw.iter_mut().chain(gb)).for_each(|g| *g = change(*g));
+            gradients.iter_mut().flatten().flatten().for_each(|g| *g = change(*g));
         };
         if clip_value > 0.0 {
             all(gradients, &|g| clipped(g, real(clip_value)));
         }
         if clip_norm > 0.0 {
             let mut units = Vec::new();
-            for (gw, gb) in gradients.iter() {
-                let fan_in = gw.len() / gb.len();
-                units.extend(gw.chunks(fan_in).zip(gb).map(|(row, &bias)| bias.fma(bias, squares(row))));
+            for [gw, gb, gg] in gradients.iter() {
+                for (j, row) in gw.chunks(gw.len() / gb.len()).enumerate() {
+                    let sum = gb[j].fma(gb[j], squares(row));
+                    units.push(gg.get(j).map_or(sum, |&gain| gain.fma(gain, sum)));
+                }
             }
             let factor = norm_factor(tree(0..units.len(), &|unit| units[unit]).square_root(), real(clip_norm));
             all(gradients, &|g| g * factor);
@@ -479,9 +500,9 @@ impl<T: Real> Network<T> {
                     }
                 }
             }
-            if let Some((w, b)) = self.average.get_mut(l) {
-                let now = weight.iter().chain(&self.bias[l]);
-                w.iter_mut().chain(b).zip(now).for_each(|(average, &w)| *average = averaged(*average, w, share));
+            if let Some(average) = self.average.get_mut(l) {
+                let now = weight.iter().chain(&self.bias[l]).chain(&self.gain[l]);
+                average.iter_mut().flatten().zip(now).for_each(|(average, &w)| *average = averaged(*average, w, share));
             }
         }
     }
@@ -667,7 +688,7 @@ impl Session for ReferenceSession {
         if gradients.is_empty() {
             return Err(no_gradient());
         }
-        Ok(gradients.iter().enumerate().map(|(l, (weight, bias))| network.parameters(l, weight, bias)).collect())
+        Ok(gradients.iter().enumerate().map(|(l, gradient)| network.parameters(l, gradient.each_ref())).collect())
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
@@ -721,7 +742,7 @@ mod tests {
     use super::*;
     use crate::data::Inputs;
     use crate::groups::Parametrization;
-    use crate::ops::{Loss, Optimizer};
+    use crate::ops::{Loss, Nonlinearity, Optimizer};
     use crate::random::{Random, Stream};
     use crate::weighting::ClassWeights;
     use crate::{Activation, Mlp, Normalization};
@@ -765,10 +786,10 @@ mod tests {
         let (_, gradients) = network.gradients_with(&x, &targets, &samples, &weighting, dropout);
         let epsilon = 1e-5;
         for l in 0..spec.layers.len() {
-            for i in 0..network.weight[l].len() + network.bias[l].len() {
+            for i in 0..network.layer_mut(l).iter().map(|part| part.len()).sum() {
                 let nudge = |network: &mut Network<f64>, by: f64| {
-                    let (w, b) = network.layer_mut(l);
-                    if i < w.len() { w[i] += by } else { b[i - w.len()] += by }
+                    let value = network.layer_mut(l).into_iter().flatten().nth(i);
+                    *value.expect("it is one of the layer's") += by;
                 };
                 nudge(&mut network, epsilon);
                 let above = loss(&network);
@@ -776,8 +797,7 @@ mod tests {
                 let below = loss(&network);
                 nudge(&mut network, epsilon);
                 let numeric = (above - below) / (2.0 * epsilon);
-                let (weights, biases) = &gradients[l];
-                let analytic = weights.iter().chain(biases).copied().nth(i).unwrap_or(f64::NAN);
+                let analytic = gradients[l].iter().flatten().copied().nth(i).unwrap_or(f64::NAN);
                 assert!(
                     (numeric - analytic).abs() <= 1e-8 * (1.0 + analytic.abs()),
                     "{spec:?} {} seed {seed}: layer {l}, parameter {i}: central difference {numeric}, backward {analytic}",
@@ -791,7 +811,9 @@ mod tests {
     fn gradients_match_central_differences_for_every_activation_and_head() {
         let normalization =
             Normalization::PerFeature { scale: vec![0.5, 2.0, 1.0, -1.5], shift: vec![0.25, 0.0, -0.5, 1.0] };
-        for &activation in Activation::ALL {
+        let plain = Activation::ALL.iter().map(|&activation| Nonlinearity::from(activation));
+        let learned = ["prelu", "parametric-silu", "parametric-tanh", "parametric-elu"];
+        for activation in plain.chain(learned.map(|text| text.parse().unwrap())) {
             for seed in 1..4 {
                 for depth in 0..4 {
                     let mlp = || Mlp::new(4).hidden(&[6, 5, 3][..depth], activation).normalized(normalization.clone());
@@ -943,7 +965,7 @@ mod tests {
                 let (_, mut gradients) = wanted.gradients(&x, &targets, &samples, &weighting);
                 let root = |l: usize| (spec.fan_in(l) as f64).sqrt();
                 for (l, gradient) in gradients.iter_mut().enumerate() {
-                    gradient.0.iter_mut().for_each(|g| *g /= root(l));
+                    gradient[0].iter_mut().for_each(|g| *g /= root(l));
                     wanted.weight[l].iter_mut().for_each(|w| *w *= root(l));
                     wanted.update(l, gradient, &0.02.into());
                     wanted.weight[l].iter_mut().for_each(|w| *w /= root(l));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::arithmetic::Number;
 use crate::data::Dataset;
 use crate::metrics::Confusion;
-use crate::ops::Activation;
+use crate::ops::{Activation, Learned, Nonlinearity};
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -137,6 +137,33 @@ pub struct Layer {
     pub units: usize,
     /// The activation a(z).
     pub activation: Activation,
+    /// What of the activation is learned.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub learned: Learned,
+}
+
+fn is_nothing(learned: &Learned) -> bool {
+    !learned.has_gains()
+}
+
+impl Layer {
+    /// A layer of so many units.
+    pub fn new(units: usize, activation: impl Into<Nonlinearity>) -> Self {
+        let Nonlinearity { activation, learned } = activation.into();
+        Self { units, activation, learned }
+    }
+
+    /// The activation, with what of it is learned.
+    #[must_use]
+    pub fn nonlinearity(&self) -> Nonlinearity {
+        Nonlinearity { activation: self.activation, learned: self.learned }
+    }
+
+    /// The number of gains.
+    #[must_use]
+    pub fn gains(&self) -> usize {
+        if self.learned.has_gains() { self.units } else { 0 }
+    }
 }
 
 /// What the outputs z of the last layer mean. Each head has a loss of its own, which training minimises unless
@@ -209,10 +236,10 @@ impl Spec {
         Confusion::new(if self.head == Head::MultiLabel { 2 } else { self.classes() })
     }
 
-    /// Number of weights and biases.
+    /// Number of weights, biases and gains.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        (0..self.layers.len()).map(|k| (self.fan_in(k) + 1) * self.layers[k].units).sum()
+        (0..self.layers.len()).map(|k| (self.fan_in(k) + 1) * self.layers[k].units + self.layers[k].gains()).sum()
     }
 
     /// The same network with this normalisation of its input.
@@ -248,13 +275,13 @@ impl Spec {
             return refuse("hidden", format!("layer {} has 0 units", k + 1), "give each layer at least 1");
         }
         let size = (0..self.layers.len())
-            .map(|k| (self.fan_in(k) as u128 + 1).saturating_mul(self.layers[k].units as u128))
+            .map(|k| (self.fan_in(k) as u128 + 2).saturating_mul(self.layers[k].units as u128))
             .fold(0, u128::saturating_add);
         if size > MAX_PARAMETERS {
             return refuse("hidden", format!("{size} parameters are more than 2^31"), "use fewer or narrower layers");
         }
         for layer in &self.layers {
-            layer.activation.validate()?;
+            layer.nonlinearity().validate()?;
         }
         if self.layers[self.layers.len() - 1].activation != Activation::Identity {
             return refuse("layers", "the output layer has an activation".into(), "end with a plain Linear layer");

@@ -3,8 +3,9 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::groups::Part;
 use crate::random::{Random, Stream};
-use crate::spec::Spec;
+use crate::spec::{Layer, Spec};
 use crate::training::{AVERAGE, Training};
 use crate::{Error, Result};
 
@@ -91,13 +92,38 @@ pub fn check_finite(values: &[f32], columns: usize) -> Result<()> {
     Err(Error::mismatch(problem, "remove or fill in such values"))
 }
 
-/// Weights and bias of one linear layer, in PyTorch's layout.
+/// What is learned of one layer, in PyTorch's layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
     /// `[units, fan_in]`.
     pub weight: Matrix,
     /// `[units]`.
     pub bias: Vec<f32>,
+    /// `[units]`, or empty: the gain of each unit, if the layer's activation is [`Learned`](crate::ops::Learned).
+    pub gain: Vec<f32>,
+}
+
+impl Parameters {
+    /// A layer without gains.
+    #[must_use]
+    pub fn new(weight: Matrix, bias: Vec<f32>) -> Self {
+        Self { weight, bias, gain: Vec::new() }
+    }
+
+    /// Its tensors in the order in which they are hashed and stored: what they are, and their values, row after row.
+    pub fn parts(&self) -> impl Iterator<Item = (Part, &[f32])> {
+        let all = [(Part::Weights, &self.weight.values[..]), (Part::Biases, &self.bias), (Part::Gains, &self.gain)];
+        all.into_iter().filter(|(_, values)| !values.is_empty())
+    }
+
+    /// The same shapes, filled with one value.
+    fn filled(&self, value: f32) -> Self {
+        Self {
+            weight: Matrix { values: vec![value; self.weight.values.len()], ..self.weight },
+            bias: vec![value; self.bias.len()],
+            gain: vec![value; self.gain.len()],
+        }
+    }
 }
 
 /// What an optimiser remembers of every weight and bias, such as the mean of its gradients.
@@ -143,7 +169,8 @@ impl State {
                 let mut random = Random::new(training.seed, Stream::Init, k as u64);
                 let weight = training.init.weights(units, fan_in, spec.layers[k].activation, &mut random);
                 let bias = training.bias_init.biases(training.init, units, fan_in, &mut random);
-                Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias }
+                let gain = vec![spec.layers[k].learned.initial(spec.layers[k].activation); spec.layers[k].gains()];
+                Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias, gain }
             })
             .collect();
         Ok(Self { step: 0, layers, slots: Vec::new() }.with_slots(training))
@@ -154,15 +181,11 @@ impl State {
     pub fn with_slots(mut self, training: &Training) -> Self {
         if self.slots.is_empty() {
             let value = training.optimizer.initial_slot();
-            let fresh = |parameters: &Parameters| Parameters {
-                weight: Matrix { values: vec![value; parameters.weight.values.len()], ..parameters.weight },
-                bias: vec![value; parameters.bias.len()],
-            };
             let slot = |name: &str| Slot {
                 name: name.into(),
                 layers: match name {
                     AVERAGE => self.layers.clone(),
-                    _ => self.layers.iter().map(fresh).collect(),
+                    _ => self.layers.iter().map(|layer| layer.filled(value)).collect(),
                 },
             };
             self.slots = training.slots().into_iter().map(slot).collect();
@@ -200,8 +223,8 @@ impl State {
         Ok(())
     }
 
-    /// The SHA-256 of all weights and biases, in hexadecimal. They are hashed as little-endian f32, layer after layer,
-    /// weight before bias. If the digests of two runs are equal, the runs agree to the bit.
+    /// The SHA-256 of all weights, biases and gains, in hexadecimal. They are hashed as little-endian f32, layer after
+    /// layer, in this order. If the digests of two runs are equal, the runs agree to the bit.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -217,7 +240,7 @@ impl State {
     /// Whether every value is finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        let finite = |p: &Parameters| p.weight.values.iter().chain(&p.bias).all(|value| value.is_finite());
+        let finite = |p: &Parameters| p.parts().all(|(_, values)| values.iter().all(|value| value.is_finite()));
         self.layers.iter().chain(self.slots.iter().flat_map(|slot| &slot.layers)).all(finite)
     }
 }
@@ -225,7 +248,7 @@ impl State {
 /// Adds the bytes of all weights and biases, in the order of [`State::digest`].
 pub(crate) fn hash_layers(layers: &[Parameters], hash: &mut Sha256) {
     for parameters in layers {
-        for values in [&parameters.weight.values, &parameters.bias] {
+        for (_, values) in parameters.parts() {
             // In pieces, so that a wide layer's bytes are not all in memory at the same time as its numbers.
             for values in values.chunks(1 << 14) {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -242,12 +265,13 @@ fn check_layers(what: &str, layers: &[Parameters], spec: &Spec) -> Result<()> {
         return refuse(format!("{what} has {} layers, the network {} layers", layers.len(), spec.layers.len()));
     }
     for (k, parameters) in layers.iter().enumerate() {
-        let found = (parameters.weight.rows, parameters.weight.columns, parameters.bias.len());
-        let wanted = (spec.layers[k].units, spec.fan_in(k), spec.layers[k].units);
+        let found = (parameters.weight.rows, parameters.weight.columns, parameters.bias.len(), parameters.gain.len());
+        let Layer { units, .. } = spec.layers[k];
+        let wanted = (units, spec.fan_in(k), units, spec.layers[k].gains());
         if found != wanted {
             let layer = k + 1;
             return refuse(format!(
-                "{what}: layer {layer} has (units, fan_in, biases) {found:?}, the network {wanted:?}"
+                "{what}: layer {layer} has (units, fan_in, biases, gains) {found:?}, the network {wanted:?}"
             ));
         }
     }

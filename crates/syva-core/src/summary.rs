@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::memory::readable;
-use crate::ops::Activation;
+use crate::ops::Nonlinearity;
 use crate::spec::Spec;
 use crate::text::grouped;
 use crate::training::Training;
@@ -49,7 +49,7 @@ pub struct LayerSummary {
     /// Units.
     pub units: usize,
     /// The activation after it.
-    pub activation: Activation,
+    pub activation: Nonlinearity,
     /// Weights and biases.
     pub parameters: usize,
     /// Bytes of weights and biases (f32).
@@ -75,9 +75,9 @@ impl Summary {
                     name: format!("fc{}", l + 1),
                     fan_in,
                     units,
-                    activation: spec.layers[l].activation,
-                    parameters: (fan_in + 1) * units,
-                    weight_bytes: 4 * (fan_in + 1) * units,
+                    activation: spec.layers[l].nonlinearity(),
+                    parameters: (fan_in + 1) * units + spec.layers[l].gains(),
+                    weight_bytes: 4 * ((fan_in + 1) * units + spec.layers[l].gains()),
                     activation_bytes: units.saturating_mul(4).saturating_mul(batch_size),
                     flop_per_step: (2 * products * fan_in as u64 * units as u64).saturating_mul(batch_size as u64),
                 }

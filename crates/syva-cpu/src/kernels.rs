@@ -23,6 +23,7 @@
 mod dense;
 mod elementwise;
 mod gather;
+mod learned;
 mod regularise;
 mod row;
 mod sparse;
@@ -41,6 +42,7 @@ use crate::vector::{Portable, Vector};
 pub use dense::{Factor, Product};
 pub use elementwise::Applied;
 pub use gather::{Block, Scaling};
+pub use learned::Learn;
 pub use regularise::Regularise;
 pub(crate) use row::{Row, RowProduct};
 pub use sparse::{Init, Place, SparseProduct};
@@ -163,6 +165,7 @@ pub struct Kernels {
     backward: unsafe fn(Activation, &[f32], &mut [f32]),
     apply: unsafe fn(&mut Applied<'_>),
     regularise: unsafe fn(Regularise<'_>),
+    learn: unsafe fn(Learn<'_>),
     judge: unsafe fn(&mut LossRows<'_>),
     read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
@@ -256,6 +259,12 @@ impl Kernels {
         unsafe { (self.regularise)(pass) }
     }
 
+    /// Passes over activations that have gains.
+    pub fn learn(&self, pass: Learn<'_>) {
+        // SAFETY: `new` found the instruction set.
+        unsafe { (self.learn)(pass) }
+    }
+
     /// Losses, predictions and gradients of some samples.
     pub(crate) fn judge(&self, rows: &mut LossRows<'_>) {
         // SAFETY: `new` found the instruction set.
@@ -317,7 +326,7 @@ macro_rules! compile {
 
             pub(super) const KERNELS: Kernels = Kernels {
                 width: <$vector as Vector>::PANEL,
-                product, sparse_product, row_product, list, transpose, forward, backward, apply, regularise, judge, read, scale,
+                product, sparse_product, row_product, list, transpose, forward, backward, apply, regularise, learn, judge, read, scale,
                 multiply_add,
             };
 
@@ -368,6 +377,10 @@ macro_rules! compile {
             $(#[target_feature(enable = $features)])?
             unsafe fn regularise(pass: Regularise<'_>) {
                 regularise::regularise::<<$vector as Vector>::Value>(pass);
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn learn(pass: Learn<'_>) {
+                learned::learn::<<$vector as Vector>::Value>(pass);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {

@@ -16,6 +16,8 @@ pub(crate) struct Weights {
     pub(crate) transposed: Vec<Panels>,
     /// The biases of each layer, `[1, units]`.
     pub(crate) bias: Vec<Panels>,
+    /// The gains of each layer, `[1, units]`; of none if its activation is not learned.
+    pub(crate) gain: Vec<Panels>,
     /// What the optimiser remembers of them.
     pub(crate) slots: Vec<Remembered>,
     /// Their moving average, if there is one.
@@ -33,46 +35,52 @@ pub(crate) struct Weights {
     pub(crate) step: u64,
 }
 
-/// A number for each weight and bias, which lie like these.
+/// A number for each weight, bias and gain, which lie like these.
 pub(crate) struct Remembered {
     pub(crate) transposed: Vec<Panels>,
     pub(crate) bias: Vec<Panels>,
+    pub(crate) gain: Vec<Panels>,
 }
 
 impl Remembered {
     fn new(spec: &Spec, width: usize) -> Self {
-        let (transposed, bias) = panels(spec, width);
-        Self { transposed, bias }
+        let [transposed, bias, gain] = panels(spec, width);
+        Self { transposed, bias, gain }
     }
 }
 
-/// Room for a number for each weight and for each bias, in panels of `width` columns.
-fn panels(spec: &Spec, width: usize) -> (Vec<Panels>, Vec<Panels>) {
+/// Room for a number for each weight, each bias and each gain, in panels of `width` columns.
+fn panels(spec: &Spec, width: usize) -> [Vec<Panels>; 3] {
     let layers = || spec.layers.iter().enumerate();
     let weight = |(l, layer): (usize, &Layer)| Panels::new(spec.fan_in(l).next_multiple_of(width), layer.units, width);
     let bias = |(_, layer): (usize, &Layer)| Panels::new(1, layer.units, width);
-    (layers().map(weight).collect(), layers().map(bias).collect())
+    let gain = |(_, layer): (usize, &Layer)| Panels::new(1, layer.gains(), width);
+    [layers().map(weight).collect(), layers().map(bias).collect(), layers().map(gain).collect()]
 }
 
 /// Copies layers in the state's layout.
-fn set(transposed: &mut [Panels], bias: &mut [Panels], layers: &[Parameters]) {
+fn set([transposed, bias, gain]: [&mut [Panels]; 3], layers: &[Parameters]) {
     for (l, parameters) in layers.iter().enumerate() {
         for j in 0..parameters.weight.rows() {
             let places = transposed[l].column_mut(j);
             places.zip(parameters.weight.row(j)).for_each(|(to, &w)| *to = w);
         }
-        bias[l].as_mut_slice()[..parameters.bias.len()].copy_from_slice(&parameters.bias);
+        for (to, from) in [(&mut bias[l], &parameters.bias), (&mut gain[l], &parameters.gain)] {
+            to.as_mut_slice()[..from.len()].copy_from_slice(from);
+        }
     }
 }
 
 /// The layers in the state's layout.
-fn get(transposed: &[Panels], bias: &[Panels], spec: &Spec) -> Vec<Parameters> {
+fn get([transposed, bias, gain]: [&[Panels]; 3], spec: &Spec) -> Vec<Parameters> {
     let layer = |l: usize| {
         let mut weight = Matrix::zeros(spec.layers[l].units, spec.fan_in(l));
         for j in 0..weight.rows() {
             weight.row_mut(j).iter_mut().zip(transposed[l].column(j)).for_each(|(w, &from)| *w = from);
         }
-        Parameters { weight, bias: bias[l].as_slice()[..spec.layers[l].units].to_vec() }
+        let row = |panels: &Panels, len: usize| panels.as_slice()[..len].to_vec();
+        let Layer { units, .. } = spec.layers[l];
+        Parameters { weight, bias: row(&bias[l], units), gain: row(&gain[l], spec.layers[l].gains()) }
     };
     (0..transposed.len()).map(layer).collect()
 }
@@ -81,10 +89,11 @@ impl Weights {
     /// Zeros, in panels of `width` columns, without slots.
     pub(crate) fn new(spec: &Spec, width: usize) -> Self {
         let (scale, shift) = (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
-        let (transposed, bias) = panels(spec, width);
+        let [transposed, bias, gain] = panels(spec, width);
         Self {
             transposed,
             bias,
+            gain,
             slots: Vec::new(),
             average: None,
             start: Panels::new(1, spec.layers[0].units, width),
@@ -101,20 +110,21 @@ impl Weights {
         self.step = state.step;
         self.start_is_stale = true;
         self.version += 1;
-        set(&mut self.transposed, &mut self.bias, &state.layers);
+        set([&mut self.transposed, &mut self.bias, &mut self.gain], &state.layers);
         self.slots.resize_with(training.optimizer.rule().slots().len(), || Remembered::new(spec, width));
         for (n, to) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = state.slots.get(n) {
-                set(&mut to.transposed, &mut to.bias, &slot.layers);
+                set([&mut to.transposed, &mut to.bias, &mut to.gain], &slot.layers);
             } else {
                 let fresh = training.optimizer.initial_slot();
-                to.transposed.iter_mut().chain(&mut to.bias).for_each(|panels| panels.as_mut_slice().fill(fresh));
+                let all = to.transposed.iter_mut().chain(&mut to.bias).chain(&mut to.gain);
+                all.for_each(|panels| panels.as_mut_slice().fill(fresh));
             }
         }
         if training.ema > 0.0 {
             let average = self.average.get_or_insert_with(|| Box::new(Self::new(spec, width)));
             let layers = state.slots.get(self.slots.len()).map_or(&state.layers, |slot| &slot.layers);
-            set(&mut average.transposed, &mut average.bias, layers);
+            set([&mut average.transposed, &mut average.bias, &mut average.gain], layers);
             average.start_is_stale = true;
             average.version += 1;
         }
@@ -122,11 +132,10 @@ impl Weights {
 
     pub(crate) fn get(&self, spec: &Spec, training: &Training) -> State {
         let names = training.optimizer.rule().slots();
-        let slots = self
-            .slots
-            .iter()
-            .zip(names)
-            .map(|(from, name)| Slot { name: (*name).into(), layers: get(&from.transposed, &from.bias, spec) });
+        let slots = self.slots.iter().zip(names).map(|(from, name)| Slot {
+            name: (*name).into(),
+            layers: get([&from.transposed, &from.bias, &from.gain], spec),
+        });
         let average = self.average.iter().map(|average| Slot { name: AVERAGE.into(), layers: average.layers(spec) });
         State { step: self.step, layers: self.layers(spec), slots: slots.chain(average).collect() }
     }
@@ -139,9 +148,9 @@ impl Weights {
         }
     }
 
-    /// The weights and biases.
+    /// The weights, biases and gains.
     pub(crate) fn layers(&self, spec: &Spec) -> Vec<Parameters> {
-        get(&self.transposed, &self.bias, spec)
+        get([&self.transposed, &self.bias, &self.gain], spec)
     }
 }
 
@@ -153,8 +162,10 @@ pub(crate) struct Workspace {
     /// The activations of each layer, `[batch, units]`. The last entry holds the outputs z.
     pub(crate) h: Vec<Panels>,
     /// What each layer's derivative reads, if it is not in `h`: its pre-activations, or with dropout the activations before
-    /// it, `[batch, units]`. Otherwise empty, as without training.
+    /// it, `[batch, units]`. Otherwise empty, as without training. A layer with gains always has its pre-activations here.
     pub(crate) z: Vec<Panels>,
+    /// The terms of the gradients by the gains, `[batch, units]`. Empty without gains, and without training.
+    pub(crate) terms: Vec<Panels>,
     /// The gradients by z of each layer, `[batch, units]`. Empty without training.
     pub(crate) d: Vec<Panels>,
     /// The factors of dropout of each hidden layer, `[batch, units]`. Empty without dropout.
@@ -182,7 +193,12 @@ impl Workspace {
             capacity,
             height: rows,
             h: panels(&|_| rows),
-            z: panels(&|layer| if drops || layer.activation.reads() == Reads::Z { trained } else { 0 }),
+            z: panels(&|layer| match (layer.gains(), layer.activation.reads()) {
+                (1.., _) => rows,
+                (0, Reads::H) if !drops => 0,
+                (0, _) => trained,
+            }),
+            terms: panels(&|layer| if layer.gains() > 0 { trained } else { 0 }),
             d: panels(&|_| trained),
             factors: panels(&|_| if drops { rows } else { 0 }),
             losses: vec![0.0; capacity],

@@ -8,11 +8,13 @@
 use std::cell::Cell;
 
 use syva_core::reference::check_prediction;
-use syva_core::{Answer, ClassNames, Error, Matrix, Model, Result, Spec, Training, check_finite, memory, threads};
+use syva_core::{
+    Answer, ClassNames, Error, Layer, Matrix, Model, Result, Spec, Training, check_finite, memory, threads,
+};
 
 use crate::buffer::HALF;
 use crate::isa::Isa;
-use crate::kernels::{Block, Kernels, Row, RowProduct};
+use crate::kernels::{Block, Kernels, Learn, Row, RowProduct};
 use crate::memory::{Batch, Samples, Source, Weights, Workspace};
 use crate::profile::Stopwatch;
 use crate::scratch::{Scratch, Space};
@@ -215,7 +217,7 @@ impl Predictor {
                 positive_zero: columns.end == features,
             });
         }
-        kernels.forward(spec.layers[0].activation, sums);
+        self.activate(0, sums, there);
         for l in 1..spec.layers.len() {
             let h = &here.of(padded(l - 1))[..spec.fan_in(l)];
             let sums = there.of(padded(l));
@@ -227,11 +229,25 @@ impl Predictor {
                 c: sums,
                 positive_zero: false,
             });
-            kernels.forward(spec.layers[l].activation, sums);
+            self.activate(l, sums, here);
             std::mem::swap(here, there);
         }
         outputs.copy_from_slice(&here.of(outputs.len())[..]);
         kernels.read(spec.head, outputs, there.of(outputs.len()));
+    }
+
+    /// Turns the pre-activations of a sample into activations, with the help of some space.
+    fn activate(&self, l: usize, h: &mut [f32], space: &mut Space) {
+        let Layer { activation, learned, .. } = self.spec.layers[l];
+        if !learned.has_gains() {
+            self.kernels.forward(activation, h);
+            return;
+        }
+        let z = space.of(h.len());
+        z.copy_from_slice(h);
+        self.kernels.forward(activation, h);
+        let gains = &self.weights.gain[l].as_slice()[..h.len()];
+        self.kernels.learn(Learn::Forward { learned, gains, z, h });
     }
 
     /// Computes the outputs of some samples together.

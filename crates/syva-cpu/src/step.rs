@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::data::Targets;
 use syva_core::ops::{Dropout, Judging, Reads, Rule, SLOTS};
-use syva_core::{Groups, Part as Of, Rates, Spec, Training};
+use syva_core::{Groups, Layer, Part as Of, Rates, Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
 use crate::isa::Isa;
-use crate::kernels::{Block, Factor, Finish, Init, Kernels, Place, Product, Regularise, Scaling, SparseProduct};
+use crate::kernels::{Block, Factor, Finish, Init, Kernels, Learn, Place, Product, Regularise, Scaling, SparseProduct};
 use crate::loss::{self, Factors, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
 use crate::profile::{Part, Stopwatch};
@@ -208,11 +208,9 @@ impl Runner {
         let change = |l, slots| match (&scalars, training.optimizer.rule()) {
             (None, _) => Change::Replace,
             // The third scalar is the step, downwards.
-            (Some(scalars), Rule::Descent) => {
-                Change::Descend([Of::Weights, Of::Biases].map(|part| -scalars.of(l, part)[2]))
-            }
+            (Some(scalars), Rule::Descent) => Change::Descend(Of::ALL.map(|part| -scalars.of(l, part)[2])),
             (Some(scalars), rule) => {
-                let scalars = [Of::Weights, Of::Biases].map(|part| *scalars.of(l, part));
+                let scalars = Of::ALL.map(|part| *scalars.of(l, part));
                 Change::Apply { rule, scalars, slots }
             }
         };
@@ -236,14 +234,16 @@ impl Runner {
         };
         let mut slots: Vec<[Option<SlotOf<'_>>; SLOTS]> = vec![[None; SLOTS]; spec.layers.len()];
         for (n, slot) in weights.slots.iter_mut().enumerate() {
-            for (l, (w, bias)) in slot.transposed.iter_mut().zip(&mut slot.bias).enumerate() {
-                slots[l][n] = Some(SlotOf { w: w.shared(), bias: bias.shared() });
+            let all = slot.transposed.iter_mut().zip(&mut slot.bias).zip(&mut slot.gain);
+            for (l, ((w, bias), gain)) in all.enumerate() {
+                slots[l][n] = Some(SlotOf { w: w.shared(), bias: bias.shared(), gain: gain.shared() });
             }
         }
         let layers: Vec<Update<'_>> = (weights.transposed.iter_mut())
             .zip(&mut weights.bias)
+            .zip(&mut weights.gain)
             .enumerate()
-            .map(|(l, (w, bias))| Update {
+            .map(|(l, ((w, bias), gain))| Update {
                 kernels,
                 stopwatch,
                 part: Part::Update(l),
@@ -255,6 +255,7 @@ impl Runner {
                 height: w.rows,
                 w: w.shared(),
                 bias: bias.shared(),
+                gain: (spec.layers[l].gains() > 0).then(|| (gain.shared(), &work.terms[l])),
             })
             .collect();
         for left in left.iter() {
@@ -360,6 +361,7 @@ struct Pass<'a> {
     height: usize,
     h: Vec<Shared<'a, f32>>,
     z: Vec<Shared<'a, f32>>,
+    terms: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
     factors: Vec<Shared<'a, f32>>,
     losses: Shared<'a, f32>,
@@ -396,7 +398,7 @@ impl<'a> Pass<'a> {
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, z, d, factors, losses, guesses, means, .. } = work;
+        let Workspace { height, h, z, terms, d, factors, losses, guesses, means, .. } = work;
         Self {
             spec,
             judging,
@@ -408,6 +410,7 @@ impl<'a> Pass<'a> {
             height: *height,
             h: h.iter_mut().map(Panels::shared).collect(),
             z: z.iter_mut().map(Panels::shared).collect(),
+            terms: terms.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
             factors: factors.iter_mut().map(Panels::shared).collect(),
             losses: Shared::new(losses),
@@ -535,18 +538,24 @@ impl Pass<'_> {
     }
 
     fn activate(&self, l: usize, rows: Range<usize>, panel: usize) {
-        let activation = self.spec.layers[l].activation;
+        let Layer { activation, learned, .. } = self.spec.layers[l];
         let (at, len) = (self.at(panel, rows.start), rows.len() * self.kernels.width());
         // SAFETY: only this task uses the tile, and the kernel is done with it.
         let h = unsafe { self.h[l].part(at, len) };
         // SAFETY: as above.
         let keep = |h: &[f32]| unsafe { self.z[l].part(at, len) }.copy_from_slice(h);
-        if self.goal.trains() && activation.reads() == Reads::Z {
+        if learned.has_gains() || self.goal.trains() && activation.reads() == Reads::Z {
             keep(h);
         }
         self.kernels.forward(activation, h);
+        if learned.has_gains() {
+            let gains = self.gains(l, panel);
+            // SAFETY: as above.
+            let z = unsafe { self.z[l].part(at, len) };
+            self.kernels.learn(Learn::Forward { learned, gains, z, h });
+        }
         if let Some(dropout) = self.dropout(l) {
-            if activation.reads() == Reads::H {
+            if activation.reads() == Reads::H && !learned.has_gains() {
                 keep(h);
             }
             // SAFETY: as above.
@@ -556,6 +565,12 @@ impl Pass<'_> {
             self.kernels.regularise(Regularise::Factors { dropout, layer: l, row, unit, width, factors });
             self.kernels.regularise(Regularise::Drop(h, factors));
         }
+    }
+
+    /// The gains of a panel.
+    fn gains(&self, l: usize, panel: usize) -> &[f32] {
+        let width = self.kernels.width();
+        &self.weights.gain[l].as_slice()[panel * width..][..width]
     }
 
     /// Dropout after a layer.
@@ -635,10 +650,10 @@ impl Pass<'_> {
                 c_at: at,
                 finish: Finish::Store,
             };
-            let activation = self.spec.layers[l - 1].activation;
+            let Layer { activation, learned, .. } = self.spec.layers[l - 1];
             let dropout = self.dropout(l - 1);
             let read = match activation.reads() {
-                Reads::H if dropout.is_none() => self.h[l - 1],
+                Reads::H if dropout.is_none() && !learned.has_gains() => self.h[l - 1],
                 _ => self.z[l - 1],
             };
             // SAFETY: only this task uses the tile. It has computed the rows of d_l itself, or runs in a region after
@@ -651,6 +666,18 @@ impl Pass<'_> {
                 // SAFETY: as for h and z.
                 let factors = unsafe { self.factors[l - 1].part(at, rows.len() * width) };
                 self.kernels.regularise(Regularise::Drop(gradient, factors));
+            }
+            if learned.has_gains() {
+                let (z, gains) = (&*read, self.gains(l - 1, panel));
+                // SAFETY: only this task uses the tile.
+                let terms = unsafe { self.terms[l - 1].part(at, rows.len() * width) };
+                terms.copy_from_slice(z);
+                self.kernels.forward(activation, terms);
+                let df = scratch.sums.of(gradient.len());
+                df.copy_from_slice(gradient);
+                self.kernels.backward(activation, if activation.reads() == Reads::H { &*terms } else { z }, df);
+                self.kernels.learn(Learn::Backward { learned, gains, z, terms, df, gradient });
+                return;
             }
             self.kernels.backward(activation, read, gradient);
         });

@@ -20,6 +20,7 @@ struct Layer<'a> {
     units: usize,
     /// Values from one panel to the next.
     panel: usize,
+    has_gains: bool,
     w: SlotOf<'a>,
     gradient: SlotOf<'a>,
     slots: [Option<SlotOf<'a>>; SLOTS],
@@ -58,6 +59,15 @@ impl<'a> Layer<'a> {
         unsafe { self.part(|of| of.bias, panel * width, width) }
     }
 
+    /// The gains of a panel, if there are any.
+    ///
+    /// # Safety
+    /// As for [`Layer::parts`].
+    unsafe fn gains(&self, panel: usize, width: usize) -> Option<Part<'a>> {
+        // SAFETY: the caller's promise.
+        self.has_gains.then(|| unsafe { self.part(|of| of.gain, panel * width, width) })
+    }
+
     /// # Safety
     /// As for [`Layer::parts`].
     unsafe fn part(&self, of: impl Fn(SlotOf<'a>) -> Shared<'a, f32>, at: usize, len: usize) -> Part<'a> {
@@ -82,15 +92,17 @@ fn layers<'a>(
     width: usize,
     mut squares: &'a mut [f32],
 ) -> Vec<Layer<'a>> {
-    let shared = |w: &'a mut Panels, bias: &'a mut Panels| SlotOf { w: w.shared(), bias: bias.shared() };
-    let each = |weights: &'a mut Vec<Panels>, biases: &'a mut Vec<Panels>| {
-        weights.iter_mut().zip(biases).map(|(w, bias)| shared(w, bias)).collect::<Vec<_>>()
+    let each = |weights: &'a mut Vec<Panels>, biases: &'a mut Vec<Panels>, gains: &'a mut Vec<Panels>| {
+        let all = weights.iter_mut().zip(biases).zip(gains);
+        all.map(|((w, b), g)| SlotOf { w: w.shared(), bias: b.shared(), gain: g.shared() }).collect::<Vec<_>>()
     };
     let panels: Vec<usize> = weights.transposed.iter().map(|w| w.at(1)).collect();
-    let w = each(&mut weights.transposed, &mut weights.bias);
-    let gradient = each(&mut gradient.transposed, &mut gradient.bias);
-    let average = weights.average.as_deref_mut().map(|average| each(&mut average.transposed, &mut average.bias));
-    let slots: Vec<_> = weights.slots.iter_mut().map(|slot| each(&mut slot.transposed, &mut slot.bias)).collect();
+    let w = each(&mut weights.transposed, &mut weights.bias, &mut weights.gain);
+    let gradient = each(&mut gradient.transposed, &mut gradient.bias, &mut gradient.gain);
+    let average = weights.average.as_deref_mut();
+    let average = average.map(|average| each(&mut average.transposed, &mut average.bias, &mut average.gain));
+    let slots = weights.slots.iter_mut().map(|slot| each(&mut slot.transposed, &mut slot.bias, &mut slot.gain));
+    let slots: Vec<_> = slots.collect();
     let layer = |l: usize| {
         let (sums, rest) = std::mem::take(&mut squares).split_at_mut(spec.layers[l].units.next_multiple_of(width));
         squares = rest;
@@ -98,6 +110,7 @@ fn layers<'a>(
             fan_in: spec.fan_in(l),
             units: spec.layers[l].units,
             panel: panels[l],
+            has_gains: spec.layers[l].gains() > 0,
             w: w[l],
             gradient: gradient[l],
             slots: std::array::from_fn(|n| slots.get(n).map(|slot| slot[l])),
@@ -137,9 +150,9 @@ impl Runner {
             team.share(tasks.len(), work, &|_, task| {
                 let (layer, panel) = (&layers[tasks[task].0], tasks[task].1);
                 // SAFETY: only this task uses the panel and its sums, one part at a time.
-                let (sums, parts, biases) = unsafe {
+                let (sums, parts, biases, gains) = unsafe {
                     let sums = layer.squares.part(panel * width, width);
-                    (sums, layer.parts(panel, width), layer.biases(panel, width))
+                    (sums, layer.parts(panel, width), layer.biases(panel, width), layer.gains(panel, width))
                 };
                 let mut clip = |gradient: &mut [f32]| {
                     if clip_value > 0.0 {
@@ -156,6 +169,9 @@ impl Runner {
                     clip(gradient);
                 }
                 clip(biases.gradient);
+                if let Some(gains) = gains {
+                    clip(gains.gradient);
+                }
             });
         }
         let factor = if clip_norm > 0.0 { norm_factor(norm(&layers), clip_norm) } else { 1.0 };
@@ -198,10 +214,12 @@ impl Runner {
                     average(&mut part);
                 }
             }
-            // SAFETY: only this task uses the panel's biases.
-            let mut biases = unsafe { layer.biases(panel, width) };
-            step(&mut biases, Of::Biases);
-            average(&mut biases);
+            // SAFETY: only this task uses the panel's biases and gains.
+            let (biases, gains) = unsafe { (layer.biases(panel, width), layer.gains(panel, width)) };
+            for (mut part, of) in std::iter::once((biases, Of::Biases)).chain(gains.map(|gains| (gains, Of::Gains))) {
+                step(&mut part, of);
+                average(&mut part);
+            }
         });
         weights.step += 1;
         weights.start_is_stale = true;

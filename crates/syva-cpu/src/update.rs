@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use syva_core::Spec;
 use syva_core::ops::{Rule, SCALARS, SLOTS};
 use syva_core::reference::BLOCK;
+use syva_core::{Part as Of, Spec};
 
 use crate::buffer::{HALF, Panels, Shared, View};
 use crate::kernels::{self, Applied, Factor, Finish, Fold, Init, Kernels, Place, Product, Scaling, SparseProduct};
@@ -41,24 +41,27 @@ pub(crate) struct Update<'a> {
     pub(crate) height: usize,
     pub(crate) w: Shared<'a, f32>,
     pub(crate) bias: Shared<'a, f32>,
+    /// The gains, and the terms of their gradients, if there are any.
+    pub(crate) gain: Option<(Shared<'a, f32>, &'a Panels)>,
 }
 
 /// What a gradient does to its weight.
 #[derive(Clone, Copy)]
 pub(crate) enum Change<'a> {
-    /// Plain gradient descent, at these learning rates of weights and biases. It is part of the product.
-    Descend([f32; 2]),
-    /// An optimiser's rule, with the scalars of weights and of biases. The gradients of a tile go to scratch memory first.
-    Apply { rule: Rule, scalars: [[f32; SCALARS]; 2], slots: [Option<SlotOf<'a>>; SLOTS] },
+    /// Plain gradient descent, at these learning rates of weights, biases and gains. It is part of the product.
+    Descend([f32; 3]),
+    /// An optimiser's rule, with the scalars of weights, biases and gains. The gradients of a tile go to scratch memory first.
+    Apply { rule: Rule, scalars: [[f32; SCALARS]; 3], slots: [Option<SlotOf<'a>>; SLOTS] },
     /// The weight becomes its gradient.
     Replace,
 }
 
-/// What an optimiser remembers of a layer's weights and biases, which it lies like.
+/// What an optimiser remembers of a layer's weights, biases and gains, which it lies like.
 #[derive(Clone, Copy)]
 pub(crate) struct SlotOf<'a> {
     pub(crate) w: Shared<'a, f32>,
     pub(crate) bias: Shared<'a, f32>,
+    pub(crate) gain: Shared<'a, f32>,
 }
 
 /// The inputs of a layer.
@@ -151,7 +154,7 @@ impl<'a> Update<'a> {
                 self.stopwatch.time(self.part, || {
                     self.renew_bias_gradients(first, slice, panels.clone(), scratch);
                     if features.start == 0 {
-                        self.update_bias(panels.clone(), &mut scratch.sums);
+                        self.update_rows(panels.clone(), &mut scratch.sums);
                     }
                 });
                 // A task that has all features works through them in order. So if the update is part of its products, it
@@ -177,7 +180,7 @@ impl<'a> Update<'a> {
             }
             X::Hidden(h) => self.stopwatch.time(self.part, || {
                 if features.start == 0 {
-                    self.update_bias(panels.clone(), &mut scratch.sums);
+                    self.update_rows(panels.clone(), &mut scratch.sums);
                 }
                 let width = self.grid.width;
                 if self.rows == 1 {
@@ -200,9 +203,9 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Computes `Σ_b d[b,j]` of a panel of units into `to`. Sums of some of the samples wait in `waiting`.
-    fn sum(&self, panel: usize, to: &mut [f32], waiting: &mut [f32], finish: Finish<'_>) {
-        let (columns, width) = (self.d.computed(panel), self.grid.width);
+    /// Computes `Σ_b d[b,j]` of a panel of units into `to`, of gradients `d`. Sums of some of the samples wait in `waiting`.
+    fn sum(&self, d: &Panels, panel: usize, to: &mut [f32], waiting: &mut [f32], finish: Finish<'_>) {
+        let (columns, width) = (d.computed(panel), self.grid.width);
         let (to, waiting) = (Shared::new(&mut to[..columns]), Shared::new(waiting));
         for block in blocks(0..self.rows, self.rows) {
             let mut room = None;
@@ -212,7 +215,7 @@ impl<'a> Update<'a> {
                 depth: block.samples.len(),
                 // fma(1, d, sum) is sum + d. Each panel of the row of ones is the same one.
                 a: Factor::Rows { values: View::from(&[1.0; 2 * HALF][..]), panel: 0 },
-                b: &self.d.as_slice()[self.d.at(panel) + block.samples.start * width..],
+                b: &d.as_slice()[d.at(panel) + block.samples.start * width..],
                 init: None,
                 earlier: block.earlier(&mut room, |place| waiting.view(place * width)),
                 c: if block.last { to } else { waiting },
@@ -229,26 +232,39 @@ impl<'a> Update<'a> {
         places(self.rows.div_ceil(BLOCK)) * each
     }
 
-    /// Updates the biases of some panels by their gradients.
-    fn update_bias(&self, panels: Range<usize>, sums: &mut Space) {
+    /// Updates the biases and the gains of some panels by their gradients.
+    fn update_rows(&self, panels: Range<usize>, sums: &mut Space) {
+        self.update_row(Of::Biases, (self.bias, self.d), panels.clone(), sums);
+        if let Some(gain) = self.gain {
+            self.update_row(Of::Gains, gain, panels, sums);
+        }
+    }
+
+    /// Updates what has one value per unit, of some panels, by gradients that are sums over the batch.
+    fn update_row(&self, of: Of, (values, d): (Shared<'a, f32>, &Panels), panels: Range<usize>, sums: &mut Space) {
         let width = self.grid.width;
         let (gradient, waiting) = sums.of(width + self.waiting(width)).split_at_mut(width);
         for panel in panels {
-            let (at, columns) = (panel * width, self.d.computed(panel));
-            // SAFETY: only this task uses the biases of these units.
-            let bias = unsafe { self.bias.part(at, width) };
-            if let Change::Apply { rule, scalars, slots } = &self.change {
-                self.sum(panel, gradient, waiting, Finish::Store);
-                // SAFETY: as above.
-                let slots = slots.map(|slot| slot.map_or(&mut [][..], |slot| unsafe { slot.bias.part(at, columns) }));
-                let (gradient, weight) = (&gradient[..columns], &mut bias[..columns]);
-                self.kernels.apply(&mut Applied { rule: *rule, scalars: &scalars[1], gradient, weight, slots });
-            } else {
-                let finish = match self.change {
-                    Change::Descend([_, learning_rate]) => Finish::Descend { learning_rate, fold: None },
-                    Change::Apply { .. } | Change::Replace => Finish::Store,
-                };
-                self.sum(panel, bias, waiting, finish);
+            let (at, columns) = (panel * width, d.computed(panel));
+            // SAFETY: only this task uses the values of these units.
+            let values = unsafe { values.part(at, width) };
+            match &self.change {
+                Change::Apply { rule, scalars, slots } => {
+                    self.sum(d, panel, gradient, waiting, Finish::Store);
+                    let row = |slot: SlotOf<'a>| if of == Of::Gains { slot.gain } else { slot.bias };
+                    // SAFETY: as above.
+                    let part = |slot: Option<SlotOf<'a>>| {
+                        slot.map_or(&mut [][..], |slot| unsafe { row(slot).part(at, columns) })
+                    };
+                    let (gradient, weight) = (&gradient[..columns], &mut values[..columns]);
+                    let scalars = &scalars[of as usize];
+                    self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient, weight, slots: slots.map(part) });
+                }
+                Change::Descend(rates) => {
+                    let finish = Finish::Descend { learning_rate: rates[of as usize], fold: None };
+                    self.sum(d, panel, values, waiting, finish);
+                }
+                Change::Replace => self.sum(d, panel, values, waiting, Finish::Store),
             }
         }
     }
@@ -256,7 +272,7 @@ impl<'a> Update<'a> {
     /// The epilogue of the product that computes the gradient.
     fn finish<'b>(&self, fold: Option<Fold<'b>>) -> Finish<'b> {
         match (self.change, fold) {
-            (Change::Descend([learning_rate, _]), fold) => Finish::Descend { learning_rate, fold },
+            (Change::Descend([learning_rate, ..]), fold) => Finish::Descend { learning_rate, fold },
             (_, Some(fold)) => Finish::Fold(fold),
             (_, None) => Finish::Store,
         }
@@ -305,7 +321,7 @@ impl<'a> Update<'a> {
             kept.of = None;
             let waiting = sums.of(self.waiting(self.grid.width));
             for (panel, gradients) in panels.zip(kept.values.chunks_exact_mut(self.grid.width)) {
-                self.sum(panel, gradients, waiting, Finish::Store);
+                self.sum(self.d, panel, gradients, waiting, Finish::Store);
             }
             kept.of = of;
         }

@@ -4,7 +4,9 @@
 //! ignored instead of passing.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{activations, cases, loss_cases, operands, optimizer_cases, regularised_cases, run};
+use syva_core::conformance::{
+    activations, cases, learned_cases, loss_cases, operands, optimizer_cases, regularised_cases, run,
+};
 use syva_core::{DeviceId, Engine, Training};
 use syva_cpu::CpuEngine;
 use syva_cpu::isa::Isa;
@@ -38,7 +40,7 @@ fn device() -> DeviceId {
 fn conforms(isa: Isa, kernel: InputKernel, threads: usize) -> Result<(), Failed> {
     let engine = CpuEngine::new()?.with_isa(isa)?.oversubscribed(threads)?.with_inputs(kernel);
     let (skip, step) = if threads == 1 { (0, 1) } else { (threads - 2, 3) };
-    let more = [optimizer_cases(), regularised_cases(), loss_cases()].concat();
+    let more = [optimizer_cases(), regularised_cases(), loss_cases(), learned_cases()].concat();
     for case in cases().iter().chain(&more).skip(skip).step_by(step) {
         run(&engine, &device(), case)?;
     }

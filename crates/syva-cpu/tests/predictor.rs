@@ -61,7 +61,7 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
         _ => Normalization::PerFeature { scale: vec![0.0; features], shift: vec![-0.0; features] },
     };
     let mut state = State::initial(&spec, &Training::default().seed(seed).init(Init::HE_UNIFORM)).unwrap();
-    for Parameters { weight, bias } in &mut state.layers {
+    for Parameters { weight, bias, .. } in &mut state.layers {
         for bias in bias.iter_mut() {
             *bias = if random.below(2) == 0 { -0.0 } else { random.uniform(-0.5, 0.5) };
         }

@@ -24,6 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
+use syva_core::engine::check_no_gains;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -138,6 +139,7 @@ impl Engine for CudaEngine {
             decay_schedule: _,
             dropout_schedule: _,
         } = training;
+        check_no_gains(device, spec)?;
         spec.validate()?;
         let card = self.card(device)?;
         card.check(self.precision)?;

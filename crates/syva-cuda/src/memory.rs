@@ -77,7 +77,7 @@ pub(crate) fn like_weights(spec: &Spec, start: bool, what: &str, card: &Card) ->
 
 /// Puts weights and biases on the card.
 fn put(to: &mut [LayerMemory], layers: &[Parameters], card: &Card) -> Result<()> {
-    for (memory, Parameters { weight, bias }) in to.iter_mut().zip(layers) {
+    for (memory, Parameters { weight, bias, .. }) in to.iter_mut().zip(layers) {
         let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
         let mut transposed = vec![0.0; fan_in * stride];
         for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
@@ -106,7 +106,7 @@ pub(crate) fn get(
             let row = weight.row_mut(j).iter_mut().enumerate();
             row.for_each(|(k, w)| *w = transposed[k * stride + j]);
         }
-        layers.push(Parameters { weight, bias: fetch(&memory.bias, 0..units, stream, card)? });
+        layers.push(Parameters::new(weight, fetch(&memory.bias, 0..units, stream, card)?));
     }
     Ok(layers)
 }

@@ -173,7 +173,7 @@ impl Weights {
         for (l, layer) in self.layers.iter().enumerate() {
             let weight = read.by_ref().take(layer.parts.len()).flatten().collect();
             let bias = read.next().into_iter().flatten().collect();
-            layers.push(Parameters { weight: Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?, bias });
+            layers.push(Parameters::new(Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?, bias));
         }
         Ok(layers)
     }

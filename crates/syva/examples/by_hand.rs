@@ -14,7 +14,7 @@ use syva::{Parameters, predict};
 
 fn main() -> Result<()> {
     let layer = |units, fan_in, weight: &[f32], bias: &[f32]| -> Result<Parameters> {
-        Ok(Parameters { weight: Matrix::new(units, fan_in, weight.to_vec())?, bias: bias.to_vec() })
+        Ok(Parameters::new(Matrix::new(units, fan_in, weight.to_vec())?, bias.to_vec()))
     };
     let layers = vec![
         layer(3, 2, &[0.5, -1.0, 1.5, 0.25, -0.75, 0.5], &[0.1, -0.2, 0.3])?,

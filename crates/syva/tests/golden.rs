@@ -166,7 +166,7 @@ fn initial_state(spec: &Spec, seed: u32) -> Result<State> {
         let (fan_in, units) = (spec.fan_in(k), spec.layers[k].units);
         let bound = (1.0 / (fan_in as f64).sqrt()) as f32;
         let mut draw = |count| (0..count).map(|_| twister.uniform(-bound, bound)).collect();
-        Ok(Parameters { weight: Matrix::new(units, fan_in, draw(units * fan_in))?, bias: draw(units) })
+        Ok(Parameters::new(Matrix::new(units, fan_in, draw(units * fan_in))?, draw(units)))
     });
     Ok(State { step: 0, layers: layers.collect::<Result<_>>()?, slots: Vec::new() })
 }

@@ -16,7 +16,7 @@ fn golden() -> Value {
 /// The network of the goldens, with an activation.
 fn spec(golden: &Value, case: &Value) -> Spec {
     let widths: Vec<usize> = numbers(&golden["layers"]).into_iter().map(|width| width as usize).collect();
-    let activation = case["activation"].as_str().unwrap_or("tanh").parse().unwrap();
+    let activation: syva::Nonlinearity = case["activation"].as_str().unwrap_or("tanh").parse().unwrap();
     Mlp::new(widths[0]).hidden(&widths[1..widths.len() - 1], activation).classes(widths[widths.len() - 1])
 }
 

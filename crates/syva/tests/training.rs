@@ -229,10 +229,8 @@ fn a_session_tells_the_gradient_and_stays_as_it_was() {
     let mut network = Network::<f64>::new(&spec, &Training::default(), &state);
     let features = task.train.features();
     let x: Vec<f64> = (0..20 * features).map(|i| f64::from(task.train.inputs().get(i))).collect();
-    let parts = |network: &mut Network<f64>| {
-        let copy = |(weights, biases): (&mut [f64], &mut [f64])| (weights.to_vec(), biases.to_vec());
-        (0..3).map(|l| copy(network.layer_mut(l))).collect::<Vec<_>>()
-    };
+    let parts =
+        |network: &mut Network<f64>| (0..3).map(|l| network.layer_mut(l).map(|part| part.to_vec())).collect::<Vec<_>>();
     let before = parts(&mut network);
     network.train_step(&x, task.train.targets(), &samples, &Weighting::default(), &1.0.into());
 
@@ -246,8 +244,8 @@ fn a_session_tells_the_gradient_and_stays_as_it_was() {
         assert_eq!(session.state().unwrap(), state);
     }
     assert_eq!(found[0], found[1]);
-    for (l, (weights, biases)) in before.iter().enumerate() {
-        let (weights_after, biases_after) = network.layer_mut(l);
+    for (l, [weights, biases, _]) in before.iter().enumerate() {
+        let [weights_after, biases_after, _] = network.layer_mut(l);
         let pairs = weights.iter().zip(weights_after).zip(found[0][l].weight.values());
         for ((before, after), found) in pairs.chain(biases.iter().zip(biases_after).zip(&found[0][l].bias)) {
             let wanted = before - *after;

@@ -3,10 +3,10 @@
 use crate::Mlp;
 use crate::data::{Dataset, Inputs, Targets};
 use crate::groups::{Factors, Parametrization};
-use crate::ops::Activation;
 use crate::ops::Activation::{
     Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, Identity, LeakyRelu, Mish, Relu, Selu, Sigmoid, Silu, Softplus, Tanh,
 };
+use crate::ops::{Activation, Nonlinearity};
 use crate::random::{Random, Stream};
 use crate::schedule::Schedule;
 use crate::spec::{Head, Normalization, Spec};
@@ -188,8 +188,10 @@ pub fn regularised_cases() -> Vec<Case> {
         ("ema", |t| t.ema = 0.8),
         ("all", |t| (t.dropout, t.l1, t.l2, t.clip_norm, t.max_norm, t.ema) = (0.5, 1e-3, 1e-3, 0.1, 0.4, 0.9)),
         ("dropout that takes nearly all", |t| (t.dropout, t.clip_value) = (0.97, 0.1)),
-        ("lr-factors", |t| t.lr_factors = Factors { biases: 0.1, first: 2.0, last: 0.5 }),
-        ("decay-factors, ema", |t| (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, last: 1.0 }, 0.5)),
+        ("lr-factors", |t| t.lr_factors = Factors { biases: 0.1, gains: 3.0, first: 2.0, last: 0.5 }),
+        ("decay-factors, ema", |t| {
+            (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, ..Factors::default() }, 0.5)
+        }),
         ("ntk", |t| t.parametrization = Parametrization::Ntk),
         ("schedules", |t| {
             t.dropout = 0.4;
@@ -208,6 +210,46 @@ pub fn regularised_cases() -> Vec<Case> {
                 case.name = format!("{} {optimizer} {what}", case.name);
                 cases.push(case);
             }
+        }
+    }
+    cases
+}
+
+/// Cases for learned activations: each kind, next to others, under all that happens to gradients and weights.
+#[must_use]
+pub fn learned_cases() -> Vec<Case> {
+    type Shape = (&'static [usize], &'static [&'static str], Head, Kind, usize);
+    const SHAPES: [Shape; 6] = [
+        (&[100, 40, 33, 10], &["prelu", "parametric-silu"], Head::Logits, Kind::Pixels, 128),
+        (&[17, 140, 3], &["parametric-gelu"], Head::Regression, Kind::PerFeature, 5),
+        (&[70, 33, 17, 1], &["parametric-tanh", "prelu:init=-0.5"], Head::Binary, Kind::Reals, 1),
+        (&[300, 20, 4], &["prelu"], Head::LogSoftmax, Kind::Pixels, 300),
+        (&[9, 37, 20, 3], &["relu", "parametric-elu"], Head::Regression, Kind::Reals, 70),
+        // Too large for a core's cache.
+        (&[30, 700, 300, 5], &["parametric-mish", "prelu"], Head::Logits, Kind::Reals, 40),
+    ];
+    type Change = fn(&mut Training);
+    const CHANGES: [(&str, Change); 4] = [
+        ("sgd", |_| ()),
+        ("adamw", |t| t.optimizer = "adamw:weight_decay=0.1".parse().expect("well formed")),
+        ("dropout, clip-norm, ema", |t| (t.dropout, t.clip_norm, t.ema) = (0.3, 0.05, 0.8)),
+        ("adam, lr-factors, clip-value", |t| {
+            t.optimizer = "adam".parse().expect("well formed");
+            t.lr_factors = Factors { gains: 0.1, ..Factors::default() };
+            t.clip_value = 0.01;
+        }),
+    ];
+    let mut cases = Vec::new();
+    for (i, (what, change)) in CHANGES.into_iter().enumerate() {
+        for (j, &(widths, hidden, head, kind, batch_size)) in SHAPES.iter().enumerate() {
+            if j == 5 && i != 1 {
+                continue;
+            }
+            let hidden: Vec<Nonlinearity> = hidden.iter().map(|text| text.parse().expect("well formed")).collect();
+            let mut case = case(widths, &hidden, head, kind, batch_size, (4000 + 10 * i + j) as u32);
+            change(&mut case.training);
+            case.name = format!("{} {what}", case.name);
+            cases.push(case);
         }
     }
     cases
@@ -272,9 +314,13 @@ const OTHERS: [Shape; 17] = [
 ];
 
 /// Builds one case. Its data, drawn from `seed`, makes two whole batches and a smaller one.
-fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_size: usize, seed: u32) -> Case {
+fn case<A>(widths: &[usize], hidden: &[A], head: Head, kind: Kind, batch_size: usize, seed: u32) -> Case
+where
+    A: Into<Nonlinearity> + Copy,
+{
+    let hidden: Vec<Nonlinearity> = hidden.iter().map(|&activation| activation.into()).collect();
     let (features, outputs) = (widths[0], widths[widths.len() - 1]);
-    let layers = widths[1..].iter().zip(hidden);
+    let layers = widths[1..].iter().zip(&hidden);
     let mlp = layers.fold(Mlp::new(features), |mlp, (&units, &activation)| mlp.hidden(&[units], activation));
     let normalization = match kind {
         Kind::Pixels => Normalization::pixels(0.1307, 0.3081),
@@ -298,7 +344,7 @@ fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_s
     let data = |samples, part| dataset(&spec, kind, samples, &mut Random::new(seed, Stream::Augmentation, part));
     let ragged = batch_size.div_ceil(2);
     Case {
-        name: format!("{} {} {head} {kind:?} batch {batch_size} seed {seed}", spec.widths(), names(hidden)),
+        name: format!("{} {} {head} {kind:?} batch {batch_size} seed {seed}", spec.widths(), names(&hidden)),
         train: data(2 * batch_size + ragged, 0),
         validation: data(batch_size + 5, 1),
         training: Training { batch_size, seed, ..Training::default() },
@@ -307,7 +353,7 @@ fn case(widths: &[usize], hidden: &[Activation], head: Head, kind: Kind, batch_s
 }
 
 /// The names of the hidden layers' activations, or one name if all are the same.
-fn names(hidden: &[Activation]) -> String {
+fn names(hidden: &[Nonlinearity]) -> String {
     let mut names: Vec<String> = hidden.iter().map(ToString::to_string).collect();
     names.dedup();
     if names.is_empty() { "linear".into() } else { names.join("-") }

@@ -180,20 +180,21 @@ impl MutantSession {
             let x: Vec<f32> = samples.iter().flat_map(row).map(|i| data.inputs().get(i)).collect();
             let pass = network.pass(&x);
             let judged = network.judge(&pass.h[pass.h.len() - 1], data.targets(), samples, &weighting);
-            let mut d = judged.d;
+            let (mut d, mut by_gain) = (judged.d, Vec::new());
             for l in (0..pass.h.len()).rev() {
                 let below = if l == 0 { &x } else { &pass.h[l - 1] };
-                let gradient = match self.fault {
+                let (gw, gb) = match self.fault {
                     Fault::OneChain => self.weight_gradient(l, &d, below, one_chain),
                     Fault::BlocksInSequence => self.weight_gradient(l, &d, below, in_sequence),
                     _ => network.weight_gradient(l, &d, below),
                 };
+                let gradient = [gw, gb, std::mem::take(&mut by_gain)];
                 let early = self.fault == Fault::UpdateBeforeInputGradient;
                 if early {
                     network.update(l, &gradient, &rates);
                 }
                 if l > 0 {
-                    d = network.input_gradient(l, &d, &pass);
+                    (d, by_gain) = network.input_gradient(l, &d, &pass);
                 }
                 if !early {
                     network.update(l, &gradient, &rates);

@@ -89,7 +89,7 @@ impl Sums {
     /// `x[i] · w[j] + bias[j]` for triples (x, w, bias), `[i, j]`.
     fn of(&mut self, triples: &[[f32; 3]; TRIPLES]) -> Result<Matrix> {
         let last = self.state.layers.len() - 1;
-        let Parameters { weight, bias } = &mut self.state.layers[last];
+        let Parameters { weight, bias, .. } = &mut self.state.layers[last];
         weight.values_mut().copy_from_slice(&triples.map(|triple| triple[1]));
         bias.copy_from_slice(&triples.map(|triple| triple[2]));
         self.session.set_state(&self.state)?;

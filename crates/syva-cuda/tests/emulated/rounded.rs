@@ -78,7 +78,7 @@ impl Plain {
     fn forward(&self, x: &[f32]) -> Vec<Vec<f32>> {
         let mut below = self.scaled(x);
         let mut h = Vec::new();
-        for (l, Parameters { weight, bias }) in self.state.layers.iter().enumerate() {
+        for (l, Parameters { weight, bias, .. }) in self.state.layers.iter().enumerate() {
             let (a, w) = (self.rounded(l, &below), self.rounded(l, weight.values()));
             let fan_in = weight.columns();
             below = Vec::new();
@@ -129,7 +129,7 @@ impl Plain {
     fn descend(&mut self, l: usize, d: &[f32], below: &[f32], learning_rate: f64) {
         let (d_of, a) = (self.rounded(l, d), self.rounded(l, below));
         let shifts: Vec<f64> = (0..self.spec.fan_in(l)).map(|k| self.shift(l, k)).collect();
-        let Parameters { weight, bias } = &mut self.state.layers[l];
+        let Parameters { weight, bias, .. } = &mut self.state.layers[l];
         let (fan_in, units) = (weight.columns(), weight.rows());
         for (j, bias) in bias.iter_mut().enumerate() {
             let total: f64 = d.iter().skip(j).step_by(units).map(|d| f64::from(*d)).sum();

@@ -26,7 +26,7 @@ pub fn state(spec: &Spec, flat: &[f32]) -> State {
     };
     let layer = |l: usize| {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        Parameters { weight: Matrix::new(units, fan_in, take(units * fan_in)).unwrap(), bias: take(units) }
+        Parameters::new(Matrix::new(units, fan_in, take(units * fan_in)).unwrap(), take(units))
     };
     State { step: 0, layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
 }
