@@ -11,7 +11,7 @@ use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
 use syva_core::{
-    Activation, DeviceId, DeviceInfo, Engine, Epoch, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec,
+    Activation, DeviceId, DeviceInfo, Engine, Epoch, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec,
     State, Trainer, Training,
 };
 
@@ -54,6 +54,10 @@ impl Session for AheadSession {
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         self.inner.train(span)
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        self.inner.gradient(samples)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {

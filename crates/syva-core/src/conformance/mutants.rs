@@ -7,7 +7,7 @@ use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Repo
 use crate::ops::Loss;
 use crate::reference::{BLOCK, Network, ReferenceSession};
 use crate::spec::Spec;
-use crate::state::{Matrix, State};
+use crate::state::{Matrix, Parameters, State};
 use crate::training::Training;
 use crate::weighting::{ClassWeights, Weighting};
 
@@ -32,6 +32,8 @@ pub enum Fault {
     JudgedTooLate,
     /// Begins a span before the callback has run, and does not undo it.
     NotTakenBack,
+    /// Gives the inspected gradient with the other sign.
+    FlippedGradient,
     /// Multiplies and adds in f64, then rounds to f32, so that predictions are rounded twice. In a network with one
     /// input, only [`operands`](super::operands) shows that.
     RoundedTwice,
@@ -45,12 +47,12 @@ pub enum Fault {
 #[must_use]
 pub fn mutants() -> Vec<Mutant> {
     use Fault::{
-        BlocksInSequence, FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, OneChain, SwappedOrder,
-        UnwrittenOutput, UpdateBeforeInputGradient,
+        BlocksInSequence, FlippedGradient, FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, OneChain,
+        SwappedOrder, UnwrittenOutput, UpdateBeforeInputGradient,
     };
     let steps = [FlippedSign, UpdateBeforeInputGradient, NotANumber, UnwrittenOutput];
     let sums = [SwappedOrder, OneChain, BlocksInSequence];
-    steps.into_iter().chain(sums).chain([JudgedTooLate, NotTakenBack]).map(Mutant).collect()
+    steps.into_iter().chain(sums).chain([JudgedTooLate, NotTakenBack, FlippedGradient]).map(Mutant).collect()
 }
 
 /// The reference with a [`Fault`].
@@ -126,6 +128,14 @@ impl Session for MutantSession {
             }
             _ => self.inner.train(span),
         }
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        let mut gradient = self.inner.gradient(samples)?;
+        if self.fault == Fault::FlippedGradient {
+            gradient.iter_mut().flat_map(|layer| &mut layer.bias).for_each(|value| *value = -*value);
+        }
+        Ok(gradient)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
