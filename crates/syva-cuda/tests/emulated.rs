@@ -42,7 +42,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// The scenarios: a name, the emulated driver's settings, and the test.
-const SCENARIOS: [Scenario; 55] = [
+const SCENARIOS: [Scenario; 59] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -85,6 +85,10 @@ const SCENARIOS: [Scenario; 55] = [
     ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
     ("a profile tells what each launch took", &[SMALL], profiles),
+    ("a profile of more than plain gradient descent", &[SMALL], profiles_more),
+    ("steps that a method does not know are said", &[PERSISTENT], not_plain),
+    ("a rule's training tells what the reference's tells, the host first", &[], trains_more),
+    ("a rule's training tells what the reference's tells, the card first", &[("EMULATED_AHEAD", "1")], trains_more),
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
     ("it stops on a cluster", &[CLUSTER], halts),
@@ -393,6 +397,64 @@ fn profiles() -> Outcome {
     Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds()).into())
 }
 
+/// Dropout, every part of an update by stored gradients, and the first layer's initial sums.
+fn profiles_more() -> Outcome {
+    let mut case = digits_case(&[24, 17], 700, 5)?;
+    case.training = more(case.training)?;
+    let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
+    let order = permutation(7, 0, 700);
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.01; 140], ..Span::default() };
+    let (report, breakdown) = ours.profile(&span)?;
+    if report != theirs.train(&span)? {
+        return Err("another report".into());
+    }
+    same_state("profiled", &theirs.state()?, &ours.state()?)?;
+    let parts: Vec<String> =
+        breakdown.parts.iter().map(|part| format!("{}: {:.0}", part.name, part.seconds * 1e6)).collect();
+    let wanted = [
+        "forward 1: 140",
+        "dropout 1: 140",
+        "forward 2: 140",
+        "dropout 2: 140",
+        "forward 3, loss, input gradient 3: 140",
+        "dropout gradient 2: 140",
+        "input gradient 2: 140",
+        "dropout gradient 1: 140",
+        "weight gradient 1: 140",
+        "weight gradient 2, 3: 140",
+        // The units' sums, and their tree.
+        "gradient norm: 280",
+        "optimizer: 140",
+        "largest norm: 140",
+        "initial sums: 140",
+    ];
+    let multiply_adds = 700 * (2 * 784 * 24 + 3 * 24 * 17 + 3 * 17 * 10);
+    if parts == wanted && breakdown.multiply_adds() == multiply_adds {
+        return Ok(());
+    }
+    Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds()).into())
+}
+
+/// A training with all that plain gradient descent has not.
+fn more(training: Training) -> Result<Training, Failed> {
+    let (dropout, l2, clip_norm, max_norm, ema) = (0.2, 1e-3, 1.0, 2.0, 0.9);
+    Ok(Training { dropout, l2, clip_norm, max_norm, ema, ..training.optimizer("amsgrad".parse()?) })
+}
+
+fn not_plain() -> Outcome {
+    let case = digits_case(&[24, 17], 350, 5)?;
+    let open = |training: &Training| CudaEngine::new().open(&card(), &case.spec, training);
+    open(&case.training)?;
+    for training in [
+        Training { dropout: 0.1, ..case.training.clone() },
+        Training { clip_value: 0.1, ..case.training.clone() },
+        case.training.clone().optimizer("adam".parse()?),
+    ] {
+        said(open(&training).err(), "SYVA_CUDA=persistent with more than plain gradient descent on this card")?;
+    }
+    Ok(())
+}
+
 fn no_method() -> Outcome {
     let spec = Mlp::new(2).classes(2);
     said(
@@ -514,17 +576,26 @@ fn halts() -> Outcome {
     Ok(())
 }
 
+fn trains() -> Outcome {
+    trains_as(&Training::default())
+}
+
+fn trains_more() -> Outcome {
+    trains_as(&more(Training::default())?)
+}
+
 /// Trainings that run to their end, that are stopped after an epoch and resumed, and whose validation loss is not
 /// finite.
-fn trains() -> Outcome {
+fn trains_as(how: &Training) -> Outcome {
+    let training = &Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..how.clone() };
     let case = digits_case(&[16], 300, 5)?;
     let spec = &case.spec;
     let task = Task::new("digits", case.train, case.validation);
-    let wanted = course(&Reference, spec, &task, None, &None)?;
+    let wanted = course(&Reference, spec, &task, training, None, &None)?;
     for stop in [None, Some(1), Some(2), Some(3)] {
-        let (found, at) = course(&CudaEngine::new(), spec, &task, stop, &None)?;
-        same_course(&found, &course(&Reference, spec, &task, stop, &None)?.0)?;
-        let (rest, _) = course(&CudaEngine::new(), spec, &task, None, &at)?;
+        let (found, at) = course(&CudaEngine::new(), spec, &task, training, stop, &None)?;
+        same_course(&found, &course(&Reference, spec, &task, training, stop, &None)?.0)?;
+        let (rest, _) = course(&CudaEngine::new(), spec, &task, training, None, &at)?;
         let told: Vec<String> = found.into_iter().chain(rest).filter(|told| !told.starts_with("saved")).collect();
         let wanted: Vec<String> = wanted.0.iter().filter(|told| !told.starts_with("saved")).cloned().collect();
         same_course(&told, &wanted)?;
@@ -536,7 +607,7 @@ fn trains() -> Outcome {
     let task = Task::new("squares beyond f32", values(0.5)?, values(1e30)?);
     let spec = task.network(&[6], Activation::Tanh);
     let [found, wanted] = [&CudaEngine::new() as &dyn Engine, &Reference].map(|engine| {
-        let error = course(engine, &spec, &task, None, &None).err();
+        let error = course(engine, &spec, &task, training, None, &None).err();
         error.and_then(|failed| failed.message().map(str::to_string))
     });
     if found == wanted && found.as_ref().is_some_and(|error| error.contains("epoch 1")) {
@@ -554,13 +625,13 @@ fn course(
     engine: &dyn Engine,
     spec: &Spec,
     task: &Task,
+    training: &Training,
     stop: Option<u64>,
     from: &Place,
 ) -> Result<(Vec<String>, Place), Failed> {
-    let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..Training::default() };
     let trainer = match from {
-        None => Trainer::new(engine, &card(), spec, task, &training),
-        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, &training, state, progress.clone()),
+        None => Trainer::new(engine, &card(), spec, task, training),
+        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, training, state, progress.clone()),
     };
     let (mut told, mut place) = (Vec::new(), None);
     trainer?.checkpoint_every(Duration::MAX).run(&mut |event| {
