@@ -118,6 +118,14 @@ settings! {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]
     dropout: f32 = training.dropout;
+    /// Probability with which a normalised input becomes 0 in a training step [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(alias = "input_dropout", deserialize_with = "number_from_file")]
+    input_dropout: f32 = training.input_dropout;
+    /// Standard deviation of the noise on normalised inputs in training steps [default: 0]
+    #[arg(long, value_name = "DEVIATION", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[serde(alias = "input_noise", deserialize_with = "number_from_file")]
+    input_noise: f32 = training.input_noise;
     /// Penalty on the magnitudes of weights, as a factor of their sign in the gradient [default: 0]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]

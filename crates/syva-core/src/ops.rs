@@ -12,7 +12,9 @@ mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
-pub use functions::{Function, cuda, functions, loss_functions, rule_function, update_functions};
+pub use functions::{
+    Function, cuda, functions, loss_functions, normal_function, rule_function, update_functions,
+};
 pub use learned::{Learned, Nonlinearity};
 pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
@@ -20,7 +22,9 @@ pub use loss::{
 };
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
-pub use regularise::{Dropout, averaged, clipped, dropped, norm_factor, penalised, renorm_factor};
+pub use regularise::{
+    Dropout, INPUTS, Noise, Perturbation, averaged, box_muller, clipped, dropped, norm_factor, penalised, renorm_factor,
+};
 pub use symbol::{Dialect, Symbol, Truth};
 
 pub(crate) use functions::{cross_entropy, log_probability, softmax_gradient};

@@ -22,6 +22,8 @@ pub enum Stream {
     Digits = 5,
     /// The split of a data set into two parts. The substream is the class.
     Split = 6,
+    /// Noise on inputs. The substream is the step.
+    Noise = 7,
 }
 
 /// Philox4x32-10: four random words from a counter and a key.

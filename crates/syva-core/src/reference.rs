@@ -15,7 +15,7 @@ use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Rates, Report, Session, Span};
 use crate::groups::{Groups, Part};
 use crate::ops::{
-    Dropout, Judging, Reads, SLOTS, add_gaussian, averaged, clipped, dropped, gaussian_mean_slope,
+    INPUTS, Judging, Perturbation, Reads, SLOTS, add_gaussian, averaged, clipped, dropped, gaussian_mean_slope,
     gaussian_variance_slope, labels_guess, norm_factor, penalised, renorm_factor, smoothed_cross_entropy,
     softmax_gradient, variance,
 };
@@ -74,6 +74,8 @@ pub struct Pass<T> {
     /// What the activations of each hidden layer were multiplied by on their way into the next one: 0 where dropout took
     /// them out. Empty without dropout.
     pub factors: Vec<Vec<T>>,
+    /// The normalised inputs after what a step did to them. Empty if it left them alone.
+    pub inputs: Vec<T>,
 }
 
 /// The losses of a batch, their gradient, and the predictions.
@@ -170,25 +172,48 @@ impl<T: Real> Network<T> {
     /// Like [`Network::forward`], but keeps the pre-activations too.
     #[must_use]
     pub fn pass(&self, x: &[T]) -> Pass<T> {
-        self.pass_with(x, None)
+        self.pass_with(x, &Perturbation::default())
     }
 
-    /// Like [`Network::pass`], with dropout (rule 9).
+    /// Like [`Network::pass`], with what is random in a step (rule 9).
     #[must_use]
-    pub fn pass_with(&self, x: &[T], dropout: Option<Dropout>) -> Pass<T> {
-        let mut pass = Pass { z: Vec::new(), h: Vec::new(), factors: Vec::new() };
+    pub fn pass_with(&self, x: &[T], perturbation: &Perturbation) -> Pass<T> {
+        let inputs = if perturbation.changes_inputs() { self.perturbed(x, perturbation) } else { Vec::new() };
+        let mut pass = Pass { z: Vec::new(), h: Vec::new(), factors: Vec::new(), inputs };
         for (l, layer) in self.spec.layers.iter().enumerate() {
-            let z = if l == 0 { self.first_layer(x) } else { self.linear(l, &pass.below(l)) };
+            let z = match l {
+                0 if pass.inputs.is_empty() => self.first_layer(x),
+                0 => self.linear(l, &pass.inputs),
+                _ => self.linear(l, &pass.below(l)),
+            };
             let gain = |i: usize| if layer.learned.has_gains() { self.gain[l][i % layer.units] } else { T::ONE };
             let h_of = |(i, &z): (usize, &T)| layer.learned.forward(z, layer.activation.forward(z), gain(i));
             pass.h.push(z.iter().enumerate().map(h_of).collect());
-            if let Some(dropout) = dropout.filter(|_| l + 1 < self.spec.layers.len()) {
+            if let Some(dropout) = perturbation.hidden.filter(|_| l + 1 < self.spec.layers.len()) {
                 let factor = |i| dropout.factor(l, i / layer.units, i % layer.units);
                 pass.factors.push((0..z.len()).map(|i| T::from_f64(f64::from(factor(i)))).collect());
             }
             pass.z.push(z);
         }
         pass
+    }
+
+    /// Rule 9: the normalised inputs after what a step does to them.
+    fn perturbed(&self, x: &[T], perturbation: &Perturbation) -> Vec<T> {
+        let features = self.spec.input.features;
+        let real = |value: f32| T::from_f64(f64::from(value));
+        let change = |(i, &x): (usize, &T)| {
+            let (row, k) = (i / features, i % features);
+            let mut value = x * self.scale[k] + self.shift[k];
+            if let Some(noise) = perturbation.noise {
+                value = value + real(noise.of(row, k));
+            }
+            match perturbation.inputs {
+                Some(dropout) => dropped(value, real(dropout.factor(INPUTS, row, k))),
+                None => value,
+            }
+        };
+        x.iter().enumerate().map(change).collect()
     }
 
     /// Rule 5: the first layer normalises its inputs, and passes over those that are 0.
@@ -313,6 +338,11 @@ impl<T: Real> Network<T> {
     /// inputs.
     #[must_use]
     pub fn weight_gradient(&self, l: usize, d: &[T], x: &[T]) -> (Vec<T>, Vec<T>) {
+        self.weight_gradient_of(l, d, x, l == 0)
+    }
+
+    /// Like [`Network::weight_gradient`]. Inputs of the first layer that are not raw are those of any other layer.
+    fn weight_gradient_of(&self, l: usize, d: &[T], x: &[T], is_raw: bool) -> (Vec<T>, Vec<T>) {
         let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
         let batch = x.len() / fan_in;
         let (mut gw, mut gb) = (Vec::with_capacity(units * fan_in), Vec::with_capacity(units));
@@ -323,13 +353,13 @@ impl<T: Real> Network<T> {
             for k in 0..fan_in {
                 let g = sum_over_batch(0..batch, &|g, b| {
                     let (d, x) = (d[b * units + j], x[b * fan_in + k]);
-                    match l {
-                        0 if x == T::ZERO => g,
-                        0 => d.fma(x * self.scale[k], g),
-                        _ => d.fma(x, g),
+                    match is_raw {
+                        true if x == T::ZERO => g,
+                        true => d.fma(x * self.scale[k], g),
+                        false => d.fma(x, g),
                     }
                 });
-                gw.push(if l == 0 { self.shift[k].fma(gb[j], g) + T::ZERO } else { g });
+                gw.push(if is_raw { self.shift[k].fma(gb[j], g) + T::ZERO } else { g });
             }
         }
         (gw, gb)
@@ -402,10 +432,10 @@ impl<T: Real> Network<T> {
         samples: &[u32],
         weighting: &Weighting,
     ) -> (Judgement<T>, Vec<Tensors<T>>) {
-        self.gradients_with(x, targets, samples, weighting, None)
+        self.gradients_with(x, targets, samples, weighting, &Perturbation::default())
     }
 
-    /// Like [`Network::gradients`], with dropout.
+    /// Like [`Network::gradients`], with what is random in a step.
     #[must_use]
     pub fn gradients_with(
         &self,
@@ -413,9 +443,9 @@ impl<T: Real> Network<T> {
         targets: &Targets,
         samples: &[u32],
         weighting: &Weighting,
-        dropout: Option<Dropout>,
+        perturbation: &Perturbation,
     ) -> (Judgement<T>, Vec<Tensors<T>>) {
-        let pass = self.pass_with(x, dropout);
+        let pass = self.pass_with(x, perturbation);
         let last = pass.h.len() - 1;
         let judged = self.judge(&pass.h[last], targets, samples, weighting);
         let mut gradients = Vec::new();
@@ -424,8 +454,11 @@ impl<T: Real> Network<T> {
         }
         let (mut d, mut by_gain) = (judged.d.clone(), Vec::new());
         for l in (0..=last).rev() {
-            let below = if l == 0 { Cow::Borrowed(x) } else { pass.below(l) };
-            let (gw, gb) = self.weight_gradient(l, &d, &below);
+            let (gw, gb) = match l {
+                0 if pass.inputs.is_empty() => self.weight_gradient(l, &d, x),
+                0 => self.weight_gradient_of(l, &d, &pass.inputs, false),
+                _ => self.weight_gradient(l, &d, &pass.below(l)),
+            };
             gradients.push([gw, gb, by_gain]);
             by_gain = Vec::new();
             if l > 0 {
@@ -447,7 +480,7 @@ impl<T: Real> Network<T> {
         rates: &Rates,
     ) -> Judgement<T> {
         let (judged, mut gradients) =
-            self.gradients_with(x, targets, samples, weighting, self.training.dropout_in(self.step, rates));
+            self.gradients_with(x, targets, samples, weighting, &self.training.perturbation_in(self.step, rates));
         if !gradients.is_empty() {
             self.hold_back(&mut gradients);
             for (l, gradient) in gradients.iter().enumerate() {
@@ -742,13 +775,13 @@ mod tests {
     use super::*;
     use crate::data::Inputs;
     use crate::groups::Parametrization;
-    use crate::ops::{Loss, Nonlinearity, Optimizer};
+    use crate::ops::{Dropout, Loss, Noise, Nonlinearity, Optimizer};
     use crate::random::{Random, Stream};
     use crate::weighting::ClassWeights;
     use crate::{Activation, Mlp, Normalization};
 
     /// Compares every derivative of the mean loss, by central differences in f64, with backpropagation's.
-    fn check_gradients(spec: &Spec, training: &Training, seed: u32, dropout: Option<Dropout>) {
+    fn check_gradients(spec: &Spec, training: &Training, seed: u32, perturbation: Perturbation) {
         let training = training.clone().seed(seed);
         let state = State::initial(spec, &training).unwrap();
         let mut network = Network::<f64>::new(spec, &training, &state);
@@ -780,10 +813,10 @@ mod tests {
         let weighting = Weighting::of_training(&training.class_weights, &data);
         let samples: Vec<u32> = (0..batch as u32).collect();
         let loss = |network: &Network<f64>| {
-            let h = network.pass_with(&x, dropout).h;
+            let h = network.pass_with(&x, &perturbation).h;
             weighting.mean(&network.judge(&h[h.len() - 1], &targets, &samples, &weighting).losses, &samples)
         };
-        let (_, gradients) = network.gradients_with(&x, &targets, &samples, &weighting, dropout);
+        let (_, gradients) = network.gradients_with(&x, &targets, &samples, &weighting, &perturbation);
         let epsilon = 1e-5;
         for l in 0..spec.layers.len() {
             for i in 0..network.layer_mut(l).iter().map(|part| part.len()).sum() {
@@ -818,10 +851,19 @@ mod tests {
                 for depth in 0..4 {
                     let mlp = || Mlp::new(4).hidden(&[6, 5, 3][..depth], activation).normalized(normalization.clone());
                     let training = Training::default();
-                    let dropout = Some(Dropout::new(0.3, seed, 7)).filter(|_| depth > 1);
-                    check_gradients(&mlp().classes(3), &training, seed, dropout);
-                    check_gradients(&mlp().binary(), &training, seed, None);
-                    check_gradients(&mlp().values(2), &training, seed, None);
+                    let dropout = Dropout::new(0.3, seed, 7);
+                    let random = match depth {
+                        3 => Perturbation {
+                            hidden: Some(dropout),
+                            inputs: Some(dropout),
+                            noise: Some(Noise::new(0.5, seed, 7)),
+                        },
+                        2 => Perturbation { hidden: Some(dropout), ..Perturbation::default() },
+                        _ => Perturbation::default(),
+                    };
+                    check_gradients(&mlp().classes(3), &training, seed, random);
+                    check_gradients(&mlp().binary(), &training, seed, Perturbation::default());
+                    check_gradients(&mlp().values(2), &training, seed, Perturbation::default());
                 }
             }
         }
@@ -849,7 +891,12 @@ mod tests {
                 for seed in 1..7 {
                     let weights = ClassWeights::Given([3.0, 0.5, 1.5][..spec.classes()].to_vec());
                     let weights = if seed % 3 == 0 && spec.classes() > 0 { weights } else { ClassWeights::None };
-                    check_gradients(spec, &Training::default().loss(loss).class_weights(weights), seed, None);
+                    check_gradients(
+                        spec,
+                        &Training::default().loss(loss).class_weights(weights),
+                        seed,
+                        Perturbation::default(),
+                    );
                     checked += 1;
                 }
             }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Rates;
 use crate::groups::{Factors, Parametrization};
 use crate::init::{BiasInit, Init};
-use crate::ops::{Dropout, Judging, Loss, Optimizer};
+use crate::ops::{Dropout, Judging, Loss, Noise, Optimizer, Perturbation};
 use crate::schedule::Schedule;
 use crate::spec::Spec;
 use crate::stopping::Stop;
@@ -53,6 +53,13 @@ pub struct Training {
     /// is off.
     #[serde(default)]
     pub dropout: f32,
+    /// The probability with which a normalised input becomes 0 in a step. 0 is off.
+    #[serde(default)]
+    pub input_dropout: f32,
+    /// The standard deviation of the noise that is added to normalised inputs in a step ([`Noise`](crate::ops::Noise)). 0 is
+    /// off.
+    #[serde(default)]
+    pub input_noise: f32,
     /// The factor of |w| in the penalty that is added to the loss; its gradient is the factor times the sign of w. Biases
     /// have no penalty, and the loss is reported without it. 0 is off.
     #[serde(default)]
@@ -118,6 +125,8 @@ impl Default for Training {
             loss: Loss::Auto,
             class_weights: ClassWeights::None,
             dropout: 0.0,
+            input_dropout: 0.0,
+            input_noise: 0.0,
             l1: 0.0,
             l2: 0.0,
             clip_norm: 0.0,
@@ -229,11 +238,21 @@ impl Training {
         samples.div_ceil(self.samples_per_update())
     }
 
-    /// Dropout in a step, which is counted from 0, if there is any.
+    /// What is random in a step, which is counted from 0.
     #[must_use]
-    pub fn dropout_in(&self, step: u64, rates: &Rates) -> Option<Dropout> {
-        let probability = self.dropout * rates.dropout;
-        (probability > 0.0).then(|| Dropout::new(probability, self.seed, step))
+    pub fn perturbation_in(&self, step: u64, rates: &Rates) -> Perturbation {
+        let dropout = |probability: f32| {
+            let probability = probability * rates.dropout;
+            (probability > 0.0).then(|| Dropout::new(probability, self.seed, step))
+        };
+        let noise = (self.input_noise > 0.0).then(|| Noise::new(self.input_noise, self.seed, step));
+        Perturbation { hidden: dropout(self.dropout), inputs: dropout(self.input_dropout), noise }
+    }
+
+    /// Whether training steps change their inputs at random.
+    #[must_use]
+    pub fn perturbs_inputs(&self) -> bool {
+        self.input_dropout > 0.0 || self.input_noise > 0.0
     }
 
     /// The share of the distance to the weights by which their average moves in a step, which is counted from 0. It begins
@@ -267,6 +286,8 @@ impl Training {
         self.class_weights.validate()?;
         for (name, value, below) in [
             ("dropout", self.dropout, 1.0),
+            ("input-dropout", self.input_dropout, 1.0),
+            ("input-noise", self.input_noise, f32::INFINITY),
             ("ema", self.ema, 1.0),
             ("l1", self.l1, f32::INFINITY),
             ("l2", self.l2, f32::INFINITY),

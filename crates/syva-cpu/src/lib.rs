@@ -178,6 +178,8 @@ impl Engine for CpuEngine {
             optimizer: _,
             schedule: _,
             dropout: _,
+            input_dropout: _,
+            input_noise: _,
             l1: _,
             l2: _,
             clip_norm: _,

@@ -168,6 +168,8 @@ pub(crate) struct Workspace {
     pub(crate) terms: Vec<Panels>,
     /// The gradients by z of each layer, `[batch, units]`. Empty without training.
     pub(crate) d: Vec<Panels>,
+    /// The normalised inputs of a step that changes them at random, `[batch, features]`. Empty if none does.
+    pub(crate) inputs: Panels,
     /// The factors of dropout of each hidden layer, `[batch, units]`. Empty without dropout.
     pub(crate) factors: Vec<Panels>,
     /// The loss of each sample.
@@ -200,6 +202,11 @@ impl Workspace {
             }),
             terms: panels(&|layer| if layer.gains() > 0 { trained } else { 0 }),
             d: panels(&|_| trained),
+            inputs: Panels::new(
+                if training.is_some_and(Training::perturbs_inputs) { rows } else { 0 },
+                spec.input.features,
+                width,
+            ),
             factors: panels(&|_| if drops { rows } else { 0 }),
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],

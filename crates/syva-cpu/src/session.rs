@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use syva_core::data::{Dataset, Split};
+use syva_core::ops::Perturbation;
 use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
     Breakdown, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec, State, Training, Weighting,
@@ -102,18 +103,18 @@ impl Session for CpuSession {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
             let batch = data.batch(Samples::These(samples), next);
             work.means = weighting.factors(runner.judging, runner.spec.outputs(), samples);
-            let dropout = runner.training.dropout_in(weights.step, &rates);
-            runner.pass(weights, work, batch, Goal::Train(data.data.targets(), dropout));
+            let random = runner.training.perturbation_in(weights.step, &rates);
+            runner.pass(weights, work, batch, Goal::Train(data.data.targets(), random));
             let loss = weighting.mean(&work.losses[..samples.len()], samples);
             if !loss.is_finite() {
                 report.first_non_finite = Some(step);
                 break;
             }
             if runner.training.stores_gradients() {
-                let gradient = runner.gradient(gradient, weights, work, batch);
+                let gradient = runner.gradient(gradient, weights, work, batch, random);
                 runner.update_stored(weights, gradient, &rates);
             } else {
-                runner.update(weights, work, batch, Step::Train(&rates));
+                runner.update(weights, work, batch, random, Step::Train(&rates));
             }
             report.losses.push(loss);
             if report.confusion.classes() > 0 {
@@ -139,11 +140,11 @@ impl Session for CpuSession {
         let work = room(work, runner, samples.len());
         let batch = data.batch(Samples::These(samples), None);
         work.means = weighting.factors(runner.judging, runner.spec.outputs(), samples);
-        runner.pass(weights, work, batch, Goal::Train(data.data.targets(), None));
+        runner.pass(weights, work, batch, Goal::Train(data.data.targets(), Perturbation::default()));
         if !weighting.mean(&work.losses[..samples.len()], samples).is_finite() {
             return Err(no_gradient());
         }
-        Ok(runner.gradient(&mut None, weights, work, batch).layers(&runner.spec))
+        Ok(runner.gradient(&mut None, weights, work, batch, Perturbation::default()).layers(&runner.spec))
     }
 
     fn profile(&mut self, span: &Span<'_>) -> Result<(Report, Breakdown)> {

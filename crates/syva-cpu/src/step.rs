@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syva_core::data::Targets;
-use syva_core::ops::{Dropout, Judging, Reads, Rule, SLOTS};
+use syva_core::ops::{Dropout, INPUTS, Judging, Perturbation, Reads, Rule, SLOTS};
 use syva_core::{Groups, Layer, Part as Of, Rates, Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
@@ -75,8 +75,8 @@ pub(crate) enum Goal<'a> {
     Predict,
     /// Losses and predictions.
     Judge(&'a Targets),
-    /// Losses, predictions, and the gradients by all z, with dropout if there is any.
-    Train(&'a Targets, Option<Dropout>),
+    /// Losses, predictions, and the gradients by all z, with what is random in the step.
+    Train(&'a Targets, Perturbation),
 }
 
 impl<'a> Goal<'a> {
@@ -89,6 +89,13 @@ impl<'a> Goal<'a> {
 
     fn trains(self) -> bool {
         matches!(self, Self::Train(..))
+    }
+
+    fn perturbation(self) -> Perturbation {
+        match self {
+            Self::Predict | Self::Judge(_) => Perturbation::default(),
+            Self::Train(_, perturbation) => perturbation,
+        }
     }
 }
 
@@ -111,15 +118,30 @@ impl Runner {
 
     /// Passes a batch through the network, and computes what the goal says.
     pub(crate) fn pass(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
-        self.renew_start(weights);
+        let perturbs_inputs = goal.perturbation().changes_inputs();
+        if !perturbs_inputs {
+            self.renew_start(weights);
+        }
         let Self { spec, judging, kernels, team, stopwatch, scratch, .. } = self;
         let rows = batch.samples.len();
         let pass = Pass::new((spec, *judging, kernels, stopwatch), weights, work, batch, goal);
         let (layers, width) = (spec.layers.len(), kernels.width());
 
+        if perturbs_inputs {
+            let tiles = Tiles::new(rows, (1, 1), 1, team.threads());
+            team.share(tiles.count(), rows * spec.input.features * 64, &|thread, task| {
+                pass.perturb(tiles.get(task).0, &mut scratch::own(scratch, thread));
+            });
+            let tiles = Tiles::new(rows, (spec.layers[0].units, spec.input.features), width, team.threads());
+            team.share(tiles.count(), rows * weights_of(spec, 0), &|_, task| {
+                let (rows, panel) = tiles.get(task);
+                pass.forward_tile(0, rows, panel);
+            });
+        }
         let tiles = Tiles::new(rows, (spec.layers[0].units, spec.input.features), SLICE, team.threads());
+        let tasks = if perturbs_inputs { 0 } else { tiles.count() };
         let density = if batch.by_sample { 5 } else { 1 };
-        team.share(tiles.count(), rows * weights_of(spec, 0) / density, &|thread, task| {
+        team.share(tasks, rows * weights_of(spec, 0) / density, &|thread, task| {
             let (rows, slice) = tiles.get(task);
             pass.first_tile(rows, slice, &mut scratch::own(scratch, thread));
         });
@@ -189,17 +211,25 @@ impl Runner {
         weights: &mut Weights,
         work: &Workspace,
         batch: Batch<'_>,
+        random: Perturbation,
     ) -> &'a mut Weights {
         let gradient = room.get_or_insert_with(|| Weights::new(&self.spec, self.kernels.width()));
         // Threads keep values by the version that they are of.
         gradient.version = weights.version;
-        self.update(gradient, work, batch, Step::Gradient);
+        self.update(gradient, work, batch, random, Step::Gradient);
         weights.version = gradient.version;
         gradient
     }
 
-    /// Updates all weights and biases by their gradients, or replaces them by these.
-    pub(crate) fn update(&mut self, weights: &mut Weights, work: &Workspace, batch: Batch<'_>, step: Step<'_>) {
+    /// Updates all weights and biases by their gradients, or replaces them by these. `random` is what the batch's pass had.
+    pub(crate) fn update(
+        &mut self,
+        weights: &mut Weights,
+        work: &Workspace,
+        batch: Batch<'_>,
+        random: Perturbation,
+        step: Step<'_>,
+    ) {
         let Self { spec, training, groups, kernels, team, stopwatch, scratch, updates, left, .. } = self;
         let scalars = match step {
             Step::Train(rates) => Some(groups.scalars(weights.step, rates)),
@@ -250,7 +280,11 @@ impl Runner {
                 rows,
                 change: change(l, slots[l]),
                 grid: kept[l],
-                x: if l == 0 { X::Raw(&first) } else { X::Hidden(&work.h[l - 1]) },
+                x: match l {
+                    0 if random.changes_inputs() => X::Hidden(&work.inputs),
+                    0 => X::Raw(&first),
+                    _ => X::Hidden(&work.h[l - 1]),
+                },
                 d: &work.d[l],
                 height: w.rows,
                 w: w.shared(),
@@ -266,6 +300,7 @@ impl Runner {
             layers[l].run(task, &mut scratch::own(scratch, thread));
         });
         weights.step += 1;
+        weights.start_is_stale |= random.changes_inputs();
         // Products by lists count their own.
         let parts = [(Part::Forward(0), batch.by_sample), (Part::Update(0), batch.by_feature)];
         let parts = parts.into_iter().filter(|(_, by_lists)| !by_lists).map(|(part, _)| (0, part));
@@ -360,6 +395,7 @@ struct Pass<'a> {
     /// Rows per panel of the workspace.
     height: usize,
     h: Vec<Shared<'a, f32>>,
+    inputs: Shared<'a, f32>,
     z: Vec<Shared<'a, f32>>,
     terms: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
@@ -398,7 +434,7 @@ impl<'a> Pass<'a> {
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, z, terms, d, factors, losses, guesses, means, .. } = work;
+        let Workspace { height, h, inputs, z, terms, d, factors, losses, guesses, means, .. } = work;
         Self {
             spec,
             judging,
@@ -409,6 +445,7 @@ impl<'a> Pass<'a> {
             goal,
             height: *height,
             h: h.iter_mut().map(Panels::shared).collect(),
+            inputs: inputs.shared(),
             z: z.iter_mut().map(Panels::shared).collect(),
             terms: terms.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
@@ -514,15 +551,41 @@ impl Pass<'_> {
         }
     }
 
-    /// Rule 2: computes one panel of h_l, l > 0, for some rows.
+    /// Rule 9: the normalised inputs of some rows, after what is random in the step.
+    fn perturb(&self, rows: Range<usize>, scratch: &mut Scratch) {
+        let Perturbation { inputs: dropout, noise, .. } = self.goal.perturbation();
+        let (features, width) = (self.spec.input.features, self.kernels.width());
+        let apart = rows.len() * width;
+        let (scaled, factors) = (scratch.inputs.of(features.div_ceil(width) * apart), scratch.sums.of(apart));
+        self.stopwatch.time(Part::Gather, || {
+            let block = self.block(&rows, 0..features);
+            self.kernels.scale(self.batch.source, &mut Scaling { block, s: scaled, panel: apart });
+            for (panel, scaled) in scaled.chunks_exact(apart).enumerate() {
+                let (first, row) = (panel * width, rows.start);
+                // SAFETY: only this task uses the rows.
+                let inputs = unsafe { self.inputs.part(self.at(panel, row), apart) };
+                inputs.copy_from_slice(scaled);
+                let shift = &self.weights.shift[first..features.min(first + width)];
+                self.kernels.regularise(Regularise::Disturb { inputs, shift, noise, row, feature: first, width });
+                if let Some(dropout) = dropout {
+                    let (layer, unit) = (INPUTS, first);
+                    self.kernels.regularise(Regularise::Factors { dropout, layer, row, unit, width, factors });
+                    self.kernels.regularise(Regularise::Drop(inputs, factors));
+                }
+            }
+        });
+    }
+
+    /// Rule 2: computes one panel of h_l for some rows. Layer 0 has inputs that are no longer raw.
     fn forward_tile(&self, l: usize, rows: Range<usize>, panel: usize) {
         self.stopwatch.time(Part::Forward(l), || {
             let (w, width) = (&self.weights.transposed[l], self.kernels.width());
+            let below = if l == 0 { self.inputs } else { self.h[l - 1] };
             let product = Product {
                 rows: rows.len(),
                 columns: w.computed(panel),
                 depth: self.spec.fan_in(l),
-                a: Factor::Rows { values: self.h[l - 1].view(rows.start * width), panel: self.at(1, 0) },
+                a: Factor::Rows { values: below.view(rows.start * width), panel: self.at(1, 0) },
                 b: &w.as_slice()[w.at(panel)..],
                 init: Some(&self.weights.bias[l].as_slice()[panel * width..]),
                 earlier: &[],
@@ -575,10 +638,7 @@ impl Pass<'_> {
 
     /// Dropout after a layer.
     fn dropout(&self, l: usize) -> Option<Dropout> {
-        match self.goal {
-            Goal::Train(_, dropout) if l + 1 < self.spec.layers.len() => dropout,
-            _ => None,
-        }
+        self.goal.perturbation().hidden.filter(|_| l + 1 < self.spec.layers.len())
     }
 
     /// Computes losses and predictions of some rows, and d of their outputs. Does nothing if the goal is only to

@@ -1574,6 +1574,58 @@ __device__ inline float loss_slope(u32 distance, float p, float z, float t) {
     }
 }
 
+/// Two numbers.
+struct Pair {
+    float a, b;
+};
+
+__device__ inline Pair normal_pair(float u, float v) {
+    const bool v0 = __int_as_float(0x00800000) > u;
+    const float v1 = u * 8388608.0f;
+    const float v2 = v0 ? v1 : u;
+    const float v3 = mantissa_of(v2);
+    const float v4 = exponent_of(v2);
+    const float v5 = v4 - 23.0f;
+    const float v6 = v0 ? v5 : v4;
+    const float v7 = v3 - 1.0f;
+    const float v8 = v3 + 1.0f;
+    const float v9 = v7 / v8;
+    const float v10 = v9 * v9;
+    const float v11 = fmaf(0.18181819f, v10, 0.22222222f);
+    const float v12 = fmaf(v11, v10, 0.2857143f);
+    const float v13 = fmaf(v12, v10, 0.4f);
+    const float v14 = fmaf(v13, v10, 0.6666667f);
+    const float v15 = v14 * v10;
+    const float v16 = v9 + v9;
+    const float v17 = fmaf(v9, v15, v16);
+    const float v18 = fmaf(v6, -0.00021219444f, v17);
+    const float v19 = fmaf(v6, 0.6933594f, v18);
+    const bool v20 = u == __int_as_float(0x7f800000);
+    const float v21 = v20 ? u : v19;
+    const bool v22 = u > 0.0f;
+    const float v23 = v22 ? v21 : __int_as_float(0x7fc00000);
+    const bool v24 = u == 0.0f;
+    const float v25 = v24 ? __int_as_float(0xff800000) : v23;
+    const float v26 = -v25;
+    const float v27 = sqrtf(v26);
+    const float v28 = v - 0.5f;
+    const float v29 = v28 * 1.5707964f;
+    const float v30 = v29 * v29;
+    const float v31 = fmaf(-0.0013888889f, v30, 0.041666668f);
+    const float v32 = fmaf(v31, v30, -0.5f);
+    const float v33 = fmaf(v32, v30, 1.0f);
+    const float v34 = fmaf(-0.0001984127f, v30, 0.008333334f);
+    const float v35 = fmaf(v34, v30, -0.16666667f);
+    const float v36 = fmaf(v35, v30, 1.0f);
+    const float v37 = v29 * v36;
+    const float v38 = v33 - v37;
+    const float v39 = v27 * v38;
+    const float v40 = v33 + v37;
+    const float v41 = v27 * v40;
+    return {v39, v41};
+}
+
+const u32 DROPOUT = 3, NOISE = 7, INPUTS = 65535;
 const int SCALARS = 9, SLOTS = 3;
 
 /// A new weight and its new slots.

@@ -1,17 +1,29 @@
-// What a training may have beside plain gradient descent: dropout of hidden layers, and the update by stored gradients. All
+// What a training may have beside plain gradient descent: dropout, noise on inputs, and the update by stored gradients. All
 // of it is element by element, or along the weights of a unit. The optimisers' rules and the other functions are generated.
 // Nothing here is part of the products, whose kernels remain as small as plain gradient descent needs them.
 #include "network.cuh"
 
 /// What the host computes for each step of a span.
 struct Varying {
-    u32 threshold;  // dropout: random words below it mean 0
-    float scale;    // dropout: what other activations are multiplied by
-    u32 step[2];    // the number of the step, lower word first
-    float share;    // of the distance by which the average moves
+    u32 threshold; // dropout of hidden layers: random words below it mean 0
+    float scale;   // and what other activations are multiplied by
+    u32 input_threshold; // the same for dropout of inputs
+    float input_scale;
+    u32 step[2]; // the number of the step, lower word first
+    float share; // of the distance by which the average moves
 };
 
-// ---- Dropout ---------------------------------------------------------------------------------------------------------
+// ---- Randomness ------------------------------------------------------------------------------------------------------
+
+/// The inputs of steps that change them at random.
+struct Perturbed {
+    float *to; // normalised inputs with noise and dropout [batch, stride]
+    const Varying *varying;
+    u32 seed;
+    u32 features, stride;
+    float deviation; // of the noise; 0 if there is none
+    u32 drops;       // whether there is dropout
+};
 
 /// A hidden layer with dropout. The activations are kept as they are in `from` if the derivative reads them.
 struct Dropped {
@@ -20,7 +32,7 @@ struct Dropped {
     const float *read;   // what the derivative reads [batch, stride]
     float *d;            // the sums of rule 4, which become the gradient by z [batch, stride]
     const Varying *varying;
-    u32 key[2];
+    u32 seed;
     u32 layer, units, stride;
     u32 activation; // number of generated.cuh
     float parameter;
@@ -40,6 +52,50 @@ __device__ inline void philox(u32 (&counter)[4], u32 key0, u32 key1) {
     }
 }
 
+/// The number of four standard normal ones that a counter's words give.
+__device__ inline float normal(const u32 (&words)[4], int c) {
+    const u32 first = words[c & 2], second = words[(c & 2) + 1];
+    const float last = __int_as_float(0x33800000); // 2^−24
+    const Pair pair = normal_pair(float((first >> 8) + 1) * last, float(second >> 8) * last);
+    const float value = c & 1 ? pair.b : pair.a;
+    return second >> (c & 1) & 1 ? -value : value;
+}
+
+/// The inputs of the step's rows. A thread has four neighbours of a row.
+template <class Stored>
+__device__ inline void perturb(const Progress *progress, u32 i, const Perturbed &of, const Data &data) {
+    const Step step(progress, i);
+    const u32 quads = (of.features + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
+    const u32 row = thread / quads, quad = thread % quads;
+    if (row >= step.rows) return;
+    const Varying &varying = of.varying[step.number];
+    u32 noise[4] = {quad, row, varying.step[0], varying.step[1]};
+    u32 drops[4] = {quad, row, varying.step[0], varying.step[1] | INPUTS << 16};
+    if (of.deviation > 0.0f) philox(noise, of.seed, NOISE);
+    if (of.drops) philox(drops, of.seed, DROPOUT);
+    const u32 sample = Samples(progress, step, data).at(row), first = 4 * quad;
+    const Stored *from = static_cast<const Stored *>(data.inputs) + size_t(sample) * data.stride;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+        const u32 k = first + c;
+        if (k >= of.features) break;
+        float value = float(from[k]) * data.scale[k] + data.shift[k];
+        if (of.deviation > 0.0f) value = value + normal(noise, c) * of.deviation;
+        if (of.drops) value = dropped(value, drops[c] < varying.input_threshold ? 0.0f : varying.input_scale);
+        of.to[size_t(row) * of.stride + k] = value;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    perturb_u8(const Progress *progress, u32 i, Perturbed of, Data data) {
+    perturb<u8>(progress, i, of, data);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    perturb_f32(const Progress *progress, u32 i, Perturbed of, Data data) {
+    perturb<float>(progress, i, of, data);
+}
+
 /// Calls `with` for the thread's four neighbours of a row: the place of each, and its factor.
 template <class With> __device__ inline void each_dropped(const Progress *progress, u32 i, const Dropped &of, With with) {
     const Step step(progress, i);
@@ -48,7 +104,7 @@ template <class With> __device__ inline void each_dropped(const Progress *progre
     if (row >= step.rows) return;
     const Varying &varying = of.varying[step.number];
     u32 words[4] = {quad, row, varying.step[0], varying.step[1] | of.layer << 16};
-    philox(words, of.key[0], of.key[1]);
+    philox(words, of.seed, DROPOUT);
     const size_t first = size_t(row) * of.stride + 4 * quad;
 #pragma unroll
     for (int c = 0; c < 4; ++c) with(first + c, words[c] < varying.threshold ? 0.0f : varying.scale);

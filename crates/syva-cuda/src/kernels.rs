@@ -89,7 +89,7 @@ pub(crate) struct Dropped {
     pub(crate) read: Address,
     pub(crate) d: Address,
     pub(crate) varying: Address,
-    pub(crate) key: [u32; 2],
+    pub(crate) seed: u32,
     pub(crate) layer: u32,
     pub(crate) units: u32,
     pub(crate) stride: u32,
@@ -103,8 +103,24 @@ pub(crate) struct Dropped {
 pub(crate) struct Varying {
     pub(crate) threshold: u32,
     pub(crate) scale: f32,
+    pub(crate) input_threshold: u32,
+    pub(crate) input_scale: f32,
     pub(crate) step: [u32; 2],
     pub(crate) share: f32,
+}
+
+/// The inputs of steps that change them at random.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Perturbed {
+    pub(crate) to: Address,
+    pub(crate) varying: Address,
+    pub(crate) seed: u32,
+    pub(crate) features: u32,
+    pub(crate) stride: u32,
+    pub(crate) deviation: f32,
+    /// 1 if there is dropout.
+    pub(crate) drops: u32,
 }
 
 /// Weights or biases, and what belongs to them.
@@ -166,6 +182,8 @@ unsafe impl DeviceRepr for Layers {}
 unsafe impl DeviceRepr for SpanOfSteps {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Dropped {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Perturbed {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Varying {}
 // SAFETY: as above. All zeros are a value.
@@ -468,6 +486,7 @@ impl HeadKernels {
 
 /// The kernels of dropout and of the update by stored gradients.
 pub(crate) struct StoredKernels {
+    perturb: [CudaFunction; 2],
     drop: CudaFunction,
     drop_gradient: CudaFunction,
     squares: CudaFunction,
@@ -488,6 +507,7 @@ impl StoredKernels {
         let module = module(context, Self::MODULE)?;
         let function = |name| module.load_function(name);
         Ok(Self {
+            perturb: [function("perturb_u8")?, function("perturb_f32")?],
             drop: function("drop")?,
             drop_gradient: function("drop_gradient")?,
             squares: function("gradient_squares")?,
@@ -503,23 +523,37 @@ impl StoredKernels {
         (rows.div_ceil(Self::ROWS) * across, across)
     }
 
+    /// The inputs of a step, normalised and changed at random.
+    pub(crate) fn perturb(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        batch: usize,
+        inputs: &Perturbed,
+        (data, stored): (&Data, Stored),
+    ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.perturb[stored as usize]);
+        arguments.arg(&at.progress).arg(&at.step).arg(inputs).arg(data);
+        launch(&mut arguments, Self::shape(batch, inputs.features))
+    }
+
     /// The activations of a layer, on their way into the next one.
     pub(crate) fn drop(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Dropped) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.drop);
         arguments.arg(&at.progress).arg(&at.step).arg(layer);
-        launch(&mut arguments, Self::shape(batch, layer))
+        launch(&mut arguments, Self::shape(batch, layer.units))
     }
 
     /// The gradient by the z of a layer.
     pub(crate) fn drop_gradient(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Dropped) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.drop_gradient);
         arguments.arg(&at.progress).arg(&at.step).arg(layer);
-        launch(&mut arguments, Self::shape(batch, layer))
+        launch(&mut arguments, Self::shape(batch, layer.units))
     }
 
     /// The shape of a launch: one thread per four neighbours of a row.
-    fn shape(batch: usize, layer: &Dropped) -> (usize, u32) {
-        ((batch * layer.units.div_ceil(4) as usize).div_ceil(128), 128)
+    fn shape(batch: usize, columns: u32) -> (usize, u32) {
+        ((batch * columns.div_ceil(4) as usize).div_ceil(128), 128)
     }
 
     /// The factor that clips all gradients by their norm.
@@ -663,6 +697,9 @@ mod tests {
         assert_eq!(parameters(head, "head"), [0, 0, layer, data, outcome, judge]);
         assert_eq!(parameters(head, "judge"), [0, 0, layer, data, outcome, judge]);
         let stored = &text("stored.ptx");
+        for kernel in ["perturb_u8", "perturb_f32"] {
+            assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Perturbed>(), data]);
+        }
         for kernel in ["drop", "drop_gradient"] {
             assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Dropped>()]);
         }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits};
 use syva_core::data::{Dataset, Inputs, Targets};
-use syva_core::ops::{Dropout, Reads, SCALARS, SLOTS};
+use syva_core::ops::{Reads, SCALARS, SLOTS};
 use syva_core::{AVERAGE, Activation, Matrix, Parameters, Result, Slot, Spec, State, Training};
 
 use crate::card::Card;
-use crate::kernels::{Address, Data, Dropped, Layer, Outcome, Stored, StoredKernels, Tensor, Update, Varying};
+use crate::kernels::{
+    Address, Data, Dropped, Layer, Outcome, Perturbed, Stored, StoredKernels, Tensor, Update, Varying,
+};
 use crate::plan::{self, padded};
 
 /// The address of a buffer. The buffer must live until the stream of every launch that uses it has been waited for.
@@ -256,7 +258,9 @@ impl Network {
     pub(crate) fn layer(&self, spec: &Spec, of: &[LayerMemory], work: &Workspace, l: usize, card: &Card) -> Layer {
         let memory = &of[l];
         let stream = &card.stream;
-        let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { 0 };
+        let inputs = work.inputs.as_ref().filter(|_| l == 0).map_or(0, |inputs| address(inputs, stream));
+        let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { inputs };
+        let start = memory.start.as_ref().filter(|_| inputs == 0).unwrap_or(&memory.bias);
         let d = |l: usize| work.d[l].as_ref().map_or(0, |d| address(d, stream));
         let z = |l: usize| work.z[l].as_ref().map_or(0, |z| address(z, stream));
         let activation = spec.layers[l].activation;
@@ -267,7 +271,7 @@ impl Network {
             below: below(&work.h),
             weight: address(&memory.weight, stream),
             bias: address(&memory.bias, stream),
-            start: address(memory.start.as_ref().unwrap_or(&memory.bias), stream),
+            start: address(start, stream),
             h: address(work.whole[l].as_ref().unwrap_or(&work.h[l]), stream),
             z: z(l),
             read_below: match activation_below.reads() {
@@ -310,7 +314,6 @@ impl Network {
         (varying, seed): (Address, u32),
         card: &Card,
     ) -> Dropped {
-        let (key, _) = Dropout::new(0.0, seed, 0).start(l, 0);
         let stream = &card.stream;
         let (h, activation) = (address(&work.h[l], stream), spec.layers[l].activation);
         let from = work.whole[l].as_ref().map_or(h, |whole| address(whole, stream));
@@ -320,13 +323,33 @@ impl Network {
             read: work.z[l].as_ref().map_or(from, |z| address(z, stream)),
             d: work.d[l].as_ref().map_or(0, |d| address(d, stream)),
             varying,
-            key,
+            seed,
             layer: l as u32,
             units: spec.layers[l].units as u32,
             stride: padded(spec.layers[l].units) as u32,
             activation: activation.index() as u32,
             parameter: activation.parameter() as f32,
         }
+    }
+
+    /// The inputs of steps that change them at random, as the kernels see them.
+    pub(crate) fn perturbed(
+        &self,
+        spec: &Spec,
+        work: &Workspace,
+        varying: Address,
+        training: &Training,
+        card: &Card,
+    ) -> Option<Perturbed> {
+        Some(Perturbed {
+            to: address(work.inputs.as_ref()?, &card.stream),
+            varying,
+            seed: training.seed,
+            features: spec.input.features as u32,
+            stride: padded(spec.input.features) as u32,
+            deviation: training.input_noise,
+            drops: u32::from(training.input_dropout > 0.0),
+        })
     }
 
     /// The kernels' view of scale and shift, without data yet.
@@ -341,6 +364,8 @@ pub(crate) struct Workspace {
     pub(crate) capacity: usize,
     /// Whether there is dropout between the layers.
     drops: bool,
+    /// The normalised inputs of steps that change them at random.
+    inputs: Option<CudaSlice<f32>>,
     h: Vec<CudaSlice<f32>>,
     /// With dropout, the activations without it, of each hidden layer whose derivative reads them.
     whole: Vec<Option<CudaSlice<f32>>>,
@@ -360,14 +385,20 @@ pub(crate) enum Passes {
     Forward,
     /// Gradients too.
     Backward,
-    /// Gradients, with dropout.
-    WithDropout,
+    /// Gradients, of steps that are random: with dropout of hidden layers, and with inputs that are changed.
+    Random { drops: bool, perturbs: bool },
 }
 
 impl Workspace {
     pub(crate) fn new(spec: &Spec, capacity: usize, passes: Passes, card: &Card) -> Result<Self> {
         let last = spec.layers.len() - 1;
-        let (training, drops) = (passes != Passes::Forward, passes == Passes::WithDropout);
+        let training = passes != Passes::Forward;
+        let (drops, perturbs) = match passes {
+            Passes::Random { drops, perturbs } => (drops, perturbs),
+            Passes::Forward | Passes::Backward => (false, false),
+        };
+        let values = padded(capacity) * padded(spec.input.features);
+        let inputs = if perturbs { Some(card.zeros(values, &format!("inputs of batches of {capacity}"))?) } else { None };
         let matrix = |l: usize| {
             card.zeros(
                 padded(capacity) * padded(spec.layers[l].units),
@@ -387,7 +418,7 @@ impl Workspace {
         };
         let waiting = (0..=last).filter(|_| places > 0).map(waits).collect::<Result<_>>()?;
         let (d, z) = (d.collect::<Result<_>>()?, z.collect::<Result<_>>()?);
-        Ok(Self { capacity, drops, h, whole: whole.collect::<Result<_>>()?, d, z, waiting })
+        Ok(Self { capacity, drops, inputs, h, whole: whole.collect::<Result<_>>()?, d, z, waiting })
     }
 
     /// Outputs of the last layer: one padded row per sample.

@@ -19,6 +19,8 @@ pub(crate) enum Part {
     Update(Vec<usize>),
     /// The weight gradients, which are stored.
     Gradient(Vec<usize>),
+    /// The inputs of a step that changes them at random.
+    Inputs,
     Dropout(usize),
     DropoutGradient(usize),
     /// The norm of all gradients.
@@ -39,6 +41,7 @@ impl Part {
             Self::InputGradient(l) => format!("input gradient {}", l + 1),
             Self::Update(layers) => format!("update {}", numbers(layers)),
             Self::Gradient(layers) => format!("weight gradient {}", numbers(layers)),
+            Self::Inputs => "inputs".into(),
             Self::Dropout(l) => format!("dropout {}", l + 1),
             Self::DropoutGradient(l) => format!("dropout gradient {}", l + 1),
             Self::Norm => "gradient norm".into(),
@@ -53,6 +56,7 @@ impl Part {
         let of = |l: usize| (spec.fan_in(l) * spec.layers[l].units) as u64;
         match self {
             Self::Loss
+            | Self::Inputs
             | Self::Dropout(_)
             | Self::DropoutGradient(_)
             | Self::Norm

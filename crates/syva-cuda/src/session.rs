@@ -82,7 +82,8 @@ impl CudaSession {
         let judging = training.check(spec)?;
         training.validate()?;
         let groups = Groups::new(spec, training);
-        let stores = training.stores_gradients() || !groups.are_plain_descent();
+        // Inputs that are changed at random leave no initial sums of the first layer, which the update computes otherwise.
+        let stores = training.stores_gradients() || !groups.are_plain_descent() || training.perturbs_inputs();
         let (needed, free) = (Weights::bytes(spec, training, stores), card.free()?);
         if needed > free {
             let (needed, free) = (human(needed), human(free));
@@ -160,6 +161,8 @@ impl CudaSession {
                 Goal::Train => network.gradient().map(layers).unwrap_or_default(),
                 Goal::Gradient | Goal::Judge | Goal::Predict => Vec::new(),
             },
+            first: network.first_layer(&self.spec, weights, card),
+            perturbed: network.perturbed(&self.spec, work, varying, &self.settings, card),
             update: network.update(span, card).filter(|_| goal == Goal::Train),
             dropped: dropped
                 .map(|l| network.dropped(&self.spec, work, l, (varying, self.settings.seed), card))
@@ -184,7 +187,7 @@ impl CudaSession {
             kept
         } else {
             let plan = self.plan(batch);
-            let passes = if self.drops() { Passes::WithDropout } else { Passes::Backward };
+            let passes = Passes::Random { drops: self.drops(), perturbs: self.settings.perturbs_inputs() };
             Training {
                 methods: Methods::new(&self.spec, self.is_plain(), &plan, &self.card)?,
                 plan,
@@ -223,12 +226,15 @@ impl CudaSession {
                 scalars.extend([Part::Weights, Part::Biases].into_iter().flat_map(|part| of.of(l, part)));
             }
             // Dropout with probability 0 multiplies by 1.
-            let dropout = self.settings.dropout_in(step, &of_step).unwrap_or(Dropout::new(0.0, 0, step));
-            let (_, [_, _, low, high]) = dropout.start(0, 0);
+            let dropout = |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
+            let random = self.settings.perturbation_in(step, &of_step);
+            let ((threshold, scale), (input_threshold, input_scale)) = (dropout(random.hidden), dropout(random.inputs));
             varying.push(Varying {
-                threshold: dropout.threshold,
-                scale: dropout.scale,
-                step: [low, high],
+                threshold,
+                scale,
+                input_threshold,
+                input_scale,
+                step: [step as u32, (step >> 32) as u32],
                 share: self.settings.average_share(step),
             });
         }

@@ -10,7 +10,7 @@ use syva_core::{Error, Head, Result, Spec};
 use crate::card::Card;
 use crate::kernels::{
     Address, At, ClusterKernel, Data, Dropped, Judge, Layer, LayerKernels, Layers, Outcome, PersistentKernel, Queue,
-    SpanOfSteps, Stored, Update,
+    Perturbed, SpanOfSteps, Stored, Update,
 };
 use crate::memory::Blocks;
 use crate::method::Method;
@@ -84,6 +84,10 @@ pub(crate) struct Pass<'a> {
     pub(crate) gradients: Vec<Layer>,
     /// The update by stored gradients, if there is one.
     pub(crate) update: Option<(Update, Blocks)>,
+    /// The first layer as far as its initial sums need it.
+    pub(crate) first: Layer,
+    /// The inputs of steps that change them at random.
+    pub(crate) perturbed: Option<Perturbed>,
     /// The hidden layers with dropout. Empty without dropout.
     pub(crate) dropped: Vec<Dropped>,
     pub(crate) data: (Data, Stored),
@@ -187,16 +191,27 @@ impl Pass<'_> {
         if self.goal.goes_back() { self.backward(at, after) } else { Ok(()) }
     }
 
+    /// Whether layer l takes inputs as they are stored.
+    fn is_raw(&self, l: usize) -> bool {
+        l == 0 && self.perturbed.is_none()
+    }
+
     /// Whether the kernel `head` computes the last layer.
     fn head_is_fused(&self) -> bool {
         self.plan.fused_head && self.goal != Goal::Predict
     }
 
     fn forward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+        if let Some(perturbed) = &self.perturbed {
+            let data = (&self.data.0, self.data.1);
+            let launched = self.card.stored()?.perturb(&self.queue, at, self.batch, perturbed, data);
+            launched.map_err(|error| self.failure(error))?;
+            after(Part::Inputs)?;
+        }
         let layers = self.layers.len() - usize::from(self.head_is_fused());
         for (l, layer) in self.layers[..layers].iter().enumerate() {
             let kernels = self.card.layers(self.plan.forward[l])?;
-            let launched = if l == 0 {
+            let launched = if self.is_raw(l) {
                 kernels.forward_first(&self.queue, at, self.batch, layer, (&self.data.0, self.data.1))
             } else {
                 kernels.forward(&self.queue, at, self.batch, layer)
@@ -258,12 +273,12 @@ impl Pass<'_> {
         group: &[usize],
         after: &mut dyn FnMut(Part) -> Result<()>,
     ) -> Result<()> {
-        if group.contains(&0) {
+        if group.iter().any(|&l| self.is_raw(l)) {
             let launched = kernels.gradient_first(&self.queue, at, &self.gradients[0], (&self.data.0, self.data.1));
             launched.map_err(|error| self.failure(error))?;
             after(Part::Gradient(vec![0]))?;
         }
-        let others: Vec<usize> = group.iter().copied().filter(|&l| l > 0).collect();
+        let others: Vec<usize> = group.iter().copied().filter(|&l| !self.is_raw(l)).collect();
         if others.is_empty() {
             return Ok(());
         }
@@ -291,7 +306,7 @@ impl Pass<'_> {
             kernels.renorm(queue, at, update, blocks.columns).map_err(|error| self.failure(error))?;
             after(Part::LargestNorm)?;
         }
-        let first = self.card.layers(self.plan.forward[0])?.start(queue, &self.layers[0], &self.data.0);
+        let first = self.card.layers(self.plan.forward[0])?.start(queue, &self.first, &self.data.0);
         first.map_err(|error| self.failure(error))?;
         after(Part::Start)
     }
@@ -302,7 +317,7 @@ impl Pass<'_> {
         for way in self.plan.ways() {
             self.card.layers(way)?;
         }
-        if self.update.is_some() || !self.dropped.is_empty() {
+        if self.update.is_some() || self.perturbed.is_some() || !self.dropped.is_empty() {
             self.card.stored()?;
         }
         let stream = &self.card.stream;

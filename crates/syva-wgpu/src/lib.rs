@@ -195,6 +195,8 @@ impl Engine for WgpuEngine {
             optimizer: _,
             schedule: _,
             dropout: _,
+            input_dropout: _,
+            input_noise: _,
             l1: _,
             l2: _,
             clip_norm: _,

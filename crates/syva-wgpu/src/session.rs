@@ -151,17 +151,18 @@ impl WgpuSession {
             for l in (0..self.spec.layers.len()).filter(|_| self.stores) {
                 scalars.extend([Part::Weights, Part::Biases].into_iter().flat_map(|part| of.of(l, part)));
             }
+            let random = self.training.perturbation_in(step, &rates);
             // Dropout with probability 0 multiplies by 1.
-            let dropout = self.training.dropout_in(step, &rates).unwrap_or(Dropout::new(0.0, 0, step));
-            let (key, [_, _, low, high]) = dropout.start(0, 0);
+            let dropout =
+                |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
             Varying {
                 number,
                 // The third scalar is the step, downwards.
                 learning_rate: -of.of(0, Part::Weights)[2],
-                threshold: dropout.threshold,
-                scale: dropout.scale,
-                step: [low, high],
-                key,
+                hidden: dropout(random.hidden),
+                inputs: dropout(random.inputs),
+                step: [step as u32, (step >> 32) as u32],
+                seed: self.training.seed,
                 share: self.training.average_share(step),
             }
         };

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use syva_core::arithmetic::Number as _;
-use syva_core::ops::{self, Dialect, Judging, Rule, SCALARS, Symbol};
+use syva_core::ops::{self, Dialect, INPUTS, Judging, Rule, SCALARS, Symbol};
+use syva_core::random::Stream;
 use syva_core::reference::BLOCK;
 use syva_core::{Activation, Head};
 
@@ -21,6 +22,8 @@ pub(crate) enum Kernel {
     /// Gathers inputs (bytes or floats) and targets of a block's rows.
     Gather {
         bytes: bool,
+        /// What a step does to its inputs at random, if anything.
+        perturbs: Option<Perturbs>,
     },
     /// Computes the first layer's initial sums.
     Start,
@@ -77,6 +80,38 @@ pub(crate) enum Kernel {
     },
     Average(Tensor),
 }
+
+/// What a step does to normalised inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Perturbs {
+    /// The standard deviation of the noise, or 0.
+    pub(crate) deviation: f32,
+    /// Whether there is dropout.
+    pub(crate) drops: bool,
+}
+
+impl Perturbs {
+    /// The function `perturbed(x, row, feature)`, with those that it calls.
+    fn functions(self) -> String {
+        let word = |stream: Stream| format!("{}u", stream as u32);
+        let noise = format!("value = add(value, noise(philox(counter, vec2(step.seed, {})), feature));", word(Stream::Noise));
+        let drop = format!(
+            "let words = philox(vec4(counter.xyz, counter.w | {INPUTS:#x}u << 16u), vec2(step.seed, {}));\n    \
+             value = dropped(value, from_bits(select(step.input_scale, 0u, words[feature & 3u] < step.input_threshold)));",
+            word(Stream::Dropout)
+        );
+        let blanks = [
+            ("deviation", format!("{:#010x}u", self.deviation.to_bits())),
+            ("noise", if self.deviation > 0.0 { noise } else { String::new() }),
+            ("drop", if self.drops { drop } else { String::new() }),
+        ];
+        let blanks = blanks.each_ref().map(|(name, text)| (*name, text.as_str()));
+        let perturb = fill(include_str!("kernels/perturb.wgsl"), &blanks);
+        [PHILOX, &ops::normal_function(Dialect::Wgsl), &update_functions(&["dropped"]), &perturb].join("\n")
+    }
+}
+
+const PHILOX: &str = include_str!("kernels/philox.wgsl");
 
 /// What a forward product keeps for the derivative, beside the activations that the next layer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,10 +302,17 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
     let tree = fill(include_str!("kernels/tree.wgsl"), &[("block", &format!("{BLOCK}u"))]);
     let with_layer = |text: &str| format!("{layer}\n{text}");
     let body = match kernel {
-        Kernel::Gather { bytes } => {
+        Kernel::Gather { bytes, perturbs } => {
             let byte = "return of_int(i32((inputs[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu));";
             let input = if bytes { byte } else { "return from_bits(inputs[index]);" };
-            fill(include_str!("kernels/gather.wgsl"), &[("input", input)])
+            let (mut binding, mut functions, mut value) = ("", String::new(), "value");
+            if let Some(perturbs) = perturbs {
+                binding = "@group(0) @binding(8) var<storage, read> shift: array<num>;";
+                functions = perturbs.functions();
+                value = "perturbed(add(value, shift[k]), row, k)";
+            }
+            let blanks = [("input", input), ("binding", binding), ("functions", &functions), ("value", value)];
+            fill(include_str!("kernels/gather.wgsl"), &blanks)
         }
         Kernel::Start => with_layer(include_str!("kernels/start.wgsl")),
         Kernel::Bias { stores } => {
@@ -342,7 +384,11 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             let own = format!("{tree}\n{}", fill(include_str!("kernels/update.wgsl"), &blanks));
             with_layer(&tile.product(&own, Chains::Blocks))
         }
-        Kernel::Factors => with_layer(include_str!("kernels/factors.wgsl")),
+        Kernel::Factors => {
+            let stream = format!("{}u", Stream::Dropout as u32);
+            let factors = fill(include_str!("kernels/factors.wgsl"), &[("stream", &stream)]);
+            with_layer(&format!("{PHILOX}\n{factors}"))
+        }
         Kernel::Squares(held) => {
             with_layer(&fill(include_str!("kernels/squares.wgsl"), &[("held", &held.functions())]))
         }

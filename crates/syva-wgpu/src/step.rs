@@ -27,7 +27,7 @@ use syva_core::{AVERAGE, Normalization, Spec, Training};
 
 use crate::gpu::{Gpu, Pipeline};
 use crate::memory::{Layer, Loaded, Part, Samples, Weights, Workspace};
-use crate::shader::{Flavour, Held, Keeps, Kernel, Tensor, Tile};
+use crate::shader::{Flavour, Held, Keeps, Kernel, Perturbs, Tensor, Tile};
 
 /// What a pass computes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Goal {
 }
 
 /// Words of a block's parameters.
-pub(crate) const WORDS: usize = 16;
+pub(crate) const WORDS: usize = 20;
 
 /// What differs from step to step.
 #[derive(Clone, Copy, Default)]
@@ -58,11 +58,13 @@ pub(crate) struct Varying {
     pub(crate) number: usize,
     /// Of plain gradient descent.
     pub(crate) learning_rate: f32,
-    /// Dropout: the threshold, the scale, the number of the step in two words, the key.
-    pub(crate) threshold: u32,
-    pub(crate) scale: f32,
+    /// Dropout of hidden layers: the threshold and the scale.
+    pub(crate) hidden: (u32, f32),
+    /// Dropout of inputs, likewise.
+    pub(crate) inputs: (u32, f32),
+    /// The number of the step in the training, in two words, and the seed.
     pub(crate) step: [u32; 2],
-    pub(crate) key: [u32; 2],
+    pub(crate) seed: u32,
     /// Of the distance by which the average moves.
     pub(crate) share: f32,
 }
@@ -85,7 +87,7 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn words(self) -> [u32; WORDS] {
-        let Varying { number, learning_rate, threshold, scale, step, key, share } = self.varying;
+        let Varying { number, learning_rate, hidden, inputs, step, seed, share } = self.varying;
         [
             self.rows as u32,
             self.at as u32,
@@ -96,13 +98,17 @@ impl Block {
             (-learning_rate).to_bits(),
             self.before as u32,
             number as u32,
-            threshold,
-            scale.to_bits(),
+            hidden.0,
+            hidden.1.to_bits(),
             step[0],
             step[1],
-            key[0],
-            key[1],
+            seed,
+            inputs.0,
+            inputs.1.to_bits(),
             share.to_bits(),
+            0,
+            0,
+            0,
         ]
     }
 }
@@ -186,13 +192,13 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// The plan for rows of a data set.
     pub(crate) fn of_data(&self, data: &Loaded, goal: Goal) -> Plan {
-        let gather = data.parts.iter().map(|part| self.gather(part, data.bytes())).collect();
+        let gather = data.parts.iter().map(|part| self.gather(part, data.bytes(), goal)).collect();
         self.plan(gather, goal)
     }
 
     /// The plan for rows of floats.
     pub(crate) fn of_samples(&self, samples: &Samples, goal: Goal) -> Plan {
-        self.plan(vec![self.gather(samples, false)], goal)
+        self.plan(vec![self.gather(samples, false, goal)], goal)
     }
 
     fn plan(&self, gather: Vec<Bound>, goal: Goal) -> Plan {
@@ -221,7 +227,7 @@ impl Planner<'_> {
         let products = |l: usize| if goal.goes_back() { 2 + u64::from(l > 0) } else { 1 };
         let weights = |l: usize| (self.spec.fan_in(l) * self.spec.layers[l].units) as u64;
         let work = (0..layers).map(|l| products(l) * weights(l)).sum::<u64>() * self.flavour.cost();
-        Plan { gather, start: if self.shifts() { self.start(goal) } else { Vec::new() }, rest, last, work }
+        Plan { gather, start: if self.has_start(goal) { self.start(goal) } else { Vec::new() }, rest, last, work }
     }
 
     /// Whether layer l has dropout.
@@ -327,11 +333,32 @@ impl Planner<'_> {
         }
     }
 
-    fn gather(&self, samples: &Samples, bytes: bool) -> Bound {
+    fn gather(&self, samples: &Samples, bytes: bool, goal: Goal) -> Bound {
         let Workspace { order, s, targets, .. } = self.work;
-        let buffers = [&samples.part, order, &samples.inputs, &samples.targets, self.scale, s, targets];
+        let perturbs = self.perturbs(goal);
+        let mut buffers =
+            vec![&samples.part, order, &samples.inputs, &samples.targets, self.scale, s, targets];
+        buffers.extend(perturbs.is_some().then_some(self.shift));
         let across = self.spec.input.features.div_ceil(64).min(64);
-        self.bound(Kernel::Gather { bytes }, &buffers, across, Down::Rows(1))
+        self.bound(Kernel::Gather { bytes, perturbs }, &buffers, across, Down::Rows(1))
+    }
+
+    /// What a step does to its inputs at random. The first layer then takes them as any other layer does, without scale and
+    /// shift.
+    fn perturbs(&self, goal: Goal) -> Option<Perturbs> {
+        let Training { input_noise, input_dropout, .. } = *self.training;
+        let perturbs = Perturbs { deviation: input_noise, drops: input_dropout > 0.0 };
+        (goal == Goal::Train && self.training.perturbs_inputs()).then_some(perturbs)
+    }
+
+    /// Whether layer l takes raw inputs.
+    fn is_raw(&self, l: usize, goal: Goal) -> bool {
+        l == 0 && self.perturbs(goal).is_none()
+    }
+
+    /// Whether the first layer has initial sums of its own.
+    fn has_start(&self, goal: Goal) -> bool {
+        self.shifts() && self.is_raw(0, goal)
     }
 
     fn start(&self, goal: Goal) -> Vec<Bound> {
@@ -352,14 +379,15 @@ impl Planner<'_> {
         let (rows, columns) = self.tile();
         let layer = &self.weights.layers[l];
         let x = if l == 0 { &self.work.s } else { &self.work.h[l - 1] };
-        let starts = if l == 0 && self.shifts() { &self.weights.start } else { self.bias_values(layer, goal) };
+        let starts =
+            if l == 0 && self.has_start(goal) { &self.weights.start } else { self.bias_values(layer, goal) };
         let (activation, drops) = (self.spec.layers[l].activation, self.drops(l, goal));
         let (keeps, kept) = match activation.reads() {
             Reads::Z if goal.goes_back() => (Keeps::Z, Some(&self.work.z[l])),
             Reads::H if drops => (Keeps::H, Some(&self.work.whole[l])),
             Reads::Z | Reads::H => (Keeps::Nothing, None),
         };
-        let kernel = Kernel::Forward { first: l == 0, activation, keeps, drops };
+        let kernel = Kernel::Forward { first: self.is_raw(l, goal), activation, keeps, drops };
         let parts = layer.parts.iter().map(|part| {
             let mut buffers = vec![&part.layer, x, self.weight(part, goal), starts, &self.work.h[l]];
             buffers.extend(kept);
@@ -419,11 +447,11 @@ impl Planner<'_> {
         let parts = layer.parts.iter().map(|part| {
             let renewed = if self.stores(goal) { &part.gradient } else { &part.weight };
             let mut buffers = vec![&part.layer, &d[l], x, renewed, &part.sums, stopped];
-            if l == 0 {
+            if self.is_raw(l, goal) {
                 buffers.extend([self.shift, &layer.bias_sums]);
             }
             let (across, down) = (self.spec.fan_in(l).div_ceil(columns), part.units.div_ceil(rows));
-            let kernel = Kernel::Update { first: l == 0, stores: self.stores(goal) };
+            let kernel = Kernel::Update { first: self.is_raw(l, goal), stores: self.stores(goal) };
             self.bound(kernel, &buffers, across, Down::These(down))
         });
         parts.collect()

@@ -45,7 +45,7 @@ fn main() {
     for (name, test) in tests {
         let device = device.clone();
         let name = format!("{name}{note}");
-        trials.push(Trial::test(name, move || within(600, move || test(&device))).with_ignored_flag(missing));
+        trials.push(Trial::test(name, move || within(1200, move || test(&device))).with_ignored_flag(missing));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

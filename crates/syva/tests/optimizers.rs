@@ -40,14 +40,29 @@ fn distances(engine: &dyn Engine, golden: &Value, case: &Value) -> (f64, f64) {
         Some("value") => training.clip_value = bound(),
         _ => training.ema = case["ema"].as_f64().unwrap_or(0.0) as f32,
     }
+    let text = |key: &str| case[key].as_str();
+    training.lr_factors = text("lr_factors").map_or(training.lr_factors, |text| text.parse().unwrap());
+    training.decay_factors = text("decay_factors").map_or(training.decay_factors, |text| text.parse().unwrap());
+    training.parametrization = text("parametrization").map_or(training.parametrization, |text| text.parse().unwrap());
+    let schedule: Option<Schedule> = text("decay_schedule").map(|text| text.parse().unwrap());
+    // The steps are the epochs of schedules.
+    let decay: Vec<f32> =
+        schedule.iter().flat_map(|decay| (0..steps as u64).map(|step| decay.rate(1.0, step, 1))).collect();
     let mut session = engine.open(&engine.devices()[0].id, &spec, &training).unwrap();
     session.load(Split::Train, &data).unwrap();
     session.set_state(&state(&spec, &numbers(&golden["weights"]))).unwrap();
-    let span = Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates, ..Span::default() };
+    let span = Span {
+        first_step: 0,
+        order: &order,
+        batch_size: samples,
+        learning_rate: &rates,
+        decay: &decay,
+        ..Span::default()
+    };
     let report = session.train(&span).unwrap();
     let trained = session.state().unwrap();
     let flat = |layers: &[Parameters]| -> Vec<f64> {
-        let all = layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));
+        let all = layers.iter().flat_map(|layer| layer.parts().flat_map(|(_, values)| values));
         all.map(|&w| f64::from(w)).collect()
     };
     let mut weights = apart(&wide(&case["weights"]), &flat(&trained.layers));
@@ -81,6 +96,11 @@ fn same(list: &str) {
 #[test]
 fn every_optimiser_trains_as_in_pytorch() {
     same("optimizers");
+}
+
+#[test]
+fn gains_and_groups_train_as_in_pytorch() {
+    same("learned");
 }
 
 #[test]

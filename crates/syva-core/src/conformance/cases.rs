@@ -178,7 +178,7 @@ pub fn regularised_cases() -> Vec<Case> {
         (&[9, 37, 20, 3], &[Relu, Relu], Head::Regression, Kind::Reals, 70),
     ];
     type Change = fn(&mut Training);
-    const CHANGES: [(&str, Change); 13] = [
+    const CHANGES: [(&str, Change); 16] = [
         ("dropout", |t| t.dropout = 0.3),
         ("l1 and l2", |t| (t.l1, t.l2) = (0.01, 0.02)),
         ("clip-norm", |t| t.clip_norm = 0.05),
@@ -193,6 +193,11 @@ pub fn regularised_cases() -> Vec<Case> {
             (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, ..Factors::default() }, 0.5)
         }),
         ("ntk", |t| t.parametrization = Parametrization::Ntk),
+        ("input-dropout", |t| t.input_dropout = 0.2),
+        ("input-noise", |t| t.input_noise = 0.5),
+        ("input-dropout and noise, dropout, clip-norm", |t| {
+            (t.input_dropout, t.input_noise, t.dropout, t.clip_norm) = (0.3, 0.2, 0.4, 0.1);
+        }),
         ("schedules", |t| {
             t.dropout = 0.4;
             t.decay_schedule = Schedule::Exponential { gamma: 0.5, warmup: 0.0 };

@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::activation::Activation;
 use super::loss::{Distance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope, smoothed_cross_entropy};
 use super::optimizer::{Rule, SCALARS, SLOTS};
-use super::regularise::{averaged, clipped, dropped, norm_factor, penalised, renorm_factor};
+use super::regularise::{INPUTS, averaged, box_muller, clipped, dropped, norm_factor, penalised, renorm_factor};
 use super::symbol::Dialect;
 use crate::arithmetic::Number;
+use crate::random::Stream;
 
 /// The gradient by z of cross-entropy after softmax, from e = e^(z − max) and its sum over the row: (e/sum − y) · mean.
 #[inline(always)]
@@ -88,7 +89,11 @@ pub fn cuda() -> String {
     }
     text += &switch("add_loss", "distance", "sum, z, t", &distances, 2, "sum");
     text += &switch("loss_slope", "distance", "z, t", &distances, 2, "0.0f");
-    text += &format!("\nconst int SCALARS = {SCALARS}, SLOTS = {SLOTS};\n");
+    text += "\n/// Two numbers.\nstruct Pair {\n    float a, b;\n};\n\n";
+    text += &normal_function(Dialect::Cuda);
+    let [dropout, noise] = [Stream::Dropout, Stream::Noise].map(|stream| stream as u32);
+    text += &format!("\nconst u32 DROPOUT = {dropout}, NOISE = {noise}, INPUTS = {INPUTS};\n");
+    text += &format!("const int SCALARS = {SCALARS}, SLOTS = {SLOTS};\n");
     text += "\n/// A new weight and its new slots.\nstruct Updated {\n    float w, slots[SLOTS];\n};\n";
     let mut cases = String::new();
     for (number, &rule) in Rule::ALL.iter().enumerate() {
@@ -105,6 +110,12 @@ pub fn cuda() -> String {
          (&slots)[SLOTS]) {{\n    switch (rule) {{\n{cases}    default: return {{w, {{}}}};\n    }}\n}}\n"
     );
     text
+}
+
+/// The text of [`box_muller`] as a function `normal_pair` that returns a structure `Pair`.
+#[must_use]
+pub fn normal_function(dialect: Dialect) -> String {
+    dialect.function_of_several("normal_pair", ["u", "v"], "Pair", |[u, v]| box_muller(u, v))
 }
 
 /// The text of a rule, [`Rule::apply`], as a function of the scalars `s0` …, `g`, `w` and the slots `a`, `b`, `c`. It returns

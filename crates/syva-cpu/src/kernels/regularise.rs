@@ -1,7 +1,7 @@
 //! Passes over gradients, weights and activations that hold them back (rule 9), element by element.
 
 use syva_core::arithmetic::Real;
-use syva_core::ops::{Dropout, averaged, clipped, dropped, penalised};
+use syva_core::ops::{Dropout, Noise, averaged, clipped, dropped, penalised};
 
 /// Blocks of random words that are made at a time.
 const BLOCKS: usize = 16;
@@ -31,6 +31,21 @@ pub enum Regularise<'a> {
     Average(&'a mut [f32], &'a [f32], f32),
     /// Multiplies values by the factors of dropout.
     Drop(&'a mut [f32], &'a [f32]),
+    /// Shifts the scaled inputs of some features, and adds noise to them.
+    Disturb {
+        /// The inputs of some rows of a panel.
+        inputs: &'a mut [f32],
+        /// The shifts of the panel's features.
+        shift: &'a [f32],
+        /// The noise, if there is any.
+        noise: Option<Noise>,
+        /// The first row of the batch.
+        row: usize,
+        /// The first feature: a multiple of 4.
+        feature: usize,
+        /// Columns per row: a multiple of 4.
+        width: usize,
+    },
     /// The factors of dropout.
     Factors {
         /// The step's dropout.
@@ -92,6 +107,19 @@ pub(super) fn regularise<T: Real + From<f32> + Into<f32>>(pass: Regularise<'_>) 
         Regularise::Drop(values, factors) => {
             for (value, &factor) in values.iter_mut().zip(factors) {
                 *value = dropped(T::from(*value), T::from(factor)).into();
+            }
+        }
+        Regularise::Disturb { inputs, shift, noise, row, feature, width } => {
+            for (row, inputs) in (row..).zip(inputs.chunks_exact_mut(width)) {
+                for (value, shift) in inputs.iter_mut().zip(shift) {
+                    *value += shift;
+                }
+                let Some(noise) = noise else { continue };
+                // Beyond the last feature there are only columns of zeros, which no product reads.
+                for (block, values) in (feature / 4..).zip(inputs[..shift.len()].chunks_mut(4)) {
+                    let noise = noise.block(row, block);
+                    values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+                }
             }
         }
         Regularise::Factors { dropout, layer, row, unit, width, factors } => {

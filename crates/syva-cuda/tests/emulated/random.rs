@@ -407,6 +407,8 @@ fn training(dice: &mut Dice, spec: &Spec) -> Result<Training, Failed> {
     let (clip_norm, clip_value) = (set(&[0.01, 1.0, 1e6]), set(&[0.01, 1.0]));
     let training = Training {
         dropout: set(&[0.1, 0.5, 0.97]),
+        input_dropout: set(&[0.1, 0.5]),
+        input_noise: set(&[0.01, 1.0]),
         l1: set(&[1e-3]),
         l2: set(&[1e-2]),
         clip_norm,

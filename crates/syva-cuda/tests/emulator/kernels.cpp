@@ -30,6 +30,8 @@ REGISTER_TILE(gradient, TILE)
 REGISTER_TILE(start, TILE)
 #elif defined(STORED)
 #include "../../kernels/stored.cu"
+REGISTER(perturb_u8)
+REGISTER(perturb_f32)
 REGISTER(drop)
 REGISTER(drop_gradient)
 REGISTER(gradient_squares)

@@ -27,9 +27,11 @@ struct Step {
     /// The number of the step in the training.
     step_low: u32,
     step_high: u32,
-    /// Dropout: the key of the random words.
-    key_low: u32,
-    key_high: u32,
+    /// The first word of the keys of random words.
+    seed: u32,
+    /// The same as threshold and scale, for dropout of inputs.
+    input_threshold: u32,
+    input_scale: u32,
     /// Bits of the share of the distance by which the average moves.
     share: u32,
 }

@@ -1,7 +1,7 @@
 //! What the tests against PyTorch share: numbers and weights from their files, and how far they are from ours.
 
 use serde_json::Value;
-use syva::{Matrix, Parameters, Spec, State};
+use syva::{Layer, Matrix, Parameters, Spec, State};
 
 /// The largest difference, as a share of the largest number beside it.
 pub const CLOSE: f64 = 1e-5;
@@ -16,7 +16,7 @@ pub fn wide(value: &Value) -> Vec<f64> {
     numbers(value).into_iter().map(f64::from).collect()
 }
 
-/// The state with the weights and biases of a flat list.
+/// The state with the weights and biases of a flat list, and fresh gains.
 pub fn state(spec: &Spec, flat: &[f32]) -> State {
     let mut rest = flat;
     let mut take = |count: usize| {
@@ -26,7 +26,10 @@ pub fn state(spec: &Spec, flat: &[f32]) -> State {
     };
     let layer = |l: usize| {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        Parameters::new(Matrix::new(units, fan_in, take(units * fan_in)).unwrap(), take(units))
+        let Layer { activation, learned, .. } = spec.layers[l];
+        let gain = vec![learned.initial(activation); spec.layers[l].gains()];
+        let weight = Matrix::new(units, fan_in, take(units * fan_in)).unwrap();
+        Parameters { gain, ..Parameters::new(weight, take(units)) }
     };
     State { step: 0, layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
 }

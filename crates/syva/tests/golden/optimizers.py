@@ -8,6 +8,8 @@ torch, layers, steps         PyTorch's version, the layers' widths, and the numb
 inputs, labels, weights      What every case starts from. The test reads them and draws nothing.
 optimizers                   Every optimizer, without and with weight decay.
 activations                  SGD with every activation in both hidden layers.
+learned                      Activations with a learned number per unit, and factors for some weights and biases: texts of
+                             our flags in "lr_factors", "decay_factors", "parametrization" and "decay_schedule".
 clipping                     SGD with its gradients clipped by norm and by value.
 averaging                    Adam with an exponential moving average of its weights.
 schedules                    The learning rate that each schedule gives in each of RATES steps, from step 0 on. The
@@ -18,7 +20,7 @@ plateau                      Losses of epochs, and the learning rate of each epo
 A case has the text of our flag for the optimizer ("optimizer") or activation ("activation", tanh if absent), the
 learning rate ("lr"), the factor on the inputs ("scale", 1 if absent), the loss before each step ("losses") and all
 weights after the last ("weights"). Weights are flat lists in PyTorch's order and layout: fc1.weight row after row,
-fc1.bias, fc2.weight, ... Every number is the shortest decimal that reads back to the same float32.
+fc1.bias, the learned numbers of the first activation, fc2.weight, ... Every number is the shortest decimal that reads back to the same float32.
 
 One thread and fixed numbers make it repeatable on one machine. Another processor or torch sums in another order, which
 changes the last digits. Each case is trained in float64 too and refused if that gives something else: such a case would
@@ -26,6 +28,7 @@ test rounding, not formulas. Needs torch and numpy only.
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +92,35 @@ ACTIVATIONS = {
 }
 
 
+class Parametric(nn.Module):
+    """Not in PyTorch: written from Holzmueller et al. 2024, Better by Default, appendix A: x + (f(x) - x) * p."""
+
+    def __init__(self, function, units):
+        super().__init__()
+        self.function = function
+        self.weight = nn.Parameter(torch.ones(units))
+
+    def forward(self, x):
+        return x + (self.function(x) - x) * self.weight
+
+
+# Each is made for a number of units.
+LEARNED = {
+    "prelu": nn.PReLU,
+    "prelu:init=-0.5": lambda units: nn.PReLU(units, init=-0.5),
+    "parametric-silu": lambda units: Parametric(nn.SiLU(), units),
+    "parametric-gelu": lambda units: Parametric(nn.GELU(), units),
+    "parametric-tanh": lambda units: Parametric(nn.Tanh(), units),
+}
+
+
+class NtkLinear(nn.Linear):
+    """Not in PyTorch: written from Jacot et al. 2018, Neural Tangent Kernel: x W^T / sqrt(fan_in) + b."""
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight / self.in_features**0.5, self.bias)
+
+
 class Lion(torch.optim.Optimizer):
     """Not in PyTorch: written from Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, algorithm 2."""
 
@@ -143,6 +175,16 @@ def main():
         "optimizers": [case(optimizer=text, lr=lr) for text, lr in optimizers],
         # Scaled, the inputs reach every branch, save softplus's beyond 20, where the formulas agree in float32.
         "activations": [case(activation=text, scale=3, optimizer="sgd", lr=0.1) for text in ACTIVATIONS],
+        "learned": [case(activation=text, scale=3, optimizer="sgd:momentum=0.9", lr=0.03) for text in LEARNED]
+        + [
+            case(optimizer="sgd", lr=0.5, lr_factors="biases=0.1,first=0.5,last=2"),
+            case(activation="prelu", optimizer="adam:weight_decay=0.05", lr=0.02, lr_factors="gains=3", decay_factors="biases=0,gains=2"),
+            case(optimizer="sgd:momentum=0.9,weight_decay=0.02", lr=0.3, parametrization="ntk"),
+            case(optimizer="adamw:weight_decay=0.05", lr=0.03, parametrization="ntk", lr_factors="biases=0.1"),
+            case(optimizer="adam:eps=1e-4,weight_decay=0.01", lr=0.03, parametrization="ntk"),
+            case(optimizer="rmsprop:centered=true,weight_decay=0.01", lr=0.008, parametrization="ntk"),
+            case(optimizer="adamw:weight_decay=0.5", lr=0.03, decay_schedule="flat-cos:epochs=20"),
+        ],
         "clipping": [
             case(clip="norm", bound=0.1, optimizer="sgd", lr=0.5),
             case(clip="value", bound=0.02, optimizer="sgd", lr=0.5),
@@ -194,17 +236,26 @@ def train(inputs, labels, weights, settings):
 
 def run(inputs, labels, weights, settings, dtype):
     """The losses before each step and the weights after the last, in this precision."""
-    net = network(settings.get("activation", "tanh"), weights, dtype)
+    net = network(settings, weights, dtype)
     x = torch.from_numpy(inputs).to(dtype) * settings.get("scale", 1)
     y = torch.from_numpy(labels)
     criterion = nn.CrossEntropyLoss()
-    optimizer = make(settings["optimizer"], net.parameters(), settings["lr"])
+    optimizer = make(settings["optimizer"], groups(net, settings), settings["lr"])
+    for group in optimizer.param_groups:
+        group["lr"] *= group.get("lr_factor", 1)
+        group["weight_decay"] *= group.get("decay_factor", 1)
+        group["full_decay"] = group["weight_decay"]
     clip = settings.get("clip")
     average = None
     if "ema" in settings:
         average = swa_utils.AveragedModel(net, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(settings["ema"]))
     losses = []
-    for _ in range(STEPS):
+    for step in range(STEPS):
+        if "decay_schedule" in settings:
+            share = step / STEPS
+            factor = 1 if share <= 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * share - 1)))
+            for group in optimizer.param_groups:
+                group["weight_decay"] = factor * group["full_decay"]
         optimizer.zero_grad()
         loss = criterion(net(x), y)
         loss.backward()
@@ -223,13 +274,40 @@ def run(inputs, labels, weights, settings, dtype):
     return result
 
 
-def network(activation, weights, dtype):
+def network(settings, weights, dtype):
+    activation = settings.get("activation", "tanh")
+    linear = NtkLinear if "parametrization" in settings else nn.Linear
     modules = []
     for fan_in, fan_out in zip(LAYERS, LAYERS[1:]):
-        modules += [nn.Linear(fan_in, fan_out, dtype=dtype), ACTIVATIONS[activation]()]
-    net = nn.Sequential(*modules[:-1])
-    nn.utils.vector_to_parameters(torch.tensor(weights, dtype=dtype), net.parameters())
+        modules += [linear(fan_in, fan_out), LEARNED[activation](fan_out) if activation in LEARNED else ACTIVATIONS[activation]()]
+    net = nn.Sequential(*modules[:-1]).to(dtype)
+    linears = [module for module in net if isinstance(module, nn.Linear)]
+    parameters = [parameter for module in linears for parameter in module.parameters()]
+    nn.utils.vector_to_parameters(torch.tensor(weights, dtype=dtype), parameters)
+    for module in linears:
+        if isinstance(module, NtkLinear):
+            module.weight.data *= module.in_features**0.5
     return net
+
+
+def factors(text):
+    """The factors in the text of our flag."""
+    return {key: float(value) for key, value in (part.split("=") for part in filter(None, text.split(",")))}
+
+
+def groups(net, settings):
+    """A group per tensor, with the factors that our flags give it."""
+    rates, decays = factors(settings.get("lr_factors", "")), factors(settings.get("decay_factors", ""))
+    layers = len(LAYERS) - 1
+    made = []
+    for place, module in enumerate(net):
+        layer = place // 2
+        for name, parameter in module.named_parameters():
+            kind = {"weight": "weights", "bias": "biases"}[name] if isinstance(module, nn.Linear) else "gains"
+            kinds = [kind, *(["first"] if layer == 0 else []), *(["last"] if layer + 1 == layers else [])]
+            factor = {key: math.prod(given.get(kind, 1) for kind in kinds) for key, given in (("lr_factor", rates), ("decay_factor", decays))}
+            made.append({"params": [parameter], **factor})
+    return made
 
 
 def make(text, params, lr):
@@ -306,7 +384,11 @@ def plateau():
 
 def flat(net):
     """All weights in the order of the file, copied."""
-    return np.concatenate([parameter.detach().numpy().ravel() for parameter in net.parameters()])
+    def values(module, parameter):
+        ntk = isinstance(module, NtkLinear) and parameter.ndim == 2
+        return (parameter / module.in_features**0.5 if ntk else parameter).detach().numpy().ravel()
+
+    return np.concatenate([values(module, parameter) for module in net for parameter in module.parameters()])
 
 
 def short(values):
