@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Split};
 use crate::metrics::Confusion;
-use crate::ops::{Learned, Nonlinearity};
+use crate::ops::{Learned, Nonlinearity, Rule};
 use crate::spec::{Layer, Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::training::Training;
@@ -134,6 +134,28 @@ pub fn check_no_gains(device: &DeviceId, spec: &Spec) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses optimisers whose steps take the weights of a layer together, for engines that apply rules weight by weight.
+pub fn check_each_weight(device: &DeviceId, training: &Training) -> Result<()> {
+    match training.optimizer.rule() {
+        Rule::Descent
+        | Rule::Decay
+        | Rule::Momentum
+        | Rule::Adam
+        | Rule::AmsGrad
+        | Rule::NAdam
+        | Rule::Adagrad
+        | Rule::Lion
+        | Rule::RmsProp
+        | Rule::RmsPropMomentum
+        | Rule::RmsPropCentered
+        | Rule::RmsPropCenteredMomentum => Ok(()),
+        Rule::Muon => {
+            let what = format!("the optimizer {} on {device}", training.optimizer);
+            Err(Error::Unsupported { what, remedy: "use --device cpu, or another optimizer, such as adamw".into() })
+        }
+    }
 }
 
 /// Whether to go on.

@@ -184,12 +184,16 @@ pub struct Groups {
     scales: Vec<Scale>,
     /// The group of each layer's weights, biases and gains.
     of: Vec<[usize; 3]>,
+    /// The factor of the step of each layer's weights, if they are a matrix that Muon orthogonalises.
+    orthogonal: Vec<Option<f64>>,
 }
 
 /// The scalars of one step, by group.
 #[derive(Clone, Debug)]
 pub struct StepScalars<'a> {
     groups: &'a Groups,
+    /// The learning rate.
+    rate: f64,
     scalars: Vec<[f32; SCALARS]>,
 }
 
@@ -212,7 +216,12 @@ impl Groups {
             })
         };
         let of = (0..layers).map(|layer| Part::ALL.map(|part| group(layer, part))).collect();
-        Self { optimizer: training.optimizer, scales, of }
+        let is_hidden = |layer: usize| 0 < layer && layer + 1 < layers;
+        let orthogonal = (0..layers).map(|layer| {
+            let (_, adjust) = training.optimizer.muon()?;
+            is_hidden(layer).then(|| adjust.factor(spec.layers[layer].units, spec.fan_in(layer)))
+        });
+        Self { optimizer: training.optimizer, scales, of, orthogonal: orthogonal.collect() }
     }
 
     /// The scalars of a step, which is counted from 0.
@@ -232,7 +241,8 @@ impl Groups {
         let of = |scale: &Scale| {
             self.optimizer.scalars_of(step, rates.learning_rate, Scale { decay: scale.decay * decay, ..*scale })
         };
-        StepScalars { groups: self, scalars: self.scales.iter().map(of).collect() }
+        let rate = f64::from(rates.learning_rate);
+        StepScalars { groups: self, rate, scalars: self.scales.iter().map(of).collect() }
     }
 
     /// Whether a step is w − rate · g for all weights and biases, at one rate, which is the scalars' third number downwards.
@@ -253,6 +263,18 @@ impl StepScalars<'_> {
     #[must_use]
     pub fn of(&self, layer: usize, part: Part) -> &[f32; SCALARS] {
         &self.scalars[self.groups.of[layer][part as usize]]
+    }
+
+    /// The scalars of [`Rule::Decay`](crate::ops::Rule) for the weights of a layer, if its steps are orthogonalised: their
+    /// gradient is then the orthogonalised matrix.
+    #[must_use]
+    pub fn orthogonal(&self, layer: usize) -> Option<[f32; SCALARS]> {
+        let factor = self.groups.orthogonal[layer]?;
+        let group = self.groups.of[layer][Part::Weights as usize];
+        let step = -(self.rate * self.groups.scales[group].rate * factor) as f32;
+        let mut scalars = [0.0; SCALARS];
+        [scalars[1], scalars[2]] = [self.scalars[group][1], step];
+        Some(scalars)
     }
 }
 

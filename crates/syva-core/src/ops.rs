@@ -7,6 +7,7 @@ mod activation;
 mod functions;
 mod learned;
 mod loss;
+mod muon;
 mod optimizer;
 mod regularise;
 mod symbol;
@@ -20,6 +21,7 @@ pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
     labels_guess, smoothed_cross_entropy, variance,
 };
+pub use muon::{Adjust, Muon};
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use regularise::{

@@ -15,9 +15,9 @@ use crate::data::{Dataset, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Rates, Report, Session, Span};
 use crate::groups::{Groups, Part};
 use crate::ops::{
-    INPUTS, Judging, Perturbation, Reads, SLOTS, add_gaussian, averaged, clipped, dropped, gaussian_mean_slope,
-    gaussian_variance_slope, labels_guess, norm_factor, penalised, renorm_factor, smoothed_cross_entropy,
-    softmax_gradient, variance,
+    INPUTS, Judging, Muon, Perturbation, Reads, Rule, SCALARS, SLOTS, add_gaussian, averaged, clipped, dropped,
+    gaussian_mean_slope, gaussian_variance_slope, labels_guess, norm_factor, penalised, renorm_factor,
+    smoothed_cross_entropy, softmax_gradient, variance,
 };
 use crate::spec::{Head, Layer, Spec};
 use crate::state::{Matrix, Parameters, Slot, State, check_finite};
@@ -410,7 +410,17 @@ impl<T: Real> Network<T> {
         let slots = a.iter_mut().zip(b).zip(c).map(|((a, b), c)| [a, b, c]);
         let values = [&mut self.weight[l], &mut self.bias[l], &mut self.gain[l]];
         for (((part, values), gradient), slots) in Part::ALL.into_iter().zip(values).zip(gradient).zip(slots) {
-            let scalars = scalars.of(l, part).map(|scalar| T::from_f64(f64::from(scalar)));
+            let real = |scalars: [f32; SCALARS]| scalars.map(|scalar| T::from_f64(f64::from(scalar)));
+            let orthogonal = scalars.orthogonal(l).filter(|_| part == Part::Weights);
+            if let Some((scalars, (muon, _))) = orthogonal.zip(self.training.optimizer.muon()) {
+                let units = self.spec.layers[l].units;
+                let direction = orthogonalised(&muon, units, gradient, &mut slots[0][..]);
+                for (w, g) in values.iter_mut().zip(direction) {
+                    (*w, _) = Rule::Decay.apply(real(scalars), g, *w, [T::ZERO; SLOTS]);
+                }
+                continue;
+            }
+            let scalars = real(*scalars.of(l, part));
             for (i, (w, &g)) in values.iter_mut().zip(gradient).enumerate() {
                 let before = slots.each_ref().map(|slot| slot.get(i).copied().unwrap_or(T::ZERO));
                 let (new, after) = rule.apply(scalars, g, *w, before);
@@ -549,6 +559,53 @@ impl<T: Real> Pass<T> {
             None => Cow::Borrowed(&self.h[l - 1]),
         }
     }
+}
+
+/// Rule 8: Muon's step for the weights `[units, fan_in]` of a layer, from their gradient and momentum, which it renews.
+fn orthogonalised<T: Real>(muon: &Muon, units: usize, gradient: &[T], buffer: &mut [T]) -> Vec<T> {
+    let (fan_in, momentum) = (gradient.len() / units, T::from_f64(f64::from(muon.momentum)));
+    let mut x = Vec::with_capacity(gradient.len());
+    for (&g, buffer) in gradient.iter().zip(buffer) {
+        let (new, direction) = Muon::direct(muon.nesterov, momentum, g, *buffer);
+        *buffer = new;
+        x.push(direction);
+    }
+    let rows: Vec<T> = x.chunks(fan_in).map(squares).collect();
+    let norm = tree(0..units, &|unit| rows[unit]).square_root();
+    let least = T::from_f64(f64::from(Muon::LEAST_NORM));
+    // Y has no more columns than rows: [fan_in, units] or [units, fan_in].
+    let (tall, wide) = (units.max(fan_in), units.min(fan_in));
+    let at = |p: usize, i: usize| if units <= fan_in { i * fan_in + p } else { p * fan_in + i };
+    let mut y: Vec<T> = vec![T::ZERO; x.len()];
+    for p in 0..tall {
+        for i in 0..wide {
+            y[p * wide + i] = x[at(p, i)] / norm.larger(least);
+        }
+    }
+    let sum = |count: usize, term: &dyn Fn(usize) -> (T, T)| {
+        (0..count).fold(T::ZERO, |sum, k| {
+            let (a, b) = term(k);
+            a.fma(b, sum)
+        })
+    };
+    let square = |of: &dyn Fn(usize, usize) -> T| -> Vec<T> {
+        (0..wide * wide).map(|place| of(place / wide, place % wide)).collect()
+    };
+    for _ in 0..muon.steps {
+        let a = square(&|i, j| sum(tall, &|p| (y[p * wide + i], y[p * wide + j])));
+        let b = square(&|i, j| Muon::combine(a[i * wide + j], sum(wide, &|k| (a[i * wide + k], a[k * wide + j]))));
+        let next = |place: usize| {
+            let (p, j) = (place / wide, place % wide);
+            Muon::advance(y[place], sum(wide, &|k| (y[p * wide + k], b[k * wide + j])))
+        };
+        y = (0..y.len()).map(next).collect();
+    }
+    for p in 0..tall {
+        for i in 0..wide {
+            x[at(p, i)] = y[p * wide + i];
+        }
+    }
+    x
 }
 
 /// The sum of squares, one after the other.
@@ -1024,6 +1081,29 @@ mod tests {
                 assert!((found - wanted).abs() < 1e-6, "{text}: {found} instead of {wanted}");
             }
             assert_ne!(found.weight, Network::<f64>::new(&spec, &ntk, &state).weight);
+        }
+    }
+
+    /// The singular values come near 1 (Jordan et al.: between 0.7 and 1.2), so that XᵀX comes near the unit matrix.
+    #[test]
+    fn muon_makes_matrices_nearly_orthogonal() {
+        let mut random = Random::new(4, Stream::Augmentation, 0);
+        for (units, fan_in) in [(5, 12), (12, 5), (7, 7)] {
+            let gradient: Vec<f64> = (0..units * fan_in).map(|_| f64::from(random.uniform(-1.0, 1.0))).collect();
+            let muon = Muon { momentum: 0.9, nesterov: true, steps: 5 };
+            let mut buffer = vec![0.0; gradient.len()];
+            let x = orthogonalised(&muon, units, &gradient, &mut buffer);
+            let (count, of) = if units <= fan_in { (units, (fan_in, 1)) } else { (fan_in, (1, fan_in)) };
+            let length = units * fan_in / count;
+            let dot = |i: usize, j: usize| -> f64 {
+                (0..length).map(|k| x[i * of.0 + k * of.1] * x[j * of.0 + k * of.1]).sum()
+            };
+            let trace: f64 = (0..count).map(|i| dot(i, i)).sum();
+            assert!((0.6..1.3).contains(&(trace / count as f64)), "{units}x{fan_in}: {trace}");
+            for (i, j) in (0..count).flat_map(|i| (0..i).map(move |j| (i, j))) {
+                assert!(dot(i, j).abs() < 0.35, "{units}x{fan_in}: rows {i} and {j}: {}", dot(i, j));
+            }
+            assert!(buffer.iter().zip(&gradient).all(|(b, g)| (b - 0.1 * g).abs() < 1e-7));
         }
     }
 

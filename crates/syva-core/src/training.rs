@@ -202,7 +202,11 @@ impl Training {
     /// the first weight changes, or to the weights afterwards.
     #[must_use]
     pub fn stores_gradients(&self) -> bool {
-        [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema].iter().any(|&value| value > 0.0)
+        let rows_alone = self.optimizer.muon().is_none();
+        !rows_alone
+            || [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema]
+                .iter()
+                .any(|&value| value > 0.0)
     }
 
     /// The same training with schedules whose open lengths are its own ([`Schedule::over`]).
@@ -241,9 +245,9 @@ impl Training {
     /// What is random in a step, which is counted from 0.
     #[must_use]
     pub fn perturbation_in(&self, step: u64, rates: &Rates) -> Perturbation {
+        // A factor of 0 makes a probability of 0, so that all steps of a training do the same.
         let dropout = |probability: f32| {
-            let probability = probability * rates.dropout;
-            (probability > 0.0).then(|| Dropout::new(probability, self.seed, step))
+            (probability > 0.0).then(|| Dropout::new(probability * rates.dropout, self.seed, step))
         };
         let noise = (self.input_noise > 0.0).then(|| Noise::new(self.input_noise, self.seed, step));
         Perturbation { hidden: dropout(self.dropout), inputs: dropout(self.input_dropout), noise }

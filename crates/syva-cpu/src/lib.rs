@@ -14,6 +14,7 @@ pub mod isa;
 pub mod kernels;
 mod loss;
 pub mod memory;
+mod muon;
 mod pages;
 mod predictor;
 mod prefetch;

@@ -25,6 +25,7 @@ use crate::isa::Isa;
 use crate::kernels::{Block, Factor, Finish, Init, Kernels, Learn, Place, Product, Regularise, Scaling, SparseProduct};
 use crate::loss::{self, Factors, JUDGED, LossRows, RowTargets};
 use crate::memory::{Batch, Weights, Workspace};
+use crate::muon::Room;
 use crate::profile::{Part, Stopwatch};
 use crate::scratch::{self, Scratch, Space};
 use crate::sparse::{COLUMNS, ListBy};
@@ -55,6 +56,8 @@ pub(crate) struct Runner {
     scratch: Vec<Mutex<Scratch>>,
     /// How the last update divided each layer, and its tasks as pairs of layer and number.
     updates: (Vec<Grid>, Vec<(usize, usize)>),
+    /// Room for Muon, by layer.
+    pub(crate) rooms: Vec<Option<Room>>,
     /// For each slice of the first layer, the number of tasks of its update that are not done yet.
     left: Vec<AtomicUsize>,
 }
@@ -112,6 +115,7 @@ impl Runner {
             team,
             stopwatch: Stopwatch::new(spec.layers.len()),
             updates: Default::default(),
+            rooms: Vec::new(),
             left: (0..spec.layers[0].units.div_ceil(SLICE)).map(|_| AtomicUsize::new(0)).collect(),
         })
     }

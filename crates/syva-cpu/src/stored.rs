@@ -1,14 +1,17 @@
 //! The update of a step whose gradients are stored, because more happens to them than the optimiser's rule, or to the weights
 //! afterwards (rule 9): penalties, clipping, the largest norm, the average.
 
-use syva_core::ops::{SLOTS, norm_factor, renorm_factor};
+use syva_core::arithmetic::Number;
+use syva_core::ops::{Muon, Rule, SLOTS, norm_factor, renorm_factor};
 use syva_core::reference::tree;
 use syva_core::{Part as Of, Rates, Spec, Training};
 
 use crate::buffer::{Panels, Shared};
-use crate::kernels::{Applied, Regularise};
+use crate::kernels::{Applied, Kernels, Regularise};
 use crate::memory::Weights;
+use crate::muon::Room;
 use crate::step::Runner;
+use crate::team::Team;
 use crate::update::SlotOf;
 
 /// Values that a task works on at a time, so that they stay in the core's own cache from pass to pass.
@@ -84,6 +87,48 @@ impl<'a> Layer<'a> {
     }
 }
 
+impl Layer<'_> {
+    /// Makes Muon's directions of the layer's weights of their gradients and momentum, and makes them orthogonal. They take
+    /// the place of the gradients, which are scaled by a factor before.
+    fn orthogonalise(&self, muon: &Muon, factor: f32, room: &mut Room, kernels: &Kernels, team: &mut Team) {
+        let (width, panels) = (kernels.width(), self.units.div_ceil(kernels.width()));
+        let size = 8 * self.units * self.fan_in;
+        team.share(panels, size, &|_, panel| {
+            // SAFETY: only this task uses the panel and its sums, one part at a time.
+            let (sums, parts) = unsafe { (self.squares.part(panel * width, width), self.parts(panel, width)) };
+            sums.fill(0.0);
+            for Part { gradient, slots: [buffer, ..], .. } in parts {
+                if factor != 1.0 {
+                    kernels.regularise(Regularise::Scale(gradient, factor));
+                }
+                kernels.regularise(Regularise::Direct { muon: *muon, gradient, buffer });
+                kernels.regularise(Regularise::Squares(gradient, sums));
+            }
+        });
+        // SAFETY: the region is over.
+        let sums = unsafe { self.squares.part(0, self.units) };
+        let norm = tree(0..self.units, &|unit| sums[unit]).sqrt().larger(Muon::LEAST_NORM);
+        // SAFETY: as above.
+        let gradient = unsafe { self.gradient.w.part(0, self.gradient.w.len()) };
+        let y_panel = room.y.at(1);
+        // Of each direction, its place among the gradients and in Y.
+        let places = || {
+            (0..self.units).flat_map(move |j| {
+                (0..self.fan_in).map(move |k| {
+                    let (row, column) = if self.units <= self.fan_in { (k, j) } else { (j, k) };
+                    let in_y = column / width * y_panel + row * width + column % width;
+                    (j / width * self.panel + k * width + j % width, in_y)
+                })
+            })
+        };
+        let y = room.y.as_mut_slice();
+        places().for_each(|(at, in_y)| y[in_y] = gradient[at] / norm);
+        room.iterate(muon, kernels, team);
+        let y = room.y.as_slice();
+        places().for_each(|(at, in_y)| gradient[at] = y[in_y]);
+    }
+}
+
 /// Everything that the update of a step changes, layer by layer.
 fn layers<'a>(
     spec: &Spec,
@@ -132,7 +177,7 @@ fn norm(layers: &[Layer<'_>]) -> f32 {
 impl Runner {
     /// Updates all weights and biases by stored gradients, which are used up.
     pub(crate) fn update_stored(&mut self, weights: &mut Weights, gradient: &mut Weights, rates: &Rates) {
-        let Self { spec, training, groups, kernels, team, .. } = self;
+        let Self { spec, training, groups, kernels, team, rooms, .. } = self;
         let width = kernels.width();
         let scalars = groups.scalars(weights.step, rates);
         let share = training.average_share(weights.step);
@@ -175,10 +220,24 @@ impl Runner {
             });
         }
         let factor = if clip_norm > 0.0 { norm_factor(norm(&layers), clip_norm) } else { 1.0 };
+        let orthogonal: Vec<_> = (0..layers.len()).map(|l| scalars.orthogonal(l)).collect();
+        if let Some((muon, _)) = training.optimizer.muon() {
+            rooms.resize_with(layers.len(), || None);
+            for (l, layer) in layers.iter().enumerate().filter(|&(l, _)| orthogonal[l].is_some()) {
+                let room = rooms[l].get_or_insert_with(|| Room::new(layer.fan_in, layer.units, width));
+                layer.orthogonalise(&muon, factor, room, kernels, team);
+            }
+        }
         team.share(tasks.len(), work, &|_, task| {
             let (l, panel) = tasks[task];
             let layer = &layers[l];
             let step = |part: &mut Part<'_>, of: Of| {
+                if let Some(scalars) = orthogonal[l].as_ref().filter(|_| of == Of::Weights) {
+                    let (gradient, weight) = (&*part.gradient, &mut *part.w);
+                    let slots = [(); SLOTS].map(|()| &mut [][..]);
+                    kernels.apply(&mut Applied { rule: Rule::Decay, scalars, gradient, weight, slots });
+                    return;
+                }
                 if factor != 1.0 {
                     kernels.regularise(Regularise::Scale(part.gradient, factor));
                 }

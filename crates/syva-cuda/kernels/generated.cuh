@@ -1611,18 +1611,19 @@ __device__ inline Pair normal_pair(float u, float v) {
     const float v28 = v - 0.5f;
     const float v29 = v28 * 1.5707964f;
     const float v30 = v29 * v29;
-    const float v31 = fmaf(-0.0013888889f, v30, 0.041666668f);
-    const float v32 = fmaf(v31, v30, -0.5f);
-    const float v33 = fmaf(v32, v30, 1.0f);
-    const float v34 = fmaf(-0.0001984127f, v30, 0.008333334f);
-    const float v35 = fmaf(v34, v30, -0.16666667f);
-    const float v36 = fmaf(v35, v30, 1.0f);
-    const float v37 = v29 * v36;
-    const float v38 = v33 - v37;
-    const float v39 = v27 * v38;
-    const float v40 = v33 + v37;
-    const float v41 = v27 * v40;
-    return {v39, v41};
+    const float v31 = fmaf(__int_as_float(0x37d00d01), v30, -0.0013888889f);
+    const float v32 = fmaf(v31, v30, 0.041666668f);
+    const float v33 = fmaf(v32, v30, -0.5f);
+    const float v34 = fmaf(v33, v30, 1.0f);
+    const float v35 = fmaf(-0.0001984127f, v30, 0.008333334f);
+    const float v36 = fmaf(v35, v30, -0.16666667f);
+    const float v37 = fmaf(v36, v30, 1.0f);
+    const float v38 = v29 * v37;
+    const float v39 = v34 - v38;
+    const float v40 = v27 * v39;
+    const float v41 = v34 + v38;
+    const float v42 = v27 * v41;
+    return {v40, v42};
 }
 
 const u32 DROPOUT = 3, NOISE = 7, INPUTS = 65535;
@@ -1791,6 +1792,21 @@ __device__ inline Updated apply_lion(float s0, float s1, float s2, float s3, flo
     return {v7, v8, b, c};
 }
 
+__device__ inline Updated apply_muon(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = v0 - a;
+    const float v3 = fmaf(s5, v2, a);
+    const float v4 = s4 * v0;
+    const float v5 = s3 * b;
+    const float v6 = fmaf(v4, v0, v5);
+    const float v7 = sqrtf(v6);
+    const float v8 = fmaf(v7, s6, s7);
+    const float v9 = v3 / v8;
+    const float v10 = fmaf(s2, v9, v1);
+    return {v10, v3, v6, c};
+}
+
 /// What the rule with a number makes of a weight, by the scalars of the step.
 __device__ inline Updated apply_rule(u32 rule, const float (&s)[SCALARS], float g, float w, const float (&slots)[SLOTS]) {
     switch (rule) {
@@ -1806,6 +1822,7 @@ __device__ inline Updated apply_rule(u32 rule, const float (&s)[SCALARS], float 
     case 9: return apply_rmspropcenteredmomentum(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
     case 10: return apply_adagrad(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
     case 11: return apply_lion(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 12: return apply_muon(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
     default: return {w, {}};
     }
 }

@@ -24,7 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
-use syva_core::engine::check_no_gains;
+use syva_core::engine::{check_each_weight, check_no_gains};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -112,7 +112,7 @@ impl Engine for CudaEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
-        // All of a training is done here. The names are listed so that a new one is not ignored.
+        // All settings but some optimisers are done here. Their names are listed so that a new one is not ignored.
         let Training {
             epochs: _,
             batch_size: _,
@@ -141,6 +141,7 @@ impl Engine for CudaEngine {
             decay_schedule: _,
             dropout_schedule: _,
         } = training;
+        check_each_weight(device, training)?;
         check_no_gains(device, spec)?;
         spec.validate()?;
         let card = self.card(device)?;

@@ -18,6 +18,7 @@ fn main() {
             // The methods that it may force know only plain gradient descent.
             if std::env::var_os("SYVA_CUDA").is_none() {
                 cases.extend([optimizer_cases(), regularised_cases()].concat());
+                cases.retain(|case| case.training.optimizer.muon().is_none());
             }
             for case in &cases {
                 match run(&engine, &info.id, case) {

@@ -20,7 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use syva_core::engine::check_no_gains;
+use syva_core::engine::{check_each_weight, check_no_gains};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
@@ -183,7 +183,7 @@ impl Engine for WgpuEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
-        // All of a training is done here. The names are listed so that a new one is not ignored.
+        // All settings but some optimisers are done here. Their names are listed so that a new one is not ignored.
         let Training {
             epochs: _,
             batch_size: _,
@@ -212,6 +212,7 @@ impl Engine for WgpuEngine {
             decay_schedule: _,
             dropout_schedule: _,
         } = training;
+        check_each_weight(device, training)?;
         check_no_gains(device, spec)?;
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };

@@ -102,7 +102,7 @@ pub fn optimizer_cases() -> Vec<Case> {
         "adagrad:lr_decay=0.1,initial=0.2",
     ];
     let mut cases = Vec::new();
-    for (i, text) in OPTIMIZERS.into_iter().chain(["lion:weight_decay=0.1"]).enumerate() {
+    for (i, text) in OPTIMIZERS.into_iter().chain(["lion:weight_decay=0.1", "muon:nesterov=false", "muon"]).enumerate() {
         for (j, &(widths, hidden, head, kind, batch_size)) in SHAPES.iter().enumerate() {
             // The last shape is large, and has a path of its own for any rule.
             if j < 5 && (i + j) % 2 == 0 || j == 5 && i % 5 == 3 {
@@ -112,6 +112,13 @@ pub fn optimizer_cases() -> Vec<Case> {
                 cases.push(case);
             }
         }
+    }
+    // Layers that are wider than they are deep, and deeper than they are wide, for Muon.
+    for (text, batch_size) in [("muon:momentum=0.5", 30), ("muon:weight_decay=0,steps=3", 200)] {
+        let mut case = case(&[9, 20, 70, 40, 3], &[Tanh, Silu, Tanh], Head::Logits, Kind::Reals, batch_size, 2900);
+        case.training.optimizer = text.parse().expect("the kit's optimisers are well formed");
+        case.name = format!("{} {text}", case.name);
+        cases.push(case);
     }
     cases
 }
@@ -178,7 +185,7 @@ pub fn regularised_cases() -> Vec<Case> {
         (&[9, 37, 20, 3], &[Relu, Relu], Head::Regression, Kind::Reals, 70),
     ];
     type Change = fn(&mut Training);
-    const CHANGES: [(&str, Change); 16] = [
+    const CHANGES: [(&str, Change); 17] = [
         ("dropout", |t| t.dropout = 0.3),
         ("l1 and l2", |t| (t.l1, t.l2) = (0.01, 0.02)),
         ("clip-norm", |t| t.clip_norm = 0.05),
@@ -195,6 +202,10 @@ pub fn regularised_cases() -> Vec<Case> {
         ("ntk", |t| t.parametrization = Parametrization::Ntk),
         ("input-dropout", |t| t.input_dropout = 0.2),
         ("input-noise", |t| t.input_noise = 0.5),
+        ("muon, clip-norm, max-norm, ema", |t| {
+            t.optimizer = "muon:nesterov=false,steps=2,adjust=original".parse().expect("well formed");
+            (t.clip_norm, t.max_norm, t.ema) = (0.1, 0.5, 0.9);
+        }),
         ("input-dropout and noise, dropout, clip-norm", |t| {
             (t.input_dropout, t.input_noise, t.dropout, t.clip_norm) = (0.3, 0.2, 0.4, 0.1);
         }),
@@ -210,8 +221,8 @@ pub fn regularised_cases() -> Vec<Case> {
             let optimizer = ["sgd", "adam", "sgd:momentum=0.9,weight_decay=0.01"][(i + j) % 3];
             if what == "all" || (i + j) % 2 == 0 {
                 let mut case = case(widths, hidden, head, kind, batch_size, (3000 + 10 * i + j) as u32);
-                change(&mut case.training);
                 case.training.optimizer = optimizer.parse().expect("the kit's optimisers are well formed");
+                change(&mut case.training);
                 case.name = format!("{} {optimizer} {what}", case.name);
                 cases.push(case);
             }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::arithmetic::Number;
 use crate::groups::Scale;
 use crate::names::{forms, text};
+use crate::ops::{Adjust, Muon};
 use crate::{Error, Result};
 
 /// How weights are updated from gradients. Definitions and defaults are PyTorch's. The learning rate comes with each step.
@@ -127,6 +128,27 @@ pub enum Optimizer {
         /// Times the learning rate, the share of the weight that goes.
         weight_decay: f64,
     },
+    /// Orthogonalised momentum for the weights of hidden layers, which are neither the first nor the last, and AdamW for
+    /// all else (`torch.optim.Muon` with `torch.optim.AdamW`; Jordan et al. 2024). The iteration is in f32, where PyTorch
+    /// rounds to bfloat16.
+    Muon {
+        /// The share of the momentum that stays.
+        momentum: f64,
+        /// Whether the step looks ahead along the new momentum.
+        nesterov: bool,
+        /// Steps of the Newton-Schulz iteration.
+        steps: u32,
+        /// By what the step is multiplied.
+        adjust: Adjust,
+        /// Times the learning rate, the share of the weight that goes.
+        weight_decay: f64,
+        /// AdamW's decay of the mean gradient.
+        beta1: f64,
+        /// AdamW's decay of the mean square.
+        beta2: f64,
+        /// AdamW's addition to the root of the mean square.
+        eps: f64,
+    },
 }
 
 forms! { Optimizer,
@@ -139,6 +161,8 @@ forms! { Optimizer,
     "rmsprop" => RmsProp { alpha = 0.99, eps = 1e-8, weight_decay = 0.0, momentum = 0.0, centered = 0.0 },
     "adagrad" => Adagrad { lr_decay = 0.0, weight_decay = 0.0, initial = 0.0, eps = 1e-10 },
     "lion" => Lion { beta1 = 0.9, beta2 = 0.99, weight_decay = 0.0 },
+    "muon" => Muon { momentum = 0.95, nesterov = 1, steps = 5, adjust = "match-rms-adamw", weight_decay = 0.1, beta1 = 0.9,
+                     beta2 = 0.999, eps = 1e-8 },
 }
 
 /// The most slots of a rule.
@@ -173,6 +197,8 @@ pub enum Rule {
     Adagrad,
     /// Lion.
     Lion,
+    /// AdamW, but for the weights of hidden layers, whose matrices are orthogonalised ([`Optimizer::muon`]).
+    Muon,
 }
 
 /// A loop over weights that is compiled for each rule: see [`Rule::specialise`].
@@ -225,6 +251,7 @@ rules! {
     RmsPropCenteredMomentum ["square_avg", "momentum_buffer", "grad_avg"],
     Adagrad ["sum"],
     Lion ["exp_avg"],
+    Muon ["exp_avg", "exp_avg_sq"],
 }
 
 impl Rule {
@@ -251,7 +278,7 @@ impl Rule {
                 let direction = s[5].fma(buffer, s[6] * g);
                 (s[2].fma(direction, w), [buffer, b, c])
             }
-            Self::Adam => {
+            Self::Adam | Self::Muon => {
                 let (mean, square) = (s[5].fma(g - a, a), square(b));
                 let root = square.square_root().fma(s[6], s[7]);
                 (s[2].fma(mean / root, w), [mean, square, c])
@@ -322,6 +349,18 @@ impl Optimizer {
             },
             Self::Adagrad { .. } => Rule::Adagrad,
             Self::Lion { .. } => Rule::Lion,
+            Self::Muon { .. } => Rule::Muon,
+        }
+    }
+
+    /// What happens to the gradients of hidden layers' weights, if it is not the rule.
+    #[must_use]
+    pub fn muon(self) -> Option<(Muon, Adjust)> {
+        match self {
+            Self::Muon { momentum, nesterov, steps, adjust, .. } => {
+                Some((Muon { momentum: momentum as f32, nesterov, steps }, adjust))
+            }
+            _ => None,
         }
     }
 
@@ -331,7 +370,9 @@ impl Optimizer {
     pub fn default_rate(self) -> f32 {
         match self {
             Self::Sgd { .. } | Self::RmsProp { .. } | Self::Adagrad { .. } => 0.01,
-            Self::Adam { .. } | Self::AdamW { .. } | Self::AmsGrad { .. } | Self::RAdam { .. } => 0.001,
+            Self::Adam { .. } | Self::AdamW { .. } | Self::AmsGrad { .. } | Self::RAdam { .. } | Self::Muon { .. } => {
+                0.001
+            }
             Self::NAdam { .. } => 0.002,
             Self::Lion { .. } => 0.0001,
         }
@@ -378,7 +419,7 @@ impl Optimizer {
                 moments(&mut s, beta1, beta2, eps);
                 [s[0], s[2]] = [weight_decay, -rate / (1.0 - power(beta1, t))];
             }
-            Self::AdamW { beta1, beta2, eps, weight_decay } => {
+            Self::AdamW { beta1, beta2, eps, weight_decay } | Self::Muon { beta1, beta2, eps, weight_decay, .. } => {
                 moments(&mut s, beta1, beta2, eps);
                 [s[1], s[2]] = [1.0 - rate * weight_decay, -rate / (1.0 - power(beta1, t))];
             }
@@ -432,7 +473,8 @@ impl Optimizer {
             | Self::NAdam { weight_decay, eps, .. }
             | Self::RAdam { weight_decay, eps, .. }
             | Self::RmsProp { weight_decay, eps, .. }
-            | Self::Adagrad { weight_decay, eps, .. } => (weight_decay, Some(eps)),
+            | Self::Adagrad { weight_decay, eps, .. }
+            | Self::Muon { weight_decay, eps, .. } => (weight_decay, Some(eps)),
         };
         *decay *= scale.decay;
         if let Some(eps) = eps {
@@ -457,7 +499,9 @@ impl Optimizer {
             | Self::RAdam { .. }
             | Self::RmsProp { .. }
             | Self::Adagrad { .. } => Scale { rate: 1.0 / root, decay: n, eps: root },
-            Self::AdamW { .. } | Self::Lion { .. } => Scale { rate: 1.0 / root, decay: root, eps: root },
+            Self::AdamW { .. } | Self::Lion { .. } | Self::Muon { .. } => {
+                Scale { rate: 1.0 / root, decay: root, eps: root }
+            }
         }
     }
 
@@ -466,7 +510,8 @@ impl Optimizer {
         let (form, values) = self.form();
         let refuse = |problem: String, remedy: &str| Err(Error::setting("optimizer", problem, remedy));
         for (&(name, default), value) in form.parameters.iter().zip(&values) {
-            let value: f64 = value.parse().unwrap_or(f64::NAN);
+            // A name is none of the numbers.
+            let Ok(value) = value.parse::<f64>() else { continue };
             let below_1 = name.starts_with("beta") || name == "alpha" || name == "momentum" || name == "dampening";
             // Dampening is the only one of these that may be 1: then nothing joins.
             let fits = value >= 0.0 && (!below_1 || value < 1.0 || name == "dampening" && value == 1.0);
@@ -477,6 +522,9 @@ impl Optimizer {
             }
         }
         match self {
+            Self::Muon { steps, .. } if !(1..=100).contains(&steps) => {
+                refuse(format!("{steps} steps of muon are out of range"), "give 1 to 100, such as 5")
+            }
             Self::Sgd { momentum, dampening, nesterov: true, .. } if momentum == 0.0 || dampening != 0.0 => refuse(
                 "Nesterov's step needs a momentum, and no dampening".into(),
                 "write sgd:momentum=0.9,nesterov=true",

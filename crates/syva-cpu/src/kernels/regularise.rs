@@ -1,7 +1,7 @@
 //! Passes over gradients, weights and activations that hold them back (rule 9), element by element.
 
 use syva_core::arithmetic::Real;
-use syva_core::ops::{Dropout, Noise, averaged, clipped, dropped, penalised};
+use syva_core::ops::{Dropout, Muon, Noise, averaged, clipped, dropped, penalised};
 
 /// Blocks of random words that are made at a time.
 const BLOCKS: usize = 16;
@@ -29,6 +29,19 @@ pub enum Regularise<'a> {
     Squares(&'a [f32], &'a mut [f32]),
     /// Moves averages towards the values by a share of the distance.
     Average(&'a mut [f32], &'a [f32], f32),
+    /// Renews Muon's momentum, and makes its directions of gradients.
+    Direct {
+        /// The momentum's share, and whether it looks ahead.
+        muon: Muon,
+        /// The gradients.
+        gradient: &'a mut [f32],
+        /// The momentum.
+        buffer: &'a mut [f32],
+    },
+    /// Makes bA + cA² of A² and A.
+    Combine(&'a mut [f32], &'a [f32]),
+    /// Makes the next Y of Y(bA + cA²) and Y.
+    Advance(&'a mut [f32], &'a [f32]),
     /// Multiplies values by the factors of dropout.
     Drop(&'a mut [f32], &'a [f32]),
     /// Shifts the scaled inputs of some features, and adds noise to them.
@@ -102,6 +115,23 @@ pub(super) fn regularise<T: Real + From<f32> + Into<f32>>(pass: Regularise<'_>) 
             let share = T::from(share);
             for (average, &value) in averages.iter_mut().zip(values) {
                 *average = averaged(T::from(*average), T::from(value), share).into();
+            }
+        }
+        Regularise::Direct { muon, gradient, buffer } => {
+            let momentum = T::from(muon.momentum);
+            for (g, buffer) in gradient.iter_mut().zip(buffer) {
+                let (new, direction) = Muon::direct(muon.nesterov, momentum, T::from(*g), T::from(*buffer));
+                (*buffer, *g) = (new.into(), direction.into());
+            }
+        }
+        Regularise::Combine(squares, a) => {
+            for (square, &a) in squares.iter_mut().zip(a) {
+                *square = Muon::combine(T::from(a), T::from(*square)).into();
+            }
+        }
+        Regularise::Advance(products, y) => {
+            for (product, &y) in products.iter_mut().zip(y) {
+                *product = Muon::advance(T::from(y), T::from(*product)).into();
             }
         }
         Regularise::Drop(values, factors) => {

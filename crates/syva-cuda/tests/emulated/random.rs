@@ -391,7 +391,7 @@ fn training(dice: &mut Dice, spec: &Spec) -> Result<Training, Failed> {
     if dice.rarely(2) {
         return Ok(plain);
     }
-    let optimizer = match dice.pick(&Optimizer::names().collect::<Vec<_>>()) {
+    let optimizer = match dice.pick(&Optimizer::names().filter(|name| *name != "muon").collect::<Vec<_>>()) {
         "sgd" => {
             dice.pick(&["sgd", "sgd:weight_decay=0.05", "sgd:momentum=0.9,dampening=0.2", "sgd:momentum=0.8,nesterov=1"])
         }

@@ -138,6 +138,37 @@ class Lion(torch.optim.Optimizer):
                 m.copy_(beta2 * m + (1 - beta2) * w.grad)
 
 
+class Muon(torch.optim.Optimizer):
+    """Written from Jordan et al. 2024, Muon, with the learning rate of Liu et al. 2025, Muon is Scalable for LLM Training,
+    section 2.2. PyTorch's torch.optim.Muon rounds to bfloat16 in the iteration, and leaves the other weights to AdamW."""
+
+    def __init__(self, params, lr, momentum=0.95, nesterov=True, steps=5, adjust="match-rms-adamw", weight_decay=0.1):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self.options = momentum, nesterov, int(steps), adjust
+        hidden = [group for group in self.param_groups if group["hidden"]]
+        self.others = torch.optim.AdamW([group for group in self.param_groups if not group["hidden"]], lr=lr)
+        self.hidden = [(group, torch.zeros_like(group["params"][0])) for group in hidden]
+
+    @torch.no_grad()
+    def step(self):
+        momentum, nesterov, steps, adjust = self.options
+        for group, buffer in self.hidden:
+            (w,) = group["params"]
+            buffer.lerp_(w.grad, 1 - momentum)
+            x = w.grad.lerp(buffer, momentum) if nesterov else buffer
+            x = x / x.norm()
+            x = x.T if w.shape[0] > w.shape[1] else x
+            for _ in range(steps):
+                a = x @ x.T
+                x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+            x = x.T if w.shape[0] > w.shape[1] else x
+            rows, columns = w.shape
+            factor = max(1, rows / columns) ** 0.5 if adjust == "original" else 0.2 * max(rows, columns) ** 0.5
+            w.mul_(1 - group["lr"] * group["weight_decay"])
+            w.add_(x, alpha=-group["lr"] * factor)
+        self.others.step()
+
+
 CLASSES = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -148,6 +179,7 @@ CLASSES = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
     "lion": Lion,
+    "muon": Muon,
 }
 
 
@@ -183,6 +215,8 @@ def main():
             case(optimizer="adamw:weight_decay=0.05", lr=0.03, parametrization="ntk", lr_factors="biases=0.1"),
             case(optimizer="adam:eps=1e-4,weight_decay=0.01", lr=0.03, parametrization="ntk"),
             case(optimizer="rmsprop:centered=true,weight_decay=0.01", lr=0.008, parametrization="ntk"),
+            case(optimizer="muon", lr=0.03),
+            case(optimizer="muon:momentum=0.8,nesterov=false,steps=3,adjust=original,weight_decay=0.02", lr=0.03),
             case(optimizer="adamw:weight_decay=0.5", lr=0.03, decay_schedule="flat-cos:epochs=20"),
         ],
         "clipping": [
@@ -306,7 +340,8 @@ def groups(net, settings):
             kind = {"weight": "weights", "bias": "biases"}[name] if isinstance(module, nn.Linear) else "gains"
             kinds = [kind, *(["first"] if layer == 0 else []), *(["last"] if layer + 1 == layers else [])]
             factor = {key: math.prod(given.get(kind, 1) for kind in kinds) for key, given in (("lr_factor", rates), ("decay_factor", decays))}
-            made.append({"params": [parameter], **factor})
+            hidden = kind == "weights" and 0 < layer < layers - 1
+            made.append({"params": [parameter], "hidden": hidden, **factor})
     return made
 
 
@@ -316,7 +351,10 @@ def make(text, params, lr):
     options = {"lr": lr}
     for parameter in filter(None, parameters.split(",")):
         key, value = parameter.split("=")
-        options[key] = value == "true" if value in ("true", "false") else float(value)
+        try:
+            options[key] = float(value)
+        except ValueError:
+            options[key] = {"true": True, "false": False}.get(value, value)
     if "beta1" in options or "beta2" in options:
         defaults = (0.9, 0.99) if name == "lion" else (0.9, 0.999)
         options["betas"] = (options.pop("beta1", defaults[0]), options.pop("beta2", defaults[1]))
