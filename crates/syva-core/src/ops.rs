@@ -13,9 +13,7 @@ mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
-pub use functions::{
-    Function, cuda, functions, loss_functions, normal_function, rule_function, update_functions,
-};
+pub use functions::{Function, cuda, functions, loss_functions, normal_function, rule_function, update_functions};
 pub use learned::{Learned, Nonlinearity};
 pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,

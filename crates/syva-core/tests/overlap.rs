@@ -11,8 +11,8 @@ use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
 use syva_core::{
-    Activation, DeviceId, DeviceInfo, Engine, Epoch, Error, Evaluation, Matrix, Parameters, Report, Result, Session, Span, Spec,
-    State, Trainer, Training,
+    Activation, DeviceId, DeviceInfo, Engine, Epoch, Error, Evaluation, Matrix, Parameters, Report, Result, Session,
+    Span, Spec, State, Trainer, Training,
 };
 
 /// The reference, but a span that follows a judgement is taken before `judged` hears of it, and taken back if need be.

@@ -737,7 +737,8 @@ mod tests {
 
     #[test]
     fn every_module_is_in_the_pack() {
-        let mut modules = vec![HeadKernels::MODULE, StoredKernels::MODULE, PersistentKernel::MODULE, ClusterKernel::MODULE];
+        let mut modules =
+            vec![HeadKernels::MODULE, StoredKernels::MODULE, PersistentKernel::MODULE, ClusterKernel::MODULE];
         for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
             modules.extend(Tile::ALL.map(|tile| LayerKernels::module(Way { tile, precision })));
         }

@@ -92,12 +92,7 @@ fn put(to: &mut [LayerMemory], layers: &[Parameters], card: &Card) -> Result<()>
 }
 
 /// Fetches weights and biases. Waits for the stream.
-pub(crate) fn get(
-    from: &[LayerMemory],
-    spec: &Spec,
-    stream: &Arc<CudaStream>,
-    card: &Card,
-) -> Result<Vec<Parameters>> {
+pub(crate) fn get(from: &[LayerMemory], spec: &Spec, stream: &Arc<CudaStream>, card: &Card) -> Result<Vec<Parameters>> {
     let mut layers = Vec::with_capacity(from.len());
     for (l, memory) in from.iter().enumerate() {
         let (units, fan_in) = (spec.layers[l].units, spec.fan_in(l));
@@ -251,11 +246,11 @@ impl Network {
         let (scalars, varying) = span.of_steps(card)?;
         let stream = &card.stream;
         let (tensors, sums, factor) = (address(tensors, stream), address(sums, stream), address(factor, stream));
-        Some((Update { tensors, sums, factor, scalars, varying, ..*update }, *blocks))
+        Some((Update { tensors, scalars, varying, sums, factor, ..*update }, *blocks))
     }
 
     /// A layer as the kernels see it, with weights and the activations of `work`.
-    pub(crate) fn layer(&self, spec: &Spec, of: &[LayerMemory], work: &Workspace, l: usize, card: &Card) -> Layer {
+    pub(crate) fn layer(spec: &Spec, of: &[LayerMemory], work: &Workspace, l: usize, card: &Card) -> Layer {
         let memory = &of[l];
         let stream = &card.stream;
         let inputs = work.inputs.as_ref().filter(|_| l == 0).map_or(0, |inputs| address(inputs, stream));
@@ -265,8 +260,7 @@ impl Network {
         let z = |l: usize| work.z[l].as_ref().map_or(0, |z| address(z, stream));
         let activation = spec.layers[l].activation;
         // With dropout, the derivative comes after the kernel's own end.
-        let activation_below =
-            if l > 0 && !work.drops { spec.layers[l - 1].activation } else { Activation::Identity };
+        let activation_below = if l > 0 && !work.drops { spec.layers[l - 1].activation } else { Activation::Identity };
         Layer {
             below: below(&work.h),
             weight: address(&memory.weight, stream),
@@ -293,7 +287,7 @@ impl Network {
     }
 
     /// The first layer as far as its initial sums need it.
-    pub(crate) fn first_layer(&self, spec: &Spec, of: &[LayerMemory], card: &Card) -> Layer {
+    pub(crate) fn first_layer(spec: &Spec, of: &[LayerMemory], card: &Card) -> Layer {
         Layer {
             weight: address(&of[0].weight, &card.stream),
             bias: address(&of[0].bias, &card.stream),
@@ -307,7 +301,6 @@ impl Network {
 
     /// Hidden layer l with dropout as the kernels see it. `varying` is what the host computes for each step.
     pub(crate) fn dropped(
-        &self,
         spec: &Spec,
         work: &Workspace,
         l: usize,
@@ -334,7 +327,6 @@ impl Network {
 
     /// The inputs of steps that change them at random, as the kernels see them.
     pub(crate) fn perturbed(
-        &self,
         spec: &Spec,
         work: &Workspace,
         varying: Address,
@@ -398,7 +390,8 @@ impl Workspace {
             Passes::Forward | Passes::Backward => (false, false),
         };
         let values = padded(capacity) * padded(spec.input.features);
-        let inputs = if perturbs { Some(card.zeros(values, &format!("inputs of batches of {capacity}"))?) } else { None };
+        let inputs =
+            if perturbs { Some(card.zeros(values, &format!("inputs of batches of {capacity}"))?) } else { None };
         let matrix = |l: usize| {
             card.zeros(
                 padded(capacity) * padded(spec.layers[l].units),

@@ -8,8 +8,8 @@ use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::ops::{Dropout, Judging};
 use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
-    Breakdown, Error, Evaluation, Groups, Matrix, Parameters, Part, Precision, Report, Result, Session, Span, Spec,
-    State, Weighting,
+    Breakdown, Error, Evaluation, Factors, Groups, Matrix, Parameters, Part, Precision, Report, Result, Session, Span,
+    Spec, State, Weighting,
 };
 
 use crate::card::{Card, human};
@@ -143,7 +143,7 @@ impl CudaSession {
     ) -> Pass<'a> {
         let (card, stream) = (&*self.card, &self.card.stream);
         let (network, last) = (&self.network, self.spec.layers.len() - 1);
-        let layers = |of: &[LayerMemory]| (0..=last).map(|l| network.layer(&self.spec, of, work, l, card)).collect();
+        let layers = |of: &[LayerMemory]| (0..=last).map(|l| Network::layer(&self.spec, of, work, l, card)).collect();
         let weights = match goal {
             Goal::Train | Goal::Gradient => network.weights.trained(),
             Goal::Judge | Goal::Predict => network.weights.predicting(),
@@ -161,11 +161,11 @@ impl CudaSession {
                 Goal::Train => network.gradient().map(layers).unwrap_or_default(),
                 Goal::Gradient | Goal::Judge | Goal::Predict => Vec::new(),
             },
-            first: network.first_layer(&self.spec, weights, card),
-            perturbed: network.perturbed(&self.spec, work, varying, &self.settings, card),
+            first: Network::first_layer(&self.spec, weights, card),
+            perturbed: Network::perturbed(&self.spec, work, varying, &self.settings, card),
             update: network.update(span, card).filter(|_| goal == Goal::Train),
             dropped: dropped
-                .map(|l| network.dropped(&self.spec, work, l, (varying, self.settings.seed), card))
+                .map(|l| Network::dropped(&self.spec, work, l, (varying, self.settings.seed), card))
                 .collect(),
             data,
             outcome: span.outcome(card),
@@ -214,12 +214,31 @@ impl CudaSession {
         let (samples, steps) = (span.order.len(), span.steps());
         memory.begin(&Progress { steps: steps as u32, batch: batch as u32, samples: samples as u32 }, &self.card)?;
         upload(span.order, &mut memory.order, &self.card)?;
-        let (mut rates, mut scalars, mut varying) = (Vec::with_capacity(steps), Vec::new(), Vec::new());
+        if self.is_plain() && self.settings.lr_factors == Factors::default() {
+            upload(span.learning_rate, &mut memory.learning_rates, &self.card)?;
+        } else {
+            let (rates, scalars, varying) = self.of_steps(span);
+            upload(&rates, &mut memory.learning_rates, &self.card)?;
+            memory.put_steps(&scalars, &varying, &self.card)?;
+        }
+        if let Some(to) = &mut memory.factors {
+            let of = |(samples, _)| self.weighting.factors::<f32>(self.judging, self.spec.outputs(), samples);
+            let factors: Vec<f32> = span.batches().filter_map(of).flatten().collect();
+            upload(&factors, to, &self.card)?;
+        }
+        Ok(())
+    }
+
+    /// The learning rate of each step, as plain gradient descent takes it. Otherwise also the rule's scalars for each layer's
+    /// weights and biases, and what else differs from step to step.
+    fn of_steps(&self, span: &Span<'_>) -> (Vec<f32>, Vec<f32>, Vec<Varying>) {
+        let (mut rates, mut scalars, mut varying) = (Vec::new(), Vec::new(), Vec::new());
+        let plain = self.is_plain();
         for (step, (_, of_step)) in (span.first_step..).zip(span.batches()) {
             let of = self.groups.scalars(step, &of_step);
             // The third scalar is the step, downwards.
             rates.push(-of.of(0, Part::Weights)[2]);
-            if self.is_plain() {
+            if plain {
                 continue;
             }
             for l in 0..self.spec.layers.len() {
@@ -238,19 +257,12 @@ impl CudaSession {
                 share: self.settings.average_share(step),
             });
         }
-        upload(&rates, &mut memory.learning_rates, &self.card)?;
-        memory.put_steps(&scalars, &varying, &self.card)?;
-        if let Some(to) = &mut memory.factors {
-            let of = |(samples, _)| self.weighting.factors::<f32>(self.judging, self.spec.outputs(), samples);
-            let factors: Vec<f32> = span.batches().filter_map(of).flatten().collect();
-            upload(&factors, to, &self.card)?;
-        }
-        Ok(())
+        (rates, scalars, varying)
     }
 
     /// Computes the first layer's initial sums, from weights that a step's update has not computed them from.
     fn start(&self, of: &[LayerMemory]) -> Result<()> {
-        let layer = self.network.first_layer(&self.spec, of, &self.card);
+        let layer = Network::first_layer(&self.spec, of, &self.card);
         // Sums of shifts are f32 in all kernels, so any of them will do. This one is loaded for the steps anyway.
         let kernels = self.card.layers(Way::of(1, 1, usize::MAX, self.precision))?;
         // SAFETY: the weights live as long as the session, which waits for the stream before it drops them.
@@ -554,7 +566,13 @@ impl Session for CudaSession {
 
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
         let step = self.weights_step()?;
-        let span = Span { first_step: step, order: samples, batch_size: samples.len(), learning_rate: &[0.0], ..Span::default() };
+        let span = Span {
+            first_step: step,
+            order: samples,
+            batch_size: samples.len(),
+            learning_rate: &[0.0],
+            ..Span::default()
+        };
         self.check(&span)?;
         self.card.enter()?;
         let batch = samples.len();
@@ -575,7 +593,7 @@ impl Session for CudaSession {
             // SAFETY: all buffers live until the gradients have been fetched, which waits for the stream. If the fetch
             // fails, they are freed on the same stream, after the work that uses them.
             let pass = unsafe { self.pass(&plan, (&work, &memory), data, batch, Goal::Gradient) };
-            let layer = |l| self.network.layer(&self.spec, &gradient, &work, l, &self.card);
+            let layer = |l| Network::layer(&self.spec, &gradient, &work, l, &self.card);
             Pass { gradients: (0..self.spec.layers.len()).map(layer).collect(), ..pass }.launch(0..1)
         });
         if let Place::Streamed(windows) = &loaded.place {

@@ -9,8 +9,8 @@ use syva_core::{Error, Head, Result, Spec};
 
 use crate::card::Card;
 use crate::kernels::{
-    Address, At, ClusterKernel, Data, Dropped, Judge, Layer, LayerKernels, Layers, Outcome, PersistentKernel, Queue,
-    Perturbed, SpanOfSteps, Stored, Update,
+    Address, At, ClusterKernel, Data, Dropped, Judge, Layer, LayerKernels, Layers, Outcome, PersistentKernel,
+    Perturbed, Queue, SpanOfSteps, Stored, Update,
 };
 use crate::memory::Blocks;
 use crate::method::Method;
@@ -288,13 +288,7 @@ impl Pass<'_> {
     }
 
     /// Updates the weights by stored gradients, and computes the first layer's initial sums for the next step.
-    fn apply(
-        &self,
-        at: At,
-        update: &Update,
-        blocks: Blocks,
-        after: &mut dyn FnMut(Part) -> Result<()>,
-    ) -> Result<()> {
+    fn apply(&self, at: At, update: &Update, blocks: Blocks, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let (kernels, queue) = (self.card.stored()?, &self.queue);
         if update.clip_norm > 0.0 {
             kernels.norm(queue, at, update, blocks.columns).map_err(|error| self.failure(error))?;

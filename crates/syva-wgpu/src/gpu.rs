@@ -260,7 +260,11 @@ impl Gpu {
         rest: &[&wgpu::Buffer],
     ) -> wgpu::BindGroup {
         let dynamic = dynamic.map(|buffer| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size: wgpu::BufferSize::new(4 * WORDS as u64) })
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: wgpu::BufferSize::new(4 * WORDS as u64),
+            })
         });
         let resources = dynamic.into_iter().chain(rest.iter().map(|buffer| buffer.as_entire_binding()));
         let entries: Vec<wgpu::BindGroupEntry<'_>> =

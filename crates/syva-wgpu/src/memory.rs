@@ -368,8 +368,7 @@ impl Workspace {
         let samples = samples.min(gpu.largest as usize / 4).max(rows);
         let matrix = |columns: usize| gpu.storage(4 * (rows * columns) as u64);
         let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();
-        let if_needed =
-            |l: usize, needed: bool| if needed { matrix(spec.layers[l].units) } else { gpu.storage(0) };
+        let if_needed = |l: usize, needed: bool| if needed { matrix(spec.layers[l].units) } else { gpu.storage(0) };
         let (all, last) = (0..spec.layers.len(), spec.layers.len() - 1);
         let reads_z = |l: usize| spec.layers[l].activation.reads() == Reads::Z;
         let of_samples = || gpu.storage(4 * samples as u64);

@@ -84,13 +84,10 @@ impl WgpuSession {
             data.as_ref().map_or(0, |data| data.parts.iter().map(|part| part.inputs.size() + part.targets.size()).sum())
         };
         let data: u64 = bytes(&self.train) + bytes(&self.validation);
-        let work = self
-            .work
-            .as_ref()
-            .map_or(0, |work| {
-                let more = work.whole.iter().chain(&work.dropout).chain([&work.s]);
-                work.h.iter().chain(&work.d).chain(more).map(wgpu::Buffer::size).sum()
-            });
+        let work = self.work.as_ref().map_or(0, |work| {
+            let more = work.whole.iter().chain(&work.dropout).chain([&work.s]);
+            work.h.iter().chain(&work.d).chain(more).map(wgpu::Buffer::size).sum()
+        });
         let (all, weights, data, work) =
             (megabytes(weights + data + work), megabytes(weights), megabytes(data), megabytes(work));
         format!("{all} are needed: {weights} for the weights, {data} for data, {work} for batches")
@@ -153,8 +150,7 @@ impl WgpuSession {
             }
             let random = self.training.perturbation_in(step, &rates);
             // Dropout with probability 0 multiplies by 1.
-            let dropout =
-                |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
+            let dropout = |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
             Varying {
                 number,
                 // The third scalar is the step, downwards.
@@ -330,13 +326,8 @@ impl Session for WgpuSession {
 
     fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
         let first_step = self.weights.as_ref().ok_or_else(no_weights)?.step;
-        let span = Span {
-            first_step,
-            order: samples,
-            batch_size: samples.len(),
-            learning_rate: &[0.0],
-            ..Span::default()
-        };
+        let span =
+            Span { first_step, order: samples, batch_size: samples.len(), learning_rate: &[0.0], ..Span::default() };
         self.check(&span)?;
         let (losses, _) = self.run(&span, Goal::Gradient)?;
         if !self.weighting.mean(&losses, samples).is_finite() {

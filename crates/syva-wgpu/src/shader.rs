@@ -94,7 +94,8 @@ impl Perturbs {
     /// The function `perturbed(x, row, feature)`, with those that it calls.
     fn functions(self) -> String {
         let word = |stream: Stream| format!("{}u", stream as u32);
-        let noise = format!("value = add(value, noise(philox(counter, vec2(step.seed, {})), feature));", word(Stream::Noise));
+        let noise =
+            format!("value = add(value, noise(philox(counter, vec2(step.seed, {})), feature));", word(Stream::Noise));
         let drop = format!(
             "let words = philox(vec4(counter.xyz, counter.w | {INPUTS:#x}u << 16u), vec2(step.seed, {}));\n    \
              value = dropped(value, from_bits(select(step.input_scale, 0u, words[feature & 3u] < step.input_threshold)));",
@@ -156,7 +157,8 @@ impl Held {
         let Self { l1, l2, clip_value } = self;
         let penalised = format!("penalised(g, w, {}, {})", number(l1), number(l2));
         let weight = if l1 > 0.0 || l2 > 0.0 { &penalised } else { "g" };
-        let clipped = |g: &str| if clip_value > 0.0 { format!("clipped({g}, {})", number(clip_value)) } else { g.into() };
+        let clipped =
+            |g: &str| if clip_value > 0.0 { format!("clipped({g}, {})", number(clip_value)) } else { g.into() };
         format!(
             "{}\nfn held_weight(g: num, w: num) -> num {{ return {}; }}\nfn held_bias(g: num) -> num {{ return {}; }}\n",
             update_functions(&["penalised", "clipped"]),
@@ -302,21 +304,11 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
     let tree = fill(include_str!("kernels/tree.wgsl"), &[("block", &format!("{BLOCK}u"))]);
     let with_layer = |text: &str| format!("{layer}\n{text}");
     let body = match kernel {
-        Kernel::Gather { bytes, perturbs } => {
-            let byte = "return of_int(i32((inputs[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu));";
-            let input = if bytes { byte } else { "return from_bits(inputs[index]);" };
-            let (mut binding, mut functions, mut value) = ("", String::new(), "value");
-            if let Some(perturbs) = perturbs {
-                binding = "@group(0) @binding(8) var<storage, read> shift: array<num>;";
-                functions = perturbs.functions();
-                value = "perturbed(add(value, shift[k]), row, k)";
-            }
-            let blanks = [("input", input), ("binding", binding), ("functions", &functions), ("value", value)];
-            fill(include_str!("kernels/gather.wgsl"), &blanks)
-        }
+        Kernel::Gather { bytes, perturbs } => gather(bytes, perturbs),
         Kernel::Start => with_layer(include_str!("kernels/start.wgsl")),
         Kernel::Bias { stores } => {
-            let renew = "if completes(next) && stopped[0] == 0u { bias[j] = fused(from_bits(step.descent), sum, bias[j]); }";
+            let renew =
+                "if completes(next) && stopped[0] == 0u { bias[j] = fused(from_bits(step.descent), sum, bias[j]); }";
             let renew = if stores { "" } else { renew };
             with_layer(&format!("{tree}\n{}", fill(include_str!("kernels/bias.wgsl"), &[("renew", renew)])))
         }
@@ -332,32 +324,7 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             with_layer(&fill(include_str!("kernels/loss.wgsl"), &blanks))
         }
         Kernel::Forward { first, activation, keeps, drops } => {
-            let z = if first { "plus_zero(sum)" } else { "sum" };
-            let mut bindings = String::new();
-            let mut bind = |at: usize, access: &str, name: &str| {
-                let _ = writeln!(bindings, "@group(0) @binding({at}) var<storage, {access}> {name}: array<num>;");
-            };
-            match keeps {
-                Keeps::Nothing => {}
-                Keeps::Z => bind(6, "read_write", "pre_activations"),
-                Keeps::H => bind(6, "read_write", "undropped"),
-            }
-            if drops {
-                bind(if keeps == Keeps::Nothing { 6 } else { 7 }, "read", "factors");
-            }
-            let keep = match keeps {
-                Keeps::Nothing => "let a = activation(z);",
-                Keeps::Z => "let a = activation(z);\n    pre_activations[i] = z;",
-                Keeps::H => "let a = activation(z);\n    undropped[i] = a;",
-            };
-            let finish = if drops { "h[i] = dropped(a, factors[i]);" } else { "h[i] = a;" };
-            let mut functions = Dialect::Wgsl.function("activation", ["z"], |[z]| activation.forward(z));
-            if drops {
-                functions += &update_functions(&["dropped"]);
-            }
-            let blanks =
-                [("activation", functions.as_str()), ("z", z), ("bindings", &bindings), ("keep", keep), ("finish", finish)];
-            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &blanks), Chains::One))
+            with_layer(&tile.product(&forward(first, activation, keeps, drops), Chains::One))
         }
         Kernel::Backward { activation, drops } => {
             let mut functions =
@@ -411,6 +378,50 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
     format!("{}\n{BITS}\n{step}\n{body}", flavour.source())
 }
 
+/// The kernel that gathers inputs and targets.
+fn gather(bytes: bool, perturbs: Option<Perturbs>) -> String {
+    let byte = "return of_int(i32((inputs[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu));";
+    let input = if bytes { byte } else { "return from_bits(inputs[index]);" };
+    let (mut binding, mut functions, mut value) = ("", String::new(), "value");
+    if let Some(perturbs) = perturbs {
+        binding = "@group(0) @binding(8) var<storage, read> shift: array<num>;";
+        functions = perturbs.functions();
+        value = "perturbed(add(value, shift[k]), row, k)";
+    }
+    let blanks = [("input", input), ("binding", binding), ("functions", &functions), ("value", value)];
+    fill(include_str!("kernels/gather.wgsl"), &blanks)
+}
+
+/// The forward product's own functions.
+fn forward(first: bool, activation: Activation, keeps: Keeps, drops: bool) -> String {
+    let z = if first { "plus_zero(sum)" } else { "sum" };
+    let mut bindings = String::new();
+    let mut bind = |at: usize, access: &str, name: &str| {
+        let _ = writeln!(bindings, "@group(0) @binding({at}) var<storage, {access}> {name}: array<num>;");
+    };
+    match keeps {
+        Keeps::Nothing => {}
+        Keeps::Z => bind(6, "read_write", "pre_activations"),
+        Keeps::H => bind(6, "read_write", "undropped"),
+    }
+    if drops {
+        bind(if keeps == Keeps::Nothing { 6 } else { 7 }, "read", "factors");
+    }
+    let keep = match keeps {
+        Keeps::Nothing => "let a = activation(z);",
+        Keeps::Z => "let a = activation(z);\n    pre_activations[i] = z;",
+        Keeps::H => "let a = activation(z);\n    undropped[i] = a;",
+    };
+    let finish = if drops { "h[i] = dropped(a, factors[i]);" } else { "h[i] = a;" };
+    let mut functions = Dialect::Wgsl.function("activation", ["z"], |[z]| activation.forward(z));
+    if drops {
+        functions += &update_functions(&["dropped"]);
+    }
+    let blanks =
+        [("activation", functions.as_str()), ("z", z), ("bindings", &bindings), ("keep", keep), ("finish", finish)];
+    fill(include_str!("kernels/forward.wgsl"), &blanks)
+}
+
 /// The kernel of an optimiser's rule, with only the buffers that the rule needs.
 fn rule_kernel(rule: Rule, held: Held, clips: bool, tensor: Tensor) -> String {
     let mut bindings = String::new();
@@ -424,19 +435,23 @@ fn rule_kernel(rule: Rule, held: Held, clips: bool, tensor: Tensor) -> String {
     }
     let names = ["a", "b", "c"];
     let slots = &names[..rule.slots().len()];
-    slots.iter().for_each(|name| bind("read_write", &format!("slot_{name}")));
+    for name in slots {
+        bind("read_write", &format!("slot_{name}"));
+    }
     let (which, gradient) = match tensor {
         Tensor::Weights => ("0u", "held_weight(gradient[i], w)"),
         Tensor::Biases => ("1u", "held_bias(gradient[i])"),
     };
     let gradient = if clips { format!("mul({gradient}, factor[0])") } else { gradient.to_string() };
     let arguments = (0..SCALARS).map(|n| format!("scalars[s + {n}u]")).chain(["g", "w"].map(String::from)).chain(
-        names.iter().enumerate().map(|(n, name)| {
-            if n < slots.len() { format!("slot_{name}[i]") } else { "from_bits(ZERO)".to_string() }
-        }),
+        names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| if n < slots.len() { format!("slot_{name}[i]") } else { "from_bits(ZERO)".to_string() }),
     );
     let arguments = arguments.collect::<Vec<_>>().join(", ");
-    let stored = slots.iter().map(|name| format!("slot_{name}[i] = updated.{name};")).collect::<Vec<_>>().join("\n        ");
+    let stored =
+        slots.iter().map(|name| format!("slot_{name}[i] = updated.{name};")).collect::<Vec<_>>().join("\n        ");
     fill(
         include_str!("kernels/rule.wgsl"),
         &[

@@ -336,8 +336,7 @@ impl Planner<'_> {
     fn gather(&self, samples: &Samples, bytes: bool, goal: Goal) -> Bound {
         let Workspace { order, s, targets, .. } = self.work;
         let perturbs = self.perturbs(goal);
-        let mut buffers =
-            vec![&samples.part, order, &samples.inputs, &samples.targets, self.scale, s, targets];
+        let mut buffers = vec![&samples.part, order, &samples.inputs, &samples.targets, self.scale, s, targets];
         buffers.extend(perturbs.is_some().then_some(self.shift));
         let across = self.spec.input.features.div_ceil(64).min(64);
         self.bound(Kernel::Gather { bytes, perturbs }, &buffers, across, Down::Rows(1))
@@ -379,8 +378,7 @@ impl Planner<'_> {
         let (rows, columns) = self.tile();
         let layer = &self.weights.layers[l];
         let x = if l == 0 { &self.work.s } else { &self.work.h[l - 1] };
-        let starts =
-            if l == 0 && self.has_start(goal) { &self.weights.start } else { self.bias_values(layer, goal) };
+        let starts = if l == 0 && self.has_start(goal) { &self.weights.start } else { self.bias_values(layer, goal) };
         let (activation, drops) = (self.spec.layers[l].activation, self.drops(l, goal));
         let (keeps, kept) = match activation.reads() {
             Reads::Z if goal.goes_back() => (Keeps::Z, Some(&self.work.z[l])),

@@ -92,9 +92,8 @@ fn activates(device: &DeviceId) -> Outcome {
 /// from block to block, and sums wait for each other.
 fn exact_in_pieces(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
-    let small = |case: &Case, sizes: &[usize]| {
-        case.spec.parameters() < 20_000 && sizes.contains(&case.training.batch_size)
-    };
+    let small =
+        |case: &Case, sizes: &[usize]| case.spec.parameters() < 20_000 && sizes.contains(&case.training.batch_size);
     let mut all = [cases(), loss_cases()].concat();
     all.retain(|case| small(case, &[3, 70, 96, 257, 640]));
     // Of every optimiser, and of all that holds back, a batch of a few blocks or of several.

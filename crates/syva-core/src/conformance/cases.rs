@@ -102,7 +102,8 @@ pub fn optimizer_cases() -> Vec<Case> {
         "adagrad:lr_decay=0.1,initial=0.2",
     ];
     let mut cases = Vec::new();
-    for (i, text) in OPTIMIZERS.into_iter().chain(["lion:weight_decay=0.1", "muon:nesterov=false", "muon"]).enumerate() {
+    for (i, text) in OPTIMIZERS.into_iter().chain(["lion:weight_decay=0.1", "muon:nesterov=false", "muon"]).enumerate()
+    {
         for (j, &(widths, hidden, head, kind, batch_size)) in SHAPES.iter().enumerate() {
             // The last shape is large, and has a path of its own for any rule.
             if j < 5 && (i + j) % 2 == 0 || j == 5 && i % 5 == 3 {

@@ -392,9 +392,12 @@ fn training(dice: &mut Dice, spec: &Spec) -> Result<Training, Failed> {
         return Ok(plain);
     }
     let optimizer = match dice.pick(&Optimizer::names().filter(|name| *name != "muon").collect::<Vec<_>>()) {
-        "sgd" => {
-            dice.pick(&["sgd", "sgd:weight_decay=0.05", "sgd:momentum=0.9,dampening=0.2", "sgd:momentum=0.8,nesterov=1"])
-        }
+        "sgd" => dice.pick(&[
+            "sgd",
+            "sgd:weight_decay=0.05",
+            "sgd:momentum=0.9,dampening=0.2",
+            "sgd:momentum=0.8,nesterov=1",
+        ]),
         "rmsprop" => dice.pick(&[
             "rmsprop:weight_decay=0.01",
             "rmsprop:momentum=0.9",
@@ -448,12 +451,18 @@ fn same_states(wanted: &State, found: &State) -> Outcome {
     same_layers(&wanted.layers, &found.layers)?;
     let names = |state: &State| state.slots.iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
     if (names(wanted), wanted.step) != (names(found), found.step) {
-        return Err(format!("{:?} at step {} instead of {:?} at {}", names(found), found.step, names(wanted), wanted.step).into());
+        return Err(format!(
+            "{:?} at step {} instead of {:?} at {}",
+            names(found),
+            found.step,
+            names(wanted),
+            wanted.step
+        )
+        .into());
     }
     for (wanted, found) in wanted.slots.iter().zip(&found.slots) {
-        same_layers(&wanted.layers, &found.layers).map_err(|failed| {
-            format!("{}: {}", wanted.name, failed.message().unwrap_or_default())
-        })?;
+        same_layers(&wanted.layers, &found.layers)
+            .map_err(|failed| format!("{}: {}", wanted.name, failed.message().unwrap_or_default()))?;
     }
     Ok(())
 }
