@@ -42,7 +42,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// The scenarios: a name, the emulated driver's settings, and the test.
-const SCENARIOS: [Scenario; 59] = [
+const SCENARIOS: [Scenario; 61] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -82,6 +82,8 @@ const SCENARIOS: [Scenario; 59] = [
     ("bf16: the kit finds it close", &[(PRECISION, "bf16"), SMALL], rounded::close),
     ("tf32: the chapter's network learns as with f32", &[(PRECISION, "tf32")], rounded::trains),
     ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
+    ("tf32: stored gradients are the same", &[(PRECISION, "tf32"), SMALL], rounded::stores),
+    ("bf16: stored gradients are the same", &[(PRECISION, "bf16"), LARGE], rounded::stores),
     ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
     ("a profile tells what each launch took", &[SMALL], profiles),
