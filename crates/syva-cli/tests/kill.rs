@@ -8,7 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Place, metrics, wait_for};
 
-const RUN: &str = "--data digits --hidden 64 --activation silu --optimizer adam --batch-size 32 --epochs 4";
+/// Everything that a run must remember, or find again from its step.
+const RUN: &str = "--data digits --hidden 64,48,32 --activation parametric-silu --optimizer muon --schedule one-cycle \
+                   --dropout 0.2 --dropout-schedule flat-cos --decay-schedule cosine --input-noise 0.1 --input-dropout 0.05 \
+                   --lr-factors biases=0.1,gains=0.1 --clip-norm 1 --ema 0.9 --batch-size 16 --accumulate 2 --epochs 4";
 const KILLS: u32 = 4;
 
 /// Starts the run, or goes on with it if there is one. If it saves often, it is killed while it saves. If it saves

@@ -179,7 +179,7 @@ fn an_optimiser_that_cannot_work_is_refused() {
     for (optimizer, says) in [
         (
             "adma",
-            "unknown name (did you mean 'adam'?); use sgd, adam, adamw, amsgrad, nadam, radam, rmsprop, adagrad or lion",
+            "unknown name (did you mean 'adam'?); use sgd, adam, adamw, amsgrad, nadam, radam, rmsprop, adagrad, lion or muon",
         ),
         (
             "adam:beta=0.9",

@@ -15,6 +15,8 @@ mod cases;
 mod close;
 mod mutants;
 mod operands;
+mod random;
+mod tables;
 pub(crate) mod triples;
 
 use crate::data::Split;
@@ -28,8 +30,10 @@ use crate::{Error, Result};
 pub use activations::activations;
 pub use cases::{Case, cases, learned_cases, loss_cases, optimizer_cases, regularised_cases};
 pub use close::{CLOSE, Deviation, close_share, measure, smooth};
-pub use mutants::{Fault, Mutant, mutants};
+pub use mutants::{Fault, IGNORED, Mutant, mutants};
 pub use operands::operands;
+pub use random::random;
+pub use tables::{losses, rules};
 
 /// Runs a case on a device and on the reference. `Err` names the first number that differs.
 pub fn run(engine: &dyn Engine, device: &DeviceId, case: &Case) -> std::result::Result<(), String> {
@@ -322,6 +326,34 @@ mod tests {
                 assert_eq!(said.is_err(), shows, "{fault:?}: {} {said:?}", case.name);
             }
         }
+    }
+
+    #[test]
+    fn mutants_that_ignore_a_setting_are_rejected() {
+        let cases: Vec<Case> = [optimizer_cases(), regularised_cases(), learned_cases()].concat();
+        let small = || cases.iter().filter(|case| case.spec.parameters() < 20_000);
+        for (setting, (name, reset)) in IGNORED.iter().enumerate() {
+            let mut rejected = 0;
+            for case in small() {
+                let mut training = case.training.clone();
+                reset(&mut training);
+                // Some bounds are never reached, and without decay its factors do not matter.
+                let can_show = match *name {
+                    "clip_norm" => case.training.clip_norm < 1e6,
+                    "decay_factors" => case.training.optimizer.to_string().contains("decay"),
+                    "parametrization" => case.spec.layers.len() > 1,
+                    _ => true,
+                };
+                if training != case.training && can_show {
+                    assert!(run(&Mutant(Fault::Ignores(setting)), &device(), case).is_err(), "{name}: {}", case.name);
+                    rejected += 1;
+                }
+            }
+            assert!(rejected > 0, "no case shows {name}");
+        }
+        let scheduled = |case: &&Case| case.training.dropout_schedule != Schedule::CONSTANT;
+        let mut shown = small().filter(scheduled).map(|case| run(&Mutant(Fault::NoFactors), &device(), case).is_err());
+        assert!(shown.next().is_some_and(|rejected| rejected) && shown.all(|rejected| rejected));
     }
 
     #[test]

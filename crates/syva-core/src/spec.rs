@@ -275,7 +275,11 @@ impl Spec {
             return refuse("hidden", format!("layer {} has 0 units", k + 1), "give each layer at least 1");
         }
         let size = (0..self.layers.len())
-            .map(|k| (self.fan_in(k) as u128 + 2).saturating_mul(self.layers[k].units as u128))
+            .map(|k| {
+                (self.fan_in(k) as u128 + 1)
+                    .saturating_mul(self.layers[k].units as u128)
+                    .saturating_add(self.layers[k].gains() as u128)
+            })
             .fold(0, u128::saturating_add);
         if size > MAX_PARAMETERS {
             return refuse("hidden", format!("{size} parameters are more than 2^31"), "use fewer or narrower layers");

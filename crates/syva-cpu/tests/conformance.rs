@@ -5,7 +5,8 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{
-    activations, cases, learned_cases, loss_cases, operands, optimizer_cases, regularised_cases, run,
+    activations, cases, learned_cases, loss_cases, losses, operands, optimizer_cases, random, regularised_cases, rules,
+    run,
 };
 use syva_core::{DeviceId, Engine, Training};
 use syva_cpu::CpuEngine;
@@ -26,8 +27,10 @@ fn main() {
         let note = if missing { " (needs a processor that has it)" } else { "" };
         let name = format!("{isa} multiplies and adds with one rounding{note}");
         trials.push(Trial::test(name, move || rounds_once(isa)).with_ignored_flag(missing));
-        let name = format!("{isa} has the activations of the reference{note}");
+        let name = format!("{isa} has the activations, losses and rules of the reference{note}");
         trials.push(Trial::test(name, move || activates(isa)).with_ignored_flag(missing));
+        let name = format!("{isa} plays random rounds as the reference does{note}");
+        trials.push(Trial::test(name, move || plays(isa)).with_ignored_flag(missing));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -56,7 +59,27 @@ fn rounds_once(isa: Isa) -> Result<(), Failed> {
 }
 
 fn activates(isa: Isa) -> Result<(), Failed> {
-    Ok(activations(&CpuEngine::new()?.with_isa(isa)?.with_threads(2)?, &device())?)
+    let engine = CpuEngine::new()?.with_isa(isa)?.with_threads(2)?;
+    activations(&engine, &device())?;
+    losses(&engine, &device())?;
+    match rules(&engine, &device())? {
+        0 => Ok(()),
+        refused => Err(format!("{refused} rules are refused").into()),
+    }
+}
+
+/// Random rounds, on 1 to 4 threads. By default there are a few. The environment variables say where to begin and how many.
+fn plays(isa: Isa) -> Result<(), Failed> {
+    let number = |name, otherwise| std::env::var(name).map_or(Ok(otherwise), |text| text.parse::<u32>());
+    let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 40)?);
+    for seed in first..first + rounds {
+        let (threads, kernel) = (1 + seed as usize % 4, [Dense, Sparse, Auto][seed as usize % 3]);
+        let engine = CpuEngine::new()?.with_isa(isa)?.oversubscribed(threads)?.with_inputs(kernel);
+        let mut said = format!("SYVA_RANDOM_SEED={seed}, {isa}, {threads} threads, {kernel:?}");
+        let played = random(&engine, &device(), seed, &mut |line| said = format!("{said}\n{line}"));
+        played.map_err(|failed| format!("{said}\n{failed}"))?;
+    }
+    Ok(())
 }
 
 fn says_so_at_open() -> Result<(), Failed> {

@@ -4,7 +4,8 @@ use crate::Result;
 use crate::arithmetic::Number;
 use crate::data::{Dataset, Split};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Report, Session, Span};
-use crate::ops::Loss;
+use crate::groups::{Factors, Parametrization};
+use crate::ops::{Loss, Optimizer};
 use crate::reference::{BLOCK, Network, ReferenceSession};
 use crate::spec::Spec;
 use crate::state::{Matrix, Parameters, State};
@@ -41,7 +42,33 @@ pub enum Fault {
     OtherLoss,
     /// Gives all samples the same weight.
     NoWeights,
+    /// Ignores a setting of the training: the one at this place in [`IGNORED`].
+    Ignores(usize),
+    /// Ignores what schedules make of the weight decay and of dropout.
+    NoFactors,
 }
+
+/// Makes a setting what it is by default.
+type Reset = fn(&mut Training);
+
+/// Settings that an engine could ignore: their names, and what makes each of them the default. Only trainings that have the
+/// setting show it.
+pub const IGNORED: &[(&str, Reset)] = &[
+    ("optimizer", |t| t.optimizer = Optimizer::SGD),
+    ("dropout", |t| t.dropout = 0.0),
+    ("seed of dropout", |t| t.seed += u32::from(t.dropout > 0.0)),
+    ("input_dropout", |t| t.input_dropout = 0.0),
+    ("input_noise", |t| t.input_noise = 0.0),
+    ("l1", |t| t.l1 = 0.0),
+    ("l2", |t| t.l2 = 0.0),
+    ("clip_norm", |t| t.clip_norm = 0.0),
+    ("clip_value", |t| t.clip_value = 0.0),
+    ("max_norm", |t| t.max_norm = 0.0),
+    ("ema", |t| t.ema = 0.0),
+    ("lr_factors", |t| t.lr_factors = Factors::default()),
+    ("decay_factors", |t| t.decay_factors = Factors::default()),
+    ("parametrization", |t| t.parametrization = Parametrization::Standard),
+];
 
 /// One mutant for each [`Fault`] that a case can show. The kit must reject each of them on some case.
 #[must_use]
@@ -81,6 +108,7 @@ impl Engine for Mutant {
         match self.0 {
             Fault::OtherLoss => training.loss = Loss::Auto,
             Fault::NoWeights => training.class_weights = ClassWeights::None,
+            Fault::Ignores(setting) => IGNORED[setting].1(&mut training),
             _ => {}
         }
         let inner = ReferenceSession::new(&spec, &training)?;
@@ -118,6 +146,7 @@ impl Session for MutantSession {
                 let learning_rate: Vec<f32> = span.learning_rate.iter().map(|rate| -rate).collect();
                 self.inner.train(&Span { learning_rate: &learning_rate, ..*span })
             }
+            Fault::NoFactors => self.inner.train(&Span { decay: &[], dropout: &[], ..*span }),
             Fault::SwappedOrder => {
                 let order: Vec<u32> =
                     span.order.chunks(span.batch_size).flat_map(|b| b.iter().rev().copied()).collect();
