@@ -27,7 +27,7 @@ struct Kernels {
 
 /// The kernels, for Turing and later. Those with tf32 and bf16 need Ampere's tensor cores, and that of a cluster needs
 /// Hopper.
-const KERNELS: [Kernels; 10] = [
+const KERNELS: [Kernels; 11] = [
     Kernels { ptx: "layers_16.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=16"] },
     Kernels { ptx: "layers_64.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=64"] },
     Kernels { ptx: "layers_128.ptx", source: "layers.cu", options: &["-arch=compute_75", "-DTILE=128"] },
@@ -36,6 +36,7 @@ const KERNELS: [Kernels; 10] = [
     Kernels { ptx: "layers_bf16_64.ptx", source: "layers.cu", options: &["-arch=compute_80", "-DTILE=64", "-DBF16"] },
     Kernels { ptx: "layers_bf16_128.ptx", source: "layers.cu", options: &["-arch=compute_80", "-DTILE=128", "-DBF16"] },
     Kernels { ptx: "head.ptx", source: "head.cu", options: &["-arch=compute_75"] },
+    Kernels { ptx: "stored.ptx", source: "stored.cu", options: &["-arch=compute_75"] },
     Kernels { ptx: "persistent.ptx", source: "persistent.cu", options: &["-arch=compute_75", "-DTILE=16"] },
     Kernels { ptx: "cluster.ptx", source: "cluster.cu", options: &["-arch=compute_90", "-DTILE=32"] },
 ];

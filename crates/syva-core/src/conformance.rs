@@ -1,10 +1,9 @@
 //! The conformance kit: compares any engine with the reference, bit by bit.
 //!
-//! An engine's tests call [`run`] for each of [`cases`] and of [`loss_cases`]. The former cover awkward widths and batches,
-//! every activation, head, kind of input and normalisation, many outputs, batches of several blocks, and smaller last batches.
-//! A case predicts into poisoned memory,
-//! trains one step at a time, trains the same steps in one span, evaluates, goes on from there or stops, and predicts
-//! again. It compares every number by its bits.
+//! An engine's tests call [`run`] for each of [`cases`], [`loss_cases`], [`optimizer_cases`], [`regularised_cases`] and
+//! [`learned_cases`]. The first cover awkward widths and batches, every activation, head, kind of input and normalisation, many
+//! outputs, batches of several blocks, and smaller last batches. A case predicts into poisoned memory, trains one step at a time, trains the same steps in one span, evaluates, asks for gradients, goes on from there or stops,
+//! and predicts again. It compares every number by its bits.
 //!
 //! The tests also call [`operands`], which finds multiply-adds that are rounded twice, and [`activations`], which runs many
 //! values through every activation. An engine that is only close is
@@ -104,8 +103,25 @@ fn run_from(engine: &dyn Engine, device: &DeviceId, case: &Case, initial: &State
         let found = whole.evaluate(split).map_err(fail)?;
         same_evaluation(&format!("{}: evaluate {split:?}", case.name), &wanted, &found)?;
     }
+    same_gradients(case, &order, reference.as_mut(), whole.as_mut())?;
     same_turns(case, &span, reference.as_mut(), whole.as_mut())?;
     same_predictions("at last", case, reference.as_mut(), whole.as_mut())
+}
+
+/// Compares the gradients over a batch. They leave the state as it is.
+fn same_gradients(
+    case: &Case,
+    order: &[u32],
+    reference: &mut dyn Session,
+    session: &mut dyn Session,
+) -> std::result::Result<(), String> {
+    let fail = |error: Error| format!("{}: gradient: {error}", case.name);
+    let samples = &order[..case.training.batch_size];
+    let [wanted, found] = [reference.gradient(samples).map_err(fail)?, session.gradient(samples).map_err(fail)?];
+    let place = format!("{}: gradient", case.name);
+    let state = |layers| State { step: 0, layers, slots: Vec::new() };
+    same_state(&place, &state(wanted), &state(found))?;
+    same_state(&place, &reference.state().map_err(fail)?, &session.state().map_err(fail)?)
 }
 
 /// Evaluates and trains in one call, three times in a row: the callback says stop, says continue, and fails.

@@ -10,7 +10,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Split};
-use crate::groups::{Factors, Parametrization};
 use crate::metrics::{Confusion, Tally};
 use crate::ops::{Learned, Nonlinearity, Rule};
 use crate::spec::{Layer, Spec, names};
@@ -72,16 +71,9 @@ pub trait Session: Send {
         Ok((self.train(span)?, Breakdown::default()))
     }
 
-    /// The gradient of the mean loss over some training samples, by the weights and biases of each layer. The state
-    /// stays as it is. The gradient is meant for inspection, not for training: on some engines, the error of a value is
-    /// up to 2⁻²³ of the value plus 2⁻⁴³ of its weight.
-    ///
-    /// The default is for engines that know no optimiser but plain gradient descent, and store no gradients. It takes one
-    /// step with a learning rate so large (2²⁰) that the rounding of the weights hardly matters, divides the change of the
-    /// weights by the rate, and restores the state.
-    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
-        gradient_by_descent(self, samples)
-    }
+    /// The gradient of the mean loss over some training samples, by all that is learned of each layer, without dropout,
+    /// penalties or clipping. The state stays as it is.
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>>;
 
     /// Runs the network over a whole data set, and changes nothing.
     fn evaluate(&mut self, split: Split) -> Result<Evaluation>;
@@ -130,34 +122,6 @@ pub fn one_after_the_other<S: Session + ?Sized>(
     }
 }
 
-/// [`Session::gradient`] by the change of the weights in one step, for engines that know no optimiser but plain gradient
-/// descent.
-pub fn gradient_by_descent<S: Session + ?Sized>(session: &mut S, samples: &[u32]) -> Result<Vec<Parameters>> {
-    const LEARNING_RATE: f32 = 1_048_576.0;
-    let before = session.state()?;
-    let step = Span {
-        first_step: before.step,
-        order: samples,
-        batch_size: samples.len(),
-        learning_rate: &[LEARNING_RATE],
-        ..Span::default()
-    };
-    let taken = session.train(&step);
-    let after = session.state();
-    session.set_state(&before)?;
-    if taken?.first_non_finite.is_some() {
-        return Err(crate::reference::no_gradient());
-    }
-    let mut gradient = before.layers;
-    for (before, after) in gradient.iter_mut().zip(&after?.layers) {
-        let difference = |before: &mut f32, after: &f32| *before = (*before - after) / LEARNING_RATE;
-        let weights = before.weight.values_mut().iter_mut().zip(after.weight.values());
-        weights.for_each(|(before, after)| difference(before, after));
-        before.bias.iter_mut().zip(&after.bias).for_each(|(before, after)| difference(before, after));
-    }
-    Ok(gradient)
-}
-
 /// Refuses networks whose activations are learned, for engines that do not know gains.
 pub fn check_no_gains(device: &DeviceId, spec: &Spec) -> Result<()> {
     for &Layer { units: _, activation, learned } in &spec.layers {
@@ -172,81 +136,26 @@ pub fn check_no_gains(device: &DeviceId, spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what an engine lacks that only knows plain gradient descent, in [`Engine::open`]. Every setting and every rule is
-/// named, so that a new one is not ignored or taken for another.
-pub fn check_plain_descent(device: &DeviceId, training: &Training) -> Result<()> {
-    let Training {
-        epochs: _,
-        batch_size: _,
-        learning_rate: _,
-        seed: _,
-        init: _,
-        bias_init: _,
-        stop: _,
-        optimizer,
-        schedule: _,
-        dropout,
-        input_dropout,
-        input_noise,
-        l1,
-        l2,
-        clip_norm,
-        clip_value,
-        max_norm,
-        ema,
-        loss: _,
-        class_weights: _,
-        accumulate: _,
-        lr_factors,
-        decay_factors: _,
-        parametrization,
-        decay_schedule: _,
-        dropout_schedule: _,
-    } = *training;
-    for (name, value, plain) in [
-        ("lr-factors", lr_factors.to_string(), lr_factors == Factors::default()),
-        ("parametrization", parametrization.to_string(), parametrization == Parametrization::Standard),
-    ] {
-        if !plain {
-            let remedy = format!("use --device cpu, or leave --{name} out");
-            return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
-        }
-    }
-    for (name, value) in [
-        ("dropout", dropout),
-        ("input-dropout", input_dropout),
-        ("input-noise", input_noise),
-        ("l1", l1),
-        ("l2", l2),
-        ("clip-norm", clip_norm),
-        ("clip-value", clip_value),
-        ("max-norm", max_norm),
-        ("ema", ema),
-    ] {
-        if value > 0.0 {
-            let remedy = format!("use --device cpu, or leave --{name} out");
-            return Err(Error::Unsupported { what: format!("{name} {value} on {device}"), remedy });
-        }
-    }
-    match optimizer.rule() {
-        Rule::Descent => {}
-        Rule::Decay
+/// Refuses optimisers whose steps take the weights of a layer together, for engines that apply rules weight by weight.
+pub fn check_each_weight(device: &DeviceId, training: &Training) -> Result<()> {
+    match training.optimizer.rule() {
+        Rule::Descent
+        | Rule::Decay
         | Rule::Momentum
         | Rule::Adam
         | Rule::AmsGrad
         | Rule::NAdam
         | Rule::Adagrad
         | Rule::Lion
-        | Rule::Muon
         | Rule::RmsProp
         | Rule::RmsPropMomentum
         | Rule::RmsPropCentered
-        | Rule::RmsPropCenteredMomentum => {
-            let what = format!("the optimizer {optimizer} on {device}");
-            return Err(Error::Unsupported { what, remedy: "use --device cpu, or --optimizer sgd".into() });
+        | Rule::RmsPropCenteredMomentum => Ok(()),
+        Rule::Muon => {
+            let what = format!("the optimizer {} on {device}", training.optimizer);
+            Err(Error::Unsupported { what, remedy: "use --device cpu, or another optimizer, such as adamw".into() })
         }
     }
-    Ok(())
 }
 
 /// Whether to go on.

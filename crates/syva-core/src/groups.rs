@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Rates;
 use crate::names::Form;
-use crate::ops::{Optimizer, SCALARS};
+use crate::ops::{Optimizer, Rule, SCALARS};
 use crate::spec::{Spec, names};
 use crate::training::Training;
 use crate::{Error, Result};
@@ -243,6 +243,12 @@ impl Groups {
         };
         let rate = f64::from(rates.learning_rate);
         StepScalars { groups: self, rate, scalars: self.scales.iter().map(of).collect() }
+    }
+
+    /// Whether a step is w − rate · g for all weights and biases, at one rate, which is the scalars' third number downwards.
+    #[must_use]
+    pub fn are_plain_descent(&self) -> bool {
+        self.is_one() && self.optimizer.rule() == Rule::Descent
     }
 
     /// Whether all weights and biases are one group.

@@ -60,6 +60,10 @@ impl From<StoredTally> for Tally {
     fn from(stored: StoredTally) -> Self {
         match stored {
             StoredTally::Tally { hits, support } => Self { hits, support },
+            // Of a damaged one comes a tally that is consistent with nothing.
+            StoredTally::Confusion { classes, counts } if classes.checked_mul(classes) != Some(counts.len()) => {
+                Self { hits: Vec::new(), support: vec![0] }
+            }
             StoredTally::Confusion { classes, counts } => {
                 let rows = || counts.chunks(classes.max(1)).enumerate();
                 Self {

@@ -13,7 +13,7 @@ mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
-pub use functions::{Function, cuda, functions, loss_functions};
+pub use functions::{Function, cuda, functions, loss_functions, normal_function, rule_function, update_functions};
 pub use learned::{Learned, Nonlinearity};
 pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
@@ -23,7 +23,7 @@ pub use muon::{Adjust, Muon};
 pub(crate) use optimizer::power;
 pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use regularise::{
-    Dropout, INPUTS, Noise, Perturbation, averaged, clipped, dropped, norm_factor, penalised, renorm_factor,
+    Dropout, INPUTS, Noise, Perturbation, averaged, box_muller, clipped, dropped, norm_factor, penalised, renorm_factor,
 };
 pub use symbol::{Dialect, Symbol, Truth};
 

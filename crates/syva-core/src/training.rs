@@ -245,10 +245,9 @@ impl Training {
     /// What is random in a step, which is counted from 0.
     #[must_use]
     pub fn perturbation_in(&self, step: u64, rates: &Rates) -> Perturbation {
-        let dropout = |probability: f32| {
-            let probability = probability * rates.dropout;
-            (probability > 0.0).then(|| Dropout::new(probability, self.seed, step))
-        };
+        // A factor of 0 makes a probability of 0, so that all steps of a training do the same.
+        let dropout =
+            |probability: f32| (probability > 0.0).then(|| Dropout::new(probability * rates.dropout, self.seed, step));
         let noise = (self.input_noise > 0.0).then(|| Noise::new(self.input_noise, self.seed, step));
         Perturbation { hidden: dropout(self.dropout), inputs: dropout(self.input_dropout), noise }
     }

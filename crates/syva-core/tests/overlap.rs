@@ -11,8 +11,8 @@ use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
 use syva_core::{
-    Activation, DeviceId, DeviceInfo, Engine, Epoch, Error, Evaluation, Matrix, Report, Result, Session, Span, Spec,
-    State, Trainer, Training,
+    Activation, DeviceId, DeviceInfo, Engine, Epoch, Error, Evaluation, Matrix, Parameters, Report, Result, Session,
+    Span, Spec, State, Trainer, Training,
 };
 
 /// The reference, but a span that follows a judgement is taken before `judged` hears of it, and taken back if need be.
@@ -54,6 +54,10 @@ impl Session for AheadSession {
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         self.inner.train(span)
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        self.inner.gradient(samples)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {

@@ -1,4 +1,4 @@
-// Arithmetic on the card. The contract's functions, activations and losses are generated from syva-core's `ops`
+// Arithmetic on the card. The contract's functions, activations, losses and optimisers' rules are generated from syva-core's `ops`
 // (generated.cuh, written by `cargo xtask kernels`). The operations on bits that they are written with are here.
 //
 // Compiled with --fmad=false --ftz=false --prec-div=true --prec-sqrt=true: a product and a sum are not contracted, a
@@ -7,6 +7,7 @@
 
 typedef unsigned char u8;
 typedef unsigned int u32;
+typedef unsigned long long u64;
 
 enum Judging : u32 { VALUES, LABELS, BINARY, CLASSES, PAIRS };
 

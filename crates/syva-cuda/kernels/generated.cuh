@@ -487,6 +487,49 @@ __device__ inline float gaussian_variance_slope(float m, float z, float t) {
     return v63 * v85;
 }
 
+__device__ inline float dropped(float value, float factor) {
+    const bool v0 = factor == 0.0f;
+    const float v1 = value * factor;
+    return v0 ? 0.0f : v1;
+}
+
+__device__ inline float penalised(float g, float w, float l1, float l2) {
+    const bool v0 = w == 0.0f;
+    const float v1 = with_sign_of(1.0f, w);
+    const float v2 = v0 ? 0.0f : v1;
+    const float v3 = fmaf(l2, w, g);
+    return fmaf(l1, v2, v3);
+}
+
+__device__ inline float clipped(float g, float bound) {
+    const float v0 = -bound;
+    const bool v1 = v0 > g;
+    const float v2 = v1 ? v0 : g;
+    const bool v3 = v2 > bound;
+    return v3 ? bound : v2;
+}
+
+__device__ inline float norm_factor(float norm, float bound) {
+    const float v0 = norm + __int_as_float(0x358637bd);
+    const float v1 = bound / v0;
+    const bool v2 = 1.0f > v1;
+    return v2 ? v1 : 1.0f;
+}
+
+__device__ inline float renorm_factor(float norm, float bound) {
+    const bool v0 = norm > bound;
+    const float v1 = norm + __int_as_float(0x33d6bf95);
+    const float v2 = bound / v1;
+    return v0 ? v2 : 1.0f;
+}
+
+__device__ inline float averaged(float average, float w, float share) {
+    const bool v0 = share == 1.0f;
+    const float v1 = w - average;
+    const float v2 = fmaf(share, v1, average);
+    return v0 ? w : v2;
+}
+
 __device__ inline float forward_identity(float z, float p) {
     return z;
 }
@@ -1528,5 +1571,258 @@ __device__ inline float loss_slope(u32 distance, float p, float z, float t) {
     case 0: return loss_slope_squared(z, t, p);
     case 1: return loss_slope_binary(z, t, p);
     default: return loss_slope_other(distance, p, z, t);
+    }
+}
+
+/// Two numbers.
+struct Pair {
+    float a, b;
+};
+
+__device__ inline Pair normal_pair(float u, float v) {
+    const bool v0 = __int_as_float(0x00800000) > u;
+    const float v1 = u * 8388608.0f;
+    const float v2 = v0 ? v1 : u;
+    const float v3 = mantissa_of(v2);
+    const float v4 = exponent_of(v2);
+    const float v5 = v4 - 23.0f;
+    const float v6 = v0 ? v5 : v4;
+    const float v7 = v3 - 1.0f;
+    const float v8 = v3 + 1.0f;
+    const float v9 = v7 / v8;
+    const float v10 = v9 * v9;
+    const float v11 = fmaf(0.18181819f, v10, 0.22222222f);
+    const float v12 = fmaf(v11, v10, 0.2857143f);
+    const float v13 = fmaf(v12, v10, 0.4f);
+    const float v14 = fmaf(v13, v10, 0.6666667f);
+    const float v15 = v14 * v10;
+    const float v16 = v9 + v9;
+    const float v17 = fmaf(v9, v15, v16);
+    const float v18 = fmaf(v6, -0.00021219444f, v17);
+    const float v19 = fmaf(v6, 0.6933594f, v18);
+    const bool v20 = u == __int_as_float(0x7f800000);
+    const float v21 = v20 ? u : v19;
+    const bool v22 = u > 0.0f;
+    const float v23 = v22 ? v21 : __int_as_float(0x7fc00000);
+    const bool v24 = u == 0.0f;
+    const float v25 = v24 ? __int_as_float(0xff800000) : v23;
+    const float v26 = -v25;
+    const float v27 = sqrtf(v26);
+    const float v28 = v - 0.5f;
+    const float v29 = v28 * 1.5707964f;
+    const float v30 = v29 * v29;
+    const float v31 = fmaf(__int_as_float(0x37d00d01), v30, -0.0013888889f);
+    const float v32 = fmaf(v31, v30, 0.041666668f);
+    const float v33 = fmaf(v32, v30, -0.5f);
+    const float v34 = fmaf(v33, v30, 1.0f);
+    const float v35 = fmaf(-0.0001984127f, v30, 0.008333334f);
+    const float v36 = fmaf(v35, v30, -0.16666667f);
+    const float v37 = fmaf(v36, v30, 1.0f);
+    const float v38 = v29 * v37;
+    const float v39 = v34 - v38;
+    const float v40 = v27 * v39;
+    const float v41 = v34 + v38;
+    const float v42 = v27 * v41;
+    return {v40, v42};
+}
+
+const u32 DROPOUT = 3, NOISE = 7, INPUTS = 65535;
+const int SCALARS = 9, SLOTS = 3;
+
+/// A new weight and its new slots.
+struct Updated {
+    float w, slots[SLOTS];
+};
+
+__device__ inline Updated apply_descent(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v2 = fmaf(s2, g, w);
+    return {v2, a, b, c};
+}
+
+__device__ inline Updated apply_decay(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = fmaf(s2, v0, v1);
+    return {v2, a, b, c};
+}
+
+__device__ inline Updated apply_momentum(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = s4 * v0;
+    const float v3 = fmaf(s3, a, v2);
+    const float v4 = s6 * v0;
+    const float v5 = fmaf(s5, v3, v4);
+    const float v6 = fmaf(s2, v5, v1);
+    return {v6, v3, b, c};
+}
+
+__device__ inline Updated apply_adam(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = v0 - a;
+    const float v3 = fmaf(s5, v2, a);
+    const float v4 = s4 * v0;
+    const float v5 = s3 * b;
+    const float v6 = fmaf(v4, v0, v5);
+    const float v7 = sqrtf(v6);
+    const float v8 = fmaf(v7, s6, s7);
+    const float v9 = v3 / v8;
+    const float v10 = fmaf(s2, v9, v1);
+    return {v10, v3, v6, c};
+}
+
+__device__ inline Updated apply_amsgrad(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = v0 - a;
+    const float v3 = fmaf(s5, v2, a);
+    const float v4 = s4 * v0;
+    const float v5 = s3 * b;
+    const float v6 = fmaf(v4, v0, v5);
+    const bool v7 = c > v6;
+    const float v8 = v7 ? c : v6;
+    const float v9 = sqrtf(v8);
+    const float v10 = fmaf(v9, s6, s7);
+    const float v11 = v3 / v10;
+    const float v12 = fmaf(s2, v11, v1);
+    return {v12, v3, v6, v8};
+}
+
+__device__ inline Updated apply_nadam(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = v0 - a;
+    const float v3 = fmaf(s5, v2, a);
+    const float v4 = s4 * v0;
+    const float v5 = s3 * b;
+    const float v6 = fmaf(v4, v0, v5);
+    const float v7 = sqrtf(v6);
+    const float v8 = fmaf(v7, s6, s7);
+    const float v9 = s8 * v0;
+    const float v10 = fmaf(s2, v3, v9);
+    const float v11 = v10 / v8;
+    const float v12 = v1 + v11;
+    return {v12, v3, v6, c};
+}
+
+__device__ inline Updated apply_rmsprop(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = s4 * v0;
+    const float v3 = s3 * a;
+    const float v4 = fmaf(v2, v0, v3);
+    const float v5 = sqrtf(v4);
+    const float v6 = v5 + s7;
+    const float v7 = v0 / v6;
+    const float v8 = fmaf(s2, v7, v1);
+    return {v8, v4, b, c};
+}
+
+__device__ inline Updated apply_rmspropmomentum(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = s4 * v0;
+    const float v3 = s3 * a;
+    const float v4 = fmaf(v2, v0, v3);
+    const float v5 = sqrtf(v4);
+    const float v6 = v5 + s7;
+    const float v7 = v0 / v6;
+    const float v8 = fmaf(s6, b, v7);
+    const float v9 = fmaf(s2, v8, v1);
+    return {v9, v4, v8, c};
+}
+
+__device__ inline Updated apply_rmspropcentered(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = s4 * v0;
+    const float v3 = s3 * a;
+    const float v4 = fmaf(v2, v0, v3);
+    const float v5 = v0 - b;
+    const float v6 = fmaf(s4, v5, b);
+    const float v7 = -v6;
+    const float v8 = fmaf(v7, v6, v4);
+    const float v9 = sqrtf(v8);
+    const float v10 = v9 + s7;
+    const float v11 = v0 / v10;
+    const float v12 = fmaf(s2, v11, v1);
+    return {v12, v4, v6, c};
+}
+
+__device__ inline Updated apply_rmspropcenteredmomentum(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = s4 * v0;
+    const float v3 = s3 * a;
+    const float v4 = fmaf(v2, v0, v3);
+    const float v5 = v0 - c;
+    const float v6 = fmaf(s4, v5, c);
+    const float v7 = -v6;
+    const float v8 = fmaf(v7, v6, v4);
+    const float v9 = sqrtf(v8);
+    const float v10 = v9 + s7;
+    const float v11 = v0 / v10;
+    const float v12 = fmaf(s6, b, v11);
+    const float v13 = fmaf(s2, v12, v1);
+    return {v13, v4, v12, v6};
+}
+
+__device__ inline Updated apply_adagrad(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = fmaf(v0, v0, a);
+    const float v3 = sqrtf(v2);
+    const float v4 = v3 + s7;
+    const float v5 = v0 / v4;
+    const float v6 = fmaf(s2, v5, v1);
+    return {v6, v2, b, c};
+}
+
+__device__ inline Updated apply_lion(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = v0 - a;
+    const float v3 = fmaf(s5, v2, a);
+    const bool v4 = v3 == 0.0f;
+    const float v5 = with_sign_of(1.0f, v3);
+    const float v6 = v4 ? 0.0f : v5;
+    const float v7 = fmaf(s2, v6, v1);
+    const float v8 = fmaf(s4, v2, a);
+    return {v7, v8, b, c};
+}
+
+__device__ inline Updated apply_muon(float s0, float s1, float s2, float s3, float s4, float s5, float s6, float s7, float s8, float g, float w, float a, float b, float c) {
+    const float v0 = fmaf(s0, w, g);
+    const float v1 = s1 * w;
+    const float v2 = v0 - a;
+    const float v3 = fmaf(s5, v2, a);
+    const float v4 = s4 * v0;
+    const float v5 = s3 * b;
+    const float v6 = fmaf(v4, v0, v5);
+    const float v7 = sqrtf(v6);
+    const float v8 = fmaf(v7, s6, s7);
+    const float v9 = v3 / v8;
+    const float v10 = fmaf(s2, v9, v1);
+    return {v10, v3, v6, c};
+}
+
+/// What the rule with a number makes of a weight, by the scalars of the step.
+__device__ inline Updated apply_rule(u32 rule, const float (&s)[SCALARS], float g, float w, const float (&slots)[SLOTS]) {
+    switch (rule) {
+    case 0: return apply_descent(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 1: return apply_decay(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 2: return apply_momentum(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 3: return apply_adam(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 4: return apply_amsgrad(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 5: return apply_nadam(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 6: return apply_rmsprop(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 7: return apply_rmspropmomentum(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 8: return apply_rmspropcentered(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 9: return apply_rmspropcenteredmomentum(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 10: return apply_adagrad(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 11: return apply_lion(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    case 12: return apply_muon(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], g, w, slots[0], slots[1], slots[2]);
+    default: return {w, {}};
     }
 }

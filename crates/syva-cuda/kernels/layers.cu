@@ -55,6 +55,35 @@ KERNEL(update_f32)(const Progress *progress, u32 i, Layers layers, Data data, co
     update<float>(progress, i, layers, data, learning_rates, tickets);
 }
 
+/// Computes the first layer's gradients. Its weights and biases are the places for them.
+template <class Stored>
+__device__ inline void gradient_first(const Progress *progress, u32 i, const Layer &layer, const Data &data) {
+    __shared__ UpdateShared shared;
+    const Step step(progress, i);
+    if (step.rows == 0) return;
+    const Gathered<Stored, false> s(data, Samples(progress, step, data));
+    gradient_tile(shared, step, layer, s, blockIdx.x, data.shift);
+}
+
+KERNEL(gradient_first_u8)(const Progress *progress, u32 i, Layer layer, Data data) {
+    gradient_first<u8>(progress, i, layer, data);
+}
+
+KERNEL(gradient_first_f32)(const Progress *progress, u32 i, Layer layer, Data data) {
+    gradient_first<float>(progress, i, layer, data);
+}
+
+/// Computes the gradients of a group of other layers.
+KERNEL(gradient)(const Progress *progress, u32 i, Layers layers) {
+    __shared__ UpdateShared shared;
+    const Step step(progress, i);
+    if (step.rows == 0) return;
+    const u32 l = layer_of(layers, blockIdx.x);
+    const Layer &layer = layers.layer[l];
+    const Factor<false> h{{layer.below, layer.below_stride}};
+    gradient_tile(shared, step, layer, h, blockIdx.x - layers.first_tile[l], nullptr);
+}
+
 /// Computes the first layer's initial sums, before the first step. One block per column of tiles.
 KERNEL(start)(Layer layer, Data data) {
     __shared__ Shared shared;

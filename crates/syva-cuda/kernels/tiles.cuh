@@ -205,14 +205,15 @@ __device__ inline void sum_over_batch(Shared &shared, Sums &sums, const A &a, co
 }
 
 /// Rows are inputs, columns are units: g = Σ_b a[k,b] · d[b,j] (first layer: then fma(shift[k], D[j], g) + 0), and
-/// immediately w = fma(−lr, g, w). Blocks of the first rows also update the biases, from D[j] = Σ_b d[b,j].
-template <class A>
+/// immediately w = fma(−lr, g, w). Blocks of the first rows also update the biases, from D[j] = Σ_b d[b,j]. With STORE, the
+/// gradients take the places of weights and biases instead.
+template <bool STORE, class A>
 __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const Layer &layer, const A &a,
                                   const Matrix &weights, u32 m0, u32 n0, float learning_rate, const float *shift) {
     const bool first = shift != nullptr;
     Sums sums = {};
     // If a thread has few weights, it fetches them now, so that they arrive while the products run.
-    const bool EARLY = ROWS_EACH * COLUMNS_EACH <= 4;
+    const bool EARLY = !STORE && ROWS_EACH * COLUMNS_EACH <= 4;
     alignas(16) float early[ROWS_EACH][COLUMNS_EACH];
     if (EARLY) {
 #pragma unroll
@@ -228,7 +229,7 @@ __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const 
             shared.d_sums[threadIdx.x] = sums.column;
             if (m0 == 0) {
                 float *bias = layer.bias + n0 + threadIdx.x;
-                *bias = fmaf(-learning_rate, sums.column, *bias);
+                *bias = STORE ? sums.column : fmaf(-learning_rate, sums.column, *bias);
             }
         }
         __syncthreads();
@@ -240,16 +241,25 @@ __device__ inline void renew_tile(UpdateShared &shared, const Step &step, const 
 #pragma unroll
         for (int j = 0; j < COLUMNS_EACH; j += COLUMN_RUN) {
             alignas(16) float w[COLUMN_RUN];
-            read_run<COLUMN_RUN>(w, EARLY ? &early[i][j] : row + column_of(j));
+            if (!STORE) read_run<COLUMN_RUN>(w, EARLY ? &early[i][j] : row + column_of(j));
 #pragma unroll
             for (int v = 0; v < COLUMN_RUN; ++v) {
                 float g = sums.of[i][j + v];
                 if (first) g = fmaf(shift[k], shared.d_sums[column_of(j) + v], g) + 0.0f;
-                w[v] = fmaf(-learning_rate, g, w[v]);
+                w[v] = STORE ? g : fmaf(-learning_rate, g, w[v]);
             }
             write_run(row + column_of(j), w);
         }
     }
+}
+
+/// Leaves the gradients of a tile of a layer, whose inputs are `a`, in the places of its weights and biases.
+template <class A>
+__device__ inline void gradient_tile(UpdateShared &shared, const Step &step, const Layer &layer, const A &a, u32 tile,
+                                     const float *shift) {
+    const u32 columns = tiles_along(layer.units, COLUMNS);
+    const u32 m0 = tile / columns * ROWS, n0 = tile % columns * COLUMNS;
+    renew_tile<true>(shared, step, layer, a, InMemory(layer).tile(tile, m0, n0), m0, n0, 0.0f, shift);
 }
 
 /// Updates a tile of a layer. In the first layer, the last block to finish a column of tiles also computes the layer's
@@ -262,11 +272,11 @@ __device__ inline void update_tile(UpdateShared &shared, const Progress *progres
     const Matrix renewed = weights.tile(tile, m0, n0);
     if (layer.below != nullptr) {
         const Factor<false> h{{layer.below, layer.below_stride}};
-        renew_tile(shared, step, layer, h, renewed, m0, n0, learning_rate, nullptr);
+        renew_tile<false>(shared, step, layer, h, renewed, m0, n0, learning_rate, nullptr);
         return;
     }
     const Gathered<Stored, false> s(data, Samples(progress, step, data));
-    renew_tile(shared, step, layer, s, renewed, m0, n0, learning_rate, data.shift);
+    renew_tile<false>(shared, step, layer, s, renewed, m0, n0, learning_rate, data.shift);
 
     __syncthreads();
     if (threadIdx.x == 0) {

@@ -8,7 +8,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result};
 use syva_core::{DeviceId, DeviceInfo, Error, Precision, Result};
 
-use crate::kernels::{ClusterKernel, Failure, HeadKernels, LayerKernels, PersistentKernel};
+use crate::kernels::{ClusterKernel, Failure, HeadKernels, LayerKernels, PersistentKernel, StoredKernels};
 use crate::plan::Way;
 
 /// The first version of CUDA whose drivers read PTX 8.4, the version of the kernels' PTX.
@@ -110,8 +110,8 @@ impl Driver {
             let capability = context.compute_capability()?;
             let head = HeadKernels::load(&context)?;
             let layers = [const { OnceLock::new() }; Way::COUNT];
-            let (persistent, cluster) = (OnceLock::new(), OnceLock::new());
-            Ok(SharedCard { index, processors, capability, head, layers, persistent, cluster, context })
+            let (stored, persistent, cluster) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+            Ok(SharedCard { index, processors, capability, head, layers, stored, persistent, cluster, context })
         };
         open().map_err(|error| failure(index, error))
     }
@@ -126,6 +126,7 @@ pub(crate) struct SharedCard {
     capability: (i32, i32),
     pub(crate) head: HeadKernels,
     layers: [OnceLock<LayerKernels>; Way::COUNT],
+    stored: OnceLock<StoredKernels>,
     persistent: OnceLock<Option<PersistentKernel>>,
     cluster: OnceLock<Option<ClusterKernel>>,
     context: Arc<CudaContext>,
@@ -165,6 +166,11 @@ impl SharedCard {
     /// driver caches the result.
     pub(crate) fn layers(&self, way: Way) -> Result<&LayerKernels> {
         self.once(&self.layers[way.index()], || LayerKernels::load(&self.context, way))
+    }
+
+    /// The kernels of dropout and of updates by stored gradients, compiled at the first call.
+    pub(crate) fn stored(&self) -> Result<&StoredKernels> {
+        self.once(&self.stored, || StoredKernels::load(&self.context))
     }
 
     /// The kernel that runs a whole span on all processors, compiled at the first call. `None` if the card cannot run

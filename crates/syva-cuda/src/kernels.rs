@@ -1,15 +1,16 @@
 //! The kernels: their PTX and their arguments. The structures here have the same fields in the same order as those in
-//! `kernels/network.cuh`, `kernels/head.cuh` and `kernels/span.cuh`. A test compares their sizes with those in the PTX.
+//! `kernels/network.cuh`, `kernels/head.cuh`, `kernels/stored.cu` and `kernels/span.cuh`. A test compares their sizes with those in the PTX.
 
 use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUfunction_attribute_enum as OfFunction};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs, LaunchConfig,
-    PushKernelArg,
+    PushKernelArg, ValidAsZeroBits,
 };
 use cudarc::nvrtc::Ptx;
 use syva_core::Precision;
+use syva_core::ops::SLOTS;
 
 use crate::pack::Pack;
 use crate::plan::{GROUP, HEAD_ROWS, Tile, Way};
@@ -79,6 +80,85 @@ pub(crate) struct Judge {
     pub(crate) parameters: [f32; 2],
 }
 
+/// A hidden layer with dropout.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dropped {
+    pub(crate) from: Address,
+    pub(crate) to: Address,
+    pub(crate) read: Address,
+    pub(crate) d: Address,
+    pub(crate) varying: Address,
+    pub(crate) seed: u32,
+    pub(crate) layer: u32,
+    pub(crate) units: u32,
+    pub(crate) stride: u32,
+    pub(crate) activation: u32,
+    pub(crate) parameter: f32,
+}
+
+/// What the host computes for each step of a span.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Varying {
+    pub(crate) threshold: u32,
+    pub(crate) scale: f32,
+    pub(crate) input_threshold: u32,
+    pub(crate) input_scale: f32,
+    pub(crate) step: [u32; 2],
+    pub(crate) share: f32,
+}
+
+/// The inputs of steps that change them at random.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Perturbed {
+    pub(crate) to: Address,
+    pub(crate) varying: Address,
+    pub(crate) seed: u32,
+    pub(crate) features: u32,
+    pub(crate) stride: u32,
+    pub(crate) deviation: f32,
+    /// 1 if there is dropout.
+    pub(crate) drops: u32,
+}
+
+/// Weights or biases, and what belongs to them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tensor {
+    pub(crate) values: Address,
+    pub(crate) gradient: Address,
+    pub(crate) slots: [Address; SLOTS],
+    pub(crate) average: Address,
+    pub(crate) rows: u32,
+    pub(crate) units: u32,
+    pub(crate) stride: u32,
+    pub(crate) block: u32,
+    pub(crate) wide: u32,
+    pub(crate) unit: u32,
+}
+
+/// An update by stored gradients. What is 0 is off.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Update {
+    pub(crate) tensors: Address,
+    pub(crate) scalars: Address,
+    pub(crate) varying: Address,
+    pub(crate) sums: Address,
+    pub(crate) factor: Address,
+    pub(crate) count: u32,
+    pub(crate) units: u32,
+    pub(crate) rule: u32,
+    pub(crate) slots: u32,
+    pub(crate) l1: f32,
+    pub(crate) l2: f32,
+    pub(crate) clip_value: f32,
+    pub(crate) clip_norm: f32,
+    pub(crate) max_norm: f32,
+}
+
 /// The layers that one launch updates.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +180,18 @@ unsafe impl DeviceRepr for Judge {}
 unsafe impl DeviceRepr for Layers {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for SpanOfSteps {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Dropped {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Perturbed {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Varying {}
+// SAFETY: as above. All zeros are a value.
+unsafe impl ValidAsZeroBits for Varying {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Tensor {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Update {}
 
 impl Layers {
     /// A group of layers, its tiles numbered in sequence. Also returns the number of tiles.
@@ -201,6 +293,8 @@ pub(crate) struct LayerKernels {
     forward: CudaFunction,
     input_gradient: CudaFunction,
     update: [CudaFunction; 2],
+    gradient_first: [CudaFunction; 2],
+    gradient: CudaFunction,
     start: CudaFunction,
 }
 
@@ -228,6 +322,8 @@ impl LayerKernels {
             forward: function("forward")?,
             input_gradient: function("input_gradient")?,
             update: [function("update_u8")?, function("update_f32")?],
+            gradient_first: [function("gradient_first_u8")?, function("gradient_first_f32")?],
+            gradient: function("gradient")?,
             start: function("start")?,
         })
     }
@@ -277,6 +373,27 @@ impl LayerKernels {
         let (group, tiles) = Layers::new(layers, self.tile);
         let mut arguments = queue.0.launch_builder(&self.update[stored as usize]);
         arguments.arg(&at.progress).arg(&at.step).arg(&group).arg(data).arg(&learning_rates).arg(&tickets);
+        launch(&mut arguments, (tiles, self.tile.threads()))
+    }
+
+    /// The weight gradients of the first layer, whose weights and biases are the places for them.
+    pub(crate) fn gradient_first(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        layer: &Layer,
+        (data, stored): (&Data, Stored),
+    ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.gradient_first[stored as usize]);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer).arg(data);
+        launch(&mut arguments, self.shape(layer.fan_in as usize, layer.units))
+    }
+
+    /// The weight gradients of some other layers.
+    pub(crate) fn gradient(&self, queue: &Queue<'_>, at: At, layers: &[Layer]) -> Launched {
+        let (group, tiles) = Layers::new(layers, self.tile);
+        let mut arguments = queue.0.launch_builder(&self.gradient);
+        arguments.arg(&at.progress).arg(&at.step).arg(&group);
         launch(&mut arguments, (tiles, self.tile.threads()))
     }
 
@@ -364,6 +481,103 @@ impl HeadKernels {
         // Each thread writes one result, and `out` has room for it. cudarc frees `out` on this stream only.
         launch(&mut arguments, (blocks, 256))?;
         Ok(blocks as u64 * 256 * u64::from(rounds) * 16)
+    }
+}
+
+/// The kernels of dropout and of the update by stored gradients.
+pub(crate) struct StoredKernels {
+    perturb: [CudaFunction; 2],
+    drop: CudaFunction,
+    drop_gradient: CudaFunction,
+    squares: CudaFunction,
+    norm: CudaFunction,
+    apply: CudaFunction,
+    renorm: CudaFunction,
+}
+
+impl StoredKernels {
+    const MODULE: &str = "stored.ptx";
+    /// Values per block of `apply`.
+    const ROWS: usize = 8;
+    const COLUMNS: usize = 128;
+    /// Threads of the one block that adds the units' sums.
+    const SUMMERS: u32 = 256;
+
+    pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Self, Failure> {
+        let module = module(context, Self::MODULE)?;
+        let function = |name| module.load_function(name);
+        Ok(Self {
+            perturb: [function("perturb_u8")?, function("perturb_f32")?],
+            drop: function("drop")?,
+            drop_gradient: function("drop_gradient")?,
+            squares: function("gradient_squares")?,
+            norm: function("gradient_norm")?,
+            apply: function("apply")?,
+            renorm: function("renorm")?,
+        })
+    }
+
+    /// Blocks of `apply`, and blocks that work along whole columns, for a tensor.
+    pub(crate) fn blocks(rows: usize, units: usize) -> (usize, usize) {
+        let across = units.div_ceil(Self::COLUMNS);
+        (rows.div_ceil(Self::ROWS) * across, across)
+    }
+
+    /// The inputs of a step, normalised and changed at random.
+    pub(crate) fn perturb(
+        &self,
+        queue: &Queue<'_>,
+        at: At,
+        batch: usize,
+        inputs: &Perturbed,
+        (data, stored): (&Data, Stored),
+    ) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.perturb[stored as usize]);
+        arguments.arg(&at.progress).arg(&at.step).arg(inputs).arg(data);
+        launch(&mut arguments, Self::shape(batch, inputs.features))
+    }
+
+    /// The activations of a layer, on their way into the next one.
+    pub(crate) fn drop(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Dropped) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.drop);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        launch(&mut arguments, Self::shape(batch, layer.units))
+    }
+
+    /// The gradient by the z of a layer.
+    pub(crate) fn drop_gradient(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &Dropped) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.drop_gradient);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        launch(&mut arguments, Self::shape(batch, layer.units))
+    }
+
+    /// The shape of a launch: one thread per four neighbours of a row.
+    fn shape(batch: usize, columns: u32) -> (usize, u32) {
+        ((batch * columns.div_ceil(4) as usize).div_ceil(128), 128)
+    }
+
+    /// The factor that clips all gradients by their norm.
+    pub(crate) fn norm(&self, queue: &Queue<'_>, at: At, update: &Update, blocks: usize) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.squares);
+        arguments.arg(&at.progress).arg(&at.step).arg(update);
+        launch(&mut arguments, (blocks, Self::COLUMNS as u32))?;
+        let mut arguments = queue.0.launch_builder(&self.norm);
+        arguments.arg(&at.progress).arg(&at.step).arg(update);
+        launch(&mut arguments, (1, Self::SUMMERS))
+    }
+
+    /// The optimiser's rule for all weights and biases.
+    pub(crate) fn apply(&self, queue: &Queue<'_>, at: At, update: &Update, blocks: usize) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.apply);
+        arguments.arg(&at.progress).arg(&at.step).arg(update);
+        launch(&mut arguments, (blocks, Self::COLUMNS as u32))
+    }
+
+    /// The largest norm of the weights that lead to a unit.
+    pub(crate) fn renorm(&self, queue: &Queue<'_>, at: At, update: &Update, blocks: usize) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.renorm);
+        arguments.arg(&at.progress).arg(&at.step).arg(update);
+        launch(&mut arguments, (blocks, Self::COLUMNS as u32))
     }
 }
 
@@ -482,6 +696,16 @@ mod tests {
         let head = &text("head.ptx");
         assert_eq!(parameters(head, "head"), [0, 0, layer, data, outcome, judge]);
         assert_eq!(parameters(head, "judge"), [0, 0, layer, data, outcome, judge]);
+        let stored = &text("stored.ptx");
+        for kernel in ["perturb_u8", "perturb_f32"] {
+            assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Perturbed>(), data]);
+        }
+        for kernel in ["drop", "drop_gradient"] {
+            assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Dropped>()]);
+        }
+        for kernel in ["gradient_squares", "gradient_norm", "apply", "renorm"] {
+            assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Update>()]);
+        }
         let spans = [("persistent.ptx", "persistent"), ("cluster.ptx", "cluster_8"), ("cluster.ptx", "cluster_16")];
         for (module, kernel) in spans {
             let ptx = &text(module);
@@ -505,13 +729,16 @@ mod tests {
             assert_eq!(of("forward"), [0, 0, layer]);
             assert_eq!(of("input_gradient"), [0, 0, layer]);
             assert_eq!(of("update_f32"), [0, 0, layers, data, 0, 0]);
+            assert_eq!(of("gradient_first_u8"), [0, 0, layer, data]);
+            assert_eq!(of("gradient"), [0, 0, layers]);
             assert_eq!(of("start"), [layer, data]);
         }
     }
 
     #[test]
     fn every_module_is_in_the_pack() {
-        let mut modules = vec![HeadKernels::MODULE, PersistentKernel::MODULE, ClusterKernel::MODULE];
+        let mut modules =
+            vec![HeadKernels::MODULE, StoredKernels::MODULE, PersistentKernel::MODULE, ClusterKernel::MODULE];
         for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
             modules.extend(Tile::ALL.map(|tile| LayerKernels::module(Way { tile, precision })));
         }

@@ -24,7 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
-use syva_core::engine::{check_no_gains, check_plain_descent};
+use syva_core::engine::{check_each_weight, check_no_gains};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -112,7 +112,36 @@ impl Engine for CudaEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
-        check_plain_descent(device, training)?;
+        // All settings but some optimisers are done here. Their names are listed so that a new one is not ignored.
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            bias_init: _,
+            stop: _,
+            optimizer: _,
+            schedule: _,
+            dropout: _,
+            input_dropout: _,
+            input_noise: _,
+            l1: _,
+            l2: _,
+            clip_norm: _,
+            clip_value: _,
+            max_norm: _,
+            ema: _,
+            loss: _,
+            class_weights: _,
+            accumulate: _,
+            lr_factors: _,
+            decay_factors: _,
+            parametrization: _,
+            decay_schedule: _,
+            dropout_schedule: _,
+        } = training;
+        check_each_weight(device, training)?;
         check_no_gains(device, spec)?;
         spec.validate()?;
         let card = self.card(device)?;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits};
 use syva_core::data::{Dataset, Inputs, Targets};
-use syva_core::ops::Reads;
-use syva_core::{Activation, Matrix, Parameters, Result, Spec, State};
+use syva_core::ops::{Reads, SCALARS, SLOTS};
+use syva_core::{AVERAGE, Activation, Matrix, Parameters, Result, Slot, Spec, State, Training};
 
 use crate::card::Card;
-use crate::kernels::{Address, Data, Layer, Outcome, Stored};
+use crate::kernels::{
+    Address, Data, Dropped, Layer, Outcome, Perturbed, Stored, StoredKernels, Tensor, Update, Varying,
+};
 use crate::plan::{self, padded};
 
 /// The address of a buffer. The buffer must live until the stream of every launch that uses it has been waited for.
@@ -18,60 +20,120 @@ pub(crate) fn address<T>(buffer: &CudaSlice<T>, stream: &Arc<CudaStream>) -> Add
     buffer.device_ptr(stream).0
 }
 
-/// A network: its weights, its normalization, and the update's counters.
+/// A network: its weights, its normalization, and what its updates need.
 pub(crate) struct Network {
     pub(crate) weights: Weights,
     scale: CudaSlice<f32>,
     shift: CudaSlice<f32>,
     /// Counts finished tiles of the first layer's update: one counter per column of tiles. All are 0 between steps.
     pub(crate) tickets: CudaSlice<u32>,
+    /// What an update by stored gradients needs. `None` if the products' own kernels update the weights.
+    stored: Option<StoredUpdate>,
 }
 
-/// All that a step changes: the weights as Wᵀ, padded to whole tiles, and the biases.
-pub(crate) struct Weights(Vec<LayerMemory>);
+/// All that a step changes: the weights as Wᵀ, padded to whole tiles, the biases, and what the training remembers of both.
+pub(crate) struct Weights {
+    layers: Vec<LayerMemory>,
+    /// By the names of [`Training::slots`].
+    slots: Vec<(&'static str, Vec<LayerMemory>)>,
+}
 
-struct LayerMemory {
+/// A layer's weights and biases, or numbers of their shape.
+pub(crate) struct LayerMemory {
     weight: CudaSlice<f32>,
     bias: CudaSlice<f32>,
-    /// The first layer's initial sums, bias + Σ shift·w. `None` for other layers.
+    /// The first layer's initial sums, bias + Σ shift·w. `None` where nothing is computed from them.
     start: Option<CudaSlice<f32>>,
 }
 
-impl Weights {
-    pub(crate) fn new(spec: &Spec, card: &Card) -> Result<Self> {
-        let layer = |l: usize| -> Result<LayerMemory> {
-            let stride = padded(spec.layers[l].units);
-            Ok(LayerMemory {
-                weight: card.zeros(padded(spec.fan_in(l)) * stride, "weights")?,
-                bias: card.zeros(stride, "biases")?,
-                start: if l == 0 { Some(card.zeros(stride, "biases")?) } else { None },
-            })
-        };
-        Ok(Self((0..spec.layers.len()).map(layer).collect::<Result<_>>()?))
-    }
+/// The gradients of a step, and how they update the weights.
+struct StoredUpdate {
+    gradient: Vec<LayerMemory>,
+    tensors: CudaSlice<Tensor>,
+    /// Sums of squares, one per unit.
+    sums: CudaSlice<f32>,
+    factor: CudaSlice<f32>,
+    /// The kernels' argument without addresses, and their blocks.
+    update: (Update, Blocks),
+}
 
-    /// Bytes that the weights of a network take on the card.
-    pub(crate) fn bytes(spec: &Spec) -> usize {
-        (0..spec.layers.len()).map(|l| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4).sum()
-    }
+/// The blocks of launches for all weights and biases: of parts of them, and of columns of weights.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Blocks {
+    pub(crate) parts: usize,
+    pub(crate) columns: usize,
+}
 
-    /// Puts weights and biases on the card.
-    pub(crate) fn set(&mut self, state: &State, card: &Card) -> Result<()> {
-        for (memory, Parameters { weight, bias, .. }) in self.0.iter_mut().zip(&state.layers) {
-            let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
-            let mut transposed = vec![0.0; fan_in * stride];
-            for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
-                row.iter().enumerate().for_each(|(k, w)| transposed[k * stride + j] = *w);
-            }
-            let put = card.stream.memcpy_htod(&transposed, &mut memory.weight);
-            put.and_then(|()| card.stream.memcpy_htod(bias, &mut memory.bias)).map_err(|error| card.failure(error))?;
+/// Numbers of the shape of all weights and biases. With `start`, also room for the first layer's initial sums.
+pub(crate) fn like_weights(spec: &Spec, start: bool, what: &str, card: &Card) -> Result<Vec<LayerMemory>> {
+    let layer = |l: usize| -> Result<LayerMemory> {
+        let stride = padded(spec.layers[l].units);
+        Ok(LayerMemory {
+            weight: card.zeros(padded(spec.fan_in(l)) * stride, what)?,
+            bias: card.zeros(stride, what)?,
+            start: if start && l == 0 { Some(card.zeros(stride, what)?) } else { None },
+        })
+    };
+    (0..spec.layers.len()).map(layer).collect()
+}
+
+/// Puts weights and biases on the card.
+fn put(to: &mut [LayerMemory], layers: &[Parameters], card: &Card) -> Result<()> {
+    for (memory, Parameters { weight, bias, .. }) in to.iter_mut().zip(layers) {
+        let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
+        let mut transposed = vec![0.0; fan_in * stride];
+        for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
+            row.iter().enumerate().for_each(|(k, w)| transposed[k * stride + j] = *w);
         }
-        Ok(())
+        let put = card.stream.memcpy_htod(&transposed, &mut memory.weight);
+        put.and_then(|()| card.stream.memcpy_htod(bias, &mut memory.bias)).map_err(|error| card.failure(error))?;
+    }
+    Ok(())
+}
+
+/// Fetches weights and biases. Waits for the stream.
+pub(crate) fn get(from: &[LayerMemory], spec: &Spec, stream: &Arc<CudaStream>, card: &Card) -> Result<Vec<Parameters>> {
+    let mut layers = Vec::with_capacity(from.len());
+    for (l, memory) in from.iter().enumerate() {
+        let (units, fan_in) = (spec.layers[l].units, spec.fan_in(l));
+        let stride = padded(units);
+        let transposed = fetch(&memory.weight, 0..fan_in * stride, stream, card)?;
+        let mut weight = Matrix::zeros(units, fan_in);
+        for j in 0..units {
+            let row = weight.row_mut(j).iter_mut().enumerate();
+            row.for_each(|(k, w)| *w = transposed[k * stride + j]);
+        }
+        layers.push(Parameters::new(weight, fetch(&memory.bias, 0..units, stream, card)?));
+    }
+    Ok(layers)
+}
+
+impl Weights {
+    pub(crate) fn new(spec: &Spec, training: &Training, card: &Card) -> Result<Self> {
+        let slot = |name| Ok((name, like_weights(spec, name == AVERAGE, "what the optimizer remembers", card)?));
+        Ok(Self {
+            layers: like_weights(spec, true, "weights", card)?,
+            slots: training.slots().into_iter().map(slot).collect::<Result<_>>()?,
+        })
     }
 
-    /// Copies weights of the same network, on the card.
+    /// Bytes that the weights of a network take on the card, with what the training remembers of them, and with `stores`
+    /// their gradients.
+    pub(crate) fn bytes(spec: &Spec, training: &Training, stores: bool) -> usize {
+        let layer = |l: usize| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4;
+        (1 + training.slots().len() + usize::from(stores)) * (0..spec.layers.len()).map(layer).sum::<usize>()
+    }
+
+    /// Puts weights, biases and slots on the card. The state has the training's slots.
+    pub(crate) fn set(&mut self, state: &State, card: &Card) -> Result<()> {
+        put(&mut self.layers, &state.layers, card)?;
+        self.slots.iter_mut().zip(&state.slots).try_for_each(|((_, to), from)| put(to, &from.layers, card))
+    }
+
+    /// Copies weights of the same training, on the card.
     pub(crate) fn copy_from(&mut self, other: &Self, card: &Card) -> Result<()> {
-        for (to, from) in self.0.iter_mut().zip(&other.0) {
+        let slots = self.slots.iter_mut().zip(&other.slots).flat_map(|((_, to), (_, from))| to.iter_mut().zip(from));
+        for (to, from) in self.layers.iter_mut().zip(&other.layers).chain(slots) {
             let both = [(&from.weight, &mut to.weight), (&from.bias, &mut to.bias)];
             for (from, to) in both.into_iter().chain(from.start.as_ref().zip(to.start.as_mut())) {
                 card.stream.memcpy_dtod(from, to).map_err(|error| card.failure(error))?;
@@ -80,53 +142,131 @@ impl Weights {
         Ok(())
     }
 
-    /// Fetches weights and biases. Waits for the stream.
+    /// Fetches weights, biases and slots. Waits for the stream.
     pub(crate) fn get(&self, spec: &Spec, step: u64, stream: &Arc<CudaStream>, card: &Card) -> Result<State> {
-        let mut layers = Vec::with_capacity(self.0.len());
-        for (l, memory) in self.0.iter().enumerate() {
-            let (units, fan_in) = (spec.layers[l].units, spec.fan_in(l));
-            let stride = padded(units);
-            let transposed = fetch(&memory.weight, 0..fan_in * stride, stream, card)?;
-            let mut weight = Matrix::zeros(units, fan_in);
-            for j in 0..units {
-                let row = weight.row_mut(j).iter_mut().enumerate();
-                row.for_each(|(k, w)| *w = transposed[k * stride + j]);
+        let slot = |(name, of): &(&str, Vec<LayerMemory>)| {
+            Ok(Slot { name: (*name).into(), layers: get(of, spec, stream, card)? })
+        };
+        let layers = get(&self.layers, spec, stream, card)?;
+        Ok(State { step, layers, slots: self.slots.iter().map(slot).collect::<Result<_>>()? })
+    }
+
+    /// The weights and biases that steps change.
+    pub(crate) fn trained(&self) -> &[LayerMemory] {
+        &self.layers
+    }
+
+    /// The weights and biases that predict: the average, if there is one.
+    pub(crate) fn predicting(&self) -> &[LayerMemory] {
+        self.average().unwrap_or(&self.layers)
+    }
+
+    pub(crate) fn average(&self) -> Option<&[LayerMemory]> {
+        self.slots.iter().find(|(name, _)| *name == AVERAGE).map(|(_, average)| &average[..])
+    }
+}
+
+impl StoredUpdate {
+    fn new(spec: &Spec, training: &Training, weights: &Weights, card: &Card) -> Result<Self> {
+        let gradient = like_weights(spec, false, "gradients", card)?;
+        let rule = training.optimizer.rule();
+        let (mut tensors, mut blocks, mut units) = (Vec::new(), Blocks::default(), 0);
+        for l in 0..spec.layers.len() {
+            for (rows, of) in [
+                (spec.fan_in(l), (|layer| &layer.weight) as fn(&LayerMemory) -> &CudaSlice<f32>),
+                (1, |layer| &layer.bias),
+            ] {
+                let at = |of_layers: &[LayerMemory]| address(of(&of_layers[l]), &card.stream);
+                let mut slots = [0; SLOTS];
+                for (to, (_, slot)) in slots.iter_mut().zip(&weights.slots[..rule.slots().len()]) {
+                    *to = at(slot);
+                }
+                tensors.push(Tensor {
+                    values: at(&weights.layers),
+                    gradient: at(&gradient),
+                    slots,
+                    average: weights.average().map_or(0, at),
+                    rows: rows as u32,
+                    units: spec.layers[l].units as u32,
+                    stride: padded(spec.layers[l].units) as u32,
+                    block: blocks.parts as u32,
+                    wide: blocks.columns as u32,
+                    unit: units as u32,
+                });
+                let (parts, columns) = StoredKernels::blocks(rows, spec.layers[l].units);
+                blocks.parts += parts;
+                // Biases come with the weights of their columns.
+                blocks.columns += if tensors.len() % 2 == 1 { columns } else { 0 };
             }
-            layers.push(Parameters::new(weight, fetch(&memory.bias, 0..units, stream, card)?));
+            units += spec.layers[l].units;
         }
-        Ok(State { step, layers, slots: Vec::new() })
+        let tensors = card.copy(&tensors, "addresses")?;
+        let (sums, factor) = (card.zeros(units, "sums of gradients")?, card.zeros(1, "sums of gradients")?);
+        let update = Update {
+            count: 2 * spec.layers.len() as u32,
+            units: units as u32,
+            rule: rule.index() as u32,
+            slots: rule.slots().len() as u32,
+            l1: training.l1,
+            l2: training.l2,
+            clip_value: training.clip_value,
+            clip_norm: training.clip_norm,
+            max_norm: training.max_norm,
+            ..Update::default()
+        };
+        Ok(Self { gradient, tensors, sums, factor, update: (update, blocks) })
     }
 }
 
 impl Network {
-    pub(crate) fn new(spec: &Spec, card: &Card) -> Result<Self> {
+    /// With `stores`, also with what an update by stored gradients needs.
+    pub(crate) fn new(spec: &Spec, training: &Training, stores: bool, card: &Card) -> Result<Self> {
         let (mut scale, mut shift) = (vec![0.0; padded(spec.input.features)], vec![0.0; padded(spec.input.features)]);
         for k in 0..spec.input.features {
             (scale[k], shift[k]) = spec.input.normalization.of(k);
         }
+        let weights = Weights::new(spec, training, card)?;
         Ok(Self {
-            weights: Weights::new(spec, card)?,
+            stored: if stores { Some(StoredUpdate::new(spec, training, &weights, card)?) } else { None },
+            weights,
             scale: card.copy(&scale, "scales")?,
             shift: card.copy(&shift, "shifts")?,
             tickets: card.zeros(padded(spec.layers[0].units), "counters")?,
         })
     }
 
-    /// A layer as the kernels see it, with the activations of `work`.
-    pub(crate) fn layer(&self, spec: &Spec, work: &Workspace, l: usize, card: &Card) -> Layer {
-        let memory = &self.weights.0[l];
+    /// Where the gradients of a step are stored, if its update needs that.
+    pub(crate) fn gradient(&self) -> Option<&[LayerMemory]> {
+        self.stored.as_ref().map(|stored| &stored.gradient[..])
+    }
+
+    /// The update by stored gradients, with what the host computes for each step of a span.
+    pub(crate) fn update(&self, span: &SpanMemory, card: &Card) -> Option<(Update, Blocks)> {
+        let StoredUpdate { tensors, sums, factor, update: (update, blocks), .. } = self.stored.as_ref()?;
+        let (scalars, varying) = span.of_steps(card)?;
         let stream = &card.stream;
-        let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { 0 };
+        let (tensors, sums, factor) = (address(tensors, stream), address(sums, stream), address(factor, stream));
+        Some((Update { tensors, scalars, varying, sums, factor, ..*update }, *blocks))
+    }
+
+    /// A layer as the kernels see it, with weights and the activations of `work`.
+    pub(crate) fn layer(spec: &Spec, of: &[LayerMemory], work: &Workspace, l: usize, card: &Card) -> Layer {
+        let memory = &of[l];
+        let stream = &card.stream;
+        let inputs = work.inputs.as_ref().filter(|_| l == 0).map_or(0, |inputs| address(inputs, stream));
+        let below = |buffers: &[CudaSlice<f32>]| if l > 0 { address(&buffers[l - 1], stream) } else { inputs };
+        let start = memory.start.as_ref().filter(|_| inputs == 0).unwrap_or(&memory.bias);
         let d = |l: usize| work.d[l].as_ref().map_or(0, |d| address(d, stream));
         let z = |l: usize| work.z[l].as_ref().map_or(0, |z| address(z, stream));
         let activation = spec.layers[l].activation;
-        let activation_below = if l > 0 { spec.layers[l - 1].activation } else { Activation::Identity };
+        // With dropout, the derivative comes after the kernel's own end.
+        let activation_below = if l > 0 && !work.drops { spec.layers[l - 1].activation } else { Activation::Identity };
         Layer {
             below: below(&work.h),
             weight: address(&memory.weight, stream),
             bias: address(&memory.bias, stream),
-            start: address(memory.start.as_ref().unwrap_or(&memory.bias), stream),
-            h: address(&work.h[l], stream),
+            start: address(start, stream),
+            h: address(work.whole[l].as_ref().unwrap_or(&work.h[l]), stream),
             z: z(l),
             read_below: match activation_below.reads() {
                 Reads::H => below(&work.h),
@@ -146,6 +286,64 @@ impl Network {
         }
     }
 
+    /// The first layer as far as its initial sums need it.
+    pub(crate) fn first_layer(spec: &Spec, of: &[LayerMemory], card: &Card) -> Layer {
+        Layer {
+            weight: address(&of[0].weight, &card.stream),
+            bias: address(&of[0].bias, &card.stream),
+            start: of[0].start.as_ref().map_or(0, |start| address(start, &card.stream)),
+            fan_in: spec.input.features as u32,
+            units: spec.layers[0].units as u32,
+            stride: padded(spec.layers[0].units) as u32,
+            ..Layer::default()
+        }
+    }
+
+    /// Hidden layer l with dropout as the kernels see it. `varying` is what the host computes for each step.
+    pub(crate) fn dropped(
+        spec: &Spec,
+        work: &Workspace,
+        l: usize,
+        (varying, seed): (Address, u32),
+        card: &Card,
+    ) -> Dropped {
+        let stream = &card.stream;
+        let (h, activation) = (address(&work.h[l], stream), spec.layers[l].activation);
+        let from = work.whole[l].as_ref().map_or(h, |whole| address(whole, stream));
+        Dropped {
+            from,
+            to: h,
+            read: work.z[l].as_ref().map_or(from, |z| address(z, stream)),
+            d: work.d[l].as_ref().map_or(0, |d| address(d, stream)),
+            varying,
+            seed,
+            layer: l as u32,
+            units: spec.layers[l].units as u32,
+            stride: padded(spec.layers[l].units) as u32,
+            activation: activation.index() as u32,
+            parameter: activation.parameter() as f32,
+        }
+    }
+
+    /// The inputs of steps that change them at random, as the kernels see them.
+    pub(crate) fn perturbed(
+        spec: &Spec,
+        work: &Workspace,
+        varying: Address,
+        training: &Training,
+        card: &Card,
+    ) -> Option<Perturbed> {
+        Some(Perturbed {
+            to: address(work.inputs.as_ref()?, &card.stream),
+            varying,
+            seed: training.seed,
+            features: spec.input.features as u32,
+            stride: padded(spec.input.features) as u32,
+            deviation: training.input_noise,
+            drops: u32::from(training.input_dropout > 0.0),
+        })
+    }
+
     /// The kernels' view of scale and shift, without data yet.
     pub(crate) fn normalization(&self, card: &Card) -> Data {
         let (scale, shift) = (address(&self.scale, &card.stream), address(&self.shift, &card.stream));
@@ -156,7 +354,13 @@ impl Network {
 /// Activations and their gradients, for batches of up to `capacity` samples.
 pub(crate) struct Workspace {
     pub(crate) capacity: usize,
+    /// Whether there is dropout between the layers.
+    drops: bool,
+    /// The normalised inputs of steps that change them at random.
+    inputs: Option<CudaSlice<f32>>,
     h: Vec<CudaSlice<f32>>,
+    /// With dropout, the activations without it, of each hidden layer whose derivative reads them.
+    whole: Vec<Option<CudaSlice<f32>>>,
     /// The pre-activations of each layer whose derivative reads them. `None` without training.
     z: Vec<Option<CudaSlice<f32>>>,
     /// The gradient of each layer. Without training, only the last layer has one.
@@ -166,9 +370,28 @@ pub(crate) struct Workspace {
     waiting: Vec<CudaSlice<f32>>,
 }
 
+/// What passes through a workspace.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Passes {
+    /// Outputs and losses.
+    Forward,
+    /// Gradients too.
+    Backward,
+    /// Gradients, of steps that are random: with dropout of hidden layers, and with inputs that are changed.
+    Random { drops: bool, perturbs: bool },
+}
+
 impl Workspace {
-    pub(crate) fn new(spec: &Spec, capacity: usize, training: bool, card: &Card) -> Result<Self> {
+    pub(crate) fn new(spec: &Spec, capacity: usize, passes: Passes, card: &Card) -> Result<Self> {
         let last = spec.layers.len() - 1;
+        let training = passes != Passes::Forward;
+        let (drops, perturbs) = match passes {
+            Passes::Random { drops, perturbs } => (drops, perturbs),
+            Passes::Forward | Passes::Backward => (false, false),
+        };
+        let values = padded(capacity) * padded(spec.input.features);
+        let inputs =
+            if perturbs { Some(card.zeros(values, &format!("inputs of batches of {capacity}"))?) } else { None };
         let matrix = |l: usize| {
             card.zeros(
                 padded(capacity) * padded(spec.layers[l].units),
@@ -179,13 +402,16 @@ impl Workspace {
         let d = (0..=last).map(|l| if training || l == last { matrix(l).map(Some) } else { Ok(None) });
         let reads_z = |l: usize| training && spec.layers[l].activation.reads() == Reads::Z;
         let z = (0..=last).map(|l| if reads_z(l) { matrix(l).map(Some) } else { Ok(None) });
+        let keeps_whole = |l: usize| drops && l < last && !reads_z(l);
+        let whole = (0..=last).map(|l| if keeps_whole(l) { matrix(l).map(Some) } else { Ok(None) });
         let places = if training { plan::places(capacity) } else { 0 };
         let waits = |l: usize| {
             let what = format!("gradients of batches of {capacity}");
             card.zeros(places * padded(spec.fan_in(l)) * padded(spec.layers[l].units), &what)
         };
         let waiting = (0..=last).filter(|_| places > 0).map(waits).collect::<Result<_>>()?;
-        Ok(Self { capacity, h, d: d.collect::<Result<_>>()?, z: z.collect::<Result<_>>()?, waiting })
+        let (d, z) = (d.collect::<Result<_>>()?, z.collect::<Result<_>>()?);
+        Ok(Self { capacity, drops, inputs, h, whole: whole.collect::<Result<_>>()?, d, z, waiting })
     }
 
     /// Outputs of the last layer: one padded row per sample.
@@ -327,6 +553,9 @@ pub(crate) struct SpanMemory {
     pub(crate) learning_rates: CudaSlice<f32>,
     /// The factor M of each sample, if they differ.
     pub(crate) factors: Option<CudaSlice<f32>>,
+    /// What an update by stored gradients, and dropout, need for each step: the rule's scalars for each layer's weights and
+    /// biases `[steps, 2 · layers, SCALARS]`, and what else differs.
+    of_steps: Option<(CudaSlice<f32>, CudaSlice<Varying>)>,
     losses: CudaSlice<f32>,
     guesses: CudaSlice<u32>,
 }
@@ -337,8 +566,20 @@ impl SpanMemory {
     /// Index in `progress` of the first step of the window.
     const WINDOW: usize = 5;
 
-    pub(crate) fn new(samples: usize, steps: usize, weighted: bool, card: &Card) -> Result<Self> {
+    /// `tensors` is the number of weights' and biases' tensors, if each step has scalars for them.
+    pub(crate) fn new(
+        samples: usize,
+        steps: usize,
+        weighted: bool,
+        tensors: Option<usize>,
+        card: &Card,
+    ) -> Result<Self> {
+        let what = "what the optimizer does in each step";
+        let of_steps = |tensors: usize| -> Result<_> {
+            Ok((card.zeros(steps * tensors * SCALARS, what)?, card.zeros(steps, what)?))
+        };
         Ok(Self {
+            of_steps: tensors.map(of_steps).transpose()?,
             factors: if weighted { Some(card.zeros(samples, "weights of the samples")?) } else { None },
             progress: card.zeros(7, "counters")?,
             order: card.zeros(samples, "the order of the samples")?,
@@ -361,6 +602,19 @@ impl SpanMemory {
     pub(crate) fn set_window(&mut self, step: u32, card: &Card) -> Result<()> {
         let mut window = self.progress.slice_mut(Self::WINDOW..=Self::WINDOW);
         card.stream.memcpy_htod(&[step], &mut window).map_err(|error| card.failure(error))
+    }
+
+    /// Puts what each step needs on the card.
+    pub(crate) fn put_steps(&mut self, scalars: &[f32], varying: &[Varying], card: &Card) -> Result<()> {
+        let Some((to_scalars, to_varying)) = &mut self.of_steps else { return Ok(()) };
+        upload(scalars, to_scalars, card)?;
+        upload(varying, to_varying, card)
+    }
+
+    /// The addresses of the scalars and of what else differs from step to step.
+    pub(crate) fn of_steps(&self, card: &Card) -> Option<(Address, Address)> {
+        let (scalars, varying) = self.of_steps.as_ref()?;
+        Some((address(scalars, &card.stream), address(varying, &card.stream)))
     }
 
     pub(crate) fn outcome(&self, card: &Card) -> Outcome {

@@ -37,10 +37,11 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    pub(crate) fn new(spec: &Spec, plan: &Plan, card: &Card) -> Result<Self> {
-        let forced = check(spec, plan, card)?;
+    /// `plain` is as for [`check`].
+    pub(crate) fn new(spec: &Spec, plain: bool, plan: &Plan, card: &Card) -> Result<Self> {
+        let forced = check(spec, plain, plan, card)?;
         let candidates = vec![(forced.unwrap_or(Method::Graph), f32::INFINITY)];
-        Ok(Self { candidates, complete: forced.is_some() || !plan.is_small(), trials: 0 })
+        Ok(Self { candidates, complete: forced.is_some() || !plain || !plan.is_small(), trials: 0 })
     }
 
     /// Runs the steps of a span: some by the methods that are still to be tried, the rest by the fastest so far.
@@ -126,13 +127,17 @@ fn forced() -> Result<Option<Method>> {
 }
 
 /// The method that the environment forces, if any. An error if this network or card cannot use it, which does not
-/// depend on the batch.
-pub(crate) fn check(spec: &Spec, plan: &Plan, card: &Card) -> Result<Option<Method>> {
+/// depend on the batch. `plain` says that steps are plain gradient descent, which all methods know.
+pub(crate) fn check(spec: &Spec, plain: bool, plan: &Plan, card: &Card) -> Result<Option<Method>> {
     let forced = forced()?;
     if let Some(method) = forced
-        && !fits(method, spec, plan, card)?
+        && !(method == Method::Graph || plain && fits(method, spec, plan, card)?)
     {
-        let with = if plan.is_exact() { "this network" } else { "a precision other than f32" };
+        let with = match () {
+            () if !plain => "more than plain gradient descent",
+            () if plan.is_exact() => "this network",
+            () => "a precision other than f32",
+        };
         let what = format!("{VARIABLE}={} with {with} on this card", named(method));
         return Err(Error::Unsupported { what, remedy: format!("leave {VARIABLE} unset") });
     }

@@ -17,6 +17,19 @@ pub(crate) enum Part {
     Head(usize),
     InputGradient(usize),
     Update(Vec<usize>),
+    /// The weight gradients, which are stored.
+    Gradient(Vec<usize>),
+    /// The inputs of a step that changes them at random.
+    Inputs,
+    Dropout(usize),
+    DropoutGradient(usize),
+    /// The norm of all gradients.
+    Norm,
+    /// The optimiser's rule.
+    Rule,
+    LargestNorm,
+    /// The first layer's initial sums.
+    Start,
 }
 
 impl Part {
@@ -26,10 +39,15 @@ impl Part {
             Self::Loss => "loss".into(),
             Self::Head(l) => format!("forward {0}, loss, input gradient {0}", l + 1),
             Self::InputGradient(l) => format!("input gradient {}", l + 1),
-            Self::Update(layers) => {
-                let layers: Vec<String> = layers.iter().map(|l| (l + 1).to_string()).collect();
-                format!("update {}", layers.join(", "))
-            }
+            Self::Update(layers) => format!("update {}", numbers(layers)),
+            Self::Gradient(layers) => format!("weight gradient {}", numbers(layers)),
+            Self::Inputs => "inputs".into(),
+            Self::Dropout(l) => format!("dropout {}", l + 1),
+            Self::DropoutGradient(l) => format!("dropout gradient {}", l + 1),
+            Self::Norm => "gradient norm".into(),
+            Self::Rule => "optimizer".into(),
+            Self::LargestNorm => "largest norm".into(),
+            Self::Start => "initial sums".into(),
         }
     }
 
@@ -37,12 +55,24 @@ impl Part {
     fn weights(&self, spec: &Spec) -> u64 {
         let of = |l: usize| (spec.fan_in(l) * spec.layers[l].units) as u64;
         match self {
-            Self::Loss => 0,
+            Self::Loss
+            | Self::Inputs
+            | Self::Dropout(_)
+            | Self::DropoutGradient(_)
+            | Self::Norm
+            | Self::Rule
+            | Self::LargestNorm
+            | Self::Start => 0,
             Self::Forward(l) | Self::InputGradient(l) => of(*l),
             Self::Head(l) => 2 * of(*l),
-            Self::Update(layers) => layers.iter().map(|&l| of(l)).sum(),
+            Self::Update(layers) | Self::Gradient(layers) => layers.iter().map(|&l| of(l)).sum(),
         }
     }
+}
+
+/// The numbers of layers for people.
+fn numbers(layers: &[usize]) -> String {
+    layers.iter().map(|l| (l + 1).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Records an event for timing at this point of the card's work.

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use syva_core::data::{Dataset, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
-use syva_core::ops::Judging;
-use syva_core::reference::{check_prediction, loaded, read_outputs};
+use syva_core::ops::{Dropout, Judging};
+use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
-    Breakdown, ClassWeights, Error, Evaluation, Matrix, Precision, Report, Result, Session, Span, Spec, State,
-    Weighting,
+    Breakdown, Error, Evaluation, Factors, Groups, Matrix, Parameters, Part, Precision, Report, Result, Session, Span,
+    Spec, State, Weighting,
 };
 
 use crate::card::{Card, human};
-use crate::kernels::{Data, Queue, Stored};
+use crate::kernels::{Data, Queue, Stored, Varying};
 use crate::loaded::{Loaded, Place, Window};
-use crate::memory::{Network, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, row_stride, upload};
+use crate::memory::{
+    LayerMemory, Network, Passes, Progress, Samples, SpanMemory, Weights, Workspace, address, fetch, get, like_weights,
+    row_stride, upload,
+};
 use crate::method::{self, Methods};
 use crate::plan::{PAD, Plan, Way, padded};
 use crate::profile;
@@ -38,8 +41,10 @@ pub(crate) struct CudaSession {
     validation: Option<Loaded>,
     /// What is computed of the outputs.
     judging: Judging,
-    /// What the classes weigh, and with them the training data.
-    class_weights: ClassWeights,
+    /// How the network is trained.
+    settings: syva_core::Training,
+    groups: Groups,
+    /// What the training data weighs.
     weighting: Weighting,
     training: Option<Training>,
     evaluation: Option<(Workspace, SpanMemory)>,
@@ -75,15 +80,20 @@ impl CudaSession {
         precision: Precision,
     ) -> Result<Self> {
         let judging = training.check(spec)?;
-        let (needed, free) = (Weights::bytes(spec), card.free()?);
+        training.validate()?;
+        let groups = Groups::new(spec, training);
+        // Inputs that are changed at random leave no initial sums of the first layer, which the update computes otherwise.
+        let stores = training.stores_gradients() || !groups.are_plain_descent() || training.perturbs_inputs();
+        let (needed, free) = (Weights::bytes(spec, training, stores), card.free()?);
         if needed > free {
             let (needed, free) = (human(needed), human(free));
             let what = format!("a network whose weights need {needed} of the card's memory, of which {free} are free,");
             return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
         }
         // A forced method that cannot be used is reported before anything begins.
-        method::check(spec, &Plan::new(spec, 1, card.processors, precision), &card)?;
-        let network = Network::new(spec, &card)?;
+        let plain = !stores && training.dropout == 0.0;
+        method::check(spec, plain, &Plan::new(spec, 1, card.processors, precision), &card)?;
+        let network = Network::new(spec, training, stores, &card)?;
         Ok(Self {
             spec: spec.clone(),
             precision,
@@ -93,7 +103,8 @@ impl CudaSession {
             train: None,
             validation: None,
             judging,
-            class_weights: training.class_weights.clone(),
+            settings: training.clone(),
+            groups,
             weighting: Weighting::default(),
             training: None,
             evaluation: None,
@@ -103,6 +114,15 @@ impl CudaSession {
 
     fn plan(&self, batch: usize) -> Plan {
         Plan::new(&self.spec, batch, self.card.processors, self.precision)
+    }
+
+    fn drops(&self) -> bool {
+        self.settings.dropout > 0.0
+    }
+
+    /// Whether steps are no more than plain gradient descent.
+    fn is_plain(&self) -> bool {
+        self.network.gradient().is_none() && !self.drops()
     }
 
     fn weights_step(&self) -> Result<u64> {
@@ -122,14 +142,31 @@ impl CudaSession {
         goal: Goal,
     ) -> Pass<'a> {
         let (card, stream) = (&*self.card, &self.card.stream);
-        let layer = |l| self.network.layer(&self.spec, work, l, card);
+        let (network, last) = (&self.network, self.spec.layers.len() - 1);
+        let layers = |of: &[LayerMemory]| (0..=last).map(|l| Network::layer(&self.spec, of, work, l, card)).collect();
+        let weights = match goal {
+            Goal::Train | Goal::Gradient => network.weights.trained(),
+            Goal::Judge | Goal::Predict => network.weights.predicting(),
+        };
+        let varying = span.of_steps(card).map_or(0, |(_, varying)| varying);
+        let dropped = if goal == Goal::Train && self.drops() { 0..last } else { 0..0 };
         Pass {
             card,
             // SAFETY: `memory.rs` makes buffers of the sizes that `plan.rs` states. The caller promises that the
             // buffers live long enough, and the session keeps its weights until it has waited for the stream.
             queue: unsafe { Queue::new(stream) },
             plan,
-            layers: (0..self.spec.layers.len()).map(layer).collect(),
+            layers: layers(weights),
+            gradients: match goal {
+                Goal::Train => network.gradient().map(layers).unwrap_or_default(),
+                Goal::Gradient | Goal::Judge | Goal::Predict => Vec::new(),
+            },
+            first: Network::first_layer(&self.spec, weights, card),
+            perturbed: Network::perturbed(&self.spec, work, varying, &self.settings, card),
+            update: network.update(span, card).filter(|_| goal == Goal::Train),
+            dropped: dropped
+                .map(|l| Network::dropped(&self.spec, work, l, (varying, self.settings.seed), card))
+                .collect(),
             data,
             outcome: span.outcome(card),
             judge: judge(&self.spec, self.judging, goal, span.factors.as_ref().map_or(0, |it| address(it, stream))),
@@ -150,28 +187,93 @@ impl CudaSession {
             kept
         } else {
             let plan = self.plan(batch);
+            let passes = Passes::Random { drops: self.drops(), perturbs: self.settings.perturbs_inputs() };
             Training {
-                methods: Methods::new(&self.spec, &plan, &self.card)?,
+                methods: Methods::new(&self.spec, self.is_plain(), &plan, &self.card)?,
                 plan,
-                work: Workspace::new(&self.spec, batch, true, &self.card)?,
-                span: SpanMemory::new(samples, steps, !self.weighting.is_even(), &self.card)?,
+                work: Workspace::new(&self.spec, batch, passes, &self.card)?,
+                span: self.span_memory(samples, steps)?,
                 recorded: None,
             }
         };
         if !training.span.holds(samples, steps) {
             training.recorded = None;
-            training.span = SpanMemory::new(samples, steps, !self.weighting.is_even(), &self.card)?;
+            training.span = self.span_memory(samples, steps)?;
         }
-        let memory = &mut training.span;
+        self.put_span(span, batch, &mut training.span)?;
+        Ok(training)
+    }
+
+    fn span_memory(&self, samples: usize, steps: usize) -> Result<SpanMemory> {
+        let tensors = (!self.is_plain()).then_some(2 * self.spec.layers.len());
+        SpanMemory::new(samples, steps, !self.weighting.is_even(), tensors, &self.card)
+    }
+
+    /// Puts on the card what the steps of a span need.
+    fn put_span(&self, span: &Span<'_>, batch: usize, memory: &mut SpanMemory) -> Result<()> {
+        let (samples, steps) = (span.order.len(), span.steps());
         memory.begin(&Progress { steps: steps as u32, batch: batch as u32, samples: samples as u32 }, &self.card)?;
         upload(span.order, &mut memory.order, &self.card)?;
-        upload(span.learning_rate, &mut memory.learning_rates, &self.card)?;
+        if self.is_plain() && self.settings.lr_factors == Factors::default() {
+            upload(span.learning_rate, &mut memory.learning_rates, &self.card)?;
+        } else {
+            let (rates, scalars, varying) = self.of_steps(span);
+            upload(&rates, &mut memory.learning_rates, &self.card)?;
+            memory.put_steps(&scalars, &varying, &self.card)?;
+        }
         if let Some(to) = &mut memory.factors {
             let of = |(samples, _)| self.weighting.factors::<f32>(self.judging, self.spec.outputs(), samples);
             let factors: Vec<f32> = span.batches().filter_map(of).flatten().collect();
             upload(&factors, to, &self.card)?;
         }
-        Ok(training)
+        Ok(())
+    }
+
+    /// The learning rate of each step, as plain gradient descent takes it. Otherwise also the rule's scalars for each layer's
+    /// weights and biases, and what else differs from step to step.
+    fn of_steps(&self, span: &Span<'_>) -> (Vec<f32>, Vec<f32>, Vec<Varying>) {
+        let (mut rates, mut scalars, mut varying) = (Vec::new(), Vec::new(), Vec::new());
+        let plain = self.is_plain();
+        for (step, (_, of_step)) in (span.first_step..).zip(span.batches()) {
+            let of = self.groups.scalars(step, &of_step);
+            // The third scalar is the step, downwards.
+            rates.push(-of.of(0, Part::Weights)[2]);
+            if plain {
+                continue;
+            }
+            for l in 0..self.spec.layers.len() {
+                scalars.extend([Part::Weights, Part::Biases].into_iter().flat_map(|part| of.of(l, part)));
+            }
+            // Dropout with probability 0 multiplies by 1.
+            let dropout = |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
+            let random = self.settings.perturbation_in(step, &of_step);
+            let ((threshold, scale), (input_threshold, input_scale)) = (dropout(random.hidden), dropout(random.inputs));
+            varying.push(Varying {
+                threshold,
+                scale,
+                input_threshold,
+                input_scale,
+                step: [step as u32, (step >> 32) as u32],
+                share: self.settings.average_share(step),
+            });
+        }
+        (rates, scalars, varying)
+    }
+
+    /// Computes the first layer's initial sums, from weights that a step's update has not computed them from.
+    fn start(&self, of: &[LayerMemory]) -> Result<()> {
+        let layer = Network::first_layer(&self.spec, of, &self.card);
+        // Sums of shifts are f32 in all kernels, so any of them will do. This one is loaded for the steps anyway.
+        let kernels = self.card.layers(Way::of(1, 1, usize::MAX, self.precision))?;
+        // SAFETY: the weights live as long as the session, which waits for the stream before it drops them.
+        let queue = unsafe { Queue::new(&self.card.stream) };
+        let started = kernels.start(&queue, &layer, &self.network.normalization(&self.card));
+        started.map_err(|error| self.card.failure(error))
+    }
+
+    /// The same for the average of the weights, before it predicts.
+    fn start_average(&self) -> Result<()> {
+        self.network.weights.average().map_or(Ok(()), |average| self.start(average))
     }
 
     /// The batch size that room is made for. It stays the same for a span that consists of a smaller last batch only.
@@ -254,8 +356,8 @@ impl CudaSession {
         }
         let weights = match kept {
             Some(weights) => weights,
-            None if Weights::bytes(&self.spec) <= self.card.free().ok()? / 4 => {
-                Weights::new(&self.spec, &self.card).ok()?
+            None if Weights::bytes(&self.spec, &self.settings, false) <= self.card.free().ok()? / 4 => {
+                Weights::new(&self.spec, &self.settings, &self.card).ok()?
             }
             None => return None,
         };
@@ -332,7 +434,8 @@ impl CudaSession {
             return Ok(kept);
         }
         let batch = most.min((EVALUATION_BYTES.min(self.card.free()? / 4) / row).max(PAD));
-        Ok((Workspace::new(&self.spec, batch, false, &self.card)?, SpanMemory::new(samples, 1, false, &self.card)?))
+        let work = Workspace::new(&self.spec, batch, Passes::Forward, &self.card)?;
+        Ok((work, SpanMemory::new(samples, 1, false, None, &self.card)?))
     }
 
     fn data_set(&mut self, split: Split) -> &mut Option<Loaded> {
@@ -370,6 +473,7 @@ impl CudaSession {
             Place::Streamed(windows) => work.capacity.min(windows[0].rows),
             Place::Resident(_) => work.capacity,
         };
+        self.start_average()?;
         let steps = samples.div_ceil(batch);
         let progress = Progress { steps: steps as u32, batch: batch as u32, samples: samples as u32 };
         span.begin(&progress, &self.card)?;
@@ -405,7 +509,7 @@ impl Session for CudaSession {
         if split == Split::Train {
             // A recorded graph refers to the old data.
             self.training = None;
-            self.weighting = Weighting::of_training(&self.class_weights, data);
+            self.weighting = Weighting::of_training(&self.settings.class_weights, data);
         }
         *self.data_set(split) = None;
         *self.data_set(split) = Some(Loaded::new(data, &self.card)?);
@@ -414,17 +518,11 @@ impl Session for CudaSession {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.spec)?;
+        state.check_slots(&self.settings)?;
         self.step = None;
-        self.network.weights.set(state, &self.card)?;
-        let work = Workspace::new(&self.spec, 1, false, &self.card)?;
-        let layer = self.network.layer(&self.spec, &work, 0, &self.card);
-        // Sums of shifts are f32 in all kernels, so any of them will do. This one is loaded for the steps anyway.
-        let kernels = self.card.layers(Way::of(1, 1, usize::MAX, self.precision))?;
-        // SAFETY: the weights live as long as the session. The workspace lives until the stream has been waited for
-        // below.
-        let queue = unsafe { Queue::new(&self.card.stream) };
-        let started = kernels.start(&queue, &layer, &self.network.normalization(&self.card));
-        started.and_then(|()| self.card.stream.synchronize()).map_err(|error| self.card.failure(error))?;
+        self.network.weights.set(&state.clone().with_slots(&self.settings), &self.card)?;
+        self.start(self.network.weights.trained())?;
+        self.card.stream.synchronize().map_err(|error| self.card.failure(error))?;
         self.step = Some(state.step);
         Ok(())
     }
@@ -463,6 +561,50 @@ impl Session for CudaSession {
             Err(error) => (Err(error), Breakdown::default()),
         };
         Ok((self.collect(launched, span, before)?, breakdown))
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        let step = self.weights_step()?;
+        let span = Span {
+            first_step: step,
+            order: samples,
+            batch_size: samples.len(),
+            learning_rate: &[0.0],
+            ..Span::default()
+        };
+        self.check(&span)?;
+        self.card.enter()?;
+        let batch = samples.len();
+        let gradient = like_weights(&self.spec, false, "gradients", &self.card)?;
+        let plan = self.plan(batch);
+        let work = Workspace::new(&self.spec, batch, Passes::Backward, &self.card)?;
+        let mut memory = self.span_memory(batch, 1)?;
+        self.put_span(&span, batch, &mut memory)?;
+        let mut loaded = self.train.take().expect("was checked");
+        let data = match &mut loaded.place {
+            Place::Resident(samples) => Ok(self.in_order(samples, &memory)),
+            Place::Streamed(windows) => {
+                let order = samples.iter().map(|&sample| sample as usize);
+                windows[0].fill(&loaded.data, order, self.network.normalization(&self.card), &self.card)
+            }
+        };
+        let launched = data.and_then(|data| {
+            // SAFETY: all buffers live until the gradients have been fetched, which waits for the stream. If the fetch
+            // fails, they are freed on the same stream, after the work that uses them.
+            let pass = unsafe { self.pass(&plan, (&work, &memory), data, batch, Goal::Gradient) };
+            let layer = |l| Network::layer(&self.spec, &gradient, &work, l, &self.card);
+            Pass { gradients: (0..self.spec.layers.len()).map(layer).collect(), ..pass }.launch(0..1)
+        });
+        if let Place::Streamed(windows) = &loaded.place {
+            windows[0].leave(&self.card)?;
+        }
+        self.train = Some(loaded);
+        launched?;
+        let (_, _, halted) = memory.fetch(batch, &self.card.stream, &self.card)?;
+        if halted == 0 {
+            return Err(no_gradient());
+        }
+        get(&gradient, &self.spec, &self.card.stream, &self.card)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
@@ -510,6 +652,7 @@ impl Session for CudaSession {
         if rows == 0 {
             return Ok(());
         }
+        self.start_average()?;
         let (work, mut span) = self.evaluation_memory(rows)?;
         let room = self.card.free()? / 2 / (4 * row_stride(features));
         let batch = work.capacity.min(room.max(1));

@@ -9,8 +9,10 @@ use syva_core::{Error, Head, Result, Spec};
 
 use crate::card::Card;
 use crate::kernels::{
-    Address, At, ClusterKernel, Data, Judge, Layer, Layers, Outcome, PersistentKernel, Queue, SpanOfSteps, Stored,
+    Address, At, ClusterKernel, Data, Dropped, Judge, Layer, LayerKernels, Layers, Outcome, PersistentKernel,
+    Perturbed, Queue, SpanOfSteps, Stored, Update,
 };
+use crate::memory::Blocks;
 use crate::method::Method;
 use crate::plan::{Plan, Tile};
 use crate::profile::Part;
@@ -28,12 +30,21 @@ pub(crate) struct Recorded(CudaGraph);
 // is not `Sync`, and is never cloned.
 unsafe impl Send for Recorded {}
 
-/// What a pass over a batch is for: a training step, an evaluation (losses and guesses), or only the outputs.
+/// What a pass over a batch is for: a training step, the gradients alone, an evaluation (losses and guesses), or only the
+/// outputs.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Goal {
     Train,
+    Gradient,
     Judge,
     Predict,
+}
+
+impl Goal {
+    /// Whether it needs gradients.
+    fn goes_back(self) -> bool {
+        matches!(self, Self::Train | Self::Gradient)
+    }
 }
 
 /// The network's head and its loss, as the kernels see them.
@@ -56,7 +67,7 @@ pub(crate) fn judge(spec: &Spec, judging: Judging, goal: Goal, factors: Address)
         distance,
         outputs: outputs as u32,
         terms: judging.terms(outputs) as u32,
-        gradient: u32::from(goal == Goal::Train),
+        gradient: u32::from(goal.goes_back()),
         scale: judging.scale() as f32,
         parameters: judging.parameters(outputs).map(|parameter| parameter as f32),
     }
@@ -68,6 +79,17 @@ pub(crate) struct Pass<'a> {
     pub(crate) queue: Queue<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) layers: Vec<Layer>,
+    /// The layers with the places for their gradients instead of their weights. Empty if the products' own kernels update
+    /// the weights.
+    pub(crate) gradients: Vec<Layer>,
+    /// The update by stored gradients, if there is one.
+    pub(crate) update: Option<(Update, Blocks)>,
+    /// The first layer as far as its initial sums need it.
+    pub(crate) first: Layer,
+    /// The inputs of steps that change them at random.
+    pub(crate) perturbed: Option<Perturbed>,
+    /// The hidden layers with dropout. Empty without dropout.
+    pub(crate) dropped: Vec<Dropped>,
     pub(crate) data: (Data, Stored),
     pub(crate) outcome: Outcome,
     pub(crate) judge: Judge,
@@ -166,7 +188,12 @@ impl Pass<'_> {
         };
         launched.map_err(|error| self.failure(error))?;
         after(part)?;
-        if self.goal == Goal::Train { self.backward(at, after) } else { Ok(()) }
+        if self.goal.goes_back() { self.backward(at, after) } else { Ok(()) }
+    }
+
+    /// Whether layer l takes inputs as they are stored.
+    fn is_raw(&self, l: usize) -> bool {
+        l == 0 && self.perturbed.is_none()
     }
 
     /// Whether the kernel `head` computes the last layer.
@@ -175,37 +202,107 @@ impl Pass<'_> {
     }
 
     fn forward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+        if let Some(perturbed) = &self.perturbed {
+            let data = (&self.data.0, self.data.1);
+            let launched = self.card.stored()?.perturb(&self.queue, at, self.batch, perturbed, data);
+            launched.map_err(|error| self.failure(error))?;
+            after(Part::Inputs)?;
+        }
         let layers = self.layers.len() - usize::from(self.head_is_fused());
         for (l, layer) in self.layers[..layers].iter().enumerate() {
             let kernels = self.card.layers(self.plan.forward[l])?;
-            let launched = if l == 0 {
+            let launched = if self.is_raw(l) {
                 kernels.forward_first(&self.queue, at, self.batch, layer, (&self.data.0, self.data.1))
             } else {
                 kernels.forward(&self.queue, at, self.batch, layer)
             };
             launched.map_err(|error| self.failure(error))?;
             after(Part::Forward(l))?;
+            if let Some(dropped) = self.dropped.get(l) {
+                let launched = self.card.stored()?.drop(&self.queue, at, self.batch, dropped);
+                launched.map_err(|error| self.failure(error))?;
+                after(Part::Dropout(l))?;
+            }
         }
         Ok(())
+    }
+
+    /// With dropout, the gradient by the z of hidden layer l, from the sums of its input gradient.
+    fn drop_gradient(&self, at: At, l: usize, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+        let Some(dropped) = self.dropped.get(l) else { return Ok(()) };
+        let launched = self.card.stored()?.drop_gradient(&self.queue, at, self.batch, dropped);
+        launched.map_err(|error| self.failure(error))?;
+        after(Part::DropoutGradient(l))
     }
 
     /// First all input gradients, then the update, because input gradients need the weights from before the update.
     fn backward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let layers = self.layers.len() - usize::from(self.head_is_fused());
+        if self.head_is_fused() {
+            self.drop_gradient(at, layers - 1, after)?;
+        }
         for l in (1..layers).rev() {
             let kernels = self.card.layers(self.plan.input_gradient[l])?;
             let launched = kernels.input_gradient(&self.queue, at, self.batch, &self.layers[l]);
             launched.map_err(|error| self.failure(error))?;
             after(Part::InputGradient(l))?;
+            self.drop_gradient(at, l - 1, after)?;
         }
         for (way, group) in &self.plan.update {
-            let kernels = self.card.layers(*way)?;
+            let (kernels, data) = (self.card.layers(*way)?, (&self.data.0, self.data.1));
+            if !self.gradients.is_empty() {
+                self.weight_gradient(at, kernels, group, after)?;
+                continue;
+            }
             let layers: Vec<Layer> = group.iter().map(|&l| self.layers[l]).collect();
-            let (data, more) = ((&self.data.0, self.data.1), (self.learning_rates, self.tickets));
+            let more = (self.learning_rates, self.tickets);
             kernels.update(&self.queue, at, &layers, data, more).map_err(|error| self.failure(error))?;
             after(Part::Update(group.clone()))?;
         }
-        Ok(())
+        match &self.update {
+            Some((update, blocks)) if self.goal == Goal::Train => self.apply(at, update, *blocks, after),
+            _ => Ok(()),
+        }
+    }
+
+    /// Computes and stores the weight gradients of some layers.
+    fn weight_gradient(
+        &self,
+        at: At,
+        kernels: &LayerKernels,
+        group: &[usize],
+        after: &mut dyn FnMut(Part) -> Result<()>,
+    ) -> Result<()> {
+        if group.iter().any(|&l| self.is_raw(l)) {
+            let launched = kernels.gradient_first(&self.queue, at, &self.gradients[0], (&self.data.0, self.data.1));
+            launched.map_err(|error| self.failure(error))?;
+            after(Part::Gradient(vec![0]))?;
+        }
+        let others: Vec<usize> = group.iter().copied().filter(|&l| !self.is_raw(l)).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let layers: Vec<Layer> = others.iter().map(|&l| self.gradients[l]).collect();
+        kernels.gradient(&self.queue, at, &layers).map_err(|error| self.failure(error))?;
+        after(Part::Gradient(others))
+    }
+
+    /// Updates the weights by stored gradients, and computes the first layer's initial sums for the next step.
+    fn apply(&self, at: At, update: &Update, blocks: Blocks, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+        let (kernels, queue) = (self.card.stored()?, &self.queue);
+        if update.clip_norm > 0.0 {
+            kernels.norm(queue, at, update, blocks.columns).map_err(|error| self.failure(error))?;
+            after(Part::Norm)?;
+        }
+        kernels.apply(queue, at, update, blocks.parts).map_err(|error| self.failure(error))?;
+        after(Part::Rule)?;
+        if update.max_norm > 0.0 {
+            kernels.renorm(queue, at, update, blocks.columns).map_err(|error| self.failure(error))?;
+            after(Part::LargestNorm)?;
+        }
+        let first = self.card.layers(self.plan.forward[0])?.start(queue, &self.first, &self.data.0);
+        first.map_err(|error| self.failure(error))?;
+        after(Part::Start)
     }
 
     /// Records steps as one graph. The graph ends by moving the progress on, so that its next run takes the next steps.
@@ -213,6 +310,9 @@ impl Pass<'_> {
         // Kernels have to be compiled before the recording begins: nothing may be loaded while a stream records.
         for way in self.plan.ways() {
             self.card.layers(way)?;
+        }
+        if self.update.is_some() || self.perturbed.is_some() || !self.dropped.is_empty() {
+            self.card.stored()?;
         }
         let stream = &self.card.stream;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;

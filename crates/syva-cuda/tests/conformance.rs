@@ -2,7 +2,7 @@
 //! rounded. Without a card, the tests are visibly counted as ignored. `SYVA_CUDA` chooses the method that runs steps.
 
 use libtest_mimic::{Arguments, Trial};
-use syva_core::conformance::{cases, loss_cases, measure, operands, run};
+use syva_core::conformance::{cases, loss_cases, measure, operands, optimizer_cases, regularised_cases, run};
 use syva_core::{Engine, Precision};
 use syva_cuda::CudaEngine;
 
@@ -14,7 +14,12 @@ fn main() {
         let name = format!("{} ({}) conforms to the reference", info.id, info.name);
         trials.push(Trial::test(name, move || {
             let engine = CudaEngine::new();
-            let (mut ran, cases) = (0, [cases(), loss_cases()].concat());
+            let (mut ran, mut cases) = (0, [cases(), loss_cases()].concat());
+            // The methods that it may force know only plain gradient descent.
+            if std::env::var_os("SYVA_CUDA").is_none() {
+                cases.extend([optimizer_cases(), regularised_cases()].concat());
+                cases.retain(|case| case.training.optimizer.muon().is_none());
+            }
             for case in &cases {
                 match run(&engine, &info.id, case) {
                     // SYVA_CUDA may force a method that does not work for every network.

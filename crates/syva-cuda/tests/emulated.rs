@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use syva_core::conformance::{Case, activations, cases, loss_cases, operands, run, same_state};
+use syva_core::conformance::{
+    Case, activations, cases, loss_cases, operands, optimizer_cases, regularised_cases, run, same_state,
+};
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
@@ -40,7 +42,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// The scenarios: a name, the emulated driver's settings, and the test.
-const SCENARIOS: [Scenario; 55] = [
+const SCENARIOS: [Scenario; 61] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -80,9 +82,15 @@ const SCENARIOS: [Scenario; 55] = [
     ("bf16: the kit finds it close", &[(PRECISION, "bf16"), SMALL], rounded::close),
     ("tf32: the chapter's network learns as with f32", &[(PRECISION, "tf32")], rounded::trains),
     ("bf16: the chapter's network learns as with f32", &[(PRECISION, "bf16")], rounded::trains),
+    ("tf32: stored gradients are the same", &[(PRECISION, "tf32"), SMALL], rounded::stores),
+    ("bf16: stored gradients are the same", &[(PRECISION, "bf16"), LARGE], rounded::stores),
     ("a card too old for tf32 is said", &[TURING, ("EMULATED_CAPABILITY_MINOR", "5")], rounded::too_old),
     ("data larger than the card is streamed", &[("EMULATED_MEMORY", "2000000")], streams),
     ("a profile tells what each launch took", &[SMALL], profiles),
+    ("a profile of more than plain gradient descent", &[SMALL], profiles_more),
+    ("steps that a method does not know are said", &[PERSISTENT], not_plain),
+    ("a rule's training tells what the reference's tells, the host first", &[], trains_more),
+    ("a rule's training tells what the reference's tells, the card first", &[("EMULATED_AHEAD", "1")], trains_more),
     ("a training stops before the first step that is not finite", &[], halts),
     ("it stops as one kernel", &[PERSISTENT], halts),
     ("it stops on a cluster", &[CLUSTER], halts),
@@ -164,6 +172,7 @@ fn build() -> Result<PathBuf, String> {
         Ok(object)
     };
     let mut objects = vec![compile("driver.cpp", "driver.o", "")?, compile("kernels.cpp", "head.o", "")?];
+    objects.push(compile("kernels.cpp", "stored.o", "-DSTORED")?);
     for tile in [16, 64, 128] {
         objects.push(compile("kernels.cpp", &format!("layers_{tile}.o"), &format!("-DTILE={tile}"))?);
     }
@@ -186,6 +195,9 @@ fn in_process(name: &str, settings: &[(&str, &str)], folder: &Path) -> Outcome {
     command.env(SCENARIO, name).env("LD_LIBRARY_PATH", folder).envs(settings.iter().copied());
     let output = command.output()?;
     if output.status.success() {
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            println!("{name}: {line}");
+        }
         return Ok(());
     }
     Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
@@ -196,13 +208,16 @@ fn card() -> DeviceId {
 }
 
 /// Runs all cases for the orders of threads that reveal most. The other settings differ only in their tiles, and run
-/// every third case. The methods that run a span as one kernel are for networks with hidden layers and few outputs,
-/// which are most of the cases.
+/// every third case. The methods that run a span as one kernel are for plain gradient descent on networks with hidden
+/// layers and few outputs, which are most of the cases that they try.
 fn conforms() -> Outcome {
     let engine = CudaEngine::new();
     let step = if std::env::var_os("EMULATED_ORDER").is_some() { 1 } else { 3 };
     let (mut ran, mut tried) = (0, 0);
-    for case in cases().iter().chain(&loss_cases()).step_by(step) {
+    let plain = [cases(), loss_cases()].concat();
+    let mut more = [optimizer_cases(), regularised_cases()].concat();
+    more.retain(|case| std::env::var_os("SYVA_CUDA").is_none() && case.training.optimizer.muon().is_none());
+    for case in plain.iter().chain(&more).step_by(step) {
         tried += 1;
         match run(&engine, &card(), case) {
             Err(said) if said.contains("SYVA_CUDA") => {}
@@ -215,6 +230,7 @@ fn conforms() -> Outcome {
     if std::env::var_os("EMULATED_ORDER").is_none() {
         activations(&engine, &card())?;
     }
+    println!("{ran} of {tried} cases");
     let all = std::env::var_os("SYVA_CUDA").is_none();
     if ran == tried || !all && ran * 2 > tried { Ok(()) } else { Err(format!("{ran} of {tried} cases ran").into()) }
 }
@@ -384,6 +400,64 @@ fn profiles() -> Outcome {
     Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds()).into())
 }
 
+/// Dropout, every part of an update by stored gradients, and the first layer's initial sums.
+fn profiles_more() -> Outcome {
+    let mut case = digits_case(&[24, 17], 700, 5)?;
+    case.training = more(case.training)?;
+    let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
+    let order = permutation(7, 0, 700);
+    let span = Span { first_step: 0, order: &order, batch_size: 5, learning_rate: &[0.01; 140], ..Span::default() };
+    let (report, breakdown) = ours.profile(&span)?;
+    if report != theirs.train(&span)? {
+        return Err("another report".into());
+    }
+    same_state("profiled", &theirs.state()?, &ours.state()?)?;
+    let parts: Vec<String> =
+        breakdown.parts.iter().map(|part| format!("{}: {:.0}", part.name, part.seconds * 1e6)).collect();
+    let wanted = [
+        "inputs: 140",
+        "forward 1: 140",
+        "dropout 1: 140",
+        "forward 2: 140",
+        "dropout 2: 140",
+        "forward 3, loss, input gradient 3: 140",
+        "dropout gradient 2: 140",
+        "input gradient 2: 140",
+        "dropout gradient 1: 140",
+        "weight gradient 1, 2, 3: 140",
+        // The units' sums, and their tree.
+        "gradient norm: 280",
+        "optimizer: 140",
+        "largest norm: 140",
+        "initial sums: 140",
+    ];
+    let multiply_adds = 700 * (2 * 784 * 24 + 3 * 24 * 17 + 3 * 17 * 10);
+    if parts == wanted && breakdown.multiply_adds() == multiply_adds {
+        return Ok(());
+    }
+    Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds()).into())
+}
+
+/// A training with all that plain gradient descent has not.
+fn more(training: Training) -> Result<Training, Failed> {
+    let (dropout, input_noise, l2, clip_norm, max_norm, ema) = (0.2, 0.1, 1e-3, 1.0, 2.0, 0.9);
+    Ok(Training { dropout, input_noise, l2, clip_norm, max_norm, ema, ..training.optimizer("amsgrad".parse()?) })
+}
+
+fn not_plain() -> Outcome {
+    let case = digits_case(&[24, 17], 350, 5)?;
+    let open = |training: &Training| CudaEngine::new().open(&card(), &case.spec, training);
+    open(&case.training)?;
+    for training in [
+        Training { dropout: 0.1, ..case.training.clone() },
+        Training { clip_value: 0.1, ..case.training.clone() },
+        case.training.clone().optimizer("adam".parse()?),
+    ] {
+        said(open(&training).err(), "SYVA_CUDA=persistent with more than plain gradient descent on this card")?;
+    }
+    Ok(())
+}
+
 fn no_method() -> Outcome {
     let spec = Mlp::new(2).classes(2);
     said(
@@ -505,17 +579,26 @@ fn halts() -> Outcome {
     Ok(())
 }
 
+fn trains() -> Outcome {
+    trains_as(&Training::default())
+}
+
+fn trains_more() -> Outcome {
+    trains_as(&more(Training::default())?)
+}
+
 /// Trainings that run to their end, that are stopped after an epoch and resumed, and whose validation loss is not
 /// finite.
-fn trains() -> Outcome {
+fn trains_as(how: &Training) -> Outcome {
+    let training = &Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..how.clone() };
     let case = digits_case(&[16], 300, 5)?;
     let spec = &case.spec;
     let task = Task::new("digits", case.train, case.validation);
-    let wanted = course(&Reference, spec, &task, None, &None)?;
+    let wanted = course(&Reference, spec, &task, training, None, &None)?;
     for stop in [None, Some(1), Some(2), Some(3)] {
-        let (found, at) = course(&CudaEngine::new(), spec, &task, stop, &None)?;
-        same_course(&found, &course(&Reference, spec, &task, stop, &None)?.0)?;
-        let (rest, _) = course(&CudaEngine::new(), spec, &task, None, &at)?;
+        let (found, at) = course(&CudaEngine::new(), spec, &task, training, stop, &None)?;
+        same_course(&found, &course(&Reference, spec, &task, training, stop, &None)?.0)?;
+        let (rest, _) = course(&CudaEngine::new(), spec, &task, training, None, &at)?;
         let told: Vec<String> = found.into_iter().chain(rest).filter(|told| !told.starts_with("saved")).collect();
         let wanted: Vec<String> = wanted.0.iter().filter(|told| !told.starts_with("saved")).cloned().collect();
         same_course(&told, &wanted)?;
@@ -527,7 +610,7 @@ fn trains() -> Outcome {
     let task = Task::new("squares beyond f32", values(0.5)?, values(1e30)?);
     let spec = task.network(&[6], Activation::Tanh);
     let [found, wanted] = [&CudaEngine::new() as &dyn Engine, &Reference].map(|engine| {
-        let error = course(engine, &spec, &task, None, &None).err();
+        let error = course(engine, &spec, &task, training, None, &None).err();
         error.and_then(|failed| failed.message().map(str::to_string))
     });
     if found == wanted && found.as_ref().is_some_and(|error| error.contains("epoch 1")) {
@@ -545,13 +628,13 @@ fn course(
     engine: &dyn Engine,
     spec: &Spec,
     task: &Task,
+    training: &Training,
     stop: Option<u64>,
     from: &Place,
 ) -> Result<(Vec<String>, Place), Failed> {
-    let training = Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..Training::default() };
     let trainer = match from {
-        None => Trainer::new(engine, &card(), spec, task, &training),
-        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, &training, state, progress.clone()),
+        None => Trainer::new(engine, &card(), spec, task, training),
+        Some((state, progress)) => Trainer::resume(engine, &card(), spec, task, training, state, progress.clone()),
     };
     let (mut told, mut place) = (Vec::new(), None);
     trainer?.checkpoint_every(Duration::MAX).run(&mut |event| {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use syva_core::{Error, Result};
 
 use crate::shader::{Flavour, Kernel};
+use crate::step::WORDS;
 
 /// The largest buffer in bytes, even if the adapter allows more. This keeps indices far below 32 bits.
 const LARGEST: u64 = 1 << 30;
@@ -151,9 +152,9 @@ impl Gpu {
 
     /// A small buffer of parameters.
     pub(crate) fn uniform(&self, words: &[u32]) -> wgpu::Buffer {
-        let mut padded = [0u32; 8];
+        let mut padded = [0u32; 12];
         padded[..words.len()].copy_from_slice(words);
-        let buffer = self.buffer(32, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
+        let buffer = self.buffer(48, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
         self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&padded));
         buffer
     }
@@ -250,8 +251,8 @@ impl Gpu {
         Pipeline { pipeline, layout }
     }
 
-    /// Binds buffers to a pipeline, in the order of its bindings. The kernel sees 32 bytes of a buffer with a dynamic
-    /// offset.
+    /// Binds buffers to a pipeline, in the order of its bindings. The kernel sees one block's parameters of a buffer with a
+    /// dynamic offset.
     pub(crate) fn bind(
         &self,
         pipeline: &Pipeline,
@@ -259,7 +260,11 @@ impl Gpu {
         rest: &[&wgpu::Buffer],
     ) -> wgpu::BindGroup {
         let dynamic = dynamic.map(|buffer| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size: wgpu::BufferSize::new(32) })
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: wgpu::BufferSize::new(4 * WORDS as u64),
+            })
         });
         let resources = dynamic.into_iter().chain(rest.iter().map(|buffer| buffer.as_entire_binding()));
         let entries: Vec<wgpu::BindGroupEntry<'_>> =

@@ -20,7 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use syva_core::engine::{check_no_gains, check_plain_descent};
+use syva_core::engine::{check_each_weight, check_no_gains};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
@@ -183,7 +183,36 @@ impl Engine for WgpuEngine {
     }
 
     fn open(&self, device: &DeviceId, spec: &Spec, training: &Training) -> Result<Box<dyn Session>> {
-        check_plain_descent(device, training)?;
+        // All settings but some optimisers are done here. Their names are listed so that a new one is not ignored.
+        let Training {
+            epochs: _,
+            batch_size: _,
+            learning_rate: _,
+            seed: _,
+            init: _,
+            bias_init: _,
+            stop: _,
+            optimizer: _,
+            schedule: _,
+            dropout: _,
+            input_dropout: _,
+            input_noise: _,
+            l1: _,
+            l2: _,
+            clip_norm: _,
+            clip_value: _,
+            max_norm: _,
+            ema: _,
+            loss: _,
+            class_weights: _,
+            accumulate: _,
+            lr_factors: _,
+            decay_factors: _,
+            parametrization: _,
+            decay_schedule: _,
+            dropout_schedule: _,
+        } = training;
+        check_each_weight(device, training)?;
         check_no_gains(device, spec)?;
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };

@@ -6,9 +6,10 @@
 use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::ops::Reads;
 use syva_core::reference::BLOCK;
-use syva_core::{Error, Matrix, Parameters, Result, Spec, State};
+use syva_core::{Error, Matrix, Parameters, Result, Slot, Spec, State, Training};
 
 use crate::gpu::Gpu;
+use crate::step::WORDS;
 
 /// The most rows per block.
 const ROWS: usize = 4096;
@@ -21,6 +22,10 @@ pub(crate) struct Part {
     pub(crate) units: usize,
     /// `[units, fan_in]`
     pub(crate) weight: wgpu::Buffer,
+    /// The gradient, if it is stored `[units, fan_in]`; otherwise an empty buffer of the least size.
+    pub(crate) gradient: wgpu::Buffer,
+    /// What the training remembers of each weight, each `[units, fan_in]`.
+    pub(crate) slots: Vec<wgpu::Buffer>,
     /// Sums of the weight gradient over some of the samples, `[places, units, fan_in]` (see `kernels/tree.wgsl`). An empty
     /// buffer of the least size if a batch is one chain.
     pub(crate) sums: wgpu::Buffer,
@@ -31,6 +36,8 @@ pub(crate) struct Part {
 pub(crate) struct Layer {
     pub(crate) parts: Vec<Part>,
     pub(crate) bias: wgpu::Buffer,
+    /// What the training remembers of each bias.
+    pub(crate) bias_slots: Vec<wgpu::Buffer>,
     /// Sums of the bias gradient over some of the samples, `[places, units]`. The first row becomes D.
     pub(crate) bias_sums: wgpu::Buffer,
 }
@@ -39,13 +46,21 @@ pub(crate) struct Weights {
     pub(crate) layers: Vec<Layer>,
     /// The first layer's initial sums.
     pub(crate) start: wgpu::Buffer,
+    /// The sums of squares of each unit's gradients, and the factor that follows from them. Empty buffers of the least size
+    /// if gradients are not clipped by norm.
+    pub(crate) squares: wgpu::Buffer,
+    pub(crate) factor: wgpu::Buffer,
     pub(crate) step: u64,
+    /// What the training remembers, by [`Training::slots`].
+    pub(crate) slots: Vec<&'static str>,
+    /// Whether there is room for gradients.
+    stores: bool,
     /// The number of places that there is room for in the sums. One of biases is always there.
     places: usize,
 }
 
-/// Refuses widths for which not even one row fits into a buffer.
-pub(crate) fn check_widths(gpu: &Gpu, spec: &Spec) -> Result<()> {
+/// Refuses widths for which not even one row fits into a buffer, nor a number for each unit if gradients are clipped by norm.
+pub(crate) fn check_widths(gpu: &Gpu, spec: &Spec, training: &Training) -> Result<()> {
     let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(0);
     // Even the smallest tiles have 16 rows or more, and each row of tiles needs one row of groups.
     let tiles = 16 * gpu.limits.max_compute_workgroups_per_dimension as usize;
@@ -54,39 +69,104 @@ pub(crate) fn check_widths(gpu: &Gpu, spec: &Spec) -> Result<()> {
         let what = format!("a layer of {widest} units or features on {} ({fits} at most)", gpu.name);
         return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
     }
+    let units: usize = spec.layers.iter().map(|layer| layer.units).sum();
+    if training.clip_norm > 0.0 && units > gpu.largest as usize / 4 {
+        let what = format!("clip-norm with {units} units on {} ({} at most)", gpu.name, gpu.largest / 4);
+        return Err(Error::Unsupported { what, remedy: "use narrower layers, or --device cpu".into() });
+    }
     Ok(())
 }
 
 impl Weights {
-    pub(crate) fn new(gpu: &Gpu, spec: &Spec) -> Self {
-        Self::cut(gpu, spec, 1)
+    /// With `stores`, with room for the gradients of a step.
+    pub(crate) fn new(gpu: &Gpu, spec: &Spec, training: &Training, stores: bool) -> Self {
+        let units: usize = if training.clip_norm > 0.0 { spec.layers.iter().map(|layer| layer.units).sum() } else { 0 };
+        let mut weights = Self {
+            layers: Vec::new(),
+            start: gpu.storage(4 * spec.layers[0].units as u64),
+            squares: gpu.storage(4 * units as u64),
+            factor: gpu.storage(0),
+            step: 0,
+            slots: training.slots(),
+            stores: false,
+            places: 0,
+        };
+        weights.cut(gpu, spec, 1);
+        if stores {
+            weights.with_gradients(gpu, spec);
+        }
+        weights
     }
 
-    /// Weights in parts that are so small that each may have this many places for sums.
-    fn cut(gpu: &Gpu, spec: &Spec, places: usize) -> Self {
-        let layers = (0..spec.layers.len()).map(|l| Layer::new(gpu, spec, l, places)).collect();
-        let start = gpu.storage(4 * spec.layers[0].units as u64);
-        Self { layers, start, step: 0, places: 0 }
+    /// Makes room for weights in parts that are so small that each may have this many places for sums.
+    fn cut(&mut self, gpu: &Gpu, spec: &Spec, places: usize) {
+        self.layers = (0..spec.layers.len()).map(|l| Layer::new(gpu, spec, l, self.slots.len(), places)).collect();
+        self.places = 0;
+        if std::mem::take(&mut self.stores) {
+            self.with_gradients(gpu, spec);
+        }
     }
 
+    /// Makes room for the gradients of a step.
+    pub(crate) fn with_gradients(&mut self, gpu: &Gpu, spec: &Spec) {
+        if std::mem::replace(&mut self.stores, true) {
+            return;
+        }
+        for (l, layer) in self.layers.iter_mut().enumerate() {
+            for part in &mut layer.parts {
+                part.gradient = gpu.storage(4 * (part.units * spec.fan_in(l)) as u64);
+            }
+        }
+    }
+
+    /// Puts weights, biases and slots on the device. The state has the training's slots.
     pub(crate) fn set(&mut self, gpu: &Gpu, state: &State) {
-        for (layer, parameters) in self.layers.iter().zip(&state.layers) {
-            let mut rest = parameters.weight.values();
-            for part in &layer.parts {
-                let (these, others) = rest.split_at(part.units * parameters.weight.columns());
-                gpu.queue.write_buffer(&part.weight, 0, bytemuck::cast_slice(these));
+        let put = |l: usize, from: &Parameters, weight: &dyn Fn(&Part) -> &wgpu::Buffer, bias: &wgpu::Buffer| {
+            let mut rest = from.weight.values();
+            for part in &self.layers[l].parts {
+                let (these, others) = rest.split_at(part.units * from.weight.columns());
+                gpu.queue.write_buffer(weight(part), 0, bytemuck::cast_slice(these));
                 rest = others;
             }
-            gpu.queue.write_buffer(&layer.bias, 0, bytemuck::cast_slice(&parameters.bias));
+            gpu.queue.write_buffer(bias, 0, bytemuck::cast_slice(&from.bias));
+        };
+        for (l, layer) in self.layers.iter().enumerate() {
+            put(l, &state.layers[l], &|part| &part.weight, &layer.bias);
+            for (n, slot) in state.slots.iter().enumerate() {
+                put(l, &slot.layers[l], &|part| &part.slots[n], &layer.bias_slots[n]);
+            }
         }
         self.step = state.step;
     }
 
+    /// Fetches weights, biases and slots.
     pub(crate) fn get(&self, gpu: &Gpu, spec: &Spec) -> Result<State> {
+        let layers = self.fetch(gpu, spec, &|part| &part.weight, &|layer| &layer.bias)?;
+        let slot = |(n, name): (usize, &&'static str)| {
+            let layers = self.fetch(gpu, spec, &|part| &part.slots[n], &|layer| &layer.bias_slots[n])?;
+            Ok(Slot { name: (*name).into(), layers })
+        };
+        let slots = self.slots.iter().enumerate().map(slot).collect::<Result<_>>()?;
+        Ok(State { step: self.step, layers, slots })
+    }
+
+    /// Fetches stored gradients.
+    pub(crate) fn gradients(&self, gpu: &Gpu, spec: &Spec) -> Result<Vec<Parameters>> {
+        self.fetch(gpu, spec, &|part| &part.gradient, &|layer| &layer.bias_sums)
+    }
+
+    /// Fetches numbers of the shape of weights and biases.
+    fn fetch(
+        &self,
+        gpu: &Gpu,
+        spec: &Spec,
+        weight: &dyn Fn(&Part) -> &wgpu::Buffer,
+        bias: &dyn Fn(&Layer) -> &wgpu::Buffer,
+    ) -> Result<Vec<Parameters>> {
         let mut wanted = Vec::new();
         for (l, layer) in self.layers.iter().enumerate() {
-            wanted.extend(layer.parts.iter().map(|part| (&part.weight, part.units * spec.fan_in(l))));
-            wanted.push((&layer.bias, spec.layers[l].units));
+            wanted.extend(layer.parts.iter().map(|part| (weight(part), part.units * spec.fan_in(l))));
+            wanted.push((bias(layer), spec.layers[l].units));
         }
         let mut read = gpu.read(&wanted)?.into_iter().map(|words| words.into_iter().map(f32::from_bits));
         let mut layers = Vec::new();
@@ -95,7 +175,7 @@ impl Weights {
             let bias = read.next().into_iter().flatten().collect();
             layers.push(Parameters::new(Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?, bias));
         }
-        Ok(State { step: self.step, layers, slots: Vec::new() })
+        Ok(layers)
     }
 
     /// Gives up the room for sums, after its allocation has failed.
@@ -121,7 +201,7 @@ impl Weights {
         let cut = !self.layers.iter().enumerate().all(fits);
         if cut {
             let state = self.get(gpu, spec)?;
-            *self = Self::cut(gpu, spec, places);
+            self.cut(gpu, spec, places);
             self.set(gpu, &state);
         }
         self.make_room(gpu, spec, places);
@@ -147,22 +227,28 @@ pub(crate) fn places(batch: usize, rows: usize) -> usize {
 }
 
 impl Layer {
-    fn new(gpu: &Gpu, spec: &Spec, l: usize, places: usize) -> Self {
+    fn new(gpu: &Gpu, spec: &Spec, l: usize, slots: usize, places: usize) -> Self {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
         let most = (gpu.largest as usize / 4 / fan_in / places).max(1);
         let parts = (0..units).step_by(most).map(|unit| {
             let these = most.min(units - unit);
             let (opens, closes) = (unit == 0, unit + these == units);
-            let words = [fan_in, units, unit, these, usize::from(opens), usize::from(closes)].map(|n| n as u32);
+            let before: usize = spec.layers[..l].iter().map(|layer| layer.units).sum();
+            let (opens, closes) = (usize::from(opens), usize::from(closes));
+            let words = [fan_in, units, unit, these, opens, closes, l, spec.layers.len(), before].map(|n| n as u32);
+            let of_weights = || gpu.storage(4 * (these * fan_in) as u64);
             Part {
                 units: these,
-                weight: gpu.storage(4 * (these * fan_in) as u64),
+                weight: of_weights(),
+                gradient: gpu.storage(0),
+                slots: (0..slots).map(|_| of_weights()).collect(),
                 sums: gpu.storage(0),
                 layer: gpu.uniform(&words),
             }
         });
         let of_units = || gpu.storage(4 * units as u64);
-        Self { parts: parts.collect(), bias: of_units(), bias_sums: of_units() }
+        let bias_slots = (0..slots).map(|_| of_units()).collect();
+        Self { parts: parts.collect(), bias: of_units(), bias_slots, bias_sums: of_units() }
     }
 }
 
@@ -241,6 +327,11 @@ pub(crate) struct Workspace {
     pub(crate) h: Vec<wgpu::Buffer>,
     /// Pre-activations of each layer whose derivative reads them, otherwise empty buffers of the least size.
     pub(crate) z: Vec<wgpu::Buffer>,
+    /// With dropout, the activations without it, of each hidden layer whose derivative reads them, otherwise empty buffers of
+    /// the least size.
+    pub(crate) whole: Vec<wgpu::Buffer>,
+    /// With dropout, the factors of each hidden layer `[rows, units]`, otherwise empty buffers of the least size.
+    pub(crate) dropout: Vec<wgpu::Buffer>,
     /// Gradients of each layer `[rows, units]`.
     pub(crate) d: Vec<wgpu::Buffer>,
     /// Indices of samples `[samples]`.
@@ -260,9 +351,15 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     /// Makes room for blocks of up to `rows` rows, and for `samples` samples between two synchronisations. There are
-    /// fewer of both if they do not fit. With `weighted`, also for a factor of each sample. Blocks also have no more than `most` rows, or 64 if that is more, so that a
-    /// dispatch is worth its cost.
-    pub(crate) fn new(gpu: &Gpu, spec: &Spec, (rows, samples): (usize, usize), weighted: bool, most: usize) -> Self {
+    /// fewer of both if they do not fit. With `weighted`, also for a factor of each sample; with `drops`, also for dropout. Blocks
+    /// also have no more than `most` rows, or 64 if that is more, so that a dispatch is worth its cost.
+    pub(crate) fn new(
+        gpu: &Gpu,
+        spec: &Spec,
+        (rows, samples): (usize, usize),
+        (weighted, drops): (bool, bool),
+        most: usize,
+    ) -> Self {
         let wanted = (rows, samples);
         let widest = (spec.layers.iter().map(|layer| layer.units)).chain([spec.input.features]).max().unwrap_or(1);
         let rows = rows.min(ROWS).min(most.max(64)).min(gpu.largest as usize / 4 / widest).max(1);
@@ -271,10 +368,11 @@ impl Workspace {
         let samples = samples.min(gpu.largest as usize / 4).max(rows);
         let matrix = |columns: usize| gpu.storage(4 * (rows * columns) as u64);
         let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();
-        let z = (spec.layers.iter())
-            .map(|layer| if layer.activation.reads() == Reads::Z { matrix(layer.units) } else { gpu.storage(0) });
+        let if_needed = |l: usize, needed: bool| if needed { matrix(spec.layers[l].units) } else { gpu.storage(0) };
+        let (all, last) = (0..spec.layers.len(), spec.layers.len() - 1);
+        let reads_z = |l: usize| spec.layers[l].activation.reads() == Reads::Z;
         let of_samples = || gpu.storage(4 * samples as u64);
-        let stride = 32_usize.next_multiple_of(gpu.limits.min_uniform_buffer_offset_alignment as usize);
+        let stride = (4 * WORDS).next_multiple_of(gpu.limits.min_uniform_buffer_offset_alignment as usize);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Self {
             wanted,
@@ -283,7 +381,9 @@ impl Workspace {
             s: matrix(spec.input.features),
             targets: matrix(spec.outputs()),
             h: layers(),
-            z: z.collect(),
+            z: all.clone().map(|l| if_needed(l, reads_z(l))).collect(),
+            whole: all.clone().map(|l| if_needed(l, drops && l < last && !reads_z(l))).collect(),
+            dropout: all.map(|l| if_needed(l, drops && l < last)).collect(),
             d: layers(),
             order: of_samples(),
             losses: of_samples(),

@@ -22,12 +22,13 @@ struct Question {
     right: fn(f32, f32, f32) -> f32,
 }
 
-const QUESTIONS: [Question; 8] = [
+const QUESTIONS: [Question; 9] = [
     Question { otherwise: "fma is not fused", wgsl: "fused(a, b, c)", right: Number::fma },
     Question { otherwise: "sums are inexact", wgsl: "add(a, c)", right: |a, _, c| a + c },
     Question { otherwise: "differences are inexact", wgsl: "sub(a, c)", right: |a, _, c| a - c },
     Question { otherwise: "products are inexact", wgsl: "mul(a, b)", right: |a, b, _| a * b },
     Question { otherwise: "division is inexact", wgsl: "div(a, b)", right: |a, b, _| a / b },
+    Question { otherwise: "roots are inexact", wgsl: "square_root(a)", right: |a, _, _| a.square_root() },
     Question {
         otherwise: "products and sums are fused unasked",
         wgsl: "add(mul(a, b), c)",
@@ -122,6 +123,8 @@ pub enum Function {
     Mul,
     /// a / b
     Div,
+    /// √a
+    SquareRoot,
     /// a > b, as 1 or 0
     Above,
     /// e^a
@@ -144,6 +147,7 @@ pub(crate) fn soft(gpu: &Gpu, function: Function, operands: &[[u32; 3]]) -> Resu
         Function::Sub => "sub(a, b)",
         Function::Mul => "mul(a, b)",
         Function::Div => "div(a, b)",
+        Function::SquareRoot => "square_root(a)",
         Function::Above => "from_bits(select(ZERO, ONE, above(a, b)))",
         Function::Exp => "exponential(a)",
         Function::Log => "logarithm(a)",

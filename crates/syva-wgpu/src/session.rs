@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use syva_core::data::{Dataset, Split};
-use syva_core::ops::Judging;
-use syva_core::reference::{check_prediction, loaded, read_outputs};
+use syva_core::ops::{Dropout, Judging, SCALARS};
+use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
-    ClassWeights, Error, Evaluation, Matrix, Rates, Report, Result, Session, Span, Spec, State, Training, Weighting,
+    Error, Evaluation, Groups, Matrix, Parameters, Part, Rates, Report, Result, Session, Span, Spec, State, Training,
+    Weighting,
 };
 
 use crate::gpu::Gpu;
 use crate::memory::{BLOCKS, Loaded, Samples, Weights, Workspace, check_widths, places};
 use crate::shader::Flavour;
-use crate::step::{Block, Goal, Plan, Planner};
+use crate::step::{Block, Goal, Plan, Planner, Varying};
 
 /// Samples between two synchronisations, unless one batch has more.
 const SAMPLES: usize = 1 << 20;
@@ -37,8 +38,11 @@ pub(crate) struct WgpuSession {
     validation: Option<Loaded>,
     /// What is computed of the outputs.
     judging: Judging,
-    /// What the classes weigh, and with them the training data.
-    class_weights: ClassWeights,
+    training: Training,
+    groups: Groups,
+    /// Whether the gradients of a step are stored before the first weight changes.
+    stores: bool,
+    /// What the training data weighs.
     weighting: Weighting,
     work: Option<Workspace>,
 }
@@ -46,8 +50,10 @@ pub(crate) struct WgpuSession {
 impl WgpuSession {
     pub(crate) fn new(gpu: Arc<Gpu>, spec: &Spec, training: &Training, flavour: Flavour) -> Result<Self> {
         spec.validate()?;
+        training.validate()?;
         let judging = training.check(spec)?;
-        check_widths(&gpu, spec)?;
+        check_widths(&gpu, spec, training)?;
+        let groups = Groups::new(spec, training);
         let (scale, shift): (Vec<f32>, Vec<f32>) =
             (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         let (scale, shift) = (gpu.filled(bytemuck::cast_slice(&scale)), gpu.filled(bytemuck::cast_slice(&shift)));
@@ -60,7 +66,9 @@ impl WgpuSession {
             train: None,
             validation: None,
             judging,
-            class_weights: training.class_weights.clone(),
+            stores: training.stores_gradients() || !groups.are_plain_descent(),
+            training: training.clone(),
+            groups,
             weighting: Weighting::default(),
             work: None,
             gpu,
@@ -70,23 +78,24 @@ impl WgpuSession {
     /// The memory that the session needs, for the error message when there is not enough.
     fn need(&self) -> String {
         let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
-        let weights = 4 * self.spec.parameters() as u64;
+        let tensors = 1 + self.training.slots().len() + usize::from(self.stores);
+        let weights = 4 * (tensors * self.spec.parameters()) as u64;
         let bytes = |data: &Option<Loaded>| {
             data.as_ref().map_or(0, |data| data.parts.iter().map(|part| part.inputs.size() + part.targets.size()).sum())
         };
         let data: u64 = bytes(&self.train) + bytes(&self.validation);
-        let work = self
-            .work
-            .as_ref()
-            .map_or(0, |work| work.h.iter().chain(&work.d).chain([&work.s]).map(wgpu::Buffer::size).sum());
+        let work = self.work.as_ref().map_or(0, |work| {
+            let more = work.whole.iter().chain(&work.dropout).chain([&work.s]);
+            work.h.iter().chain(&work.d).chain(more).map(wgpu::Buffer::size).sum()
+        });
         let (all, weights, data, work) =
             (megabytes(weights + data + work), megabytes(weights), megabytes(data), megabytes(work));
         format!("{all} are needed: {weights} for the weights, {data} for data, {work} for batches")
     }
 
-    /// Makes room for batches of `rows` samples, and for `samples` samples between two synchronisations. With `sums`,
-    /// also for the sums over a batch that is not one chain.
-    fn prepare(&mut self, rows: usize, samples: usize, sums: bool) -> Result<()> {
+    /// Makes room for batches of `rows` samples, and for `samples` samples between two synchronisations. For gradients, also
+    /// for the sums over a batch that is not one chain.
+    fn prepare(&mut self, rows: usize, samples: usize, goal: Goal) -> Result<()> {
         let Self { gpu, spec, work, weights, .. } = self;
         let weights = weights.as_mut().ok_or_else(no_weights)?;
         if work.as_ref().is_none_or(|work| work.wanted.0 < rows || work.wanted.1 < samples) {
@@ -94,10 +103,14 @@ impl WgpuSession {
             let (old_rows, old_samples) = work.take().map_or((0, 0), |work| work.wanted);
             let most = SUBMITTED / (3 * spec.parameters() as u64 * self.flavour.cost());
             let size = (rows.max(old_rows), samples.max(old_samples));
-            *work = Some(Workspace::new(gpu, spec, size, !self.weighting.is_even(), most as usize));
+            let with = (!self.weighting.is_even(), self.training.dropout > 0.0);
+            *work = Some(Workspace::new(gpu, spec, size, with, most as usize));
         }
         let places = work.as_ref().map_or(0, |work| places(rows, work.rows));
-        let cut = sums && weights.with_sums(gpu, spec, places)?;
+        let cut = goal.goes_back() && weights.with_sums(gpu, spec, places)?;
+        if goal == Goal::Gradient {
+            weights.with_gradients(gpu, spec);
+        }
         self.gpu.check(|| self.need()).inspect_err(|_| {
             // The buffers that could not be allocated must not be used.
             self.work = None;
@@ -114,10 +127,42 @@ impl WgpuSession {
         samples.min(EVALUATED).min(EVALUATED_BYTES / 4 / widest.unwrap_or(1)).max(1)
     }
 
-    fn planner<'a>(&'a self, weights: &'a Weights, work: &'a Workspace) -> Planner<'a> {
-        let Self { gpu, spec, judging, weighting, flavour, scale, shift, .. } = self;
+    fn planner<'a>(
+        &'a self,
+        weights: &'a Weights,
+        work: &'a Workspace,
+        scalars: Option<&'a wgpu::Buffer>,
+    ) -> Planner<'a> {
+        let Self { gpu, spec, judging, weighting, flavour, scale, shift, training, .. } = self;
         let (judging, weighted, flavour) = (*judging, !weighting.is_even(), *flavour);
-        Planner { gpu, spec, judging, weighted, flavour, scale, shift, weights, work }
+        Planner { gpu, spec, judging, weighted, flavour, scale, shift, weights, work, training, scalars }
+    }
+
+    /// What differs from step to step, and the scalars of the optimiser's rule for each step, layer, and its weights and
+    /// biases.
+    fn varying(&self, span: &Span<'_>) -> (Vec<Varying>, Vec<f32>) {
+        let mut scalars = Vec::new();
+        let varying = |(number, (_, rates)): (usize, (&[u32], Rates))| {
+            let step = span.first_step + number as u64;
+            let of = self.groups.scalars(step, &rates);
+            for l in (0..self.spec.layers.len()).filter(|_| self.stores) {
+                scalars.extend([Part::Weights, Part::Biases].into_iter().flat_map(|part| of.of(l, part)));
+            }
+            let random = self.training.perturbation_in(step, &rates);
+            // Dropout with probability 0 multiplies by 1.
+            let dropout = |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
+            Varying {
+                number,
+                // The third scalar is the step, downwards.
+                learning_rate: -of.of(0, Part::Weights)[2],
+                hidden: dropout(random.hidden),
+                inputs: dropout(random.inputs),
+                step: [step as u32, (step >> 32) as u32],
+                seed: self.training.seed,
+                share: self.training.average_share(step),
+            }
+        };
+        (span.batches().enumerate().map(varying).collect(), scalars)
     }
 
     /// Records and submits blocks. Does not wait for them.
@@ -140,9 +185,9 @@ impl WgpuSession {
         }
     }
 
-    /// Runs steps of a span up to one synchronisation. Returns whether all their losses were finite.
-    fn train_some(&mut self, span: &Span<'_>, report: &mut Report) -> Result<bool> {
-        self.prepare(span.batch_size.min(span.order.len()), span.order.len(), true)?;
+    /// Runs steps of a span up to one synchronisation. Returns the losses and guesses of their samples.
+    fn run(&mut self, span: &Span<'_>, goal: Goal) -> Result<(Vec<f32>, Vec<u32>)> {
+        self.prepare(span.batch_size.min(span.order.len()), span.order.len(), goal)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let data = loaded(self.train.as_ref())?;
@@ -153,17 +198,26 @@ impl WgpuSession {
             let factors: Vec<f32> = span.batches().filter_map(of).flatten().collect();
             self.gpu.queue.write_buffer(&work.factors, 0, bytemuck::cast_slice(&factors));
         }
-        let plan = self.planner(weights, work).of_data(data, Goal::Train);
-        let blocks = span.batches().enumerate().flat_map(|(step, (samples, Rates { learning_rate, .. }))| {
+        let (varying, scalars) = self.varying(span);
+        let scalars = self.stores.then(|| self.gpu.filled(bytemuck::cast_slice(&scalars)));
+        let plan = self.planner(weights, work, scalars.as_ref()).of_data(data, goal);
+        let blocks = span.batches().zip(&varying).enumerate().flat_map(|(step, ((samples, _), &varying))| {
             let (at, mean) = (step * span.batch_size, self.judging.factor(samples.len(), self.spec.outputs()));
             blocks(samples.len(), work.rows).map(move |(from, rows)| {
                 let last = from + rows == samples.len();
-                Block { rows, at: at + from, sample: None, before: from, last, mean, learning_rate }
+                Block { rows, at: at + from, sample: None, before: from, last, mean, varying }
             })
         });
         self.submit(&plan, work, blocks);
-        let read = self.gpu.read(&[(&work.losses, span.order.len()), (&work.guesses, span.order.len())])?;
-        let losses: Vec<f32> = read[0].iter().map(|bits| f32::from_bits(*bits)).collect();
+        let mut read = self.gpu.read(&[(&work.losses, span.order.len()), (&work.guesses, span.order.len())])?;
+        let guesses = read.pop().unwrap_or_default();
+        Ok((read.swap_remove(0).into_iter().map(f32::from_bits).collect(), guesses))
+    }
+
+    /// Trains steps of a span up to one synchronisation. Returns whether all their losses were finite.
+    fn train_some(&mut self, span: &Span<'_>, report: &mut Report) -> Result<bool> {
+        let (losses, guesses) = self.run(span, Goal::Train)?;
+        let data = loaded(self.train.as_ref())?;
         let mut steps = 0;
         let mut finite = true;
         for (step, (samples, _)) in span.batches().enumerate() {
@@ -178,12 +232,31 @@ impl WgpuSession {
             report.losses.push(loss);
             if report.tally.classes() > 0 {
                 let guesses =
-                    samples.iter().zip(&read[1][these]).map(|(sample, guess)| (*sample as usize, *guess as usize));
+                    samples.iter().zip(&guesses[these]).map(|(sample, guess)| (*sample as usize, *guess as usize));
                 report.hits.push(report.tally.count(data.data.targets(), guesses));
             }
         }
         self.weights.as_mut().ok_or_else(no_weights)?.step += steps;
         Ok(finite)
+    }
+
+    /// Checks that a span can be trained now.
+    fn check(&self, span: &Span<'_>) -> Result<()> {
+        let samples = loaded(self.train.as_ref())?.data.samples();
+        span.check(samples, self.weights.as_ref().ok_or_else(no_weights)?.step)?;
+        let batch = span.batch_size.min(span.order.len());
+        if batch > self.gpu.largest as usize / 4 {
+            let what = format!("a batch of {batch} samples on {}", self.gpu.name);
+            return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
+        }
+        Ok(())
+    }
+
+    /// The most steps between two synchronisations.
+    fn steps_at_once(&self, batch_size: usize) -> usize {
+        let words = self.gpu.largest as usize / 4;
+        let scalars = if self.stores { 2 * self.spec.layers.len() * SCALARS } else { 1 };
+        (SAMPLES.min(words) / batch_size).min(words / scalars).max(1)
     }
 }
 
@@ -203,7 +276,7 @@ impl Session for WgpuSession {
         match split {
             Split::Train => {
                 self.train = loaded;
-                self.weighting = Weighting::of_training(&self.class_weights, data);
+                self.weighting = Weighting::of_training(&self.training.class_weights, data);
                 // It may have no room for factors.
                 self.work = None;
             }
@@ -217,7 +290,10 @@ impl Session for WgpuSession {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         state.check(&self.spec)?;
-        self.weights.get_or_insert_with(|| Weights::new(&self.gpu, &self.spec)).set(&self.gpu, state);
+        state.check_slots(&self.training)?;
+        let Self { gpu, spec, training, stores, weights, .. } = self;
+        let weights = weights.get_or_insert_with(|| Weights::new(gpu, spec, training, *stores));
+        weights.set(gpu, &state.clone().with_slots(training));
         self.gpu.check(|| self.need()).inspect_err(|_| self.weights = None)
     }
 
@@ -226,22 +302,38 @@ impl Session for WgpuSession {
     }
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
-        let samples = loaded(self.train.as_ref())?.data.samples();
-        span.check(samples, self.weights.as_ref().ok_or_else(no_weights)?.step)?;
-        let batch = span.batch_size.min(span.order.len());
-        if batch > self.gpu.largest as usize / 4 {
-            let what = format!("a batch of {batch} samples on {}", self.gpu.name);
-            return Err(Error::Unsupported { what, remedy: "lower --batch-size, or use --device cpu".into() });
-        }
+        self.check(span)?;
         let mut report = Report { tally: self.spec.tally(), ..Report::default() };
-        let steps = (SAMPLES.min(self.gpu.largest as usize / 4) / span.batch_size).max(1);
-        let pieces = span.order.chunks(steps.saturating_mul(span.batch_size)).zip(span.learning_rate.chunks(steps));
-        for (order, learning_rate) in pieces {
-            if !self.train_some(&Span { order, learning_rate, ..*span }, &mut report)? {
+        let steps = self.steps_at_once(span.batch_size);
+        for first in (0..span.steps()).step_by(steps) {
+            let these = first..span.steps().min(first + steps);
+            let of = |factors: &'_ [f32]| if factors.is_empty() { 0..0 } else { these.clone() };
+            let samples = first * span.batch_size..span.order.len().min(these.end * span.batch_size);
+            let some = Span {
+                first_step: span.first_step + first as u64,
+                order: &span.order[samples],
+                batch_size: span.batch_size,
+                learning_rate: &span.learning_rate[these.clone()],
+                decay: &span.decay[of(span.decay)],
+                dropout: &span.dropout[of(span.dropout)],
+            };
+            if !self.train_some(&some, &mut report)? {
                 break;
             }
         }
         Ok(report)
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        let first_step = self.weights.as_ref().ok_or_else(no_weights)?.step;
+        let span =
+            Span { first_step, order: samples, batch_size: samples.len(), learning_rate: &[0.0], ..Span::default() };
+        self.check(&span)?;
+        let (losses, _) = self.run(&span, Goal::Gradient)?;
+        if !self.weighting.mean(&losses, samples).is_finite() {
+            return Err(no_gradient());
+        }
+        self.weights.as_ref().ok_or_else(no_weights)?.gradients(&self.gpu, &self.spec)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {
@@ -250,11 +342,11 @@ impl Session for WgpuSession {
             Split::Validation => loaded(session.validation.as_ref()).map(|data| data.data.clone()),
         };
         let samples = data(self)?.samples();
-        self.prepare(self.evaluated(samples), samples.min(SAMPLES), false)?;
+        self.prepare(self.evaluated(samples), samples.min(SAMPLES), Goal::Judge)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let data = loaded(if split == Split::Train { self.train.as_ref() } else { self.validation.as_ref() })?;
-        let plan = self.planner(weights, work).of_data(data, Goal::Judge);
+        let plan = self.planner(weights, work, None).of_data(data, Goal::Judge);
         let weighting = Weighting::of_evaluation(&data.data);
         let mut confusion = self.spec.confusion();
         let mut sum = 0.0;
@@ -266,7 +358,7 @@ impl Session for WgpuSession {
                 before: at,
                 last: false,
                 mean: 0.0,
-                learning_rate: 0.0,
+                varying: Varying::default(),
             });
             self.submit(&plan, work, blocks);
             let read = self.gpu.read(&[(&work.losses, count), (&work.guesses, count)])?;
@@ -281,7 +373,7 @@ impl Session for WgpuSession {
     fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
         check_prediction(&self.spec, inputs, outputs)?;
         let rows = inputs.rows();
-        self.prepare(self.evaluated(rows), 1, false)?;
+        self.prepare(self.evaluated(rows), 1, Goal::Predict)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let (features, width) = (self.spec.input.features, self.spec.outputs());
@@ -293,9 +385,9 @@ impl Session for WgpuSession {
                 targets: self.gpu.storage(0),
                 part: self.gpu.uniform(&[0, rows as u32, features as u32, 0]),
             };
-            let plan = self.planner(weights, work).of_samples(&samples, Goal::Predict);
-            let (mean, learning_rate) = (0.0, 0.0);
-            let block = Block { rows, at: 0, sample: Some(0), before: 0, last: false, mean, learning_rate };
+            let plan = self.planner(weights, work, None).of_samples(&samples, Goal::Predict);
+            let (mean, varying) = (0.0, Varying::default());
+            let block = Block { rows, at: 0, sample: Some(0), before: 0, last: false, mean, varying };
             self.submit(&plan, work, std::iter::once(block));
             let read = self.gpu.read(&[(last, rows * width)])?;
             for (row, bits) in read[0].chunks_exact(width).enumerate() {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use syva_core::arithmetic::Number as _;
-use syva_core::ops::{self, Dialect, Judging, Symbol};
+use syva_core::ops::{self, Dialect, INPUTS, Judging, Rule, SCALARS, Symbol};
+use syva_core::random::Stream;
 use syva_core::reference::BLOCK;
 use syva_core::{Activation, Head};
 
@@ -21,14 +22,17 @@ pub(crate) enum Kernel {
     /// Gathers inputs (bytes or floats) and targets of a block's rows.
     Gather {
         bytes: bool,
+        /// What a step does to its inputs at random, if anything.
+        perturbs: Option<Perturbs>,
     },
     /// Computes the first layer's initial sums.
     Start,
     Forward {
         first: bool,
         activation: Activation,
-        /// Whether the pre-activations are kept, because the derivative reads them.
-        keeps_z: bool,
+        keeps: Keeps,
+        /// Whether the activations are multiplied by factors of dropout.
+        drops: bool,
     },
     Loss {
         judging: Judging,
@@ -38,12 +42,141 @@ pub(crate) enum Kernel {
         /// Whether each sample has a factor of its own.
         weighted: bool,
     },
-    Bias,
-    /// Computes the input gradient of a layer. The activation is that of the layer below.
-    Backward(Activation),
+    Bias {
+        /// Whether the gradient is only stored.
+        stores: bool,
+    },
+    /// Computes the input gradient of a layer.
+    Backward {
+        /// The activation of the layer below.
+        activation: Activation,
+        /// Whether that layer has dropout.
+        drops: bool,
+    },
     Update {
         first: bool,
+        /// Whether the gradient is only stored.
+        stores: bool,
     },
+    /// Makes the factors of dropout for a layer.
+    Factors,
+    /// Sums the squares of each unit's gradients.
+    Squares(Held),
+    /// Makes a factor of all gradients from those sums, for a norm of at most `bound`.
+    Norm {
+        bound: f32,
+    },
+    /// Applies an optimiser's rule.
+    Rule {
+        rule: Rule,
+        held: Held,
+        /// Whether all gradients have a factor.
+        clips: bool,
+        tensor: Tensor,
+    },
+    /// Holds the norms of the weights that lead to each unit to at most `bound`.
+    Renorm {
+        bound: f32,
+    },
+    Average(Tensor),
+}
+
+/// What a step does to normalised inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Perturbs {
+    /// The standard deviation of the noise, or 0.
+    pub(crate) deviation: f32,
+    /// Whether there is dropout.
+    pub(crate) drops: bool,
+}
+
+impl Perturbs {
+    /// The function `perturbed(x, row, feature)`, with those that it calls.
+    fn functions(self) -> String {
+        let word = |stream: Stream| format!("{}u", stream as u32);
+        let noise =
+            format!("value = add(value, noise(philox(counter, vec2(step.seed, {})), feature));", word(Stream::Noise));
+        let drop = format!(
+            "let words = philox(vec4(counter.xyz, counter.w | {INPUTS:#x}u << 16u), vec2(step.seed, {}));\n    \
+             value = dropped(value, from_bits(select(step.input_scale, 0u, words[feature & 3u] < step.input_threshold)));",
+            word(Stream::Dropout)
+        );
+        let blanks = [
+            ("deviation", format!("{:#010x}u", self.deviation.to_bits())),
+            ("noise", if self.deviation > 0.0 { noise } else { String::new() }),
+            ("drop", if self.drops { drop } else { String::new() }),
+        ];
+        let blanks = blanks.each_ref().map(|(name, text)| (*name, text.as_str()));
+        let perturb = fill(include_str!("kernels/perturb.wgsl"), &blanks);
+        [PHILOX, &ops::normal_function(Dialect::Wgsl), &update_functions(&["dropped"]), &perturb].join("\n")
+    }
+}
+
+const PHILOX: &str = include_str!("kernels/philox.wgsl");
+
+/// What a forward product keeps for the derivative, beside the activations that the next layer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    Nothing,
+    /// The pre-activations.
+    Z,
+    /// The activations without dropout.
+    H,
+}
+
+/// Which of a layer's numbers a kernel works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tensor {
+    /// The weights of a part.
+    Weights,
+    /// The biases of all units.
+    Biases,
+}
+
+impl Tensor {
+    /// Its values, in WGSL.
+    fn count(self) -> &'static str {
+        match self {
+            Self::Weights => "layer.part * layer.fan_in",
+            Self::Biases => "layer.units",
+        }
+    }
+}
+
+/// What is done to each gradient before the optimiser's rule. 0 is off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Held {
+    pub(crate) l1: f32,
+    pub(crate) l2: f32,
+    pub(crate) clip_value: f32,
+}
+
+impl Held {
+    /// The functions `held_weight(g, w)` and `held_bias(g)`.
+    fn functions(self) -> String {
+        let Self { l1, l2, clip_value } = self;
+        let penalised = format!("penalised(g, w, {}, {})", number(l1), number(l2));
+        let weight = if l1 > 0.0 || l2 > 0.0 { &penalised } else { "g" };
+        let clipped =
+            |g: &str| if clip_value > 0.0 { format!("clipped({g}, {})", number(clip_value)) } else { g.into() };
+        format!(
+            "{}\nfn held_weight(g: num, w: num) -> num {{ return {}; }}\nfn held_bias(g: num) -> num {{ return {}; }}\n",
+            update_functions(&["penalised", "clipped"]),
+            clipped(weight),
+            clipped("g")
+        )
+    }
+}
+
+/// A constant in WGSL.
+fn number(value: f32) -> String {
+    format!("from_bits({:#010x}u)", value.to_bits())
+}
+
+/// Some of the functions that dropout and updates need.
+fn update_functions(names: &[&str]) -> String {
+    let wanted = ops::update_functions().iter().filter(|function| names.contains(&function.name));
+    wanted.map(|function| function.text(Dialect::Wgsl)).collect::<Vec<_>>().join("\n")
 }
 
 impl Flavour {
@@ -171,13 +304,14 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
     let tree = fill(include_str!("kernels/tree.wgsl"), &[("block", &format!("{BLOCK}u"))]);
     let with_layer = |text: &str| format!("{layer}\n{text}");
     let body = match kernel {
-        Kernel::Gather { bytes } => {
-            let byte = "return of_int(i32((inputs[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu));";
-            let input = if bytes { byte } else { "return from_bits(inputs[index]);" };
-            fill(include_str!("kernels/gather.wgsl"), &[("input", input)])
-        }
+        Kernel::Gather { bytes, perturbs } => gather(bytes, perturbs),
         Kernel::Start => with_layer(include_str!("kernels/start.wgsl")),
-        Kernel::Bias => with_layer(&format!("{tree}\n{}", include_str!("kernels/bias.wgsl"))),
+        Kernel::Bias { stores } => {
+            let renew =
+                "if completes(next) && stopped[0] == 0u { bias[j] = fused(from_bits(step.descent), sum, bias[j]); }";
+            let renew = if stores { "" } else { renew };
+            with_layer(&format!("{tree}\n{}", fill(include_str!("kernels/bias.wgsl"), &[("renew", renew)])))
+        }
         Kernel::Loss { judging, head, outputs, weighted } => {
             let (binding, factor) = if weighted {
                 ("@group(0) @binding(8) var<storage, read> factors: array<num>;", "factors[step.at + row]")
@@ -189,27 +323,22 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             let blanks = [("factors", binding), ("factor", factor.as_str()), ("judge", judge.as_str())];
             with_layer(&fill(include_str!("kernels/loss.wgsl"), &blanks))
         }
-        Kernel::Forward { first, activation, keeps_z } => {
-            let z = if first { "plus_zero(sum)" } else { "sum" };
-            let (binding, keep) = if keeps_z {
-                (
-                    "@group(0) @binding(6) var<storage, read_write> pre_activations: array<num>;",
-                    "pre_activations[i] = z;",
-                )
-            } else {
-                ("", "")
-            };
-            let activation = Dialect::Wgsl.function("activation", ["z"], |[z]| activation.forward(z));
-            let blanks = [("activation", activation.as_str()), ("z", z), ("binding", binding), ("keep", keep)];
-            with_layer(&tile.product(&fill(include_str!("kernels/forward.wgsl"), &blanks), Chains::One))
+        Kernel::Forward { first, activation, keeps, drops } => {
+            with_layer(&tile.product(&forward(first, activation, keeps, drops), Chains::One))
         }
-        Kernel::Backward(activation) => {
-            let derivative =
+        Kernel::Backward { activation, drops } => {
+            let mut functions =
                 Dialect::Wgsl.function("derivative", ["read", "dx"], |[read, dx]| activation.backward(read, dx));
-            let own = fill(include_str!("kernels/backward.wgsl"), &[("derivative", &derivative)]);
-            with_layer(&tile.product(&own, Chains::One))
+            let (mut binding, mut sum) = ("", "sum");
+            if drops {
+                functions += &update_functions(&["dropped"]);
+                binding = "@group(0) @binding(6) var<storage, read> factors: array<num>;";
+                sum = "dropped(sum, factors[i])";
+            }
+            let blanks = [("derivative", functions.as_str()), ("binding", binding), ("sum", sum)];
+            with_layer(&tile.product(&fill(include_str!("kernels/backward.wgsl"), &blanks), Chains::One))
         }
-        Kernel::Update { first } => {
+        Kernel::Update { first, stores } => {
             let (bindings, gradient) = if first {
                 let bindings = "@group(0) @binding(7) var<storage, read> shift: array<num>;\n\
                                 @group(0) @binding(8) var<storage, read> bias_sums: array<num>;";
@@ -217,12 +346,126 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             } else {
                 ("", "sum")
             };
-            let blanks = [("bindings", bindings), ("gradient", gradient)];
+            let renewed = if stores { "g" } else { "fused(from_bits(step.descent), g, weight[i])" };
+            let blanks = [("bindings", bindings), ("gradient", gradient), ("renewed", renewed)];
             let own = format!("{tree}\n{}", fill(include_str!("kernels/update.wgsl"), &blanks));
             with_layer(&tile.product(&own, Chains::Blocks))
         }
+        Kernel::Factors => {
+            let stream = format!("{}u", Stream::Dropout as u32);
+            let factors = fill(include_str!("kernels/factors.wgsl"), &[("stream", &stream)]);
+            with_layer(&format!("{PHILOX}\n{factors}"))
+        }
+        Kernel::Squares(held) => {
+            with_layer(&fill(include_str!("kernels/squares.wgsl"), &[("held", &held.functions())]))
+        }
+        Kernel::Norm { bound } => {
+            let (functions, bound) = (update_functions(&["norm_factor"]), format!("{:#010x}u", bound.to_bits()));
+            let blanks = [("functions", functions.as_str()), ("bound", &bound)];
+            with_layer(&fill(include_str!("kernels/norm.wgsl"), &blanks))
+        }
+        Kernel::Rule { rule, held, clips, tensor } => with_layer(&rule_kernel(rule, held, clips, tensor)),
+        Kernel::Renorm { bound } => {
+            let (functions, bound) = (update_functions(&["renorm_factor"]), format!("{:#010x}u", bound.to_bits()));
+            let blanks = [("functions", functions.as_str()), ("bound", &bound)];
+            with_layer(&fill(include_str!("kernels/renorm.wgsl"), &blanks))
+        }
+        Kernel::Average(tensor) => {
+            let blanks = [("functions", &*update_functions(&["averaged"])), ("count", tensor.count())];
+            with_layer(&fill(include_str!("kernels/average.wgsl"), &blanks))
+        }
     };
     format!("{}\n{BITS}\n{step}\n{body}", flavour.source())
+}
+
+/// The kernel that gathers inputs and targets.
+fn gather(bytes: bool, perturbs: Option<Perturbs>) -> String {
+    let byte = "return of_int(i32((inputs[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu));";
+    let input = if bytes { byte } else { "return from_bits(inputs[index]);" };
+    let (mut binding, mut functions, mut value) = ("", String::new(), "value");
+    if let Some(perturbs) = perturbs {
+        binding = "@group(0) @binding(8) var<storage, read> shift: array<num>;";
+        functions = perturbs.functions();
+        value = "perturbed(add(value, shift[k]), row, k)";
+    }
+    let blanks = [("input", input), ("binding", binding), ("functions", &functions), ("value", value)];
+    fill(include_str!("kernels/gather.wgsl"), &blanks)
+}
+
+/// The forward product's own functions.
+fn forward(first: bool, activation: Activation, keeps: Keeps, drops: bool) -> String {
+    let z = if first { "plus_zero(sum)" } else { "sum" };
+    let mut bindings = String::new();
+    let mut bind = |at: usize, access: &str, name: &str| {
+        let _ = writeln!(bindings, "@group(0) @binding({at}) var<storage, {access}> {name}: array<num>;");
+    };
+    match keeps {
+        Keeps::Nothing => {}
+        Keeps::Z => bind(6, "read_write", "pre_activations"),
+        Keeps::H => bind(6, "read_write", "undropped"),
+    }
+    if drops {
+        bind(if keeps == Keeps::Nothing { 6 } else { 7 }, "read", "factors");
+    }
+    let keep = match keeps {
+        Keeps::Nothing => "let a = activation(z);",
+        Keeps::Z => "let a = activation(z);\n    pre_activations[i] = z;",
+        Keeps::H => "let a = activation(z);\n    undropped[i] = a;",
+    };
+    let finish = if drops { "h[i] = dropped(a, factors[i]);" } else { "h[i] = a;" };
+    let mut functions = Dialect::Wgsl.function("activation", ["z"], |[z]| activation.forward(z));
+    if drops {
+        functions += &update_functions(&["dropped"]);
+    }
+    let blanks =
+        [("activation", functions.as_str()), ("z", z), ("bindings", &bindings), ("keep", keep), ("finish", finish)];
+    fill(include_str!("kernels/forward.wgsl"), &blanks)
+}
+
+/// The kernel of an optimiser's rule, with only the buffers that the rule needs.
+fn rule_kernel(rule: Rule, held: Held, clips: bool, tensor: Tensor) -> String {
+    let mut bindings = String::new();
+    let mut at = 6;
+    let mut bind = |access: &str, name: &str| {
+        let _ = writeln!(bindings, "@group(0) @binding({at}) var<storage, {access}> {name}: array<num>;");
+        at += 1;
+    };
+    if clips {
+        bind("read", "factor");
+    }
+    let names = ["a", "b", "c"];
+    let slots = &names[..rule.slots().len()];
+    for name in slots {
+        bind("read_write", &format!("slot_{name}"));
+    }
+    let (which, gradient) = match tensor {
+        Tensor::Weights => ("0u", "held_weight(gradient[i], w)"),
+        Tensor::Biases => ("1u", "held_bias(gradient[i])"),
+    };
+    let gradient = if clips { format!("mul({gradient}, factor[0])") } else { gradient.to_string() };
+    let arguments = (0..SCALARS).map(|n| format!("scalars[s + {n}u]")).chain(["g", "w"].map(String::from)).chain(
+        names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| if n < slots.len() { format!("slot_{name}[i]") } else { "from_bits(ZERO)".to_string() }),
+    );
+    let arguments = arguments.collect::<Vec<_>>().join(", ");
+    let stored =
+        slots.iter().map(|name| format!("slot_{name}[i] = updated.{name};")).collect::<Vec<_>>().join("\n        ");
+    fill(
+        include_str!("kernels/rule.wgsl"),
+        &[
+            ("bindings", &*bindings),
+            ("rule", &ops::rule_function(Dialect::Wgsl, "apply_rule", rule)),
+            ("held", &held.functions()),
+            ("which", which),
+            ("scalars", &SCALARS.to_string()),
+            ("count", tensor.count()),
+            ("gradient", &gradient),
+            ("arguments", &arguments),
+            ("slots", &stored),
+        ],
+    )
 }
 
 /// The function `judge` of a loss, with those that it calls.

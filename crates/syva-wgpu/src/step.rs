@@ -9,15 +9,25 @@
 //! backward   d_(l−1) = (d_l·W_l) ⊙ a'                          before W_l is updated
 //! update     W_l −= lr·d_lᵀ·h_(l−1)
 //! ```
+//!
+//! A training with dropout makes its factors before `forward`, which applies them to h, as `backward` does to the sums. If more
+//! happens than plain gradient descent, `bias` and `update` store gradients, and after the last block of a batch there follow
+//!
+//! ```text
+//! squares    Σ g² of each unit, and norm: their tree           if gradients are clipped by norm
+//! rule       the optimiser's rule                              weights and biases of each layer
+//! renorm     w · c, to the largest norm of a unit's weights    if there is one
+//! average    moves towards the weights                         if there is one
+//! ```
 
 use std::sync::Arc;
 
 use syva_core::ops::{Judging, Reads};
-use syva_core::{Normalization, Spec};
+use syva_core::{AVERAGE, Normalization, Spec, Training};
 
 use crate::gpu::{Gpu, Pipeline};
-use crate::memory::{Loaded, Samples, Weights, Workspace};
-use crate::shader::{Flavour, Kernel, Tile};
+use crate::memory::{Layer, Loaded, Part, Samples, Weights, Workspace};
+use crate::shader::{Flavour, Held, Keeps, Kernel, Perturbs, Tensor, Tile};
 
 /// What a pass computes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +36,37 @@ pub(crate) enum Goal {
     Predict,
     /// Losses and guesses.
     Judge,
+    /// Losses and guesses, and gradients without dropout, which are stored.
+    Gradient,
     /// Losses and guesses, and an update.
     Train,
+}
+
+impl Goal {
+    pub(crate) fn goes_back(self) -> bool {
+        matches!(self, Self::Gradient | Self::Train)
+    }
+}
+
+/// Words of a block's parameters.
+pub(crate) const WORDS: usize = 20;
+
+/// What differs from step to step.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Varying {
+    /// Its number among those whose scalars are uploaded.
+    pub(crate) number: usize,
+    /// Of plain gradient descent.
+    pub(crate) learning_rate: f32,
+    /// Dropout of hidden layers: the threshold and the scale.
+    pub(crate) hidden: (u32, f32),
+    /// Dropout of inputs, likewise.
+    pub(crate) inputs: (u32, f32),
+    /// The number of the step in the training, in two words, and the seed.
+    pub(crate) step: [u32; 2],
+    pub(crate) seed: u32,
+    /// Of the distance by which the average moves.
+    pub(crate) share: f32,
 }
 
 /// A block's parameters, as the kernels read them.
@@ -43,11 +82,12 @@ pub(crate) struct Block {
     /// Whether it is the last block of its batch.
     pub(crate) last: bool,
     pub(crate) mean: f32,
-    pub(crate) learning_rate: f32,
+    pub(crate) varying: Varying,
 }
 
 impl Block {
-    pub(crate) fn words(self) -> [u32; 8] {
+    pub(crate) fn words(self) -> [u32; WORDS] {
+        let Varying { number, learning_rate, hidden, inputs, step, seed, share } = self.varying;
         [
             self.rows as u32,
             self.at as u32,
@@ -55,8 +95,20 @@ impl Block {
             u32::from(self.sample.is_none()),
             u32::from(self.last),
             self.mean.to_bits(),
-            (-self.learning_rate).to_bits(),
+            (-learning_rate).to_bits(),
             self.before as u32,
+            number as u32,
+            hidden.0,
+            hidden.1.to_bits(),
+            step[0],
+            step[1],
+            seed,
+            inputs.0,
+            inputs.1.to_bits(),
+            share.to_bits(),
+            0,
+            0,
+            0,
         ]
     }
 }
@@ -103,6 +155,8 @@ pub(crate) struct Plan {
     /// Dispatched only for a batch's first block.
     start: Vec<Bound>,
     rest: Vec<Bound>,
+    /// Dispatched only for a batch's last block: the update by stored gradients.
+    last: Vec<Bound>,
     /// The cost per row, in the adapter's own multiply-adds.
     pub(crate) work: u64,
 }
@@ -110,7 +164,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn record(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass<'_>, offset: u32, block: Block) {
         let start = if block.before == 0 { &self.start[..] } else { &[] };
-        for bound in self.gather.iter().chain(start).chain(&self.rest) {
+        let last = if block.last { &self.last[..] } else { &[] };
+        for bound in self.gather.iter().chain(start).chain(&self.rest).chain(last) {
             bound.record(gpu, pass, offset, block.rows);
         }
     }
@@ -128,39 +183,139 @@ pub(crate) struct Planner<'a> {
     pub(crate) shift: &'a wgpu::Buffer,
     pub(crate) weights: &'a Weights,
     pub(crate) work: &'a Workspace,
+    pub(crate) training: &'a Training,
+    /// What the optimiser's rule needs for each step `[steps, layers, weights and biases, SCALARS]`. `None` if gradients are
+    /// not stored.
+    pub(crate) scalars: Option<&'a wgpu::Buffer>,
 }
 
 impl Planner<'_> {
     /// The plan for rows of a data set.
     pub(crate) fn of_data(&self, data: &Loaded, goal: Goal) -> Plan {
-        let gather = data.parts.iter().map(|part| self.gather(part, data.bytes())).collect();
+        let gather = data.parts.iter().map(|part| self.gather(part, data.bytes(), goal)).collect();
         self.plan(gather, goal)
     }
 
     /// The plan for rows of floats.
     pub(crate) fn of_samples(&self, samples: &Samples, goal: Goal) -> Plan {
-        self.plan(vec![self.gather(samples, false)], goal)
+        self.plan(vec![self.gather(samples, false, goal)], goal)
     }
 
     fn plan(&self, gather: Vec<Bound>, goal: Goal) -> Plan {
         let layers = self.spec.layers.len();
-        let mut rest: Vec<Bound> = (0..layers).flat_map(|l| self.forward(l, goal)).collect();
+        let mut rest: Vec<Bound> = Vec::new();
+        for l in 0..layers {
+            rest.extend(self.drops(l, goal).then(|| self.factors(l)));
+            rest.extend(self.forward(l, goal));
+        }
         if goal != Goal::Predict {
             rest.push(self.loss(goal));
         }
-        if goal == Goal::Train {
+        if goal.goes_back() {
             for l in (0..layers).rev() {
-                rest.push(self.bias(l));
+                rest.push(self.bias(l, goal));
                 if l > 0 {
-                    rest.extend(self.backward(l));
+                    rest.extend(self.backward(l, goal));
                 }
-                rest.extend(self.update(l));
+                rest.extend(self.update(l, goal));
             }
         }
-        let products = |l: usize| if goal == Goal::Train { 2 + u64::from(l > 0) } else { 1 };
+        let last = match self.scalars {
+            Some(scalars) if goal == Goal::Train => self.apply(scalars),
+            _ => Vec::new(),
+        };
+        let products = |l: usize| if goal.goes_back() { 2 + u64::from(l > 0) } else { 1 };
         let weights = |l: usize| (self.spec.fan_in(l) * self.spec.layers[l].units) as u64;
         let work = (0..layers).map(|l| products(l) * weights(l)).sum::<u64>() * self.flavour.cost();
-        Plan { gather, start: if self.shifts() { self.start() } else { Vec::new() }, rest, work }
+        Plan { gather, start: if self.has_start(goal) { self.start(goal) } else { Vec::new() }, rest, last, work }
+    }
+
+    /// Whether layer l has dropout.
+    fn drops(&self, l: usize, goal: Goal) -> bool {
+        goal == Goal::Train && self.training.dropout > 0.0 && l + 1 < self.spec.layers.len()
+    }
+
+    /// Whether gradients are only stored.
+    fn stores(&self, goal: Goal) -> bool {
+        goal == Goal::Gradient || self.scalars.is_some()
+    }
+
+    /// The slot with the average, if that is what the goal needs.
+    fn average(&self, goal: Goal) -> Option<usize> {
+        let slot = self.weights.slots.iter().position(|name| *name == AVERAGE);
+        slot.filter(|_| !goal.goes_back())
+    }
+
+    fn weight<'p>(&self, part: &'p Part, goal: Goal) -> &'p wgpu::Buffer {
+        self.average(goal).map_or(&part.weight, |slot| &part.slots[slot])
+    }
+
+    fn bias_values<'p>(&self, layer: &'p Layer, goal: Goal) -> &'p wgpu::Buffer {
+        self.average(goal).map_or(&layer.bias, |slot| &layer.bias_slots[slot])
+    }
+
+    /// The update of a step, from stored gradients.
+    fn apply(&self, scalars: &wgpu::Buffer) -> Vec<Bound> {
+        let Weights { layers, squares, factor, .. } = self.weights;
+        let Training { l1, l2, clip_value, clip_norm, max_norm, ema, optimizer, .. } = *self.training;
+        let (held, clips, rule) = (Held { l1, l2, clip_value }, clip_norm > 0.0, optimizer.rule());
+        let (stopped, slots) = (&self.work.stopped, rule.slots().len());
+        let groups = |values: usize| values.div_ceil(64);
+        let each = |l: usize| layers[l].parts.iter().map(move |part| (l, &layers[l], part));
+        let parts = || (0..layers.len()).flat_map(each);
+        let mut bounds = Vec::new();
+        if clips {
+            bounds.extend(parts().map(|(_, layer, part)| {
+                let buffers = [&part.layer, &part.gradient, &part.weight, &layer.bias_sums, squares];
+                self.bound(Kernel::Squares(held), &buffers, groups(part.units), Down::One)
+            }));
+            bounds.push(self.bound(
+                Kernel::Norm { bound: clip_norm },
+                &[self.whole(layers.len() - 1), squares, factor],
+                1,
+                Down::One,
+            ));
+        }
+        let rule = |tensor, values: usize, of: [&wgpu::Buffer; 3], of_slots: &[wgpu::Buffer]| {
+            let mut buffers = vec![of[0], of[1], of[2], scalars, stopped];
+            buffers.extend(clips.then_some(factor));
+            buffers.extend(&of_slots[..slots]);
+            self.bound(Kernel::Rule { rule, held, clips, tensor }, &buffers, groups(values), Down::One)
+        };
+        for (l, _, part) in parts() {
+            let buffers = [&part.layer, &part.gradient, &part.weight];
+            bounds.push(rule(Tensor::Weights, part.units * self.spec.fan_in(l), buffers, &part.slots));
+        }
+        for (l, layer) in layers.iter().enumerate() {
+            let buffers = [self.whole(l), &layer.bias_sums, &layer.bias];
+            bounds.push(rule(Tensor::Biases, self.spec.layers[l].units, buffers, &layer.bias_slots));
+        }
+        if max_norm > 0.0 {
+            bounds.extend(parts().map(|(_, _, part)| {
+                let buffers = [&part.layer, &part.weight, stopped];
+                self.bound(Kernel::Renorm { bound: max_norm }, &buffers, groups(part.units), Down::One)
+            }));
+        }
+        if ema > 0.0 {
+            let average = |tensor, values, of: &wgpu::Buffer, w: &wgpu::Buffer, to: &[wgpu::Buffer]| {
+                self.bound(Kernel::Average(tensor), &[of, w, &to[slots], stopped], groups(values), Down::One)
+            };
+            for (l, _, part) in parts() {
+                let values = part.units * self.spec.fan_in(l);
+                bounds.push(average(Tensor::Weights, values, &part.layer, &part.weight, &part.slots));
+            }
+            for (l, layer) in layers.iter().enumerate() {
+                let values = self.spec.layers[l].units;
+                bounds.push(average(Tensor::Biases, values, self.whole(l), &layer.bias, &layer.bias_slots));
+            }
+        }
+        bounds
+    }
+
+    /// The factors of dropout for layer l.
+    fn factors(&self, l: usize) -> Bound {
+        let across = self.spec.layers[l].units.div_ceil(256);
+        self.bound(Kernel::Factors, &[self.whole(l), &self.work.dropout[l]], across, Down::Rows(1))
     }
 
     fn bound(&self, kernel: Kernel, buffers: &[&wgpu::Buffer], across: usize, down: Down) -> Bound {
@@ -178,17 +333,38 @@ impl Planner<'_> {
         }
     }
 
-    fn gather(&self, samples: &Samples, bytes: bool) -> Bound {
+    fn gather(&self, samples: &Samples, bytes: bool, goal: Goal) -> Bound {
         let Workspace { order, s, targets, .. } = self.work;
-        let buffers = [&samples.part, order, &samples.inputs, &samples.targets, self.scale, s, targets];
+        let perturbs = self.perturbs(goal);
+        let mut buffers = vec![&samples.part, order, &samples.inputs, &samples.targets, self.scale, s, targets];
+        buffers.extend(perturbs.is_some().then_some(self.shift));
         let across = self.spec.input.features.div_ceil(64).min(64);
-        self.bound(Kernel::Gather { bytes }, &buffers, across, Down::Rows(1))
+        self.bound(Kernel::Gather { bytes, perturbs }, &buffers, across, Down::Rows(1))
     }
 
-    fn start(&self) -> Vec<Bound> {
+    /// What a step does to its inputs at random. The first layer then takes them as any other layer does, without scale and
+    /// shift.
+    fn perturbs(&self, goal: Goal) -> Option<Perturbs> {
+        let Training { input_noise, input_dropout, .. } = *self.training;
+        let perturbs = Perturbs { deviation: input_noise, drops: input_dropout > 0.0 };
+        (goal == Goal::Train && self.training.perturbs_inputs()).then_some(perturbs)
+    }
+
+    /// Whether layer l takes raw inputs.
+    fn is_raw(&self, l: usize, goal: Goal) -> bool {
+        l == 0 && self.perturbs(goal).is_none()
+    }
+
+    /// Whether the first layer has initial sums of its own.
+    fn has_start(&self, goal: Goal) -> bool {
+        self.shifts() && self.is_raw(0, goal)
+    }
+
+    fn start(&self, goal: Goal) -> Vec<Bound> {
         let Weights { layers, start, .. } = self.weights;
+        let bias = self.bias_values(&layers[0], goal);
         let parts = layers[0].parts.iter().map(|part| {
-            let buffers = [&part.layer, &part.weight, &layers[0].bias, self.shift, start];
+            let buffers = [&part.layer, self.weight(part, goal), bias, self.shift, start];
             self.bound(Kernel::Start, &buffers, part.units.div_ceil(64), Down::One)
         });
         parts.collect()
@@ -202,15 +378,18 @@ impl Planner<'_> {
         let (rows, columns) = self.tile();
         let layer = &self.weights.layers[l];
         let x = if l == 0 { &self.work.s } else { &self.work.h[l - 1] };
-        let starts = if l == 0 && self.shifts() { &self.weights.start } else { &layer.bias };
-        let activation = self.spec.layers[l].activation;
-        let keeps_z = goal == Goal::Train && activation.reads() == Reads::Z;
-        let kernel = Kernel::Forward { first: l == 0, activation, keeps_z };
+        let starts = if l == 0 && self.has_start(goal) { &self.weights.start } else { self.bias_values(layer, goal) };
+        let (activation, drops) = (self.spec.layers[l].activation, self.drops(l, goal));
+        let (keeps, kept) = match activation.reads() {
+            Reads::Z if goal.goes_back() => (Keeps::Z, Some(&self.work.z[l])),
+            Reads::H if drops => (Keeps::H, Some(&self.work.whole[l])),
+            Reads::Z | Reads::H => (Keeps::Nothing, None),
+        };
+        let kernel = Kernel::Forward { first: self.is_raw(l, goal), activation, keeps, drops };
         let parts = layer.parts.iter().map(|part| {
-            let mut buffers = vec![&part.layer, x, &part.weight, starts, &self.work.h[l]];
-            if keeps_z {
-                buffers.push(&self.work.z[l]);
-            }
+            let mut buffers = vec![&part.layer, x, self.weight(part, goal), starts, &self.work.h[l]];
+            buffers.extend(kept);
+            buffers.extend(drops.then_some(&self.work.dropout[l]));
             self.bound(kernel, &buffers, part.units.div_ceil(columns), Down::Rows(rows))
         });
         parts.collect()
@@ -225,7 +404,7 @@ impl Planner<'_> {
         let last = self.spec.layers.len() - 1;
         let Workspace { targets, h, d, losses, guesses, stopped, factors, .. } = self.work;
         let mut buffers = vec![self.whole(last), &h[last], targets, &d[last], losses, guesses, stopped];
-        let weighted = self.weighted && goal == Goal::Train;
+        let weighted = self.weighted && goal.goes_back();
         if weighted {
             buffers.push(factors);
         }
@@ -233,40 +412,45 @@ impl Planner<'_> {
         self.bound(Kernel::Loss { judging, head, outputs, weighted }, &buffers, 1, Down::RowsAcross(64))
     }
 
-    fn bias(&self, l: usize) -> Bound {
+    fn bias(&self, l: usize, goal: Goal) -> Bound {
         let layer = &self.weights.layers[l];
         let buffers = [self.whole(l), &self.work.d[l], &layer.bias_sums, &layer.bias, &self.work.stopped];
-        self.bound(Kernel::Bias, &buffers, self.spec.layers[l].units.div_ceil(64), Down::One)
+        let kernel = Kernel::Bias { stores: self.stores(goal) };
+        self.bound(kernel, &buffers, self.spec.layers[l].units.div_ceil(64), Down::One)
     }
 
-    fn backward(&self, l: usize) -> Vec<Bound> {
+    fn backward(&self, l: usize, goal: Goal) -> Vec<Bound> {
         let (rows, columns) = self.tile();
-        let Workspace { h, z, d, .. } = self.work;
-        let activation = self.spec.layers[l - 1].activation;
+        let Workspace { h, z, whole, dropout, d, .. } = self.work;
+        let (activation, drops) = (self.spec.layers[l - 1].activation, self.drops(l - 1, goal));
         let read = match activation.reads() {
+            Reads::H if drops => &whole[l - 1],
             Reads::H => &h[l - 1],
             Reads::Z => &z[l - 1],
         };
-        let kernel = Kernel::Backward(activation);
+        let kernel = Kernel::Backward { activation, drops };
         let parts = self.weights.layers[l].parts.iter().map(|part| {
-            let buffers = [&part.layer, &d[l], &part.weight, read, &d[l - 1]];
+            let mut buffers = vec![&part.layer, &d[l], &part.weight, read, &d[l - 1]];
+            buffers.extend(drops.then_some(&dropout[l - 1]));
             self.bound(kernel, &buffers, self.spec.fan_in(l).div_ceil(columns), Down::Rows(rows))
         });
         parts.collect()
     }
 
-    fn update(&self, l: usize) -> Vec<Bound> {
+    fn update(&self, l: usize, goal: Goal) -> Vec<Bound> {
         let (rows, columns) = self.tile();
         let Workspace { s, h, d, stopped, .. } = self.work;
         let layer = &self.weights.layers[l];
         let x = if l == 0 { s } else { &h[l - 1] };
         let parts = layer.parts.iter().map(|part| {
-            let mut buffers = vec![&part.layer, &d[l], x, &part.weight, &part.sums, stopped];
-            if l == 0 {
+            let renewed = if self.stores(goal) { &part.gradient } else { &part.weight };
+            let mut buffers = vec![&part.layer, &d[l], x, renewed, &part.sums, stopped];
+            if self.is_raw(l, goal) {
                 buffers.extend([self.shift, &layer.bias_sums]);
             }
             let (across, down) = (self.spec.fan_in(l).div_ceil(columns), part.units.div_ceil(rows));
-            self.bound(Kernel::Update { first: l == 0 }, &buffers, across, Down::These(down))
+            let kernel = Kernel::Update { first: self.is_raw(l, goal), stores: self.stores(goal) };
+            self.bound(kernel, &buffers, across, Down::These(down))
         });
         parts.collect()
     }

@@ -8,7 +8,7 @@ use crate::groups::{Factors, Parametrization};
 use crate::ops::{Loss, Optimizer};
 use crate::reference::{BLOCK, Network, ReferenceSession};
 use crate::spec::Spec;
-use crate::state::{Matrix, State};
+use crate::state::{Matrix, Parameters, State};
 use crate::training::Training;
 use crate::weighting::{ClassWeights, Weighting};
 
@@ -33,6 +33,8 @@ pub enum Fault {
     JudgedTooLate,
     /// Begins a span before the callback has run, and does not undo it.
     NotTakenBack,
+    /// Gives the inspected gradient with the other sign.
+    FlippedGradient,
     /// Multiplies and adds in f64, then rounds to f32, so that predictions are rounded twice. In a network with one
     /// input, only [`operands`](super::operands) shows that.
     RoundedTwice,
@@ -72,12 +74,12 @@ pub const IGNORED: &[(&str, Reset)] = &[
 #[must_use]
 pub fn mutants() -> Vec<Mutant> {
     use Fault::{
-        BlocksInSequence, FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, OneChain, SwappedOrder,
-        UnwrittenOutput, UpdateBeforeInputGradient,
+        BlocksInSequence, FlippedGradient, FlippedSign, JudgedTooLate, NotANumber, NotTakenBack, OneChain,
+        SwappedOrder, UnwrittenOutput, UpdateBeforeInputGradient,
     };
     let steps = [FlippedSign, UpdateBeforeInputGradient, NotANumber, UnwrittenOutput];
     let sums = [SwappedOrder, OneChain, BlocksInSequence];
-    steps.into_iter().chain(sums).chain([JudgedTooLate, NotTakenBack]).map(Mutant).collect()
+    steps.into_iter().chain(sums).chain([JudgedTooLate, NotTakenBack, FlippedGradient]).map(Mutant).collect()
 }
 
 /// The reference with a [`Fault`].
@@ -155,6 +157,14 @@ impl Session for MutantSession {
             }
             _ => self.inner.train(span),
         }
+    }
+
+    fn gradient(&mut self, samples: &[u32]) -> Result<Vec<Parameters>> {
+        let mut gradient = self.inner.gradient(samples)?;
+        if self.fault == Fault::FlippedGradient {
+            gradient.iter_mut().flat_map(|layer| &mut layer.bias).for_each(|value| *value = -*value);
+        }
+        Ok(gradient)
     }
 
     fn evaluate(&mut self, split: Split) -> Result<Evaluation> {

@@ -213,6 +213,12 @@ macro_rules! rules {
             /// Every rule.
             pub const ALL: &'static [Self] = &[$(Self::$rule),+];
 
+            /// Its number in [`Rule::ALL`], by which GPU kernels know it.
+            #[must_use]
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
             /// What the optimiser remembers of each weight, by PyTorch's names.
             #[must_use]
             pub const fn slots(self) -> &'static [&'static str] {

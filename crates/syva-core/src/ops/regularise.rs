@@ -1,6 +1,6 @@
 //! What holds weights and activations back: dropout, penalties, clipping, the largest norm, the average of the weights.
 
-use crate::arithmetic::Number;
+use crate::arithmetic::{Number, horner};
 use crate::random::{Stream, philox4x32};
 
 /// Dropout (Srivastava et al. 2014; `torch.nn.Dropout`): in training, each activation of a hidden layer becomes 0 with
@@ -86,11 +86,19 @@ impl Noise {
         Self { deviation, key: [seed, Stream::Noise as u32], step }
     }
 
+    /// The key of Philox, and the counter of a row of the batch at its first feature. Features take words as the units of
+    /// [`Dropout::start`] do.
+    #[must_use]
+    pub fn start(&self, row: usize) -> ([u32; 2], [u32; 4]) {
+        (self.key, [0, row as u32, self.step as u32, (self.step >> 32) as u32])
+    }
+
     /// The noise of four features from `4 · block` on, in a row of the batch.
     #[must_use]
     pub fn block(&self, row: usize, block: usize) -> [f32; 4] {
-        let counter = [block as u32, row as u32, self.step as u32, (self.step >> 32) as u32];
-        let words = philox4x32(counter, self.key);
+        let (key, mut counter) = self.start(row);
+        counter[0] = block as u32;
+        let words = philox4x32(counter, key);
         let [a, b] = normal_pair(words[0], words[1]);
         let [c, d] = normal_pair(words[2], words[3]);
         [a, b, c, d].map(|normal| normal * self.deviation)
@@ -103,22 +111,29 @@ impl Noise {
     }
 }
 
-/// Two independent standard normal numbers from two random words (Box and Muller 1958).
-///
-/// The radius is √2·r with r = √(−log u), and the angle is π/4 + φ in one of the four quadrants, which signs select.
+/// Two independent standard normal numbers from two random words (Box and Muller 1958). The upper 24 bits of each are a
+/// fraction; the two lowest bits of the second choose the quadrant, by signs.
 fn normal_pair(first: u32, second: u32) -> [f32; 2] {
-    let u = ((first >> 8) + 1) as f32 * (1.0 / 16_777_216.0);
-    let r = Number::log(u);
-    let r = (-r).square_root();
-    let f = (second >> 8) as f32 * (1.0 / 16_777_216.0) - 0.5;
-    let phi = f * std::f32::consts::FRAC_PI_2;
+    let fraction = |word: u32| word as f32 * (1.0 / 16_777_216.0);
+    let sign = |value: f32, bit: u32| if second >> bit & 1 == 0 { value } else { -value };
+    let [a, b] = box_muller(fraction((first >> 8) + 1), fraction(second >> 8));
+    [sign(a, 0), sign(b, 1)]
+}
+
+/// Two normal numbers in one quadrant, from u in (0, 1] and v in [0, 1).
+///
+/// The radius is √2·r with r = √(−log u), and the angle is π/4 + φ with φ = (v − ½) · π/2.
+#[inline(always)]
+#[must_use]
+pub fn box_muller<N: Number>(u: N, v: N) -> [N; 2] {
+    let constant = |value: f32| N::from_f64(f64::from(value));
+    let r = (-u.log()).square_root();
+    let phi = (v - constant(0.5)) * constant(std::f32::consts::FRAC_PI_2);
     let square = phi * phi;
     // Taylor's polynomials, of which φ ≤ π/4 leaves errors below 4·10⁻⁷.
-    let chain = |terms: &[f32]| terms.iter().copied().reduce(|sum, term| sum.fma(square, term)).unwrap_or_default();
-    let cos = chain(&[1.0 / 40_320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0]);
-    let sin = phi * chain(&[-1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0]);
-    let sign = |bit: u32| if second >> bit & 1 == 0 { 1.0 } else { -1.0 };
-    [sign(0) * (r * (cos - sin)), sign(1) * (r * (cos + sin))]
+    let cos = horner(&[1.0 / 40_320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0].map(constant), square);
+    let sin = phi * horner(&[-1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0].map(constant), square);
+    [r * (cos - sin), r * (cos + sin)]
 }
 
 /// What a training step changes at random: dropout of hidden layers and of inputs, and noise on inputs.

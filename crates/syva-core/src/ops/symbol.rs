@@ -156,7 +156,7 @@ impl Number for Symbol {
 
 /// A language that functions are written in. Each has a prelude, which defines what the language lacks: `magnitude`,
 /// `with_sign_of`, `whole`, `power_low` and `power_high` ([`Number::powers_of_two`]), `mantissa_of` and `exponent_of`
-/// ([`Number::split`]); for WGSL also the arithmetic itself.
+/// ([`Number::split`]); for WGSL also the arithmetic itself, with `square_root`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// CUDA C++, where a number is a `float`.
@@ -173,32 +173,63 @@ impl Dialect {
         parameters: [&str; N],
         body: impl FnOnce([Symbol; N]) -> Symbol,
     ) -> String {
+        let number = if self == Self::Cuda { "float" } else { "num" };
+        self.write(name, parameters, number, |parameters| [body(parameters)])
+    }
+
+    /// The text of a function that returns a structure of numbers.
+    pub fn function_of_several<const N: usize, const M: usize>(
+        self,
+        name: &str,
+        parameters: [&str; N],
+        structure: &str,
+        body: impl FnOnce([Symbol; N]) -> [Symbol; M],
+    ) -> String {
+        self.write(name, parameters, structure, body)
+    }
+
+    /// The text of a function whose result, of the type `returned`, is made of one number or of several.
+    fn write<const N: usize, const M: usize>(
+        self,
+        name: &str,
+        parameters: [&str; N],
+        returned: &str,
+        body: impl FnOnce([Symbol; N]) -> [Symbol; M],
+    ) -> String {
         NOTES.take();
-        let result = body(std::array::from_fn(Symbol::Parameter));
+        let results = body(std::array::from_fn(Symbol::Parameter));
         let notes = NOTES.take();
-        let needed = needed(&notes, result);
+        let needed = needed(&notes, &results);
         let mut text = match self {
             Self::Cuda => {
                 let parameters = parameters.map(|parameter| format!("float {parameter}")).join(", ");
-                format!("__device__ inline float {name}({parameters}) {{\n")
+                format!("__device__ inline {returned} {name}({parameters}) {{\n")
             }
             Self::Wgsl => {
                 let parameters = parameters.map(|parameter| format!("{parameter}: num")).join(", ");
-                format!("fn {name}({parameters}) -> num {{\n")
+                format!("fn {name}({parameters}) -> {returned} {{\n")
             }
         };
+        let mut told = false;
         for (number, operation) in notes.iter().enumerate().filter(|&(number, _)| needed[number]) {
             let value = self.operation(operation, &parameters);
+            told = results[..] == [Symbol::Result(number)];
             let begin = match self {
-                _ if Symbol::Result(number) == result => "return".to_string(),
+                _ if told => "return".to_string(),
                 Self::Wgsl => format!("let v{number} ="),
                 Self::Cuda if matches!(operation.name, "above" | "equals") => format!("const bool v{number} ="),
                 Self::Cuda => format!("const float v{number} ="),
             };
             let _ = writeln!(text, "    {begin} {value};");
         }
-        if !matches!(result, Symbol::Result(_)) {
-            let _ = writeln!(text, "    return {};", self.symbol(result, &parameters));
+        if !told {
+            let values = results.map(|result| self.symbol(result, &parameters)).join(", ");
+            let value = match self {
+                _ if M == 1 => values,
+                Self::Cuda => format!("{{{values}}}"),
+                Self::Wgsl => format!("{returned}({values})"),
+            };
+            let _ = writeln!(text, "    return {value};");
         }
         text + "}\n"
     }
@@ -240,10 +271,10 @@ impl Dialect {
     }
 }
 
-/// Which notes the result depends on.
-fn needed(notes: &[Operation], result: Symbol) -> Vec<bool> {
+/// Which notes the results depend on.
+fn needed(notes: &[Operation], results: &[Symbol]) -> Vec<bool> {
     let mut needed = vec![false; notes.len()];
-    let mut wanted = vec![result];
+    let mut wanted = results.to_vec();
     while let Some(symbol) = wanted.pop() {
         if let Symbol::Result(number) = symbol
             && !std::mem::replace(&mut needed[number], true)

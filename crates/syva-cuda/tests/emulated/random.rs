@@ -1,20 +1,19 @@
 //! Random networks, data, cards and calls. After each call, the session's results and state must equal the reference's,
 //! to the bit.
 //!
-//! Each seed is a round: a network of up to nine layers, data, a card (its processors, its memory, the stream that goes
+//! Each seed is a round: a network of up to nine layers, a way to train it, data, a card (its processors, its memory, the stream that goes
 //! ahead), possibly a forced method of taking steps, and a handful of calls. By default there are a few rounds. The
 //! environment variables [`FIRST`] and [`ROUNDS`] set the first seed and the number of rounds. If a round fails, its
 //! seed is the last one printed.
 
 use libtest_mimic::Failed;
 use syva_core::data::{Dataset, Inputs, Split, Targets};
-use syva_core::engine::gradient_by_descent;
 use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
 use syva_core::trainer::Flow;
 use syva_core::{
-    Activation, ClassWeights, Engine, Error, Evaluation, Head, Loss, Matrix, Mlp, Normalization, Parameters, Report,
-    Session, Span, Spec, State, Training,
+    Activation, ClassWeights, Engine, Error, Evaluation, Head, Loss, Matrix, Mlp, Normalization, Optimizer, Parameters,
+    Parametrization, Report, Session, Span, Spec, State, Training,
 };
 use syva_cuda::CudaEngine;
 
@@ -30,7 +29,9 @@ pub fn calls() -> Outcome {
     let (first, rounds) = (number(FIRST, 0)?, number(ROUNDS, 24)?);
     for seed in first..first + rounds {
         eprintln!("{FIRST}={seed}");
-        Round::new(seed)?.play()?;
+        if let Some(round) = Round::new(seed)? {
+            round.play()?;
+        }
     }
     Ok(())
 }
@@ -65,6 +66,7 @@ impl Dice {
 struct Round {
     dice: Dice,
     spec: Spec,
+    training: Training,
     bytes: bool,
     /// The usual batch size.
     batch: usize,
@@ -77,7 +79,8 @@ struct Round {
 }
 
 impl Round {
-    fn new(seed: u32) -> Result<Self, Failed> {
+    /// `None` if the card is too small for the network.
+    fn new(seed: u32) -> Result<Option<Self>, Failed> {
         let mut dice = Dice(Random::new(seed, Stream::Augmentation, 78));
         let spec = network(&mut dice);
         let training = training(&mut dice, &spec)?;
@@ -107,23 +110,29 @@ impl Round {
             }
         }
         eprintln!(
-            "  {} {} {} {}, {samples} samples, batch {batch}, {settings:?} {method}",
+            "  {} {} {training:?} {}, {samples} samples, batch {batch}, {settings:?} {method}",
             spec.widths(),
             spec.head,
-            training.loss,
             if bytes { "bytes" } else { "reals" }
         );
         let theirs = Reference.open(&card(), &spec, &training)?;
-        let ours = CudaEngine::new().open(&card(), &spec, &training).or_else(|error| {
-            if !error.to_string().contains("SYVA_CUDA") {
-                return Err(error);
+        let ours = match CudaEngine::new().open(&card(), &spec, &training) {
+            Err(error) if error.to_string().contains("SYVA_CUDA") => {
+                eprintln!("  {error}");
+                // SAFETY: as above.
+                unsafe { std::env::remove_var("SYVA_CUDA") };
+                CudaEngine::new().open(&card(), &spec, &training)
             }
-            eprintln!("  {error}");
-            // SAFETY: as above.
-            unsafe { std::env::remove_var("SYVA_CUDA") };
-            CudaEngine::new().open(&card(), &spec, &training)
-        })?;
-        Ok(Self { dice, spec, bytes, batch, samples, scarce, ours, theirs })
+            opened => opened,
+        };
+        match ours {
+            Ok(ours) => Ok(Some(Self { dice, spec, training, bytes, batch, samples, scarce, ours, theirs })),
+            Err(error) if scarce && error.to_string().contains("the card's memory") => {
+                eprintln!("  {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn play(mut self) -> Outcome {
@@ -175,13 +184,10 @@ impl Round {
                 }
             }
             let wanted = self.theirs.state()?;
-            same_layers(&wanted.layers, &self.ours.state()?.layers)?;
-            if self.ours.state()?.step != wanted.step {
-                return Err("at another step".into());
-            }
+            same_states(&wanted, &self.ours.state()?)?;
             // Nothing can be learned from numbers that are not finite.
-            if wanted.layers.iter().any(|layer| !layer.weight.values().iter().chain(&layer.bias).all(|w| w.abs() < 1e9))
-            {
+            let all = wanted.layers.iter().chain(wanted.slots.iter().flat_map(|slot| &slot.layers));
+            if !all.flat_map(|layer| layer.weight.values().iter().chain(&layer.bias)).all(|w| w.abs() < 1e9) {
                 self.set_state()?;
             }
         }
@@ -199,14 +205,32 @@ impl Round {
         Ok(())
     }
 
+    /// Other weights, at any step, with fresh slots or other ones; or what the session has itself.
     fn set_state(&mut self) -> Outcome {
-        let state = State {
-            step: self.dice.below(1000) as u64,
-            ..State::initial(&self.spec, &Training::default().seed(self.dice.below(1000) as u32))?
-        };
+        let seed = self.dice.below(1000) as u32;
+        let fresh = State { slots: Vec::new(), ..State::initial(&self.spec, &Training::default().seed(seed))? };
+        let mut state = State { step: self.dice.below(1000) as u64, ..fresh };
+        match self.dice.below(3) {
+            0 => {
+                state = state.with_slots(&self.training);
+                for slot in state.slots.iter_mut().flat_map(|slot| &mut slot.layers) {
+                    // Mean squares are not negative.
+                    let mut draw = || self.dice.0.uniform(0.0, 0.1);
+                    slot.weight.values_mut().iter_mut().chain(&mut slot.bias).for_each(|value| *value = draw());
+                }
+            }
+            1 if self.theirs.state().is_ok() => state = self.ours.state()?,
+            _ => {}
+        }
         self.theirs.set_state(&state)?;
         self.ours.set_state(&state)?;
         Ok(())
+    }
+
+    /// Factors of decay or dropout for each step of a span, or none.
+    fn factors(&mut self, steps: usize) -> Vec<f32> {
+        let steps = if self.dice.rarely(3) { steps } else { 0 };
+        (0..steps).map(|_| if self.dice.rarely(4) { 0.0 } else { self.dice.0.uniform(0.0, 1.0) }).collect()
     }
 
     /// The order, batch size and learning rates of a span. It usually has as many steps as the last one. Sometimes it
@@ -230,7 +254,9 @@ impl Round {
     fn train(&mut self) -> Outcome {
         let (order, batch_size, rates) = self.span();
         let first_step = self.theirs.state()?.step;
-        let span = Span { first_step, order: &order, batch_size, learning_rate: &rates, ..Span::default() };
+        let (decay, dropout) = (self.factors(rates.len()), self.factors(rates.len()));
+        let span =
+            Span { first_step, order: &order, batch_size, learning_rate: &rates, decay: &decay, dropout: &dropout };
         same_report(&self.theirs.train(&span)?, &self.ours.train(&span)?)
     }
 
@@ -260,8 +286,8 @@ impl Round {
         let (Some(wanted), Some(found)) = (wanted.0, found.0) else { return Err("nothing was judged".into()) };
         same_evaluation(&wanted.0, &found.0)?;
         if let (Some(wanted), Some(found)) = (wanted.1, found.1) {
-            same_layers(&wanted.layers, &found.layers)?;
-            if (wanted.step, found.step) != (before.step, before.step) {
+            same_states(&wanted, &found)?;
+            if wanted.step != before.step {
                 return Err("another step was judged".into());
             }
         }
@@ -280,8 +306,7 @@ impl Round {
     fn gradient(&mut self) -> Outcome {
         let samples: Vec<u32> =
             (0..=self.dice.below(self.samples)).map(|_| self.dice.below(self.samples) as u32).collect();
-        // The engine computes it from a step, and so must the reference here.
-        match (gradient_by_descent(self.theirs.as_mut(), &samples), self.ours.gradient(&samples)) {
+        match (self.theirs.gradient(&samples), self.ours.gradient(&samples)) {
             (Ok(wanted), Ok(found)) => same_layers(&wanted, &found),
             (Err(wanted), Err(found)) if wanted.to_string() == found.to_string() => Ok(()),
             (wanted, found) => Err(format!("{:?} instead of {:?}", found.err(), wanted.err()).into()),
@@ -295,7 +320,14 @@ fn network(dice: &mut Dice) -> Spec {
     let widest = if depth > 4 { 70 } else { 200 };
     let mut mlp = Mlp::new(features);
     for _ in 1..depth {
-        let activation = dice.pick(&[Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh]);
+        let activation = dice.pick(&[
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Sigmoid,
+            Activation::Tanh,
+            Activation::Silu,
+            Activation::LeakyRelu(0.2),
+        ]);
         mlp = mlp.hidden(&[dice.size(widest)], activation);
     }
     let outputs = dice.pick(&[1, 2, 3, 10, 31, 32, 33, 64, 70]);
@@ -354,7 +386,47 @@ fn training(dice: &mut Dice, spec: &Spec) -> Result<Training, Failed> {
     };
     let balanced = spec.classes() > 0 && dice.rarely(3);
     let class_weights = if balanced { ClassWeights::Balanced } else { ClassWeights::None };
-    Ok(Training::default().loss(loss.parse()?).class_weights(class_weights))
+    let plain = Training::default().loss(loss.parse()?).class_weights(class_weights);
+    // Half the rounds are plain gradient descent, for which there are more methods.
+    if dice.rarely(2) {
+        return Ok(plain);
+    }
+    let optimizer = match dice.pick(&Optimizer::names().filter(|name| *name != "muon").collect::<Vec<_>>()) {
+        "sgd" => dice.pick(&[
+            "sgd",
+            "sgd:weight_decay=0.05",
+            "sgd:momentum=0.9,dampening=0.2",
+            "sgd:momentum=0.8,nesterov=1",
+        ]),
+        "rmsprop" => dice.pick(&[
+            "rmsprop:weight_decay=0.01",
+            "rmsprop:momentum=0.9",
+            "rmsprop:centered=1,eps=1e-3",
+            "rmsprop:centered=1,eps=1e-3,momentum=0.5",
+        ]),
+        name => name,
+    };
+    let mut set = |values: &[f32]| if dice.rarely(3) { dice.pick(values) } else { 0.0 };
+    let (clip_norm, clip_value) = (set(&[0.01, 1.0, 1e6]), set(&[0.01, 1.0]));
+    let training = Training {
+        dropout: set(&[0.1, 0.5, 0.97]),
+        input_dropout: set(&[0.1, 0.5]),
+        input_noise: set(&[0.01, 1.0]),
+        l1: set(&[1e-3]),
+        l2: set(&[1e-2]),
+        clip_norm,
+        clip_value: if clip_norm > 0.0 { 0.0 } else { clip_value },
+        max_norm: set(&[0.1, 1.0]),
+        ema: set(&[0.5, 0.99]),
+        seed: dice.below(1000) as u32,
+        ..plain.optimizer(optimizer.parse()?)
+    };
+    Ok(Training {
+        lr_factors: dice.pick(&["none", "none", "biases=0.5", "first=2,last=2"]).parse()?,
+        decay_factors: dice.pick(&["none", "none", "biases=0"]).parse()?,
+        parametrization: if dice.rarely(4) { Parametrization::Ntk } else { Parametrization::Standard },
+        ..training
+    })
 }
 
 /// Checks that two slices have the same bits. All NaNs count as equal.
@@ -371,6 +443,26 @@ fn same_layers(wanted: &[Parameters], found: &[Parameters]) -> Outcome {
     for (l, (wanted, found)) in wanted.iter().zip(found).enumerate() {
         same(&format!("layer {l} weight"), wanted.weight.values(), found.weight.values())?;
         same(&format!("layer {l} bias"), &wanted.bias, &found.bias)?;
+    }
+    Ok(())
+}
+
+fn same_states(wanted: &State, found: &State) -> Outcome {
+    same_layers(&wanted.layers, &found.layers)?;
+    let names = |state: &State| state.slots.iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
+    if (names(wanted), wanted.step) != (names(found), found.step) {
+        return Err(format!(
+            "{:?} at step {} instead of {:?} at {}",
+            names(found),
+            found.step,
+            names(wanted),
+            wanted.step
+        )
+        .into());
+    }
+    for (wanted, found) in wanted.slots.iter().zip(&found.slots) {
+        same_layers(&wanted.layers, &found.layers)
+            .map_err(|failed| format!("{}: {}", wanted.name, failed.message().unwrap_or_default()))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! values.
 
 use libtest_mimic::Failed;
-use syva_core::conformance::{Case, cases, measure, smooth};
+use syva_core::conformance::{Case, cases, measure, same_state, smooth};
 use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::ops::Reads;
 use syva_core::random::{Random, Stream, permutation};
@@ -340,4 +340,24 @@ fn random_case(seed: u32) -> Result<Case, Failed> {
     let name = format!("{} {}, batch {batch_size}", spec.widths(), if bytes { "bytes" } else { "reals" });
     let training = Training { batch_size, seed, ..Training::default() };
     Ok(Case { name, spec, training, train, validation })
+}
+
+/// A bound on the norm that is never reached changes nothing, but its gradients are stored: by kernels of their own, with the
+/// same factors rounded in the same way.
+pub fn stores() -> Outcome {
+    for (widths, samples, batch) in [(&[40, 30][..], 300, 96), (&[140], 290, 140), (&[], 100, 7)] {
+        let mut case = digits_case(widths, samples, batch)?;
+        let train = |case: &Case| -> Result<State, Failed> {
+            let mut session = open(&engine()?, case)?;
+            let (order, rates) = (permutation(1, 0, samples), vec![0.1; samples.div_ceil(batch)]);
+            let span =
+                Span { first_step: 0, order: &order, batch_size: batch, learning_rate: &rates, ..Span::default() };
+            session.train(&span)?;
+            Ok(session.state()?)
+        };
+        let wanted = train(&case)?;
+        case.training.clip_norm = 1e9;
+        same_state(&format!("{widths:?}, batch {batch}"), &wanted, &train(&case)?)?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-// The kernels, compiled for the emulator: for each tile (and each precision), for the head, and for spans as one kernel.
+// The kernels, compiled for the emulator: for each tile (and each precision), for the head, for stored gradients, and for spans as one kernel.
 #include "card.hpp"
 #if defined(TF32) || defined(BF16)
 #include "tensor.hpp"
@@ -24,7 +24,20 @@ REGISTER_TILE(forward, TILE)
 REGISTER_TILE(input_gradient, TILE)
 REGISTER_TILE(update_u8, TILE)
 REGISTER_TILE(update_f32, TILE)
+REGISTER_TILE(gradient_first_u8, TILE)
+REGISTER_TILE(gradient_first_f32, TILE)
+REGISTER_TILE(gradient, TILE)
 REGISTER_TILE(start, TILE)
+#elif defined(STORED)
+#include "../../kernels/stored.cu"
+REGISTER(perturb_u8)
+REGISTER(perturb_f32)
+REGISTER(drop)
+REGISTER(drop_gradient)
+REGISTER(gradient_squares)
+REGISTER(gradient_norm)
+REGISTER(apply)
+REGISTER(renorm)
 #else
 #include "../../kernels/head.cu"
 REGISTER(judge)

@@ -1,10 +1,11 @@
-// d_below[b,k] = Σ_j d[b,j] · w[j,k], j ascending, times the derivative of the activation below. If the layer is in
-// several parts, the sum continues from part to part.
+// d_below[b,k] = Σ_j d[b,j] · w[j,k], j ascending, times the derivative of the activation below; with dropout, the
+// sum is first multiplied by its factor (rule 9). If the layer is in several parts, the sum continues from part to part.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read> weight: array<num>;
 @group(0) @binding(4) var<storage, read> below: array<num>;
 @group(0) @binding(5) var<storage, read_write> d_below: array<num>;
+{{binding}}
 
 {{derivative}}
 fn size() -> vec3<u32> { return vec3(step.rows, layer.fan_in, layer.part); }
@@ -22,5 +23,5 @@ fn end(row: u32, column: u32, sum: num) {
         d_below[i] = sum;
         return;
     }
-    d_below[i] = derivative(below[i], sum);
+    d_below[i] = derivative(below[i], {{sum}});
 }

@@ -1,5 +1,5 @@
-// D[j] = Σ_b d[b,j], and bias[j] = fma(−lr, D[j], bias[j]) after the last row of the batch. The sum is a tree of chains
-// (tree.wgsl). `sums` has places for as many rows of sums as wait at a time, and holds D at last.
+// D[j] = Σ_b d[b,j], and bias[j] = fma(−lr, D[j], bias[j]) after the last row of the batch, unless gradients are
+// stored. The sum is a tree of chains (tree.wgsl). `sums` has places for as many rows of sums as wait at a time, and holds D at last.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read_write> sums: array<num>;
@@ -22,7 +22,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             sum = add(sums[place], sum);
         }
         sums[place] = sum;
-        if completes(next) && stopped[0] == 0u { bias[j] = fused(from_bits(step.descent), sum, bias[j]); }
+        {{renew}}
         first = next;
     }
 }

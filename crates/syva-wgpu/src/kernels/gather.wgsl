@@ -1,4 +1,5 @@
-// Gathers s[b,k] = scale[k] · x[b,k] and the targets of a block's rows, from the part of the data set that is bound.
+// Gathers s[b,k] = scale[k] · x[b,k] and the targets of a block's rows, from the part of the data set that is bound. If a step
+// changes its inputs at random, s are the normalised inputs with noise and dropout instead (rule 9).
 
 struct Part { first: u32, samples: u32, features: u32, targets: u32 }
 
@@ -10,6 +11,8 @@ struct Part { first: u32, samples: u32, features: u32, targets: u32 }
 @group(0) @binding(6) var<storage, read_write> s: array<num>;
 @group(0) @binding(7) var<storage, read_write> batch_targets: array<u32>;
 
+{{binding}}
+{{functions}}
 fn input(index: u32) -> num {
     {{input}}
 }
@@ -26,7 +29,8 @@ fn main(
         sample -= part.first;
         if sample < part.samples {
             for (var k = group.x * 64u + thread; k < part.features; k += groups.x * 64u) {
-                s[row * part.features + k] = mul(input(sample * part.features + k), scale[k]);
+                let value = mul(input(sample * part.features + k), scale[k]);
+                s[row * part.features + k] = {{value}};
             }
             for (var j = group.x * 64u + thread; j < part.targets; j += groups.x * 64u) {
                 batch_targets[row * part.targets + j] = targets[sample * part.targets + j];

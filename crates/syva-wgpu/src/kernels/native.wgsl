@@ -17,5 +17,6 @@ fn sub(a: num, b: num) -> num { return opaque(a - b); }
 fn mul(a: num, b: num) -> num { return opaque(a * b); }
 fn div(a: num, b: num) -> num { return opaque(a / b); }
 fn fused(a: num, b: num, c: num) -> num { return fma(a, b, c); }
+fn square_root(a: num) -> num { return opaque(sqrt(a)); }
 
 fn above(a: num, b: num) -> bool { return a > b; }

@@ -1,6 +1,6 @@
 // Binary32 made of 32-bit integers, correctly rounded whatever the adapter's floats do. A number is represented by its bits.
 //
-// Everything is built from `fused` and `div`: a + b = fused(a, 1, b), and a · b = fused(a, b, −0), where −0 keeps the sign
+// Everything is built from `fused`, `div` and `square_root`: a + b = fused(a, 1, b), and a · b = fused(a, b, −0), where −0 keeps the sign
 // of a product that is zero. A significand has 24 bits. Wider integers are pairs (x high word, y low word).
 
 alias num = u32;
@@ -158,4 +158,27 @@ fn div(a: num, b: num) -> num {
     }
     let e = ua.y - ub.y + 127 - i32(less);
     return rounded(sign, e, (quotient << 6u) | u32(rest != 0u));
+}
+
+/// The square root, rounded once. Digit by digit, two of the number for each of 26 of the root, and whether there is a
+/// remainder.
+fn square_root(a: num) -> num {
+    let zero = (a & 0x7fffffffu) == 0u;
+    if is_nan(a) || (a > 0x7fffffffu && !zero) { return NAN_BITS; }
+    if zero || a == INFINITY_BITS { return a; }
+    let ua = unpack(a);
+    // The number is m · 2^e with an even e, and m in [1, 4) is in the top digits of `digits`.
+    let odd = (ua.y - 127) & 1;
+    var digits = u32(ua.x) << u32(7 + odd);
+    var rest = 0u;
+    var root = 0u;
+    for (var i = 0u; i < 26u; i++) {
+        rest = (rest << 2u) | (digits >> 30u);
+        digits = digits << 2u;
+        let next = (root << 2u) | 1u;
+        let fits = rest >= next;
+        rest = select(rest, rest - next, fits);
+        root = (root << 1u) | u32(fits);
+    }
+    return rounded(0u, ((ua.y - 127 - odd) >> 1u) + 127, (root << 6u) | u32(rest != 0u));
 }

@@ -18,6 +18,22 @@ struct Step {
     descent: u32,
     /// Rows of the batch before this block.
     before: u32,
+    /// The number of the step among those whose scalars are uploaded.
+    number: u32,
+    /// Dropout: random words below this mean 0.
+    threshold: u32,
+    /// Dropout: bits of what other activations are multiplied by.
+    scale: u32,
+    /// The number of the step in the training.
+    step_low: u32,
+    step_high: u32,
+    /// The first word of the keys of random words.
+    seed: u32,
+    /// The same as threshold and scale, for dropout of inputs.
+    input_threshold: u32,
+    input_scale: u32,
+    /// Bits of the share of the distance by which the average moves.
+    share: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

@@ -1,5 +1,6 @@
 // g[j,k] = Σ_b d[b,j] · x[b,k], and w[j,k] = fma(−lr, g[j,k], w[j,k]) after the last row of the batch. The sum is a tree of
-// chains (tree.wgsl). `sums` has places for as many matrices of sums as wait at a time.
+// chains (tree.wgsl). `sums` has places for as many matrices of sums as wait at a time. If gradients are stored, `weight` is
+// where.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read> x: array<num>;
@@ -30,6 +31,6 @@ fn end(row: u32, column: u32, chain: num, next: u32) {
         sums[place] = sum;
     } else if stopped[0] == 0u {
         let g = {{gradient}};
-        weight[i] = fused(from_bits(step.descent), g, weight[i]);
+        weight[i] = {{renewed}};
     }
 }
