@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{
-    Case, activations, cases, loss_cases, operands, optimizer_cases, regularised_cases, run, same_state,
+    Case, activations, cases, loss_cases, losses, operands, optimizer_cases, regularised_cases, rules, run, same_state,
 };
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
@@ -66,7 +66,7 @@ const SCENARIOS: [Scenario; 61] = [
     ("the chapter's network on a cluster", &[CLUSTER], chapter),
     ("methods are tried on the way, and the fastest is kept", &[SMALL], methods),
     ("random networks, cards and calls, in reverse order", &[REVERSE], random::calls),
-    ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_EMULATED_SEED", "1000")], random::calls),
+    ("random networks, cards and calls, shuffled", &[SHUFFLED, ("SYVA_RANDOM_SEED", "1000")], random::calls),
     ("sessions of several threads share a card", &[], shared),
     ("a session is handed from thread to thread", &[], handed_on),
     ("a card that refuses a method goes on with another", &[SMALL, ("EMULATED_REFUSE", "1")], refused),
@@ -229,6 +229,8 @@ fn conforms() -> Outcome {
     }
     if std::env::var_os("EMULATED_ORDER").is_none() {
         activations(&engine, &card())?;
+        losses(&engine, &card())?;
+        println!("{} rules are refused", rules(&engine, &card())?);
     }
     println!("{ran} of {tried} cases");
     let all = std::env::var_os("SYVA_CUDA").is_none();
