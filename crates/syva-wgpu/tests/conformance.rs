@@ -10,7 +10,8 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::arithmetic::Number;
 use syva_core::conformance::{
-    self, CLOSE, Case, activations, cases, loss_cases, measure, optimizer_cases, regularised_cases, run, smooth,
+    self, CLOSE, Case, activations, cases, loss_cases, losses, measure, optimizer_cases, random, regularised_cases,
+    rules, run, smooth,
 };
 use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::ops::Nonlinearity;
@@ -29,12 +30,14 @@ fn main() {
     for info in &devices {
         println!("{}: {}, {}", info.id, info.name, info.detail);
     }
-    let tests: [Test; 11] = [
+    let tests: [Test; 13] = [
         ("exact: conforms to the reference", exact),
         ("exact: conforms with every optimiser", optimises),
         ("exact: conforms with what holds weights back", holds_back),
         ("exact: conforms with everything cut into small buffers", exact_in_pieces),
         ("exact: has the activations of the reference", activates),
+        ("exact: has the rules and losses of the reference", tables),
+        ("exact: plays random rounds as the reference does", plays),
         ("as it is: conforms, exactly or closely", as_it_is),
         ("the integer arithmetic is the host's", integers),
         ("the functions in integer arithmetic are the contract's", functions),
@@ -86,6 +89,32 @@ fn holds_back(device: &DeviceId) -> Outcome {
 
 fn activates(device: &DeviceId) -> Outcome {
     Ok(activations(&WgpuEngine::new().exact(true), device)?)
+}
+
+/// One rule is refused: Muon's.
+fn tables(device: &DeviceId) -> Outcome {
+    let engine = WgpuEngine::new().exact(true);
+    losses(&engine, device)?;
+    match rules(&engine, device)? {
+        1 => Ok(()),
+        refused => Err(format!("{refused} rules are refused").into()),
+    }
+}
+
+/// Random rounds, every third with small buffers. By default there are a few. The environment variables say where to begin
+/// and how many.
+fn plays(device: &DeviceId) -> Outcome {
+    let number = |name, otherwise| std::env::var(name).map_or(Ok(otherwise), |text| text.parse::<u32>());
+    let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 12)?);
+    for seed in first..first + rounds {
+        let engine = WgpuEngine::new().exact(true);
+        let engine = if seed % 3 == 2 { engine.with_buffers_of(256 << 10) } else { engine };
+        let mut said = format!("SYVA_RANDOM_SEED={seed}");
+        let played = random(&engine, device, seed, &mut |line| said = format!("{said}\n{line}"));
+        played.map_err(|failed| format!("{said}\n{failed}"))?;
+    }
+    println!("{rounds} rounds");
+    Ok(())
 }
 
 /// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows. Chains go on
