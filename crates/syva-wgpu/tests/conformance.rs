@@ -105,7 +105,7 @@ fn tables(device: &DeviceId) -> Outcome {
 /// and how many.
 fn plays(device: &DeviceId) -> Outcome {
     let number = |name, otherwise| std::env::var(name).map_or(Ok(otherwise), |text| text.parse::<u32>());
-    let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 12)?);
+    let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 6)?);
     for seed in first..first + rounds {
         let engine = WgpuEngine::new().exact(true);
         let engine = if seed % 3 == 2 { engine.with_buffers_of(256 << 10) } else { engine };
