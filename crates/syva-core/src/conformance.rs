@@ -235,7 +235,7 @@ fn same_report(place: &str, wanted: &Report, found: &Report) -> std::result::Res
     if bits(wanted) != bits(found) || wanted.losses.iter().any(|loss| loss.is_nan()) {
         return Err(format!("{place}: losses {:?} instead of {:?}", found.losses, wanted.losses));
     }
-    let rest = |report: &Report| (report.hits.clone(), report.confusion.clone(), report.first_non_finite);
+    let rest = |report: &Report| (report.hits.clone(), report.tally.clone(), report.first_non_finite);
     if rest(wanted) != rest(found) {
         return Err(format!("{place}: {found:?} instead of {wanted:?}"));
     }

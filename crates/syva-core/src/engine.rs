@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Split};
-use crate::metrics::Confusion;
+use crate::metrics::{Confusion, Tally};
 use crate::ops::{Learned, Nonlinearity, Rule};
 use crate::spec::{Layer, Spec, names};
 use crate::state::{Matrix, Parameters, State};
@@ -341,8 +341,8 @@ pub struct Report {
     pub losses: Vec<f64>,
     /// The number of correctly predicted samples, or of right labels, in each step (empty for other values).
     pub hits: Vec<u32>,
-    /// The confusion matrix over all steps ([`Spec::confusion`]; of size 0 for values).
-    pub confusion: Confusion,
+    /// The hits and the support of each class over all steps ([`Spec::tally`]; of size 0 for values).
+    pub tally: Tally,
     /// The first step of the span, from 0, whose loss was not finite. That step and all later ones were not taken.
     pub first_non_finite: Option<usize>,
 }

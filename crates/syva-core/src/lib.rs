@@ -55,7 +55,7 @@ pub use engine::{
 pub use error::{Error, Result};
 pub use groups::{Factors, Groups, Parametrization, Part, Scale, StepScalars};
 pub use init::{BiasInit, Gain, Init};
-pub use metrics::{ClassificationReport, Confusion, Scores};
+pub use metrics::{ClassificationReport, Confusion, Scores, Tally};
 pub use model::Model;
 pub use ops::{Activation, Loss, Nonlinearity, Optimizer};
 pub use overfitting::Overfitting;

@@ -223,10 +223,9 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
         history.extend(progress.history.iter().flat_map(row));
         // The history is stored as a tensor, not in the JSON.
         let Progress { epoch, step_in_epoch, loss_sum, best, train_seconds, .. } = *progress;
-        let (confusion, best_weights) = (progress.confusion.clone(), progress.best_weights.clone());
+        let (tally, best_weights) = (progress.tally.clone(), progress.best_weights.clone());
         let history = Vec::new();
-        let progress =
-            Progress { epoch, step_in_epoch, loss_sum, confusion, best, best_weights, train_seconds, history };
+        let progress = Progress { epoch, step_in_epoch, loss_sum, tally, best, best_weights, train_seconds, history };
         description.progress = Some(progress);
         description.training = Some(training.clone());
         description.data = Some(data.into());
@@ -553,7 +552,7 @@ mod tests {
             train_seconds: 1e-9,
             eval_seconds: 0.0,
         };
-        let mut progress = Progress { epoch: 2, confusion: crate::Confusion::new(2), ..Progress::default() };
+        let mut progress = Progress { epoch: 2, tally: crate::Tally::new(2), ..Progress::default() };
         progress.best = Some((1, 0.3));
         progress.best_weights = Some("ab".repeat(32));
         progress.history = vec![epoch(1, None), epoch(2, Some(0.75))];

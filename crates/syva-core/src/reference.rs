@@ -752,7 +752,7 @@ impl Session for ReferenceSession {
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         let data = loaded(self.train.as_ref())?.clone();
         span.check(data.samples(), self.network()?.step)?;
-        let mut report = Report { confusion: self.spec.confusion(), ..Report::default() };
+        let mut report = Report { tally: self.spec.tally(), ..Report::default() };
         for (step, (samples, rates)) in span.batches().enumerate() {
             let Some(network) = self.network.as_mut() else { break };
             let x = gather(&data, samples);
@@ -763,8 +763,8 @@ impl Session for ReferenceSession {
                 break;
             }
             report.losses.push(loss);
-            if report.confusion.classes() > 0 {
-                let hits = report.confusion.tally(data.targets(), predictions(samples, &judged.guesses));
+            if report.tally.classes() > 0 {
+                let hits = report.tally.count(data.targets(), predictions(samples, &judged.guesses));
                 report.hits.push(hits);
             }
         }

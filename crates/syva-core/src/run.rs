@@ -628,7 +628,7 @@ mod tests {
         let at = |step_in_epoch| Progress {
             epoch: 1,
             step_in_epoch,
-            confusion: crate::Confusion::new(2),
+            tally: crate::Tally::new(2),
             best: Some((1, 0.5)),
             best_weights: best_weights.clone(),
             ..Progress::default()

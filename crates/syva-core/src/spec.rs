@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
 use crate::data::Dataset;
-use crate::metrics::Confusion;
+use crate::metrics::{Confusion, Tally};
 use crate::ops::{Activation, Learned, Nonlinearity};
 use crate::{Error, Result};
 
@@ -234,6 +234,12 @@ impl Spec {
     #[must_use]
     pub fn confusion(&self) -> Confusion {
         Confusion::new(if self.head == Head::MultiLabel { 2 } else { self.classes() })
+    }
+
+    /// An empty tally for this network, of the classes of [`Spec::confusion`].
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally::new(if self.head == Head::MultiLabel { 2 } else { self.classes() })
     }
 
     /// Number of weights, biases and gains.

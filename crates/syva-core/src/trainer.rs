@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Split, Task};
 pub use crate::engine::Flow;
 use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
-use crate::metrics::Confusion;
+use crate::metrics::{Confusion, Tally};
 use crate::random::permutation;
 use crate::schedule::{Plateau, Schedule};
 use crate::spec::Spec;
@@ -33,8 +33,9 @@ pub struct Progress {
     pub step_in_epoch: usize,
     /// Sum of the mean losses of these steps.
     pub loss_sum: f64,
-    /// The confusion matrix of these steps.
-    pub confusion: Confusion,
+    /// The hits and the support of each class in these steps.
+    #[serde(alias = "confusion")]
+    pub tally: Tally,
     /// The best epoch so far, and its value of the metric that the trainer judges by ([`Trainer::best_by`]).
     pub best: Option<(u64, f64)>,
     /// [`State::digest`] of the weights after that epoch, as of the last [`Event::Checkpoint`]. `None` in checkpoints
@@ -66,7 +67,7 @@ impl Progress {
     /// Whether it can belong to this network. False for a file with impossible content.
     pub(crate) fn is_consistent(&self, spec: &Spec) -> bool {
         let epochs = || self.history.iter().map(|epoch| epoch.epoch);
-        self.confusion.is_consistent(spec.confusion().classes())
+        self.tally.is_consistent(spec.tally().classes())
             && epochs().is_sorted_by(|a, b| a < b)
             && epochs().all(|epoch| (1..=self.epoch).contains(&epoch))
             && self.best.is_none_or(|(epoch, _)| epoch <= self.epoch)
@@ -215,7 +216,7 @@ impl Trainer {
         // Checked before the weights are drawn, because running out of memory there ends the process.
         reserve(spec, training, task.train.samples())?;
         let state = State::initial(spec, training)?;
-        let progress = Progress { confusion: spec.confusion(), ..Progress::default() };
+        let progress = Progress { tally: spec.tally(), ..Progress::default() };
         Self::resume(engine, device, spec, task, training, &state, progress)
     }
 
@@ -533,7 +534,7 @@ impl Course {
         }
         // Added one by one, so that the end of a span cannot change the sum's bits.
         progress.loss_sum = report.losses.iter().fold(progress.loss_sum, |sum, loss| sum + loss);
-        progress.confusion.merge(&report.confusion);
+        progress.tally.merge(&report.tally);
         progress.step_in_epoch += report.losses.len();
         let seconds = clock.seconds();
         progress.train_seconds += seconds;
@@ -559,10 +560,10 @@ impl Course {
         let epoch = Epoch {
             epoch: progress.epoch + 1,
             train_loss: progress.loss_sum / progress.step_in_epoch as f64,
-            train_acc: accuracy(&progress.confusion),
+            train_acc: (progress.tally.classes() > 0).then(|| progress.tally.accuracy()),
             val_loss: evaluation.loss,
             val_acc: accuracy(&evaluation.confusion),
-            train_balanced_acc: balanced(&progress.confusion),
+            train_balanced_acc: (progress.tally.classes() > 0).then(|| progress.tally.balanced_accuracy()),
             val_balanced_acc: balanced(&evaluation.confusion),
             learning_rate: rate,
             train_seconds: progress.train_seconds,
@@ -584,7 +585,7 @@ impl Course {
         history.push(epoch.clone());
         *progress = Progress {
             epoch: epoch.epoch,
-            confusion: self.spec.confusion(),
+            tally: self.spec.tally(),
             best,
             best_weights: progress.best_weights.take(),
             history,

@@ -97,7 +97,7 @@ impl Session for CpuSession {
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?;
         span.check(data.data.samples(), weights.step)?;
         let work = room(work, runner, span.batch_size.min(span.order.len()));
-        let mut report = Report { confusion: runner.spec.confusion(), ..Report::default() };
+        let mut report = Report { tally: runner.spec.tally(), ..Report::default() };
         let mut batches = span.batches().enumerate().peekable();
         while let Some((step, (samples, rates))) = batches.next() {
             let next = batches.peek().map(|(_, (samples, _))| Samples::These(samples));
@@ -117,8 +117,8 @@ impl Session for CpuSession {
                 runner.update(weights, work, batch, random, Step::Train(&rates));
             }
             report.losses.push(loss);
-            if report.confusion.classes() > 0 {
-                let hits = report.confusion.tally(data.data.targets(), work.predictions(batch));
+            if report.tally.classes() > 0 {
+                let hits = report.tally.count(data.data.targets(), work.predictions(batch));
                 report.hits.push(hits);
             }
         }

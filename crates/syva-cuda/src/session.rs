@@ -328,15 +328,14 @@ impl CudaSession {
         let (losses, guesses, halted) = fetched?;
         let taken = span.steps().min(halted as usize);
         let first_non_finite = (taken < span.steps()).then_some(taken);
-        let confusion = self.spec.confusion();
-        let mut report = Report { confusion, first_non_finite, ..Report::default() };
+        let mut report = Report { tally: self.spec.tally(), first_non_finite, ..Report::default() };
         let targets = loaded(self.train.as_ref())?.data.targets();
         let rows = losses.chunks(span.batch_size).zip(guesses.chunks(span.batch_size));
         for ((losses, guesses), (samples, _)) in rows.zip(span.batches()).take(taken) {
             report.losses.push(self.weighting.mean(losses, samples));
-            if report.confusion.classes() > 0 {
+            if report.tally.classes() > 0 {
                 let pairs = samples.iter().zip(guesses).map(|(&sample, &guess)| (sample as usize, guess as usize));
-                report.hits.push(report.confusion.tally(targets, pairs));
+                report.hits.push(report.tally.count(targets, pairs));
             }
         }
         self.step = Some(before + taken as u64);
@@ -535,7 +534,7 @@ impl Session for CudaSession {
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         let before = self.check(span)?;
         if span.order.is_empty() {
-            return Ok(Report { confusion: self.spec.confusion(), ..Report::default() });
+            return Ok(Report { tally: self.spec.tally(), ..Report::default() });
         }
         let training = self.prepare(span)?;
         let launched = self.launch(training, span);

@@ -230,10 +230,10 @@ impl WgpuSession {
             }
             steps += 1;
             report.losses.push(loss);
-            if report.confusion.classes() > 0 {
+            if report.tally.classes() > 0 {
                 let guesses =
                     samples.iter().zip(&guesses[these]).map(|(sample, guess)| (*sample as usize, *guess as usize));
-                report.hits.push(report.confusion.tally(data.data.targets(), guesses));
+                report.hits.push(report.tally.count(data.data.targets(), guesses));
             }
         }
         self.weights.as_mut().ok_or_else(no_weights)?.step += steps;
@@ -303,7 +303,7 @@ impl Session for WgpuSession {
 
     fn train(&mut self, span: &Span<'_>) -> Result<Report> {
         self.check(span)?;
-        let mut report = Report { confusion: self.spec.confusion(), ..Report::default() };
+        let mut report = Report { tally: self.spec.tally(), ..Report::default() };
         let steps = self.steps_at_once(span.batch_size);
         for first in (0..span.steps()).step_by(steps) {
             let these = first..span.steps().min(first + steps);

@@ -148,7 +148,7 @@ fn same(
             };
             let data = Dataset::new(inputs, 1, targets).map_err(fail)?;
             state.step = step as u64;
-            let mut take = |session: &mut dyn Session| -> Result<_> {
+            let take = |session: &mut dyn Session| -> Result<_> {
                 session.load(Split::Train, &data)?;
                 session.set_state(&state)?;
                 let span = Span {
