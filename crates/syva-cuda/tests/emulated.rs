@@ -42,7 +42,7 @@ const SHUFFLED: Setting = ("EMULATED_ORDER", "20261125");
 const TURING: Setting = ("EMULATED_CAPABILITY", "7");
 
 /// The scenarios: a name, the emulated driver's settings, and the test.
-const SCENARIOS: [Scenario; 61] = [
+const SCENARIOS: [Scenario; 62] = [
     ("conforms, threads in order", &[("EMULATED_ORDER", "forward")], conforms),
     ("conforms, threads in reverse order, the other stream first", &[REVERSE, ("EMULATED_AHEAD", "1")], conforms),
     ("conforms, threads shuffled", &[SHUFFLED], conforms),
@@ -56,6 +56,7 @@ const SCENARIOS: [Scenario; 61] = [
     ("conforms on a cluster, in reverse order", &[CLUSTER, REVERSE], conforms),
     ("conforms on a cluster, shuffled", &[CLUSTER, SHUFFLED], conforms),
     ("conforms on a cluster of eight", &[CLUSTER, ("EMULATED_CLUSTER", "8")], conforms),
+    ("has the rules and losses of the reference", &[SMALL], tables),
     ("multiplies and adds with one rounding, small tiles", &[SMALL], rounds_once),
     ("multiplies and adds with one rounding, large tiles", &[LARGE], rounds_once),
     ("spans of every length come to the same bits", &[], spans),
@@ -247,6 +248,15 @@ fn open(engine: &dyn Engine, case: &Case) -> Result<Box<dyn Session>, Failed> {
 
 fn rounds_once() -> Outcome {
     Ok(operands(&CudaEngine::new(), &card())?)
+}
+
+/// One rule is refused: Muon's.
+fn tables() -> Outcome {
+    losses(&CudaEngine::new(), &card())?;
+    match rules(&CudaEngine::new(), &card())? {
+        1 => Ok(()),
+        refused => Err(format!("{refused} rules are refused").into()),
+    }
 }
 
 /// A few of the drawn digits.

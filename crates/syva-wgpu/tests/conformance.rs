@@ -30,12 +30,13 @@ fn main() {
     for info in &devices {
         println!("{}: {}, {}", info.id, info.name, info.detail);
     }
-    let tests: [Test; 12] = [
+    let tests: [Test; 13] = [
         ("exact: conforms to the reference", exact),
         ("exact: conforms with every optimiser", optimises),
         ("exact: conforms with what holds weights back", holds_back),
         ("exact: conforms with everything cut into small buffers", exact_in_pieces),
-        ("exact: has the activations, losses and rules of the reference", activates),
+        ("exact: has the activations of the reference", activates),
+        ("exact: has the rules and losses of the reference", tables),
         ("exact: plays random rounds as the reference does", plays),
         ("as it is: conforms, exactly or closely", as_it_is),
         ("the integer arithmetic is the host's", integers),
@@ -87,23 +88,32 @@ fn holds_back(device: &DeviceId) -> Outcome {
 }
 
 fn activates(device: &DeviceId) -> Outcome {
-    let engine = WgpuEngine::new().exact(true);
-    activations(&engine, device)?;
-    losses(&engine, device)?;
-    println!("{} rules are refused", rules(&engine, device)?);
-    Ok(())
+    Ok(activations(&WgpuEngine::new().exact(true), device)?)
 }
 
-/// A few of the kit's rounds. The environment variables say where to begin and how many.
+/// One rule is refused: Muon's.
+fn tables(device: &DeviceId) -> Outcome {
+    let engine = WgpuEngine::new().exact(true);
+    losses(&engine, device)?;
+    match rules(&engine, device)? {
+        1 => Ok(()),
+        refused => Err(format!("{refused} rules are refused").into()),
+    }
+}
+
+/// Random rounds, every third with small buffers. By default there are a few. The environment variables say where to begin
+/// and how many.
 fn plays(device: &DeviceId) -> Outcome {
     let number = |name, otherwise| std::env::var(name).map_or(Ok(otherwise), |text| text.parse::<u32>());
-    let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 12)?);
+    let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 6)?);
     for seed in first..first + rounds {
-        let mut said = format!("SYVA_RANDOM_SEED={seed}");
         let engine = WgpuEngine::new().exact(true);
+        let engine = if seed % 3 == 2 { engine.with_buffers_of(256 << 10) } else { engine };
+        let mut said = format!("SYVA_RANDOM_SEED={seed}");
         let played = random(&engine, device, seed, &mut |line| said = format!("{said}\n{line}"));
         played.map_err(|failed| format!("{said}\n{failed}"))?;
     }
+    println!("{rounds} rounds");
     Ok(())
 }
 
