@@ -149,7 +149,7 @@ impl Sequential {
     pub fn activation(mut self, activation: impl Into<Nonlinearity>) -> Self {
         match self.linear.last_mut() {
             Some((_, layer)) if layer.activation == Activation::Identity => {
-                *layer = Layer::new(layer.units, activation)
+                *layer = Layer::new(layer.units, activation);
             }
             Some(_) => self.misplaced = self.misplaced.or(Some("two activations after one linear layer")),
             None => self.misplaced = self.misplaced.or(Some("activation before the first linear layer")),

@@ -142,6 +142,7 @@ pub struct Layer {
     pub learned: Learned,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_nothing(learned: &Learned) -> bool {
     !learned.has_gains()
 }

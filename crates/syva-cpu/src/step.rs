@@ -244,7 +244,7 @@ impl Runner {
             // The third scalar is the step, downwards.
             (Some(scalars), Rule::Descent) => Change::Descend(Of::ALL.map(|part| -scalars.of(l, part)[2])),
             (Some(scalars), rule) => {
-                let scalars = Of::ALL.map(|part| *scalars.of(l, part));
+                let scalars = Of::ALL.map(|part| scalars.of(l, part));
                 Change::Apply { rule, scalars, slots }
             }
         };

@@ -166,6 +166,46 @@ fn layers<'a>(
     (0..spec.layers.len()).map(layer).collect()
 }
 
+/// Adds the penalties to gradients and clips them by value, and sums their squares for their norm.
+fn hold_back(
+    training: &Training,
+    layers: &[Layer<'_>],
+    (tasks, work): (&[(usize, usize)], usize),
+    kernels: &Kernels,
+    team: &mut Team,
+) {
+    let Training { l1, l2, clip_norm, clip_value, .. } = *training;
+    let width = kernels.width();
+    if l1 > 0.0 || l2 > 0.0 || clip_value > 0.0 || clip_norm > 0.0 {
+        team.share(tasks.len(), work, &|_, task| {
+            let (layer, panel) = (&layers[tasks[task].0], tasks[task].1);
+            // SAFETY: only this task uses the panel and its sums, one part at a time.
+            let (sums, parts, biases, gains) = unsafe {
+                let sums = layer.squares.part(panel * width, width);
+                (sums, layer.parts(panel, width), layer.biases(panel, width), layer.gains(panel, width))
+            };
+            let mut clip = |gradient: &mut [f32]| {
+                if clip_value > 0.0 {
+                    kernels.regularise(Regularise::Clip(gradient, clip_value));
+                }
+                if clip_norm > 0.0 {
+                    kernels.regularise(Regularise::Squares(gradient, sums));
+                }
+            };
+            for Part { w, gradient, .. } in parts {
+                if l1 > 0.0 || l2 > 0.0 {
+                    kernels.regularise(Regularise::Penalise { gradient, weight: w, l1, l2 });
+                }
+                clip(gradient);
+            }
+            clip(biases.gradient);
+            if let Some(gains) = gains {
+                clip(gains.gradient);
+            }
+        });
+    }
+}
+
 /// The norm of all gradients, from the sum of squares of each unit.
 fn norm(layers: &[Layer<'_>]) -> f32 {
     // SAFETY: the region that computed the sums is over.
@@ -190,35 +230,8 @@ impl Runner {
         // Some operations for each parameter.
         let work = 8 * spec.parameters();
 
-        let Training { l1, l2, clip_norm, clip_value, max_norm, .. } = *training;
-        if l1 > 0.0 || l2 > 0.0 || clip_value > 0.0 || clip_norm > 0.0 {
-            team.share(tasks.len(), work, &|_, task| {
-                let (layer, panel) = (&layers[tasks[task].0], tasks[task].1);
-                // SAFETY: only this task uses the panel and its sums, one part at a time.
-                let (sums, parts, biases, gains) = unsafe {
-                    let sums = layer.squares.part(panel * width, width);
-                    (sums, layer.parts(panel, width), layer.biases(panel, width), layer.gains(panel, width))
-                };
-                let mut clip = |gradient: &mut [f32]| {
-                    if clip_value > 0.0 {
-                        kernels.regularise(Regularise::Clip(gradient, clip_value));
-                    }
-                    if clip_norm > 0.0 {
-                        kernels.regularise(Regularise::Squares(gradient, sums));
-                    }
-                };
-                for Part { w, gradient, .. } in parts {
-                    if l1 > 0.0 || l2 > 0.0 {
-                        kernels.regularise(Regularise::Penalise { gradient, weight: w, l1, l2 });
-                    }
-                    clip(gradient);
-                }
-                clip(biases.gradient);
-                if let Some(gains) = gains {
-                    clip(gains.gradient);
-                }
-            });
-        }
+        let Training { clip_norm, max_norm, .. } = *training;
+        hold_back(training, &layers, (&tasks, work), kernels, team);
         let factor = if clip_norm > 0.0 { norm_factor(norm(&layers), clip_norm) } else { 1.0 };
         let orthogonal: Vec<_> = (0..layers.len()).map(|l| scalars.orthogonal(l)).collect();
         if let Some((muon, _)) = training.optimizer.muon() {

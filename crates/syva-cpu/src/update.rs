@@ -51,7 +51,7 @@ pub(crate) enum Change<'a> {
     /// Plain gradient descent, at these learning rates of weights, biases and gains. It is part of the product.
     Descend([f32; 3]),
     /// An optimiser's rule, with the scalars of weights, biases and gains. The gradients of a tile go to scratch memory first.
-    Apply { rule: Rule, scalars: [[f32; SCALARS]; 3], slots: [Option<SlotOf<'a>>; SLOTS] },
+    Apply { rule: Rule, scalars: [&'a [f32; SCALARS]; 3], slots: [Option<SlotOf<'a>>; SLOTS] },
     /// The weight becomes its gradient.
     Replace,
 }
@@ -252,12 +252,12 @@ impl<'a> Update<'a> {
                 Change::Apply { rule, scalars, slots } => {
                     self.sum(d, panel, gradient, waiting, Finish::Store);
                     let row = |slot: SlotOf<'a>| if of == Of::Gains { slot.gain } else { slot.bias };
-                    // SAFETY: as above.
                     let part = |slot: Option<SlotOf<'a>>| {
+                        // SAFETY: as above.
                         slot.map_or(&mut [][..], |slot| unsafe { row(slot).part(at, columns) })
                     };
                     let (gradient, weight) = (&gradient[..columns], &mut values[..columns]);
-                    let scalars = &scalars[of as usize];
+                    let scalars = scalars[of as usize];
                     self.kernels.apply(&mut Applied { rule: *rule, scalars, gradient, weight, slots: slots.map(part) });
                 }
                 Change::Descend(rates) => {
@@ -305,7 +305,7 @@ impl<'a> Update<'a> {
             };
             self.kernels.apply(&mut Applied {
                 rule: *rule,
-                scalars: &scalars[0],
+                scalars: scalars[0],
                 gradient: &gradient[..len],
                 weight,
                 slots,

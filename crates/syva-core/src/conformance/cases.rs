@@ -198,7 +198,7 @@ pub fn regularised_cases() -> Vec<Case> {
         ("dropout that takes nearly all", |t| (t.dropout, t.clip_value) = (0.97, 0.1)),
         ("lr-factors", |t| t.lr_factors = Factors { biases: 0.1, gains: 3.0, first: 2.0, last: 0.5 }),
         ("decay-factors, ema", |t| {
-            (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, ..Factors::default() }, 0.5)
+            (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, ..Factors::default() }, 0.5);
         }),
         ("ntk", |t| t.parametrization = Parametrization::Ntk),
         ("input-dropout", |t| t.input_dropout = 0.2),

@@ -46,6 +46,7 @@ pub fn random(engine: &dyn Engine, device: &DeviceId, seed: u32, talk: &mut dyn 
     Round { dice, spec, training, bytes, batch, samples, ours, theirs }.calls(talk)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
 fn said(error: Error) -> String {
     error.to_string()
 }
@@ -144,7 +145,7 @@ impl Round {
             same_state(name, &wanted, &self.ours.state().map_err(said)?)?;
             // Nothing can be learned from numbers that are not finite.
             let all = wanted.layers.iter().chain(wanted.slots.iter().flat_map(|slot| &slot.layers));
-            if !all.flat_map(|layer| layer.parts()).all(|(_, values)| values.iter().all(|w| w.abs() < 1e9)) {
+            if !all.flat_map(Parameters::parts).all(|(_, values)| values.iter().all(|w| w.abs() < 1e9)) {
                 self.set_state()?;
             }
         }
