@@ -495,9 +495,9 @@ pub struct SummaryArgs {
     /// The budget for --uniform or --funnel: at most this many weights and biases
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, group = "budget", requires = "shape")]
     pub parameters: Option<usize>,
-    /// Samples per step
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, default_value_t = 128)]
-    pub batch_size: usize,
+    /// Samples per step [default: the run's, or 128]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    pub batch_size: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

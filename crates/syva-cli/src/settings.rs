@@ -126,11 +126,11 @@ settings! {
     #[arg(long, value_name = "DEVIATION", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "input_noise", deserialize_with = "number_from_file")]
     input_noise: f32 = training.input_noise;
-    /// Penalty on the magnitudes of weights, as a factor of their sign in the gradient [default: 0]
+    /// Penalty FACTOR · |w| on weights: the gradient gains FACTOR times their sign [default: 0]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]
     l1: f32 = training.l1;
-    /// Penalty on the squares of weights, as a factor of the weight in the gradient [default: 0]
+    /// Penalty FACTOR · w²/2 on weights: the gradient gains FACTOR times the weight [default: 0]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]
     l2: f32 = training.l2;
@@ -142,7 +142,7 @@ settings! {
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "clip_value", deserialize_with = "number_from_file")]
     clip_value: f32 = training.clip_value;
-    /// Largest norm of the weights that lead to a unit; 0 does not limit it [default: 0]
+    /// Largest norm of a unit's incoming weights; 0 does not limit it [default: 0]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(alias = "max_norm", deserialize_with = "number_from_file")]
     max_norm: f32 = training.max_norm;
@@ -151,23 +151,27 @@ settings! {
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]
     ema: f32 = training.ema;
-    /// Factors of the learning rate by group, such as biases=0.1,first=1,last=2 [default: none]
+    /// Factors of the learning rate for groups: biases, gains (what is learned of activations), first and last (layer), as in
+    /// biases=0.1,last=2; those of the same weight multiply [default: none]
     #[arg(long, value_name = "FACTORS", value_parser = flag::<Factors>)]
     #[serde(alias = "lr_factors", deserialize_with = "from_file")]
     lr_factors: Factors = training.lr_factors;
-    /// Factors of the optimiser's weight decay by group, such as biases=0 [default: none]
+    /// Factors of the optimiser's weight decay for the same groups, as in biases=0 [default: none]
     #[arg(long, value_name = "FACTORS", value_parser = flag::<Factors>)]
     #[serde(alias = "decay_factors", deserialize_with = "from_file")]
     decay_factors: Factors = training.decay_factors;
-    /// In what measure weights are learned: standard, or ntk (times the root of the layer's fan-in) [default: standard]
+    /// How weights are learned: standard, or ntk (as weights of variance 1 that the layer divides by the root of its inputs,
+    /// with init lecun-normal; it needs a much larger learning rate, so try lr-find) [default: standard]
     #[arg(long, value_name = "NAME", value_parser = flag::<Parametrization>)]
     #[serde(deserialize_with = "from_file")]
     parametrization: Parametrization = training.parametrization;
-    /// How the optimiser's weight decay changes: a schedule of a factor [default: constant]
+    /// Multiplies the optimiser's weight decay by a factor from 0 to 1 that follows a schedule, such as flat-cos [default:
+    /// constant]
     #[arg(long, value_name = "NAME", value_parser = flag::<Schedule>)]
     #[serde(alias = "decay_schedule", deserialize_with = "from_file")]
     decay_schedule: Schedule = training.decay_schedule;
-    /// How the probability of dropout changes: a schedule of a factor [default: constant]
+    /// Multiplies the probabilities of dropout by a factor from 0 to 1 that follows a schedule, such as flat-cos [default:
+    /// constant]
     #[arg(long, value_name = "NAME", value_parser = flag::<Schedule>)]
     #[serde(alias = "dropout_schedule", deserialize_with = "from_file")]
     dropout_schedule: Schedule = training.dropout_schedule;
@@ -326,6 +330,19 @@ impl Settings {
         if self.lr.is_none() {
             training.learning_rate = self.optimizer.map_or(training.learning_rate, Optimizer::default_rate);
         }
+        // What is shown as the learning rate is the one that is used.
+        if let Some(highest) = training.schedule.highest() {
+            if self.lr.is_some_and(|lr| lr != highest) {
+                let problem =
+                    format!("{} has a highest rate of its own, so the learning rate has no effect", training.schedule);
+                return Err(Error::setting(
+                    "lr",
+                    problem,
+                    "leave --lr out, or max: --schedule one-cycle rises to --lr",
+                ));
+            }
+            training.learning_rate = highest;
+        }
         training.validate()?;
         // A run that is given more epochs later keeps the rates of its first ones.
         Ok(training.with_lengths())
@@ -344,7 +361,9 @@ impl Settings {
         let head = self.head.unwrap_or(task.network(&[], activation).head);
         let spec = task.network_with_head(&hidden.0, activation, head)?;
         // The loss and the weights have to fit the head.
-        self.training()?.check(&spec)?;
+        let training = self.training()?;
+        training.check(&spec)?;
+        training.check_effects(&spec)?;
         Ok(spec)
     }
 }

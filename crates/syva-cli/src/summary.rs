@@ -1,16 +1,23 @@
 //! `syva summary`: a network in figures.
 
 use syva::budget::{Budget, funnel, uniform};
+use syva::run::read_config;
 use syva::{Error, Mlp, Result, Summary, Training};
 
 use crate::args::SummaryArgs;
 use crate::{eval, output};
 
 pub fn summary(args: &SummaryArgs) -> Result<()> {
-    if args.batch_size == 0 {
+    if args.batch_size == Some(0) {
         return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
     }
+    let mut training = Training { batch_size: args.batch_size.unwrap_or(128), ..Training::default() };
     let spec = if let Some(path) = &args.model {
+        // A run says itself how it is trained.
+        if path.join("config.toml").is_file() {
+            training = read_config(path)?.training;
+            training.batch_size = args.batch_size.unwrap_or(training.batch_size);
+        }
         eval::load(path)?.model.spec
     } else {
         let budget = args.neurons.map(Budget::Neurons).or(args.parameters.map(Budget::Parameters));
@@ -24,7 +31,7 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
         if args.outputs == 1 { mlp.values(1) } else { mlp.classes(args.outputs) }
     };
     spec.validate()?;
-    let summary = Summary::new(&spec, &Training { batch_size: args.batch_size, ..Training::default() });
+    let summary = Summary::new(&spec, &training);
     if args.json {
         output::json(serde_json::json!({ "network": spec.widths(), "summary": summary }));
     } else {

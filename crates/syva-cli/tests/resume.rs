@@ -173,6 +173,43 @@ fn config(optimizer: &str) -> String {
     optimizer.replace("true", "1")
 }
 
+/// What an optimiser remembers, and the weights beside their average, are the checkpoint's, not the model's.
+#[test]
+fn runs_with_an_average_or_an_optimiser_are_evaluated_finished_or_not() {
+    let place = Place::new();
+    let run = "train --data digits --hidden 8 --batch-size 4096 --optimizer adam --ema 0.5";
+    let digest = place.run(&format!("{run} --epochs 1 --json --out whole")).succeeds().digest();
+    for command in ["eval whole --json", "summary whole", "plot whole --what weights --out w.svg", "resume whole"] {
+        place.run(command).succeeds();
+    }
+    assert!(place.run("eval whole --json").succeeds().stdout.contains(&digest));
+    assert!(place.run("summary whole").succeeds().stdout.contains("batches of 4096"));
+    place.run(&format!("{run} --epochs 50 --for 0.01s --out part")).succeeds();
+    for command in ["eval part", "summary part", "report part whole --out r.html"] {
+        place.run(command).succeeds();
+    }
+}
+
+#[test]
+fn settings_without_effect_are_refused() {
+    let place = Place::new();
+    for (flags, says) in [
+        ("--decay-schedule cosine", "decay-schedule: there is no weight decay"),
+        ("--decay-factors biases=0", "decay-factors: there is no weight decay"),
+        ("--lr-factors gains=0.1", "lr-factors: there are no gains"),
+        ("--dropout-schedule cosine", "dropout-schedule: there is no dropout"),
+        ("--hidden none --dropout 0.2", "dropout: there is no hidden layer"),
+        ("--hidden 64 --optimizer muon", "optimizer: muon is for weights between hidden layers"),
+        ("--schedule one-cycle:max=0.1 --lr 0.5", "lr: one-cycle:max=0.1"),
+        ("--dropout 0.1 --dropout-schedule exponential:gamma=2", "dropout-schedule: exponential:gamma=2"),
+        ("--activation prelu:init=1e39", "not a finite 32-bit number"),
+    ] {
+        let run = place.run(&format!("train --data digits --epochs 1 {flags} --out refused"));
+        run.fails(2, &[says]);
+        assert!(!place.path("refused").exists(), "{flags}");
+    }
+}
+
 #[test]
 fn an_optimiser_that_cannot_work_is_refused() {
     let place = Place::new();

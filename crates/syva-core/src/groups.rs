@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Rates;
-use crate::names::Form;
+use crate::names::{either, find, offer};
 use crate::ops::{Optimizer, Rule, SCALARS};
 use crate::spec::{Spec, names};
 use crate::training::Training;
@@ -43,18 +43,14 @@ impl Default for Factors {
 }
 
 impl Factors {
-    const FORMS: &'static [Form<Self>] = &[
-        Form { name: "none", parameters: &[], make: |_| Ok(Self::default()) },
-        Form {
-            name: "factors",
-            parameters: &[("biases", "1"), ("gains", "1"), ("first", "1"), ("last", "1")],
-            make: |texts| {
-                let mut texts = texts.iter().copied().enumerate();
-                let mut next = || crate::names::read(&mut texts);
-                Ok(Self { biases: next()?, gains: next()?, first: next()?, last: next()? })
-            },
-        },
-    ];
+    const NAMES: [&'static str; 4] = ["biases", "gains", "first", "last"];
+    /// More than any factor that makes sense.
+    const MOST: f64 = 1e6;
+
+    fn all(&self) -> [(&'static str, f64); 4] {
+        let values = [self.biases, self.gains, self.first, self.last];
+        std::array::from_fn(|place| (Self::NAMES[place], values[place]))
+    }
 
     /// The factor of the weights or biases of a layer.
     #[must_use]
@@ -71,12 +67,10 @@ impl Factors {
 
     /// Checks that every factor is 0 or more.
     pub fn validate(&self, setting: &str) -> Result<()> {
-        for (name, value) in
-            [("biases", self.biases), ("gains", self.gains), ("first", self.first), ("last", self.last)]
-        {
-            if !(value >= 0.0 && value.is_finite()) {
+        for (name, value) in self.all() {
+            if !(0.0..=Self::MOST).contains(&value) {
                 let problem = format!("the factor {value} of {name} is out of range");
-                return Err(Error::setting(setting, problem, "give a number of 0 or more"));
+                return Err(Error::setting(setting, problem, "give a number from 0 to 1000000"));
             }
         }
         Ok(())
@@ -86,21 +80,44 @@ impl Factors {
 impl FromStr for Factors {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let what = "factors";
-        if !text.contains('=') && !text.eq_ignore_ascii_case("none") {
-            let problem = format!("'{text}' does not say whose factor it is");
-            return Err(Error::setting(what, problem, "write none, or a list such as biases=0.1,first=1,last=2"));
+        let refuse = |problem: String, remedy: &str| Err(Error::setting("factors", problem, remedy));
+        let mut factors = Self::default();
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(factors);
         }
-        let text = if text.contains('=') { &format!("factors:{text}") } else { text };
-        let factors = crate::names::parse(what, Self::FORMS, text)?;
-        factors.validate(what)?;
+        let mut given = [false; 4];
+        for part in text.split(',') {
+            let Some((name, value)) = part.split_once('=') else {
+                let problem = format!("'{part}' does not say whose factor it is");
+                return refuse(problem, "write none, or a list such as biases=0.1,first=1,last=2");
+            };
+            let (name, value) = (name.trim(), value.trim());
+            let places: Vec<(&str, usize)> = Self::NAMES.into_iter().zip(0..).collect();
+            let Some(place) = find(&places, name) else {
+                let problem = format!("there is no group '{name}'{}", offer(name, &Self::NAMES));
+                return refuse(problem, &format!("use {}", either(&Self::NAMES)));
+            };
+            if std::mem::replace(&mut given[place], true) {
+                return refuse(format!("{} is given twice", Self::NAMES[place]), "give it once");
+            }
+            let Ok(value) = value.parse::<f64>() else {
+                let name = Self::NAMES[place];
+                return refuse(
+                    format!("'{value}' is not a number"),
+                    &format!("write {name}=NUMBER, such as {name}=0.1"),
+                );
+            };
+            let all = [&mut factors.biases, &mut factors.gains, &mut factors.first, &mut factors.last];
+            *all[place] = value;
+        }
+        factors.validate("factors")?;
         Ok(factors)
     }
 }
 
 impl fmt::Display for Factors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("biases", self.biases), ("gains", self.gains), ("first", self.first), ("last", self.last)];
+        let all = self.all();
         let given: Vec<_> = all.iter().filter(|(_, v)| *v != 1.0).map(|(name, v)| format!("{name}={v}")).collect();
         f.pad(&if given.is_empty() { "none".into() } else { given.join(",") })
     }
@@ -290,10 +307,11 @@ mod tests {
         }
         let says = |text: &str| text.parse::<Factors>().unwrap_err().to_string();
         assert!(says("0.5").contains("does not say whose factor"), "{}", says("0.5"));
-        assert!(says("bias=1").contains("no parameter 'bias' (did you mean 'biases'?)"), "{}", says("bias=1"));
-        assert!(says("last=-1").contains("out of range"));
+        assert!(says("bias=1").contains("no group 'bias' (did you mean 'biases'?)"), "{}", says("bias=1"));
+        assert!(says("last=-1").contains("out of range") && says("last=1e39").contains("out of range"));
+        assert!(says("first=nan").contains("out of range") && says("none,last=1").contains("'none' does not say"));
         assert!(says("last=1,last=2").contains("given twice"));
-        assert!(says("last=x").contains("not a finite number"));
+        assert!(says("last=x").contains("'x' is not a number; write last=NUMBER"));
     }
 
     #[test]

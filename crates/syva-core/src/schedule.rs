@@ -193,6 +193,15 @@ impl Schedule {
         self
     }
 
+    /// The highest rate, if it has one of its own that takes the place of the learning rate.
+    #[must_use]
+    pub fn highest(&self) -> Option<f32> {
+        match *self {
+            Self::OneCycle { max, .. } if max > 0.0 => Some(max as f32),
+            _ => None,
+        }
+    }
+
     /// Its length, if it has an end.
     fn length(&mut self) -> Option<&mut f64> {
         match self {
@@ -337,6 +346,14 @@ impl Schedule {
                 refuse("is for the learning rate only", "use a schedule of steps, such as flat-cos")
             }
             Self::OneCycle { max, .. } if max > 1.0 => refuse("rises above 1", "leave max out: it is a factor here"),
+            Self::Step { gamma, .. } | Self::MultiStep { gamma, .. } | Self::Exponential { gamma, .. }
+                if gamma > 1.0 =>
+            {
+                refuse("rises above 1", "give a gamma of 1 at most: it is the schedule of a factor")
+            }
+            Self::Cosine { min, .. } | Self::CosineRestarts { min, .. } if min > 1.0 => {
+                refuse("rises above 1", "give a min below 1: it is a factor here")
+            }
             _ => self.validate(),
         }
     }

@@ -101,11 +101,13 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.layers.iter().map(|layer| layer.activation.to_string().len());
+        let width = names.max().unwrap_or(0).max("activation".len());
         let row = |f: &mut fmt::Formatter<'_>, cells: [String; 7]| {
             let [name, shape, activation, parameters, weights, activations, flop] = cells;
             writeln!(
                 f,
-                "{name:<6} {shape:>13}  {activation:<10} {parameters:>13} {weights:>11} {activations:>12} {flop:>12}"
+                "{name:<6} {shape:>13}  {activation:<width$} {parameters:>13} {weights:>11} {activations:>12} {flop:>12}"
             )
         };
         let text = str::to_string;

@@ -608,7 +608,9 @@ impl Course {
     }
 
     fn non_finite(&self, what: &'static str, epoch: u64, step: usize) -> Error {
-        let learning_rate = self.rate((epoch - 1) * self.steps_per_epoch() as u64 + step as u64 - 1);
+        // Before the first step, there is no epoch yet.
+        let steps = epoch.saturating_sub(1) * self.steps_per_epoch() as u64 + step as u64;
+        let learning_rate = self.rate(steps.saturating_sub(1));
         let suggestion = (learning_rate / 10.0).min(0.1);
         Error::NonFinite { what, epoch, step: step as u64, learning_rate, suggestion }
     }

@@ -183,6 +183,51 @@ impl Training {
         self.loss.judging(spec.head)
     }
 
+    /// Checks that no setting is without effect, for those that people choose: a schedule of what is off, factors of a group
+    /// that this network does not have.
+    pub fn check_effects(&self, spec: &Spec) -> Result<()> {
+        let hidden = spec.layers.len() - 1;
+        let plain = Factors::default();
+        let no_decay = self.optimizer.weight_decay() == 0.0;
+        let no_gains = spec.layers.iter().all(|layer| layer.gains() == 0);
+        let decay = "give the optimizer a weight decay, such as adamw:weight_decay=0.01, or leave it out";
+        let gains = "use an activation that is learned, such as prelu, or leave gains out";
+        for (idle, setting, problem, remedy) in [
+            (
+                self.decay_schedule != Schedule::CONSTANT && no_decay,
+                "decay-schedule",
+                "there is no weight decay",
+                decay,
+            ),
+            (self.decay_factors != plain && no_decay, "decay-factors", "there is no weight decay", decay),
+            (self.lr_factors.gains != 1.0 && no_gains, "lr-factors", "there are no gains", gains),
+            (self.decay_factors.gains != 1.0 && no_gains, "decay-factors", "there are no gains", gains),
+            (
+                self.dropout_schedule != Schedule::CONSTANT && self.dropout == 0.0 && self.input_dropout == 0.0,
+                "dropout-schedule",
+                "there is no dropout",
+                "give --dropout or --input-dropout too, or leave it out",
+            ),
+            (
+                self.dropout > 0.0 && hidden == 0,
+                "dropout",
+                "there is no hidden layer",
+                "use --input-dropout, or give hidden layers",
+            ),
+            (
+                self.optimizer.muon().is_some() && hidden < 2,
+                "optimizer",
+                "muon is for weights between hidden layers, and there are none",
+                "give two hidden layers or more, or use adamw",
+            ),
+        ] {
+            if idle {
+                return Err(Error::setting(setting, problem, remedy));
+            }
+        }
+        Ok(())
+    }
+
     /// What an evaluation needs to know of this training, which is the loss. The rest has its defaults, so that any engine
     /// can do it.
     #[must_use]

@@ -270,8 +270,8 @@ impl Activation {
     pub fn validate(self) -> Result<()> {
         let refuse = |problem: String, remedy| Err(Error::setting("activation", problem, remedy));
         let p = self.parameter();
-        if !p.is_finite() {
-            return refuse(format!("the parameter {p} is not finite"), "give a finite number");
+        if !(p as f32).is_finite() {
+            return refuse(format!("the parameter {p} is not a finite 32-bit number"), "give a smaller number");
         }
         match self {
             // Below 0, h would not say on which side z is.

@@ -113,7 +113,10 @@ impl Nonlinearity {
     pub fn validate(self) -> Result<()> {
         let refuse = |problem: String, remedy| Err(Error::setting("activation", problem, remedy));
         match (self.learned, self.activation) {
-            (Learned::Slope, Activation::LeakyRelu(slope)) if slope.is_finite() => Ok(()),
+            (Learned::Slope, Activation::LeakyRelu(slope)) if (slope as f32).is_finite() => Ok(()),
+            (Learned::Slope, Activation::LeakyRelu(slope)) => {
+                refuse(format!("the first slope {slope} is not a finite 32-bit number"), "give a smaller number")
+            }
             (Learned::Slope, other) => refuse(format!("{other} has no slope to be learned"), "use leaky-relu"),
             (Learned::Blend, Activation::Identity) => {
                 refuse("a blend of identity with itself learns nothing".into(), "use another activation")
@@ -131,7 +134,12 @@ impl FromStr for Nonlinearity {
             let slope = crate::names::parse("activation", &[Self::PRELU], text)?;
             Self { activation: Activation::LeakyRelu(slope), learned: Learned::Slope }
         } else if let Some(rest) = text.to_lowercase().strip_prefix(PARAMETRIC) {
-            let activation = rest.trim_start_matches(['-', '_', ' ']).parse()?;
+            let rest = rest.trim_start_matches(['-', '_', ' ']);
+            if crate::names::find(&[(Self::PRELU.name, ())], rest.split(':').next().unwrap_or_default()).is_some() {
+                let problem = "the slope of prelu is already learned";
+                return Err(Error::setting("activation", problem, "use prelu, or parametric-leaky-relu"));
+            }
+            let activation = rest.parse()?;
             Self { activation, learned: Learned::Blend }
         } else {
             let names: Vec<_> = Self::names().map(|name| (name, name)).collect();
@@ -182,6 +190,9 @@ mod tests {
         let says = |text: &str| text.parse::<Nonlinearity>().unwrap_err().to_string();
         assert!(says("prelu:slope=1").contains("no parameter 'slope'; use init"), "{}", says("prelu:slope=1"));
         assert!(says("parametric-mesh").contains("did you mean 'mish'?"), "{}", says("parametric-mesh"));
+        assert!(says("parametric-prelu").contains("already learned; use prelu"));
+        assert!(says("prelu:init=1e39").contains("not a finite 32-bit number"));
+        assert!(says("leaky-relu:slope=1e39").contains("not a finite 32-bit number"));
         assert!(says("parametric-identity").contains("learns nothing"));
         assert!(says("prelo").contains("did you mean 'prelu'?"), "{}", says("prelo"));
         assert!(says("leaky-relu:slope=-1").contains("below 0"));

@@ -364,6 +364,23 @@ impl Optimizer {
         }
     }
 
+    /// Its weight decay, coupled or decoupled.
+    #[must_use]
+    pub fn weight_decay(self) -> f64 {
+        match self {
+            Self::Sgd { weight_decay, .. }
+            | Self::Lion { weight_decay, .. }
+            | Self::Adam { weight_decay, .. }
+            | Self::AdamW { weight_decay, .. }
+            | Self::AmsGrad { weight_decay, .. }
+            | Self::NAdam { weight_decay, .. }
+            | Self::RAdam { weight_decay, .. }
+            | Self::RmsProp { weight_decay, .. }
+            | Self::Adagrad { weight_decay, .. }
+            | Self::Muon { weight_decay, .. } => weight_decay,
+        }
+    }
+
     /// The learning rate that suits it where none is given: PyTorch's default; the chapter's for plain gradient descent;
     /// a tenth of Adam's for Lion, whose steps are larger.
     #[must_use]

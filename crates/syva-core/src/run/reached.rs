@@ -170,13 +170,15 @@ impl Reached {
         if let Some(end) = &end {
             check_network(&file, &end.model, &config, &again)?;
         }
-        let Some((stored, Checkpoint { mut progress, .. })) = last else {
+        let Some((mut stored, Checkpoint { mut progress, .. })) = last else {
             let Some(Stored { model, sealed, .. }) = end else {
                 let problem = "it is missing, and so is the run's model";
                 return Err(Error::file(path.join(LAST), "the checkpoint", problem, "restore it, or start a new run"));
             };
             return Ok(Self { file, model, seen: None, finished: true, over: true, sealed });
         };
+        // The weights that predict, as a model holds them.
+        stored.model.state = stored.model.state.for_prediction();
         progress.judge_by(config.keep.metric());
         let last_step = stored.model.state.step;
         let seen = |step: u64| seen(step, last_step, progress.epoch, progress.step_in_epoch);
