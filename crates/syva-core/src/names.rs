@@ -79,7 +79,7 @@ pub struct Unread {
 macro_rules! forms {
     ($type:ident, $($name:literal => $variant:ident $({ $($field:ident = $default:literal),+ })?),+ $(,)?) => {
         impl $type {
-            const FORMS: &'static [crate::names::Form<Self>] = &[$(crate::names::Form {
+            pub(crate) const FORMS: &'static [crate::names::Form<Self>] = &[$(crate::names::Form {
                 name: $name,
                 parameters: &[$($((stringify!($field), concat!($default))),+)?],
                 make: |_texts| Ok(crate::names::forms!(@make _texts $variant $({ $($field),+ })?)),
@@ -187,8 +187,8 @@ impl Parameter for bool {
             "true" | "yes" => Ok(true),
             "false" | "no" => Ok(false),
             _ => match text.parse::<f64>() {
-                Ok(number) => Ok(number != 0.0),
-                Err(_) => Err((format!("'{text}' is neither true nor false"), "true or false".into())),
+                Ok(number) if number == 0.0 || number == 1.0 => Ok(number == 1.0),
+                _ => Err((format!("'{text}' is neither true nor false"), "true or false".into())),
             },
         }
     }
@@ -307,7 +307,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Activation, Head, Init, Precision};
+    use crate::{Activation, Head, Init, Loss, Optimizer, Precision, Schedule};
 
     #[test]
     fn names_are_taken_as_people_write_them() {
@@ -320,6 +320,30 @@ mod tests {
         assert_eq!("Xavier_Uniform".parse::<Init>().unwrap(), Init::XAVIER_UNIFORM);
         assert_eq!("Constant:0.5".parse::<Init>().unwrap(), Init::Constant { value: 0.5 });
         assert_eq!("BF16".parse::<Precision>().unwrap(), Precision::Bf16);
+    }
+
+    /// `docs/TRAINING.md` has every name, with its parameters and their defaults.
+    #[test]
+    fn the_documentation_has_every_name_and_default() {
+        let text = include_str!("../../../docs/TRAINING.md");
+        let check = |heading: &str, forms: Vec<(&str, &[(&str, &str)])>| {
+            let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{heading} is missing"));
+            let section = section.split("\n## ").next().unwrap_or_default();
+            for (name, parameters) in forms {
+                let row = section.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+                let row = row.unwrap_or_else(|| panic!("{heading}: `{name}` is missing"));
+                for (parameter, default) in parameters {
+                    // A default such as 1.0 is written 1.
+                    let default = default.strip_suffix(".0").unwrap_or(default);
+                    assert!(row.contains(&format!("`{parameter}={default}`")), "{name}: `{parameter}={default}`");
+                }
+            }
+        };
+        check("## Activations", Activation::FORMS.iter().map(|form| (form.name, form.parameters)).collect());
+        check("## Optimisers", Optimizer::FORMS.iter().map(|form| (form.name, form.parameters)).collect());
+        check("## Schedules", Schedule::FORMS.iter().map(|form| (form.name, form.parameters)).collect());
+        check("## Losses", Loss::FORMS.iter().map(|form| (form.name, form.parameters)).collect());
+        check("## Initial weights", Init::FORMS.iter().map(|form| (form.name, form.parameters)).collect());
     }
 
     #[test]

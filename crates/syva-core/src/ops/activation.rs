@@ -66,7 +66,7 @@ macro_rules! activations {
             /// Every activation, with the parameter that it has by default.
             pub const ALL: &'static [Self] = &[$(activations!(@default $variant $($default)?)),+];
 
-            const FORMS: &'static [Form<Self>] = &[$(Form {
+            pub(crate) const FORMS: &'static [Form<Self>] = &[$(Form {
                 name: $name,
                 parameters: &[$(($parameter, concat!($default)))?],
                 make: |_texts| Ok(activations!(@make _texts $variant $($value)?)),
