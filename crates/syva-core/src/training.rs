@@ -247,11 +247,8 @@ impl Training {
     /// the first weight changes, or to the weights afterwards.
     #[must_use]
     pub fn stores_gradients(&self) -> bool {
-        let rows_alone = self.optimizer.muon().is_none();
-        !rows_alone
-            || [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema]
-                .iter()
-                .any(|&value| value > 0.0)
+        let held = [self.l1, self.l2, self.clip_norm, self.clip_value, self.max_norm, self.ema];
+        self.optimizer.muon().is_some() || held.iter().any(|&value| value > 0.0)
     }
 
     /// The same training with schedules whose open lengths are its own ([`Schedule::over`]).

@@ -1,5 +1,6 @@
 //! The kernels: their PTX and their arguments. The structures here have the same fields in the same order as those in
-//! `kernels/network.cuh`, `kernels/head.cuh`, `kernels/stored.cu` and `kernels/span.cuh`. A test compares their sizes with those in the PTX.
+//! `kernels/network.cuh`, `kernels/head.cuh`, `kernels/stored.cu` and `kernels/span.cuh`. A test compares their sizes with
+//! those in the PTX.
 
 use std::sync::{Arc, OnceLock};
 

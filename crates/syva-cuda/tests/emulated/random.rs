@@ -12,9 +12,9 @@ use syva_cuda::CudaEngine;
 use super::{Outcome, card};
 
 /// The environment variable with the first seed.
-const FIRST: &str = "SYVA_EMULATED_SEED";
+const FIRST: &str = "SYVA_RANDOM_SEED";
 /// The environment variable with the number of rounds.
-const ROUNDS: &str = "SYVA_EMULATED_ROUNDS";
+const ROUNDS: &str = "SYVA_RANDOM_ROUNDS";
 
 pub fn calls() -> Outcome {
     let number = |name, otherwise| std::env::var(name).map_or(Ok(otherwise), |text| text.parse::<u32>());
