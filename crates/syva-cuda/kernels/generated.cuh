@@ -1626,6 +1626,48 @@ __device__ inline Pair normal_pair(float u, float v) {
     return {v40, v42};
 }
 
+__device__ inline float learned_forward_slope(float z, float f, float p) {
+    const bool v0 = z > 0.0f;
+    const float v1 = p * z;
+    return v0 ? z : v1;
+}
+__device__ inline Pair learned_backward_slope(float z, float f, float dh, float df, float p) {
+    const bool v0 = z > 0.0f;
+    const float v1 = p * dh;
+    const float v2 = v0 ? dh : v1;
+    const float v3 = dh * z;
+    const float v4 = v0 ? 0.0f : v3;
+    return {v2, v4};
+}
+
+__device__ inline float learned_forward_blend(float z, float f, float p) {
+    const float v0 = f - z;
+    return fmaf(p, v0, z);
+}
+__device__ inline Pair learned_backward_blend(float z, float f, float dh, float df, float p) {
+    const float v0 = df - dh;
+    const float v1 = fmaf(p, v0, dh);
+    const float v2 = f - z;
+    const float v3 = dh * v2;
+    return {v1, v3};
+}
+
+__device__ inline float learned_forward(u32 learned, float z, float f, float p) {
+    switch (learned) {
+    case 1: return learned_forward_slope(z, f, p);
+    case 2: return learned_forward_blend(z, f, p);
+    default: return f;
+    }
+}
+
+__device__ inline Pair learned_backward(u32 learned, float z, float f, float dh, float df, float p) {
+    switch (learned) {
+    case 1: return learned_backward_slope(z, f, dh, df, p);
+    case 2: return learned_backward_blend(z, f, dh, df, p);
+    default: return {df, 0.0f};
+    }
+}
+
 const u32 DROPOUT = 3, NOISE = 7, INPUTS = 65535;
 const int SCALARS = 9, SLOTS = 3;
 

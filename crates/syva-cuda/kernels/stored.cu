@@ -1,5 +1,5 @@
-// What a training may have beside plain gradient descent: dropout, noise on inputs, and the update by stored gradients. All
-// of it is element by element, or along the weights of a unit. The optimisers' rules and the other functions are generated.
+// What a training may have beside plain gradient descent: dropout, noise on inputs, learned activations, and the update by
+// stored gradients. All of it is element by element, or along a unit's weights or terms. The optimisers' rules and the other functions are generated.
 // Nothing here is part of the products, whose kernels remain as small as plain gradient descent needs them.
 #include "network.cuh"
 
@@ -122,10 +122,84 @@ extern "C" __global__ void __launch_bounds__(128) drop_gradient(const Progress *
     });
 }
 
+// ---- Learned activations -------------------------------------------------------------------------------------------------
+
+/// A hidden layer whose activation is learned. Its product leaves z as it is.
+struct LearnedLayer {
+    const float *z;     // pre-activations [batch, stride]; `h` if there is no way back
+    float *h;           // activations [batch, stride]
+    float *d;           // the gradient by h, which becomes the gradient by z [batch, stride]
+    const float *gains; // [stride]
+    float *gradient;    // of the gains [stride]
+    float *sums;        // over each block of the batch [blocks, stride]; `gradient` if there is one block only
+    u32 units, stride;
+    u32 activation, learned; // numbers of generated.cuh
+    float parameter;         // of the activation
+    u32 reads_z;             // whether the activation's derivative reads z, not h
+};
+
+/// The activations, from z. A thread has four neighbours of a row.
+extern "C" __global__ void __launch_bounds__(128) learn(const Progress *progress, u32 i, LearnedLayer of) {
+    const Step step(progress, i);
+    const u32 quads = (of.units + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
+    const u32 row = thread / quads, j = thread % quads * 4;
+    if (row >= step.rows) return;
+    const size_t first = size_t(row) * of.stride + j;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+        const float z = of.z[first + c];
+        of.h[first + c] = learned_forward(of.learned, z, forward(of.activation, of.parameter, z), of.gains[j + c]);
+    }
+}
+
+// The terms of the gains' gradients are summed like biases' (tiles.cuh): one chain per block of BLOCK samples, and the blocks
+// as a tree. Terms are computed by all threads of a block, and summed by the first WIDE of them.
+const u32 BLOCK = 128, WIDE = 32, LINES = 8;
+
+/// The gradient by z, and the sum of the gains' terms over a block of the batch, for WIDE units.
+extern "C" __global__ void __launch_bounds__(WIDE *LINES)
+    learn_gradient(const Progress *progress, u32 i, LearnedLayer of) {
+    __shared__ float terms[BLOCK][WIDE];
+    const Step step(progress, i);
+    const u32 across = (of.units + WIDE - 1) / WIDE, block = blockIdx.x / across, first = block * BLOCK;
+    if (first >= step.rows) return;
+    const u32 column = threadIdx.x % WIDE, j = blockIdx.x % across * WIDE + column, rows = min(BLOCK, step.rows - first);
+    const float gain = of.gains[j];
+#pragma unroll 1
+    for (u32 row = threadIdx.x / WIDE; row < rows; row += LINES) {
+        const size_t at = size_t(first + row) * of.stride + j;
+        const float z = of.z[at], dh = of.d[at], f = forward(of.activation, of.parameter, z);
+        const float df = backward(of.activation, of.parameter, of.reads_z ? z : f, dh);
+        const Pair by = learned_backward(of.learned, z, f, dh, df, gain);
+        of.d[at] = by.a;
+        terms[row][column] = by.b;
+    }
+    __syncthreads();
+    if (threadIdx.x >= WIDE) return;
+    float sum = 0.0f;
+#pragma unroll 8
+    for (u32 row = 0; row < rows; ++row) sum = sum + terms[row][column];
+    of.sums[size_t(block) * of.stride + j] = sum;
+}
+
+/// The gradients of the gains of batches of several blocks, from the blocks' sums. The tree is that of `gradient_norm`.
+extern "C" __global__ void __launch_bounds__(128) sum_gains(const Progress *progress, u32 i, LearnedLayer of) {
+    const Step step(progress, i);
+    const u32 j = blockIdx.x * blockDim.x + threadIdx.x, blocks = (step.rows + BLOCK - 1) / BLOCK;
+    if (step.rows == 0 || j >= of.units) return;
+    float *sums = of.sums + j;
+    for (u32 apart = 1; apart < blocks; apart *= 2) {
+        for (u32 b = 0; b + apart < blocks; b += 2 * apart) {
+            sums[size_t(b) * of.stride] = sums[size_t(b) * of.stride] + sums[size_t(b + apart) * of.stride];
+        }
+    }
+    of.gradient[j] = *sums;
+}
+
 // ---- The update ------------------------------------------------------------------------------------------------------
 
-/// Weights or biases, and what belongs to them. Even tensors are the weights of a layer, Wᵀ [rows, stride] with a row per
-/// input; odd ones are its biases, one row.
+/// What is learned of a layer: its weights, Wᵀ [rows, stride] with a row per input, its biases, or its gains, one row each.
+/// Each layer has all three in turn. Without gains, they have 0 units.
 struct Tensor {
     float *values;
     const float *gradient;
@@ -133,7 +207,7 @@ struct Tensor {
     float *average; // null if there is none
     u32 rows, units, stride;
     u32 block; // its first block in launches of one block per part of ROWS × COLUMNS values
-    u32 wide;  // its first block in launches of one block per COLUMNS columns of weights
+    u32 wide;  // the layer's first block in launches of one block per COLUMNS columns of weights
     u32 unit;  // units of all layers before
 };
 
@@ -149,7 +223,7 @@ struct Update {
     float l1, l2, clip_value, clip_norm, max_norm;
 };
 
-const u32 ROWS = 8, COLUMNS = 128, SUMMERS = 256;
+const u32 PARTS = 3, ROWS = 8, COLUMNS = 128, SUMMERS = 256;
 
 /// A gradient with the penalties, clipped by value.
 __device__ inline float held_back(const Update &update, float g, float w, bool weights) {
@@ -157,10 +231,10 @@ __device__ inline float held_back(const Update &update, float g, float w, bool w
     return update.clip_value > 0.0f ? clipped(g, update.clip_value) : g;
 }
 
-/// The layer of a block, in launches of one block per COLUMNS columns of weights.
+/// The weights of a block's layer, in launches of one block per COLUMNS columns of weights.
 __device__ inline u32 wide_layer(const Update &update) {
     u32 t = 0;
-    while (t + 2 < update.count && blockIdx.x >= update.tensors[t + 2].wide) t += 2;
+    while (t + PARTS < update.count && blockIdx.x >= update.tensors[t + PARTS].wide) t += PARTS;
     return t;
 }
 
@@ -169,7 +243,7 @@ extern "C" __global__ void __launch_bounds__(COLUMNS) gradient_squares(const Pro
     const Step step(progress, i);
     if (step.rows == 0) return;
     const u32 t = wide_layer(update);
-    const Tensor &of = update.tensors[t], &biases = update.tensors[t + 1];
+    const Tensor &of = update.tensors[t], &biases = update.tensors[t + 1], &gains = update.tensors[t + 2];
     const u32 j = (blockIdx.x - of.wide) * COLUMNS + threadIdx.x;
     if (j >= of.units) return;
     float sum = 0.0f;
@@ -180,7 +254,12 @@ extern "C" __global__ void __launch_bounds__(COLUMNS) gradient_squares(const Pro
         sum = fmaf(g, g, sum);
     }
     const float g = held_back(update, biases.gradient[j], 0.0f, false);
-    update.sums[of.unit + j] = fmaf(g, g, sum);
+    sum = fmaf(g, g, sum);
+    if (gains.units > 0) {
+        const float of_gain = held_back(update, gains.gradient[j], 0.0f, false);
+        sum = fmaf(of_gain, of_gain, sum);
+    }
+    update.sums[of.unit + j] = sum;
 }
 
 /// The factor that clips all gradients by their norm. One block adds the units' sums in a binary tree, level by level: what
@@ -197,14 +276,14 @@ extern "C" __global__ void __launch_bounds__(SUMMERS) gradient_norm(const Progre
     if (threadIdx.x == 0) *update.factor = norm_factor(sqrtf(update.sums[0]), update.clip_norm);
 }
 
-/// Applies the rule to all weights and biases. Also moves the averages, except those of weights that `renorm` still changes.
+/// Applies the rule to all weights, biases and gains. Also moves the averages, except those of weights that `renorm` still changes.
 extern "C" __global__ void __launch_bounds__(COLUMNS) apply(const Progress *progress, u32 i, Update update) {
     const Step step(progress, i);
     if (step.rows == 0) return;
     u32 t = 0;
     while (t + 1 < update.count && blockIdx.x >= update.tensors[t + 1].block) ++t;
     const Tensor &of = update.tensors[t];
-    const bool weights = t % 2 == 0;
+    const bool weights = t % PARTS == 0;
     const u32 part = blockIdx.x - of.block, across = (of.units + COLUMNS - 1) / COLUMNS;
     const u32 j = part % across * COLUMNS + threadIdx.x, first = part / across * ROWS;
     if (j >= of.units) return;

@@ -12,6 +12,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 use syva_core::Precision;
 use syva_core::ops::SLOTS;
+use syva_core::reference::BLOCK;
 
 use crate::pack::Pack;
 use crate::plan::{GROUP, HEAD_ROWS, Tile, Way};
@@ -98,6 +99,25 @@ pub(crate) struct Dropped {
     pub(crate) parameter: f32,
 }
 
+/// A hidden layer whose activation is learned.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LearnedLayer {
+    pub(crate) z: Address,
+    pub(crate) h: Address,
+    pub(crate) d: Address,
+    pub(crate) gains: Address,
+    pub(crate) gradient: Address,
+    pub(crate) sums: Address,
+    pub(crate) units: u32,
+    pub(crate) stride: u32,
+    pub(crate) activation: u32,
+    pub(crate) learned: u32,
+    pub(crate) parameter: f32,
+    /// 1 if the activation's derivative reads z.
+    pub(crate) reads_z: u32,
+}
+
 /// What the host computes for each step of a span.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,7 +144,7 @@ pub(crate) struct Perturbed {
     pub(crate) drops: u32,
 }
 
-/// Weights or biases, and what belongs to them.
+/// The weights, biases or gains of a layer, and what belongs to them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tensor {
@@ -183,6 +203,8 @@ unsafe impl DeviceRepr for Layers {}
 unsafe impl DeviceRepr for SpanOfSteps {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Dropped {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for LearnedLayer {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Perturbed {}
 // SAFETY: as above.
@@ -485,11 +507,14 @@ impl HeadKernels {
     }
 }
 
-/// The kernels of dropout and of the update by stored gradients.
+/// The kernels of dropout, of learned activations, and of the update by stored gradients.
 pub(crate) struct StoredKernels {
     perturb: [CudaFunction; 2],
     drop: CudaFunction,
     drop_gradient: CudaFunction,
+    learn: CudaFunction,
+    learn_gradient: CudaFunction,
+    sum_gains: CudaFunction,
     squares: CudaFunction,
     norm: CudaFunction,
     apply: CudaFunction,
@@ -503,6 +528,9 @@ impl StoredKernels {
     const COLUMNS: usize = 128;
     /// Threads of the one block that adds the units' sums.
     const SUMMERS: u32 = 256;
+    /// Units per block of `learn_gradient`, and threads per unit.
+    const WIDE: usize = 32;
+    const LINES: usize = 8;
 
     pub(crate) fn load(context: &Arc<CudaContext>) -> Result<Self, Failure> {
         let module = module(context, Self::MODULE)?;
@@ -511,6 +539,9 @@ impl StoredKernels {
             perturb: [function("perturb_u8")?, function("perturb_f32")?],
             drop: function("drop")?,
             drop_gradient: function("drop_gradient")?,
+            learn: function("learn")?,
+            learn_gradient: function("learn_gradient")?,
+            sum_gains: function("sum_gains")?,
             squares: function("gradient_squares")?,
             norm: function("gradient_norm")?,
             apply: function("apply")?,
@@ -552,6 +583,27 @@ impl StoredKernels {
         launch(&mut arguments, Self::shape(batch, layer.units))
     }
 
+    /// The activations of a layer whose activation is learned.
+    pub(crate) fn learn(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &LearnedLayer) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.learn);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        launch(&mut arguments, Self::shape(batch, layer.units))
+    }
+
+    /// The gradients by the z and by the gains of a layer.
+    pub(crate) fn learn_gradient(&self, queue: &Queue<'_>, at: At, batch: usize, layer: &LearnedLayer) -> Launched {
+        let mut arguments = queue.0.launch_builder(&self.learn_gradient);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        let (blocks, units) = (batch.div_ceil(BLOCK), layer.units as usize);
+        launch(&mut arguments, (blocks * units.div_ceil(Self::WIDE), (Self::WIDE * Self::LINES) as u32))?;
+        if blocks == 1 {
+            return Ok(());
+        }
+        let mut arguments = queue.0.launch_builder(&self.sum_gains);
+        arguments.arg(&at.progress).arg(&at.step).arg(layer);
+        launch(&mut arguments, (units.div_ceil(128), 128))
+    }
+
     /// The shape of a launch: one thread per four neighbours of a row.
     fn shape(batch: usize, columns: u32) -> (usize, u32) {
         ((batch * columns.div_ceil(4) as usize).div_ceil(128), 128)
@@ -567,7 +619,7 @@ impl StoredKernels {
         launch(&mut arguments, (1, Self::SUMMERS))
     }
 
-    /// The optimiser's rule for all weights and biases.
+    /// The optimiser's rule for all weights, biases and gains.
     pub(crate) fn apply(&self, queue: &Queue<'_>, at: At, update: &Update, blocks: usize) -> Launched {
         let mut arguments = queue.0.launch_builder(&self.apply);
         arguments.arg(&at.progress).arg(&at.step).arg(update);
@@ -703,6 +755,9 @@ mod tests {
         }
         for kernel in ["drop", "drop_gradient"] {
             assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Dropped>()]);
+        }
+        for kernel in ["learn", "learn_gradient", "sum_gains"] {
+            assert_eq!(parameters(stored, kernel), [0, 0, size_of::<LearnedLayer>()]);
         }
         for kernel in ["gradient_squares", "gradient_norm", "apply", "renorm"] {
             assert_eq!(parameters(stored, kernel), [0, 0, size_of::<Update>()]);

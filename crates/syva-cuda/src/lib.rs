@@ -24,7 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
-use syva_core::engine::{check_each_weight, check_no_gains};
+use syva_core::engine::check_each_weight;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -142,7 +142,6 @@ impl Engine for CudaEngine {
             dropout_schedule: _,
         } = training;
         check_each_weight(device, training)?;
-        check_no_gains(device, spec)?;
         spec.validate()?;
         let card = self.card(device)?;
         card.check(self.precision)?;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits};
 use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::ops::{Reads, SCALARS, SLOTS};
-use syva_core::{AVERAGE, Activation, Matrix, Parameters, Result, Slot, Spec, State, Training};
+use syva_core::reference::BLOCK;
+use syva_core::{AVERAGE, Activation, Matrix, Parameters, Part, Result, Slot, Spec, State, Training};
 
 use crate::card::Card;
 use crate::kernels::{
-    Address, Data, Dropped, Layer, Outcome, Perturbed, Stored, StoredKernels, Tensor, Update, Varying,
+    Address, Data, Dropped, Layer, LearnedLayer, Outcome, Perturbed, Stored, StoredKernels, Tensor, Update, Varying,
 };
 use crate::plan::{self, padded};
 
@@ -31,19 +32,33 @@ pub(crate) struct Network {
     stored: Option<StoredUpdate>,
 }
 
-/// All that a step changes: the weights as Wᵀ, padded to whole tiles, the biases, and what the training remembers of both.
+/// All that a step changes: the weights as Wᵀ, padded to whole tiles, the biases, the gains, and what the training remembers
+/// of them.
 pub(crate) struct Weights {
     layers: Vec<LayerMemory>,
     /// By the names of [`Training::slots`].
     slots: Vec<(&'static str, Vec<LayerMemory>)>,
 }
 
-/// A layer's weights and biases, or numbers of their shape.
+/// A layer's weights, biases and gains, or numbers of their shape.
 pub(crate) struct LayerMemory {
     weight: CudaSlice<f32>,
     bias: CudaSlice<f32>,
+    /// `None` unless the activation is learned.
+    gain: Option<CudaSlice<f32>>,
     /// The first layer's initial sums, bias + Σ shift·w. `None` where nothing is computed from them.
     start: Option<CudaSlice<f32>>,
+}
+
+impl LayerMemory {
+    /// The address of a part, or 0 if the layer has none.
+    fn address_of(&self, part: Part, stream: &Arc<CudaStream>) -> Address {
+        match part {
+            Part::Weights => address(&self.weight, stream),
+            Part::Biases => address(&self.bias, stream),
+            Part::Gains => self.gain.as_ref().map_or(0, |gain| address(gain, stream)),
+        }
+    }
 }
 
 /// The gradients of a step, and how they update the weights.
@@ -57,41 +72,43 @@ struct StoredUpdate {
     update: (Update, Blocks),
 }
 
-/// The blocks of launches for all weights and biases: of parts of them, and of columns of weights.
+/// The blocks of launches for all that is learned: of parts of it, and of columns of weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Blocks {
     pub(crate) parts: usize,
     pub(crate) columns: usize,
 }
 
-/// Numbers of the shape of all weights and biases. With `start`, also room for the first layer's initial sums.
+/// Numbers of the shape of all that is learned. With `start`, also room for the first layer's initial sums.
 pub(crate) fn like_weights(spec: &Spec, start: bool, what: &str, card: &Card) -> Result<Vec<LayerMemory>> {
     let layer = |l: usize| -> Result<LayerMemory> {
         let stride = padded(spec.layers[l].units);
         Ok(LayerMemory {
             weight: card.zeros(padded(spec.fan_in(l)) * stride, what)?,
             bias: card.zeros(stride, what)?,
+            gain: if spec.layers[l].gains() > 0 { Some(card.zeros(stride, what)?) } else { None },
             start: if start && l == 0 { Some(card.zeros(stride, what)?) } else { None },
         })
     };
     (0..spec.layers.len()).map(layer).collect()
 }
 
-/// Puts weights and biases on the card.
+/// Puts weights, biases and gains on the card.
 fn put(to: &mut [LayerMemory], layers: &[Parameters], card: &Card) -> Result<()> {
-    for (memory, Parameters { weight, bias, .. }) in to.iter_mut().zip(layers) {
+    for (memory, Parameters { weight, bias, gain }) in to.iter_mut().zip(layers) {
         let (units, fan_in, stride) = (weight.rows(), weight.columns(), padded(weight.rows()));
         let mut transposed = vec![0.0; fan_in * stride];
         for (j, row) in (0..units).map(|j| (j, weight.row(j))) {
             row.iter().enumerate().for_each(|(k, w)| transposed[k * stride + j] = *w);
         }
-        let put = card.stream.memcpy_htod(&transposed, &mut memory.weight);
-        put.and_then(|()| card.stream.memcpy_htod(bias, &mut memory.bias)).map_err(|error| card.failure(error))?;
+        upload(&transposed, &mut memory.weight, card)?;
+        upload(bias, &mut memory.bias, card)?;
+        memory.gain.as_mut().map_or(Ok(()), |memory| upload(gain, memory, card))?;
     }
     Ok(())
 }
 
-/// Fetches weights and biases. Waits for the stream.
+/// Fetches weights, biases and gains. Waits for the stream.
 pub(crate) fn get(from: &[LayerMemory], spec: &Spec, stream: &Arc<CudaStream>, card: &Card) -> Result<Vec<Parameters>> {
     let mut layers = Vec::with_capacity(from.len());
     for (l, memory) in from.iter().enumerate() {
@@ -103,7 +120,9 @@ pub(crate) fn get(from: &[LayerMemory], spec: &Spec, stream: &Arc<CudaStream>, c
             let row = weight.row_mut(j).iter_mut().enumerate();
             row.for_each(|(k, w)| *w = transposed[k * stride + j]);
         }
-        layers.push(Parameters::new(weight, fetch(&memory.bias, 0..units, stream, card)?));
+        let fetched = |memory| fetch(memory, 0..units, stream, card);
+        let gain = memory.gain.as_ref().map_or(Ok(Vec::new()), fetched)?;
+        layers.push(Parameters { weight, bias: fetched(&memory.bias)?, gain });
     }
     Ok(layers)
 }
@@ -120,11 +139,12 @@ impl Weights {
     /// Bytes that the weights of a network take on the card, with what the training remembers of them, and with `stores`
     /// their gradients.
     pub(crate) fn bytes(spec: &Spec, training: &Training, stores: bool) -> usize {
-        let layer = |l: usize| (padded(spec.fan_in(l)) + 2) * padded(spec.layers[l].units) * 4;
+        let rows = |l: usize| padded(spec.fan_in(l)) + 2 + usize::from(spec.layers[l].gains() > 0);
+        let layer = |l: usize| rows(l) * padded(spec.layers[l].units) * 4;
         (1 + training.slots().len() + usize::from(stores)) * (0..spec.layers.len()).map(layer).sum::<usize>()
     }
 
-    /// Puts weights, biases and slots on the card. The state has the training's slots.
+    /// Puts weights, biases, gains and slots on the card. The state has the training's slots.
     pub(crate) fn set(&mut self, state: &State, card: &Card) -> Result<()> {
         put(&mut self.layers, &state.layers, card)?;
         self.slots.iter_mut().zip(&state.slots).try_for_each(|((_, to), from)| put(to, &from.layers, card))
@@ -135,14 +155,15 @@ impl Weights {
         let slots = self.slots.iter_mut().zip(&other.slots).flat_map(|((_, to), (_, from))| to.iter_mut().zip(from));
         for (to, from) in self.layers.iter_mut().zip(&other.layers).chain(slots) {
             let both = [(&from.weight, &mut to.weight), (&from.bias, &mut to.bias)];
-            for (from, to) in both.into_iter().chain(from.start.as_ref().zip(to.start.as_mut())) {
+            let start = from.start.as_ref().zip(to.start.as_mut());
+            for (from, to) in both.into_iter().chain(from.gain.as_ref().zip(to.gain.as_mut())).chain(start) {
                 card.stream.memcpy_dtod(from, to).map_err(|error| card.failure(error))?;
             }
         }
         Ok(())
     }
 
-    /// Fetches weights, biases and slots. Waits for the stream.
+    /// Fetches weights, biases, gains and slots. Waits for the stream.
     pub(crate) fn get(&self, spec: &Spec, step: u64, stream: &Arc<CudaStream>, card: &Card) -> Result<State> {
         let slot = |(name, of): &(&str, Vec<LayerMemory>)| {
             Ok(Slot { name: (*name).into(), layers: get(of, spec, stream, card)? })
@@ -151,12 +172,12 @@ impl Weights {
         Ok(State { step, layers, slots: self.slots.iter().map(slot).collect::<Result<_>>()? })
     }
 
-    /// The weights and biases that steps change.
+    /// What steps change.
     pub(crate) fn trained(&self) -> &[LayerMemory] {
         &self.layers
     }
 
-    /// The weights and biases that predict: the average, if there is one.
+    /// What predicts: the average, if there is one.
     pub(crate) fn predicting(&self) -> &[LayerMemory] {
         self.average().unwrap_or(&self.layers)
     }
@@ -172,11 +193,13 @@ impl StoredUpdate {
         let rule = training.optimizer.rule();
         let (mut tensors, mut blocks, mut units) = (Vec::new(), Blocks::default(), 0);
         for l in 0..spec.layers.len() {
-            for (rows, of) in [
-                (spec.fan_in(l), (|layer| &layer.weight) as fn(&LayerMemory) -> &CudaSlice<f32>),
-                (1, |layer| &layer.bias),
-            ] {
-                let at = |of_layers: &[LayerMemory]| address(of(&of_layers[l]), &card.stream);
+            for part in Part::ALL {
+                let (rows, part_units) = match part {
+                    Part::Weights => (spec.fan_in(l), spec.layers[l].units),
+                    Part::Biases => (1, spec.layers[l].units),
+                    Part::Gains => (1, spec.layers[l].gains()),
+                };
+                let at = |of_layers: &[LayerMemory]| of_layers[l].address_of(part, &card.stream);
                 let mut slots = [0; SLOTS];
                 for (to, (_, slot)) in slots.iter_mut().zip(&weights.slots[..rule.slots().len()]) {
                     *to = at(slot);
@@ -187,23 +210,23 @@ impl StoredUpdate {
                     slots,
                     average: weights.average().map_or(0, at),
                     rows: rows as u32,
-                    units: spec.layers[l].units as u32,
+                    units: part_units as u32,
                     stride: padded(spec.layers[l].units) as u32,
                     block: blocks.parts as u32,
                     wide: blocks.columns as u32,
                     unit: units as u32,
                 });
-                let (parts, columns) = StoredKernels::blocks(rows, spec.layers[l].units);
+                let (parts, columns) = StoredKernels::blocks(rows, part_units);
                 blocks.parts += parts;
-                // Biases come with the weights of their columns.
-                blocks.columns += if tensors.len() % 2 == 1 { columns } else { 0 };
+                // Biases and gains come with the weights of their columns.
+                blocks.columns += if part == Part::Weights { columns } else { 0 };
             }
             units += spec.layers[l].units;
         }
         let tensors = card.copy(&tensors, "addresses")?;
         let (sums, factor) = (card.zeros(units, "sums of gradients")?, card.zeros(1, "sums of gradients")?);
         let update = Update {
-            count: 2 * spec.layers.len() as u32,
+            count: (Part::ALL.len() * spec.layers.len()) as u32,
             units: units as u32,
             rule: rule.index() as u32,
             slots: rule.slots().len() as u32,
@@ -258,16 +281,18 @@ impl Network {
         let start = memory.start.as_ref().filter(|_| inputs == 0).unwrap_or(&memory.bias);
         let d = |l: usize| work.d[l].as_ref().map_or(0, |d| address(d, stream));
         let z = |l: usize| work.z[l].as_ref().map_or(0, |z| address(z, stream));
-        let activation = spec.layers[l].activation;
-        // With dropout, the derivative comes after the kernel's own end.
-        let activation_below = if l > 0 && !work.drops { spec.layers[l - 1].activation } else { Activation::Identity };
+        // What is learned of an activation comes after the kernel's own end, and so does the derivative with dropout.
+        let own = |l: usize| spec.layers[l].gains() == 0;
+        let activation = if own(l) { spec.layers[l].activation } else { Activation::Identity };
+        let fused_below = l > 0 && own(l - 1) && !work.drops;
+        let activation_below = if fused_below { spec.layers[l - 1].activation } else { Activation::Identity };
         Layer {
             below: below(&work.h),
             weight: address(&memory.weight, stream),
             bias: address(&memory.bias, stream),
             start: address(start, stream),
-            h: address(work.whole[l].as_ref().unwrap_or(&work.h[l]), stream),
-            z: z(l),
+            h: if own(l) { address(work.whole[l].as_ref().unwrap_or(&work.h[l]), stream) } else { work.z_of(l, card) },
+            z: if own(l) { z(l) } else { 0 },
             read_below: match activation_below.reads() {
                 Reads::H => below(&work.h),
                 Reads::Z => z(l - 1),
@@ -308,7 +333,9 @@ impl Network {
         card: &Card,
     ) -> Dropped {
         let stream = &card.stream;
-        let (h, activation) = (address(&work.h[l], stream), spec.layers[l].activation);
+        let h = address(&work.h[l], stream);
+        // The derivative of what is learned comes afterwards.
+        let activation = if spec.layers[l].gains() == 0 { spec.layers[l].activation } else { Activation::Identity };
         let from = work.whole[l].as_ref().map_or(h, |whole| address(whole, stream));
         Dropped {
             from,
@@ -323,6 +350,33 @@ impl Network {
             activation: activation.index() as u32,
             parameter: activation.parameter() as f32,
         }
+    }
+
+    /// Layer l as the kernels of learned activations see it, if its activation is. `gradient` is where gradients go.
+    pub(crate) fn learned(
+        spec: &Spec,
+        (of, gradient): (&[LayerMemory], Option<&[LayerMemory]>),
+        work: &Workspace,
+        l: usize,
+        card: &Card,
+    ) -> Option<LearnedLayer> {
+        let (layer, stream) = (&spec.layers[l], &card.stream);
+        let gains = of[l].gain.as_ref()?;
+        let gradient = gradient.map_or(0, |gradient| gradient[l].address_of(Part::Gains, stream));
+        Some(LearnedLayer {
+            z: work.z_of(l, card),
+            h: address(&work.h[l], stream),
+            d: work.d[l].as_ref().map_or(0, |d| address(d, stream)),
+            gains: address(gains, stream),
+            gradient,
+            sums: work.gain_sums.as_ref().map_or(gradient, |sums| address(sums, stream)),
+            units: layer.units as u32,
+            stride: padded(layer.units) as u32,
+            activation: layer.activation.index() as u32,
+            learned: layer.learned as u32,
+            parameter: layer.activation.parameter() as f32,
+            reads_z: u32::from(layer.activation.reads() == Reads::Z),
+        })
     }
 
     /// The inputs of steps that change them at random, as the kernels see them.
@@ -361,8 +415,12 @@ pub(crate) struct Workspace {
     h: Vec<CudaSlice<f32>>,
     /// With dropout, the activations without it, of each hidden layer whose derivative reads them.
     whole: Vec<Option<CudaSlice<f32>>>,
-    /// The pre-activations of each layer whose derivative reads them. `None` without training.
+    /// The pre-activations of each layer whose derivative reads them, or whose activation is learned. `None` without
+    /// training.
     z: Vec<Option<CudaSlice<f32>>>,
+    /// Sums of the terms of gains' gradients over the blocks of a batch, for one layer after the other. `None` for batches
+    /// of one block.
+    gain_sums: Option<CudaSlice<f32>>,
     /// The gradient of each layer. Without training, only the last layer has one.
     d: Vec<Option<CudaSlice<f32>>>,
     /// Sums over some of a batch, which wait for others (rule 3): several matrices like each layer's weights. Empty for
@@ -400,7 +458,8 @@ impl Workspace {
         };
         let h = (0..=last).map(matrix).collect::<Result<_>>()?;
         let d = (0..=last).map(|l| if training || l == last { matrix(l).map(Some) } else { Ok(None) });
-        let reads_z = |l: usize| training && spec.layers[l].activation.reads() == Reads::Z;
+        let reads = |layer: &syva_core::Layer| layer.gains() > 0 || layer.activation.reads() == Reads::Z;
+        let reads_z = |l: usize| training && reads(&spec.layers[l]);
         let z = (0..=last).map(|l| if reads_z(l) { matrix(l).map(Some) } else { Ok(None) });
         let keeps_whole = |l: usize| drops && l < last && !reads_z(l);
         let whole = (0..=last).map(|l| if keeps_whole(l) { matrix(l).map(Some) } else { Ok(None) });
@@ -410,8 +469,17 @@ impl Workspace {
             card.zeros(places * padded(spec.fan_in(l)) * padded(spec.layers[l].units), &what)
         };
         let waiting = (0..=last).filter(|_| places > 0).map(waits).collect::<Result<_>>()?;
+        let learned = spec.layers.iter().filter(|layer| layer.gains() > 0).map(|layer| padded(layer.units)).max();
+        let blocks = capacity.div_ceil(BLOCK);
+        let gain_sums = learned.filter(|_| training && blocks > 1);
+        let gain_sums = gain_sums.map(|stride| card.zeros(blocks * stride, "sums of gradients")).transpose()?;
         let (d, z) = (d.collect::<Result<_>>()?, z.collect::<Result<_>>()?);
-        Ok(Self { capacity, drops, inputs, h, whole: whole.collect::<Result<_>>()?, d, z, waiting })
+        Ok(Self { capacity, drops, inputs, h, whole: whole.collect::<Result<_>>()?, d, z, gain_sums, waiting })
+    }
+
+    /// Where the product of a layer whose activation is learned leaves z. Without training, that is where h comes to be.
+    fn z_of(&self, l: usize, card: &Card) -> Address {
+        address(self.z[l].as_ref().unwrap_or(&self.h[l]), &card.stream)
     }
 
     /// Outputs of the last layer: one padded row per sample.
@@ -553,8 +621,8 @@ pub(crate) struct SpanMemory {
     pub(crate) learning_rates: CudaSlice<f32>,
     /// The factor M of each sample, if they differ.
     pub(crate) factors: Option<CudaSlice<f32>>,
-    /// What an update by stored gradients, and dropout, need for each step: the rule's scalars for each layer's weights and
-    /// biases `[steps, 2 · layers, SCALARS]`, and what else differs.
+    /// What an update by stored gradients, and dropout, need for each step: the rule's scalars for each layer's parts
+    /// `[steps, layers, 3, SCALARS]`, and what else differs.
     of_steps: Option<(CudaSlice<f32>, CudaSlice<Varying>)>,
     losses: CudaSlice<f32>,
     guesses: CudaSlice<u32>,
@@ -566,7 +634,7 @@ impl SpanMemory {
     /// Index in `progress` of the first step of the window.
     const WINDOW: usize = 5;
 
-    /// `tensors` is the number of weights' and biases' tensors, if each step has scalars for them.
+    /// `tensors` is the number of all layers' parts, if each step has scalars for them.
     pub(crate) fn new(
         samples: usize,
         steps: usize,

@@ -23,6 +23,9 @@ pub(crate) enum Part {
     Inputs,
     Dropout(usize),
     DropoutGradient(usize),
+    /// What is learned of an activation.
+    Learned(usize),
+    LearnedGradient(usize),
     /// The norm of all gradients.
     Norm,
     /// The optimiser's rule.
@@ -44,6 +47,8 @@ impl Part {
             Self::Inputs => "inputs".into(),
             Self::Dropout(l) => format!("dropout {}", l + 1),
             Self::DropoutGradient(l) => format!("dropout gradient {}", l + 1),
+            Self::Learned(l) => format!("learned activation {}", l + 1),
+            Self::LearnedGradient(l) => format!("learned activation gradient {}", l + 1),
             Self::Norm => "gradient norm".into(),
             Self::Rule => "optimizer".into(),
             Self::LargestNorm => "largest norm".into(),
@@ -59,6 +64,8 @@ impl Part {
             | Self::Inputs
             | Self::Dropout(_)
             | Self::DropoutGradient(_)
+            | Self::Learned(_)
+            | Self::LearnedGradient(_)
             | Self::Norm
             | Self::Rule
             | Self::LargestNorm

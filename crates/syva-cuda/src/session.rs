@@ -82,8 +82,11 @@ impl CudaSession {
         let judging = training.check(spec)?;
         training.validate()?;
         let groups = Groups::new(spec, training);
-        // Inputs that are changed at random leave no initial sums of the first layer, which the update computes otherwise.
-        let stores = training.stores_gradients() || !groups.are_plain_descent() || training.perturbs_inputs();
+        // The update that computes the first layer's initial sums needs inputs that are not changed at random. It also knows no
+        // gains.
+        let learns = spec.layers.iter().any(|layer| layer.gains() > 0);
+        let plain = groups.are_plain_descent() && !training.perturbs_inputs() && !learns;
+        let stores = training.stores_gradients() || !plain;
         let (needed, free) = (Weights::bytes(spec, training, stores), card.free()?);
         if needed > free {
             let (needed, free) = (human(needed), human(free));
@@ -139,17 +142,22 @@ impl CudaSession {
         (work, span): (&Workspace, &SpanMemory),
         data: (Data, Stored),
         batch: usize,
-        goal: Goal,
+        goal: Goal<'a>,
     ) -> Pass<'a> {
         let (card, stream) = (&*self.card, &self.card.stream);
         let (network, last) = (&self.network, self.spec.layers.len() - 1);
         let layers = |of: &[LayerMemory]| (0..=last).map(|l| Network::layer(&self.spec, of, work, l, card)).collect();
         let weights = match goal {
-            Goal::Train | Goal::Gradient => network.weights.trained(),
+            Goal::Train | Goal::Gradient(_) => network.weights.trained(),
             Goal::Judge | Goal::Predict => network.weights.predicting(),
         };
+        let gradient = match goal {
+            Goal::Train => network.gradient(),
+            Goal::Gradient(to) => Some(to),
+            Goal::Judge | Goal::Predict => None,
+        };
         let varying = span.of_steps(card).map_or(0, |(_, varying)| varying);
-        let dropped = if goal == Goal::Train && self.drops() { 0..last } else { 0..0 };
+        let dropped = if matches!(goal, Goal::Train) && self.drops() { 0..last } else { 0..0 };
         Pass {
             card,
             // SAFETY: `memory.rs` makes buffers of the sizes that `plan.rs` states. The caller promises that the
@@ -157,13 +165,11 @@ impl CudaSession {
             queue: unsafe { Queue::new(stream) },
             plan,
             layers: layers(weights),
-            gradients: match goal {
-                Goal::Train => network.gradient().map(layers).unwrap_or_default(),
-                Goal::Gradient | Goal::Judge | Goal::Predict => Vec::new(),
-            },
+            gradients: gradient.map(layers).unwrap_or_default(),
+            learned: (0..=last).map(|l| Network::learned(&self.spec, (weights, gradient), work, l, card)).collect(),
             first: Network::first_layer(&self.spec, weights, card),
             perturbed: Network::perturbed(&self.spec, work, varying, &self.settings, card),
-            update: network.update(span, card).filter(|_| goal == Goal::Train),
+            update: network.update(span, card).filter(|_| matches!(goal, Goal::Train)),
             dropped: dropped
                 .map(|l| Network::dropped(&self.spec, work, l, (varying, self.settings.seed), card))
                 .collect(),
@@ -205,7 +211,7 @@ impl CudaSession {
     }
 
     fn span_memory(&self, samples: usize, steps: usize) -> Result<SpanMemory> {
-        let tensors = (!self.is_plain()).then_some(2 * self.spec.layers.len());
+        let tensors = (!self.is_plain()).then_some(Part::ALL.len() * self.spec.layers.len());
         SpanMemory::new(samples, steps, !self.weighting.is_even(), tensors, &self.card)
     }
 
@@ -230,7 +236,7 @@ impl CudaSession {
     }
 
     /// The learning rate of each step, as plain gradient descent takes it. Otherwise also the rule's scalars for each layer's
-    /// weights and biases, and what else differs from step to step.
+    /// weights, biases and gains, and what else differs from step to step.
     fn of_steps(&self, span: &Span<'_>) -> (Vec<f32>, Vec<f32>, Vec<Varying>) {
         let (mut rates, mut scalars, mut varying) = (Vec::new(), Vec::new(), Vec::new());
         let plain = self.is_plain();
@@ -242,7 +248,7 @@ impl CudaSession {
                 continue;
             }
             for l in 0..self.spec.layers.len() {
-                scalars.extend([Part::Weights, Part::Biases].into_iter().flat_map(|part| of.of(l, part)));
+                scalars.extend(Part::ALL.into_iter().flat_map(|part| of.of(l, part)));
             }
             // Dropout with probability 0 multiplies by 1.
             let dropout = |of: Option<Dropout>| of.map_or((0, 1.0), |dropout| (dropout.threshold, dropout.scale));
@@ -591,9 +597,8 @@ impl Session for CudaSession {
         let launched = data.and_then(|data| {
             // SAFETY: all buffers live until the gradients have been fetched, which waits for the stream. If the fetch
             // fails, they are freed on the same stream, after the work that uses them.
-            let pass = unsafe { self.pass(&plan, (&work, &memory), data, batch, Goal::Gradient) };
-            let layer = |l| Network::layer(&self.spec, &gradient, &work, l, &self.card);
-            Pass { gradients: (0..self.spec.layers.len()).map(layer).collect(), ..pass }.launch(0..1)
+            let pass = unsafe { self.pass(&plan, (&work, &memory), data, batch, Goal::Gradient(&gradient)) };
+            pass.launch(0..1)
         });
         if let Place::Streamed(windows) = &loaded.place {
             windows[0].leave(&self.card)?;

@@ -9,10 +9,10 @@ use syva_core::{Error, Head, Result, Spec};
 
 use crate::card::Card;
 use crate::kernels::{
-    Address, At, ClusterKernel, Data, Dropped, Judge, Layer, LayerKernels, Layers, Outcome, PersistentKernel,
-    Perturbed, Queue, SpanOfSteps, Stored, Update,
+    Address, At, ClusterKernel, Data, Dropped, Judge, Layer, LayerKernels, Layers, LearnedLayer, Outcome,
+    PersistentKernel, Perturbed, Queue, SpanOfSteps, Stored, Update,
 };
-use crate::memory::Blocks;
+use crate::memory::{Blocks, LayerMemory};
 use crate::method::Method;
 use crate::plan::{Plan, Tile};
 use crate::profile::Part;
@@ -32,23 +32,24 @@ unsafe impl Send for Recorded {}
 
 /// What a pass over a batch is for: a training step, the gradients alone, an evaluation (losses and guesses), or only the
 /// outputs.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Goal {
+#[derive(Clone, Copy)]
+pub(crate) enum Goal<'a> {
     Train,
-    Gradient,
+    /// The gradients go where this says.
+    Gradient(&'a [LayerMemory]),
     Judge,
     Predict,
 }
 
-impl Goal {
+impl Goal<'_> {
     /// Whether it needs gradients.
     fn goes_back(self) -> bool {
-        matches!(self, Self::Train | Self::Gradient)
+        matches!(self, Self::Train | Self::Gradient(_))
     }
 }
 
 /// The network's head and its loss, as the kernels see them.
-pub(crate) fn judge(spec: &Spec, judging: Judging, goal: Goal, factors: Address) -> Judge {
+pub(crate) fn judge(spec: &Spec, judging: Judging, goal: Goal<'_>, factors: Address) -> Judge {
     let outputs = spec.outputs();
     let number = match spec.head {
         Head::Regression | Head::Poisson => 0,
@@ -90,6 +91,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) perturbed: Option<Perturbed>,
     /// The hidden layers with dropout. Empty without dropout.
     pub(crate) dropped: Vec<Dropped>,
+    /// The layers whose activation is learned.
+    pub(crate) learned: Vec<Option<LearnedLayer>>,
     pub(crate) data: (Data, Stored),
     pub(crate) outcome: Outcome,
     pub(crate) judge: Judge,
@@ -97,7 +100,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) learning_rates: Address,
     pub(crate) tickets: Address,
     pub(crate) batch: usize,
-    pub(crate) goal: Goal,
+    pub(crate) goal: Goal<'a>,
 }
 
 impl Pass<'_> {
@@ -175,7 +178,7 @@ impl Pass<'_> {
     pub(crate) fn launch_step(&self, step: u32, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let at = At { progress: self.progress, step };
         self.forward(at, after)?;
-        if self.goal == Goal::Predict {
+        if matches!(self.goal, Goal::Predict) {
             return Ok(());
         }
         let last = self.layers.len() - 1;
@@ -198,7 +201,7 @@ impl Pass<'_> {
 
     /// Whether the kernel `head` computes the last layer.
     fn head_is_fused(&self) -> bool {
-        self.plan.fused_head && self.goal != Goal::Predict
+        self.plan.fused_head && !matches!(self.goal, Goal::Predict)
     }
 
     fn forward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
@@ -218,6 +221,11 @@ impl Pass<'_> {
             };
             launched.map_err(|error| self.failure(error))?;
             after(Part::Forward(l))?;
+            if let Some(learned) = &self.learned[l] {
+                let launched = self.card.stored()?.learn(&self.queue, at, self.batch, learned);
+                launched.map_err(|error| self.failure(error))?;
+                after(Part::Learned(l))?;
+            }
             if let Some(dropped) = self.dropped.get(l) {
                 let launched = self.card.stored()?.drop(&self.queue, at, self.batch, dropped);
                 launched.map_err(|error| self.failure(error))?;
@@ -227,26 +235,32 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// With dropout, the gradient by the z of hidden layer l, from the sums of its input gradient.
-    fn drop_gradient(&self, at: At, l: usize, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
-        let Some(dropped) = self.dropped.get(l) else { return Ok(()) };
-        let launched = self.card.stored()?.drop_gradient(&self.queue, at, self.batch, dropped);
+    /// With dropout or a learned activation, the gradient by the z of hidden layer l, from the sums of its input gradient.
+    /// Also that by its gains.
+    fn finish_gradient(&self, at: At, l: usize, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+        if let Some(dropped) = self.dropped.get(l) {
+            let launched = self.card.stored()?.drop_gradient(&self.queue, at, self.batch, dropped);
+            launched.map_err(|error| self.failure(error))?;
+            after(Part::DropoutGradient(l))?;
+        }
+        let Some(learned) = &self.learned[l] else { return Ok(()) };
+        let launched = self.card.stored()?.learn_gradient(&self.queue, at, self.batch, learned);
         launched.map_err(|error| self.failure(error))?;
-        after(Part::DropoutGradient(l))
+        after(Part::LearnedGradient(l))
     }
 
     /// First all input gradients, then the update, because input gradients need the weights from before the update.
     fn backward(&self, at: At, after: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
         let layers = self.layers.len() - usize::from(self.head_is_fused());
         if self.head_is_fused() {
-            self.drop_gradient(at, layers - 1, after)?;
+            self.finish_gradient(at, layers - 1, after)?;
         }
         for l in (1..layers).rev() {
             let kernels = self.card.layers(self.plan.input_gradient[l])?;
             let launched = kernels.input_gradient(&self.queue, at, self.batch, &self.layers[l]);
             launched.map_err(|error| self.failure(error))?;
             after(Part::InputGradient(l))?;
-            self.drop_gradient(at, l - 1, after)?;
+            self.finish_gradient(at, l - 1, after)?;
         }
         for (way, group) in &self.plan.update {
             let (kernels, data) = (self.card.layers(*way)?, (&self.data.0, self.data.1));
@@ -260,7 +274,7 @@ impl Pass<'_> {
             after(Part::Update(group.clone()))?;
         }
         match &self.update {
-            Some((update, blocks)) if self.goal == Goal::Train => self.apply(at, update, *blocks, after),
+            Some((update, blocks)) if matches!(self.goal, Goal::Train) => self.apply(at, update, *blocks, after),
             _ => Ok(()),
         }
     }

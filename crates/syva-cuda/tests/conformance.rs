@@ -2,7 +2,9 @@
 //! rounded. Without a card, the tests are visibly counted as ignored. `SYVA_CUDA` chooses the method that runs steps.
 
 use libtest_mimic::{Arguments, Trial};
-use syva_core::conformance::{cases, loss_cases, measure, operands, optimizer_cases, regularised_cases, run};
+use syva_core::conformance::{
+    cases, learned_cases, loss_cases, measure, operands, optimizer_cases, regularised_cases, run,
+};
 use syva_core::{Engine, Precision};
 use syva_cuda::CudaEngine;
 
@@ -17,7 +19,7 @@ fn main() {
             let (mut ran, mut cases) = (0, [cases(), loss_cases()].concat());
             // The methods that it may force know only plain gradient descent.
             if std::env::var_os("SYVA_CUDA").is_none() {
-                cases.extend([optimizer_cases(), regularised_cases()].concat());
+                cases.extend([optimizer_cases(), regularised_cases(), learned_cases()].concat());
                 cases.retain(|case| case.training.optimizer.muon().is_none());
             }
             for case in &cases {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::conformance::{
-    Case, activations, cases, loss_cases, losses, operands, optimizer_cases, regularised_cases, rules, run, same_state,
+    Case, activations, cases, learned_cases, loss_cases, losses, operands, optimizer_cases, regularised_cases, rules,
+    run, same_state,
 };
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
 use syva_core::random::permutation;
@@ -216,7 +217,7 @@ fn conforms() -> Outcome {
     let step = if std::env::var_os("EMULATED_ORDER").is_some() { 1 } else { 3 };
     let (mut ran, mut tried) = (0, 0);
     let plain = [cases(), loss_cases()].concat();
-    let mut more = [optimizer_cases(), regularised_cases()].concat();
+    let mut more = [optimizer_cases(), regularised_cases(), learned_cases()].concat();
     more.retain(|case| std::env::var_os("SYVA_CUDA").is_none() && case.training.optimizer.muon().is_none());
     for case in plain.iter().chain(&more).step_by(step) {
         tried += 1;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::activation::Activation;
+use super::learned::Learned;
 use super::loss::{Distance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope, smoothed_cross_entropy};
 use super::optimizer::{Rule, SCALARS, SLOTS};
 use super::regularise::{INPUTS, averaged, box_muller, clipped, dropped, norm_factor, penalised, renorm_factor};
@@ -55,7 +56,7 @@ macro_rules! functions {
 }
 
 /// Everything that CUDA kernels take from here, as `generated.cuh`: the functions, and all activations, their derivatives,
-/// what losses do per output, and optimisers' rules behind switches. The common ones are inlined; the others are calls, so
+/// what of them may be learned, what losses do per output, and optimisers' rules behind switches. The common ones are inlined; the others are calls, so
 /// that kernels do not grow with their number.
 #[must_use]
 pub fn cuda() -> String {
@@ -91,6 +92,22 @@ pub fn cuda() -> String {
     text += &switch("loss_slope", "distance", "z, t", &distances, 2, "0.0f");
     text += "\n/// Two numbers.\nstruct Pair {\n    float a, b;\n};\n\n";
     text += &normal_function(Dialect::Cuda);
+    let (mut forward, mut backward) = (String::new(), String::new());
+    for learned in Learned::WITH_GAINS {
+        let name = format!("{learned:?}").to_lowercase();
+        text += "\n";
+        text += &learned_forward(Dialect::Cuda, &format!("learned_forward_{name}"), learned);
+        text += &learned_backward(Dialect::Cuda, &format!("learned_backward_{name}"), learned);
+        let number = learned as u32;
+        forward += &format!("    case {number}: return learned_forward_{name}(z, f, p);\n");
+        backward += &format!("    case {number}: return learned_backward_{name}(z, f, dh, df, p);\n");
+    }
+    text += &format!(
+        "\n__device__ inline float learned_forward(u32 learned, float z, float f, float p) {{\n    switch (learned) \
+         {{\n{forward}    default: return f;\n    }}\n}}\n\n__device__ inline Pair learned_backward(u32 learned, float z, \
+         float f, float dh, float df, float p) {{\n    switch (learned) {{\n{backward}    default: return {{df, \
+         0.0f}};\n    }}\n}}\n"
+    );
     let [dropout, noise] = [Stream::Dropout, Stream::Noise].map(|stream| stream as u32);
     text += &format!("\nconst u32 DROPOUT = {dropout}, NOISE = {noise}, INPUTS = {INPUTS};\n");
     text += &format!("const int SCALARS = {SCALARS}, SLOTS = {SLOTS};\n");
@@ -116,6 +133,20 @@ pub fn cuda() -> String {
 #[must_use]
 pub fn normal_function(dialect: Dialect) -> String {
     dialect.function_of_several("normal_pair", ["u", "v"], "Pair", |[u, v]| box_muller(u, v))
+}
+
+/// The text of [`Learned::forward`] as a function of z, f(z) and the gain.
+fn learned_forward(dialect: Dialect, name: &str, learned: Learned) -> String {
+    dialect.function(name, ["z", "f", "p"], |[z, f, p]| learned.forward(z, f, p))
+}
+
+/// The text of [`Learned::backward`] as a function of z, f(z), dh, df and the gain. It returns a structure `Pair` of the
+/// gradients by z and by the gain.
+fn learned_backward(dialect: Dialect, name: &str, learned: Learned) -> String {
+    dialect.function_of_several(name, ["z", "f", "dh", "df", "p"], "Pair", |[z, f, dh, df, p]| {
+        let (by_z, by_gain) = learned.backward((z, f), (dh, df), p);
+        [by_z, by_gain]
+    })
 }
 
 /// The text of a rule, [`Rule::apply`], as a function of the scalars `s0` …, `g`, `w` and the slots `a`, `b`, `c`. It returns

@@ -27,6 +27,9 @@ pub enum Learned {
 }
 
 impl Learned {
+    /// What has gains.
+    pub const WITH_GAINS: [Self; 2] = [Self::Slope, Self::Blend];
+
     /// Whether there are gains.
     #[must_use]
     pub fn has_gains(self) -> bool {
