@@ -15,6 +15,7 @@ use syva_core::conformance::{
     run, same_state,
 };
 use syva_core::data::{Dataset, Inputs, Split, Targets, Task, digits};
+use syva_core::ops::Learned;
 use syva_core::random::permutation;
 use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
@@ -411,9 +412,10 @@ fn profiles() -> Outcome {
     Err(format!("{parts:?}, {} multiply-adds", breakdown.multiply_adds()).into())
 }
 
-/// Dropout, every part of an update by stored gradients, and the first layer's initial sums.
+/// Dropout, a learned activation, every part of an update by stored gradients, and the first layer's initial sums.
 fn profiles_more() -> Outcome {
     let mut case = digits_case(&[24, 17], 700, 5)?;
+    case.spec.layers[0].learned = Learned::Blend;
     case.training = more(case.training)?;
     let (mut ours, mut theirs) = (open(&CudaEngine::new(), &case)?, open(&Reference, &case)?);
     let order = permutation(7, 0, 700);
@@ -428,6 +430,7 @@ fn profiles_more() -> Outcome {
     let wanted = [
         "inputs: 140",
         "forward 1: 140",
+        "learned activation 1: 140",
         "dropout 1: 140",
         "forward 2: 140",
         "dropout 2: 140",
@@ -435,6 +438,7 @@ fn profiles_more() -> Outcome {
         "dropout gradient 2: 140",
         "input gradient 2: 140",
         "dropout gradient 1: 140",
+        "learned activation gradient 1: 140",
         "weight gradient 1, 2, 3: 140",
         // The units' sums, and their tree.
         "gradient norm: 280",
@@ -466,7 +470,10 @@ fn not_plain() -> Outcome {
     ] {
         said(open(&training).err(), "SYVA_CUDA=persistent with more than plain gradient descent on this card")?;
     }
-    Ok(())
+    let mut spec = case.spec.clone();
+    spec.layers[0].learned = Learned::Blend;
+    let refused = CudaEngine::new().open(&card(), &spec, &case.training).err();
+    said(refused, "SYVA_CUDA=persistent with more than plain gradient descent on this card")
 }
 
 fn no_method() -> Outcome {
@@ -591,18 +598,19 @@ fn halts() -> Outcome {
 }
 
 fn trains() -> Outcome {
-    trains_as(&Training::default())
+    trains_as(Learned::Nothing, &Training::default())
 }
 
 fn trains_more() -> Outcome {
-    trains_as(&more(Training::default())?)
+    trains_as(Learned::Blend, &more(Training::default())?)
 }
 
 /// Trainings that run to their end, that are stopped after an epoch and resumed, and whose validation loss is not
 /// finite.
-fn trains_as(how: &Training) -> Outcome {
+fn trains_as(learned: Learned, how: &Training) -> Outcome {
     let training = &Training { epochs: 4, batch_size: 5, learning_rate: 0.1, ..how.clone() };
-    let case = digits_case(&[16], 300, 5)?;
+    let mut case = digits_case(&[16], 300, 5)?;
+    case.spec.layers[0].learned = learned;
     let spec = &case.spec;
     let task = Task::new("digits", case.train, case.validation);
     let wanted = course(&Reference, spec, &task, training, None, &None)?;

@@ -20,7 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use syva_core::engine::{check_each_weight, check_no_gains};
+use syva_core::engine::check_each_weight;
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
@@ -213,7 +213,6 @@ impl Engine for WgpuEngine {
             dropout_schedule: _,
         } = training;
         check_each_weight(device, training)?;
-        check_no_gains(device, spec)?;
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };
         Ok(Box::new(WgpuSession::new(gpu, spec, training, flavour)?))

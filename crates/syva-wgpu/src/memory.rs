@@ -9,6 +9,7 @@ use syva_core::reference::BLOCK;
 use syva_core::{Error, Matrix, Parameters, Result, Slot, Spec, State, Training};
 
 use crate::gpu::Gpu;
+use crate::shader::Tensor;
 use crate::step::WORDS;
 
 /// The most rows per block.
@@ -35,11 +36,27 @@ pub(crate) struct Part {
 
 pub(crate) struct Layer {
     pub(crate) parts: Vec<Part>,
-    pub(crate) bias: wgpu::Buffer,
-    /// What the training remembers of each bias.
-    pub(crate) bias_slots: Vec<wgpu::Buffer>,
-    /// Sums of the bias gradient over some of the samples, `[places, units]`. The first row becomes D.
-    pub(crate) bias_sums: wgpu::Buffer,
+    pub(crate) bias: OfUnits,
+    /// The gains, if the activation is learned.
+    pub(crate) gains: Option<OfUnits>,
+}
+
+/// The biases of a layer, or its gains.
+pub(crate) struct OfUnits {
+    /// `[units]`
+    pub(crate) values: wgpu::Buffer,
+    /// What the training remembers of each value, each `[units]`.
+    pub(crate) slots: Vec<wgpu::Buffer>,
+    /// Sums of the gradient over some of the samples, `[places, units]`. The first row becomes the gradient.
+    pub(crate) sums: wgpu::Buffer,
+}
+
+impl Layer {
+    /// The biases, and the gains if there are any.
+    pub(crate) fn of_units(&self) -> impl Iterator<Item = (Tensor, &OfUnits)> {
+        let gains = self.gains.as_ref().map(|gains| (Tensor::Gains, gains));
+        std::iter::once((Tensor::Biases, &self.bias)).chain(gains)
+    }
 }
 
 pub(crate) struct Weights {
@@ -119,31 +136,35 @@ impl Weights {
         }
     }
 
-    /// Puts weights, biases and slots on the device. The state has the training's slots.
+    /// Puts weights, biases, gains and slots on the device. The state has the training's slots.
     pub(crate) fn set(&mut self, gpu: &Gpu, state: &State) {
-        let put = |l: usize, from: &Parameters, weight: &dyn Fn(&Part) -> &wgpu::Buffer, bias: &wgpu::Buffer| {
+        type Of<'a, From> = &'a dyn Fn(&From) -> &wgpu::Buffer;
+        let put = |l: usize, from: &Parameters, weight: Of<'_, Part>, of_units: Of<'_, OfUnits>| {
             let mut rest = from.weight.values();
             for part in &self.layers[l].parts {
                 let (these, others) = rest.split_at(part.units * from.weight.columns());
                 gpu.queue.write_buffer(weight(part), 0, bytemuck::cast_slice(these));
                 rest = others;
             }
-            gpu.queue.write_buffer(bias, 0, bytemuck::cast_slice(&from.bias));
+            for (tensor, to) in self.layers[l].of_units() {
+                let values = if tensor == Tensor::Gains { &from.gain } else { &from.bias };
+                gpu.queue.write_buffer(of_units(to), 0, bytemuck::cast_slice(values));
+            }
         };
-        for (l, layer) in self.layers.iter().enumerate() {
-            put(l, &state.layers[l], &|part| &part.weight, &layer.bias);
+        for l in 0..self.layers.len() {
+            put(l, &state.layers[l], &|part| &part.weight, &|of| &of.values);
             for (n, slot) in state.slots.iter().enumerate() {
-                put(l, &slot.layers[l], &|part| &part.slots[n], &layer.bias_slots[n]);
+                put(l, &slot.layers[l], &|part| &part.slots[n], &|of| &of.slots[n]);
             }
         }
         self.step = state.step;
     }
 
-    /// Fetches weights, biases and slots.
+    /// Fetches weights, biases, gains and slots.
     pub(crate) fn get(&self, gpu: &Gpu, spec: &Spec) -> Result<State> {
-        let layers = self.fetch(gpu, spec, &|part| &part.weight, &|layer| &layer.bias)?;
+        let layers = self.fetch(gpu, spec, &|part| &part.weight, &|of| &of.values)?;
         let slot = |(n, name): (usize, &&'static str)| {
-            let layers = self.fetch(gpu, spec, &|part| &part.slots[n], &|layer| &layer.bias_slots[n])?;
+            let layers = self.fetch(gpu, spec, &|part| &part.slots[n], &|of| &of.slots[n])?;
             Ok(Slot { name: (*name).into(), layers })
         };
         let slots = self.slots.iter().enumerate().map(slot).collect::<Result<_>>()?;
@@ -152,28 +173,30 @@ impl Weights {
 
     /// Fetches stored gradients.
     pub(crate) fn gradients(&self, gpu: &Gpu, spec: &Spec) -> Result<Vec<Parameters>> {
-        self.fetch(gpu, spec, &|part| &part.gradient, &|layer| &layer.bias_sums)
+        self.fetch(gpu, spec, &|part| &part.gradient, &|of| &of.sums)
     }
 
-    /// Fetches numbers of the shape of weights and biases.
+    /// Fetches numbers of the shape of weights, biases and gains.
     fn fetch(
         &self,
         gpu: &Gpu,
         spec: &Spec,
         weight: &dyn Fn(&Part) -> &wgpu::Buffer,
-        bias: &dyn Fn(&Layer) -> &wgpu::Buffer,
+        of_units: &dyn Fn(&OfUnits) -> &wgpu::Buffer,
     ) -> Result<Vec<Parameters>> {
         let mut wanted = Vec::new();
         for (l, layer) in self.layers.iter().enumerate() {
             wanted.extend(layer.parts.iter().map(|part| (weight(part), part.units * spec.fan_in(l))));
-            wanted.push((bias(layer), spec.layers[l].units));
+            wanted.extend(layer.of_units().map(|(_, of)| (of_units(of), spec.layers[l].units)));
         }
         let mut read = gpu.read(&wanted)?.into_iter().map(|words| words.into_iter().map(f32::from_bits));
         let mut layers = Vec::new();
         for (l, layer) in self.layers.iter().enumerate() {
             let weight = read.by_ref().take(layer.parts.len()).flatten().collect();
+            let weight = Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?;
             let bias = read.next().into_iter().flatten().collect();
-            layers.push(Parameters::new(Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?, bias));
+            let gain = layer.gains.iter().flat_map(|_| read.next()).flatten().collect();
+            layers.push(Parameters { weight, bias, gain });
         }
         Ok(layers)
     }
@@ -213,7 +236,9 @@ impl Weights {
             for part in &mut layer.parts {
                 part.sums = gpu.storage(4 * (places * part.units * spec.fan_in(l)) as u64);
             }
-            layer.bias_sums = gpu.storage(4 * (places.max(1) * spec.layers[l].units) as u64);
+            for of in std::iter::once(&mut layer.bias).chain(&mut layer.gains) {
+                of.sums = gpu.storage(4 * (places.max(1) * spec.layers[l].units) as u64);
+            }
         }
         self.places = places;
     }
@@ -246,9 +271,13 @@ impl Layer {
                 layer: gpu.uniform(&words),
             }
         });
-        let of_units = || gpu.storage(4 * units as u64);
-        let bias_slots = (0..slots).map(|_| of_units()).collect();
-        Self { parts: parts.collect(), bias: of_units(), bias_slots, bias_sums: of_units() }
+        let of_units = || OfUnits {
+            values: gpu.storage(4 * units as u64),
+            slots: (0..slots).map(|_| gpu.storage(4 * units as u64)).collect(),
+            sums: gpu.storage(4 * units as u64),
+        };
+        let parts = parts.collect();
+        Self { parts, bias: of_units(), gains: (spec.layers[l].gains() > 0).then(of_units) }
     }
 }
 
@@ -325,7 +354,8 @@ pub(crate) struct Workspace {
     pub(crate) targets: wgpu::Buffer,
     /// Activations of each layer `[rows, units]`.
     pub(crate) h: Vec<wgpu::Buffer>,
-    /// Pre-activations of each layer whose derivative reads them, otherwise empty buffers of the least size.
+    /// Pre-activations of each layer whose derivative reads them or whose activation is learned, otherwise empty buffers of
+    /// the least size.
     pub(crate) z: Vec<wgpu::Buffer>,
     /// With dropout, the activations without it, of each hidden layer whose derivative reads them, otherwise empty buffers of
     /// the least size.
@@ -370,7 +400,7 @@ impl Workspace {
         let layers = || spec.layers.iter().map(|layer| matrix(layer.units)).collect();
         let if_needed = |l: usize, needed: bool| if needed { matrix(spec.layers[l].units) } else { gpu.storage(0) };
         let (all, last) = (0..spec.layers.len(), spec.layers.len() - 1);
-        let reads_z = |l: usize| spec.layers[l].activation.reads() == Reads::Z;
+        let reads_z = |l: usize| spec.layers[l].gains() > 0 || spec.layers[l].activation.reads() == Reads::Z;
         let of_samples = || gpu.storage(4 * samples as u64);
         let stride = (4 * WORDS).next_multiple_of(gpu.limits.min_uniform_buffer_offset_alignment as usize);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;

@@ -54,6 +54,7 @@ impl WgpuSession {
         let judging = training.check(spec)?;
         check_widths(&gpu, spec, training)?;
         let groups = Groups::new(spec, training);
+        let learns = spec.layers.iter().any(|layer| layer.gains() > 0);
         let (scale, shift): (Vec<f32>, Vec<f32>) =
             (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         let (scale, shift) = (gpu.filled(bytemuck::cast_slice(&scale)), gpu.filled(bytemuck::cast_slice(&shift)));
@@ -66,7 +67,8 @@ impl WgpuSession {
             train: None,
             validation: None,
             judging,
-            stores: training.stores_gradients() || !groups.are_plain_descent(),
+            // The kernels that update weights as soon as they know the gradient know no gains.
+            stores: training.stores_gradients() || !groups.are_plain_descent() || learns,
             training: training.clone(),
             groups,
             weighting: Weighting::default(),
@@ -85,7 +87,7 @@ impl WgpuSession {
         };
         let data: u64 = bytes(&self.train) + bytes(&self.validation);
         let work = self.work.as_ref().map_or(0, |work| {
-            let more = work.whole.iter().chain(&work.dropout).chain([&work.s]);
+            let more = work.z.iter().chain(&work.whole).chain(&work.dropout).chain([&work.s]);
             work.h.iter().chain(&work.d).chain(more).map(wgpu::Buffer::size).sum()
         });
         let (all, weights, data, work) =
@@ -138,15 +140,15 @@ impl WgpuSession {
         Planner { gpu, spec, judging, weighted, flavour, scale, shift, weights, work, training, scalars }
     }
 
-    /// What differs from step to step, and the scalars of the optimiser's rule for each step, layer, and its weights and
-    /// biases.
+    /// What differs from step to step, and the scalars of the optimiser's rule for each step, layer, and its weights, biases
+    /// and gains.
     fn varying(&self, span: &Span<'_>) -> (Vec<Varying>, Vec<f32>) {
         let mut scalars = Vec::new();
         let varying = |(number, (_, rates)): (usize, (&[u32], Rates))| {
             let step = span.first_step + number as u64;
             let of = self.groups.scalars(step, &rates);
             for l in (0..self.spec.layers.len()).filter(|_| self.stores) {
-                scalars.extend([Part::Weights, Part::Biases].into_iter().flat_map(|part| of.of(l, part)));
+                scalars.extend(Part::ALL.into_iter().flat_map(|part| of.of(l, part)));
             }
             let random = self.training.perturbation_in(step, &rates);
             // Dropout with probability 0 multiplies by 1.
@@ -255,7 +257,7 @@ impl WgpuSession {
     /// The most steps between two synchronisations.
     fn steps_at_once(&self, batch_size: usize) -> usize {
         let words = self.gpu.largest as usize / 4;
-        let scalars = if self.stores { 2 * self.spec.layers.len() * SCALARS } else { 1 };
+        let scalars = if self.stores { Part::ALL.len() * self.spec.layers.len() * SCALARS } else { 1 };
         (SAMPLES.min(words) / batch_size).min(words / scalars).max(1)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use syva_core::arithmetic::Number as _;
-use syva_core::ops::{self, Dialect, INPUTS, Judging, Rule, SCALARS, Symbol};
+use syva_core::ops::{self, Dialect, INPUTS, Judging, Nonlinearity, Reads, Rule, SCALARS, Symbol};
 use syva_core::random::Stream;
 use syva_core::reference::BLOCK;
 use syva_core::{Activation, Head};
@@ -60,8 +60,20 @@ pub(crate) enum Kernel {
     },
     /// Makes the factors of dropout for a layer.
     Factors,
+    /// Makes the activations of a layer whose activation is learned.
+    Learn {
+        activation: Nonlinearity,
+        /// Whether they are multiplied by factors of dropout.
+        drops: bool,
+    },
+    /// Makes the gradient by the z of such a layer, and the terms of the gains' gradients.
+    LearnGradient(Nonlinearity),
     /// Sums the squares of each unit's gradients.
-    Squares(Held),
+    Squares {
+        held: Held,
+        /// Whether the layer has gains.
+        gains: bool,
+    },
     /// Makes a factor of all gradients from those sums, for a norm of at most `bound`.
     Norm {
         bound: f32,
@@ -131,6 +143,8 @@ pub(crate) enum Tensor {
     Weights,
     /// The biases of all units.
     Biases,
+    /// The gains of all units.
+    Gains,
 }
 
 impl Tensor {
@@ -138,7 +152,7 @@ impl Tensor {
     fn count(self) -> &'static str {
         match self {
             Self::Weights => "layer.part * layer.fan_in",
-            Self::Biases => "layer.units",
+            Self::Biases | Self::Gains => "layer.units",
         }
     }
 }
@@ -152,7 +166,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The functions `held_weight(g, w)` and `held_bias(g)`.
+    /// The functions `held_weight(g, w)` and `held(g)`.
     fn functions(self) -> String {
         let Self { l1, l2, clip_value } = self;
         let penalised = format!("penalised(g, w, {}, {})", number(l1), number(l2));
@@ -160,7 +174,7 @@ impl Held {
         let clipped =
             |g: &str| if clip_value > 0.0 { format!("clipped({g}, {})", number(clip_value)) } else { g.into() };
         format!(
-            "{}\nfn held_weight(g: num, w: num) -> num {{ return {}; }}\nfn held_bias(g: num) -> num {{ return {}; }}\n",
+            "{}\nfn held_weight(g: num, w: num) -> num {{ return {}; }}\nfn held(g: num) -> num {{ return {}; }}\n",
             update_functions(&["penalised", "clipped"]),
             clipped(weight),
             clipped("g")
@@ -356,8 +370,17 @@ pub(crate) fn source(kernel: Kernel, flavour: Flavour, software: bool) -> String
             let factors = fill(include_str!("kernels/factors.wgsl"), &[("stream", &stream)]);
             with_layer(&format!("{PHILOX}\n{factors}"))
         }
-        Kernel::Squares(held) => {
-            with_layer(&fill(include_str!("kernels/squares.wgsl"), &[("held", &held.functions())]))
+        Kernel::Learn { activation, drops } => with_layer(&learn(activation, drops)),
+        Kernel::LearnGradient(activation) => with_layer(&learn_gradient(activation)),
+        Kernel::Squares { held, gains } => {
+            let (mut binding, mut more) = ("", "");
+            if gains {
+                binding = "@group(0) @binding(6) var<storage, read> gain_sums: array<num>;";
+                more = "let of_gain = held(gain_sums[j]);\n    sum = fused(of_gain, of_gain, sum);";
+            }
+            let functions = held.functions();
+            let blanks = [("binding", binding), ("held", functions.as_str()), ("gain", more)];
+            with_layer(&fill(include_str!("kernels/squares.wgsl"), &blanks))
         }
         Kernel::Norm { bound } => {
             let (functions, bound) = (update_functions(&["norm_factor"]), format!("{:#010x}u", bound.to_bits()));
@@ -422,6 +445,37 @@ fn forward(first: bool, activation: Activation, keeps: Keeps, drops: bool) -> St
     fill(include_str!("kernels/forward.wgsl"), &blanks)
 }
 
+/// The kernel that makes learned activations.
+fn learn(Nonlinearity { activation, learned }: Nonlinearity, drops: bool) -> String {
+    let mut functions =
+        Dialect::Wgsl.function("learned", ["z", "p"], |[z, p]| learned.forward(z, activation.forward(z), p));
+    let (mut binding, mut value) = ("", "learned(z[i], gains[j])");
+    if drops {
+        functions += &update_functions(&["dropped"]);
+        binding = "@group(0) @binding(5) var<storage, read> factors: array<num>;";
+        value = "dropped(learned(z[i], gains[j]), factors[i])";
+    }
+    let body = format!("h[i] = {value};");
+    let bindings = format!("@group(0) @binding(4) var<storage, read_write> h: array<num>;\n{binding}");
+    let blanks = [("access", "read"), ("bindings", &*bindings), ("functions", &functions), ("body", &body)];
+    fill(include_str!("kernels/learn.wgsl"), &blanks)
+}
+
+/// The kernel of their derivatives.
+fn learn_gradient(Nonlinearity { activation, learned }: Nonlinearity) -> String {
+    let derivatives = Dialect::Wgsl.function_of_several("derivatives", ["z", "dh", "p"], "Pair", |[z, dh, p]| {
+        let f = activation.forward(z);
+        let df = activation.backward(if activation.reads() == Reads::H { f } else { z }, dh);
+        let (by_z, by_gain) = learned.backward((z, f), (dh, df), p);
+        [by_z, by_gain]
+    });
+    let functions = format!("struct Pair {{ a: num, b: num }}\n\n{derivatives}");
+    let body = "let by = derivatives(z[i], d[i], gains[j]);\n            d[i] = by.a;\n            z[i] = by.b;";
+    let bindings = "@group(0) @binding(4) var<storage, read_write> d: array<num>;";
+    let blanks = [("access", "read_write"), ("bindings", bindings), ("functions", &*functions), ("body", body)];
+    fill(include_str!("kernels/learn.wgsl"), &blanks)
+}
+
 /// The kernel of an optimiser's rule, with only the buffers that the rule needs.
 fn rule_kernel(rule: Rule, held: Held, clips: bool, tensor: Tensor) -> String {
     let mut bindings = String::new();
@@ -440,7 +494,8 @@ fn rule_kernel(rule: Rule, held: Held, clips: bool, tensor: Tensor) -> String {
     }
     let (which, gradient) = match tensor {
         Tensor::Weights => ("0u", "held_weight(gradient[i], w)"),
-        Tensor::Biases => ("1u", "held_bias(gradient[i])"),
+        Tensor::Biases => ("1u", "held(gradient[i])"),
+        Tensor::Gains => ("2u", "held(gradient[i])"),
     };
     let gradient = if clips { format!("mul({gradient}, factor[0])") } else { gradient.to_string() };
     let arguments = (0..SCALARS).map(|n| format!("scalars[s + {n}u]")).chain(["g", "w"].map(String::from)).chain(

@@ -10,12 +10,14 @@
 //! update     W_l −= lr·d_lᵀ·h_(l−1)
 //! ```
 //!
-//! A training with dropout makes its factors before `forward`, which applies them to h, as `backward` does to the sums. If more
-//! happens than plain gradient descent, `bias` and `update` store gradients, and after the last block of a batch there follow
+//! A training with dropout makes its factors before `forward`, which applies them to h, as `backward` does to the sums. If an
+//! activation is learned, `forward` leaves z, and `backward` the gradient by h. A kernel follows each of them, and `bias` sums
+//! the terms of the gains' gradients. If more happens than plain gradient descent, `bias` and `update` store gradients, and
+//! after the last block of a batch there follow
 //!
 //! ```text
 //! squares    Σ g² of each unit, and norm: their tree           if gradients are clipped by norm
-//! rule       the optimiser's rule                              weights and biases of each layer
+//! rule       the optimiser's rule                              weights, biases and gains of each layer
 //! renorm     w · c, to the largest norm of a unit's weights    if there is one
 //! average    moves towards the weights                         if there is one
 //! ```
@@ -23,10 +25,10 @@
 use std::sync::Arc;
 
 use syva_core::ops::{Judging, Reads};
-use syva_core::{AVERAGE, Normalization, Spec, Training};
+use syva_core::{AVERAGE, Activation, Normalization, Spec, Training};
 
 use crate::gpu::{Gpu, Pipeline};
-use crate::memory::{Layer, Loaded, Part, Samples, Weights, Workspace};
+use crate::memory::{Loaded, OfUnits, Part, Samples, Weights, Workspace};
 use crate::shader::{Flavour, Held, Keeps, Kernel, Perturbs, Tensor, Tile};
 
 /// What a pass computes.
@@ -184,7 +186,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) work: &'a Workspace,
     pub(crate) training: &'a Training,
-    /// What the optimiser's rule needs for each step `[steps, layers, weights and biases, SCALARS]`. `None` if gradients are
+    /// What the optimiser's rule needs for each step `[steps, layers, 3 parts, SCALARS]`. `None` if gradients are
     /// not stored.
     pub(crate) scalars: Option<&'a wgpu::Buffer>,
 }
@@ -250,8 +252,9 @@ impl Planner<'_> {
         self.average(goal).map_or(&part.weight, |slot| &part.slots[slot])
     }
 
-    fn bias_values<'p>(&self, layer: &'p Layer, goal: Goal) -> &'p wgpu::Buffer {
-        self.average(goal).map_or(&layer.bias, |slot| &layer.bias_slots[slot])
+    /// Biases or gains.
+    fn values<'p>(&self, of: &'p OfUnits, goal: Goal) -> &'p wgpu::Buffer {
+        self.average(goal).map_or(&of.values, |slot| &of.slots[slot])
     }
 
     /// The update of a step, from stored gradients.
@@ -266,8 +269,10 @@ impl Planner<'_> {
         let mut bounds = Vec::new();
         if clips {
             bounds.extend(parts().map(|(_, layer, part)| {
-                let buffers = [&part.layer, &part.gradient, &part.weight, &layer.bias_sums, squares];
-                self.bound(Kernel::Squares(held), &buffers, groups(part.units), Down::One)
+                let mut buffers = vec![&part.layer, &part.gradient, &part.weight, &layer.bias.sums, squares];
+                buffers.extend(layer.gains.as_ref().map(|gains| &gains.sums));
+                let kernel = Kernel::Squares { held, gains: layer.gains.is_some() };
+                self.bound(kernel, &buffers, groups(part.units), Down::One)
             }));
             bounds.push(self.bound(
                 Kernel::Norm { bound: clip_norm },
@@ -287,8 +292,10 @@ impl Planner<'_> {
             bounds.push(rule(Tensor::Weights, part.units * self.spec.fan_in(l), buffers, &part.slots));
         }
         for (l, layer) in layers.iter().enumerate() {
-            let buffers = [self.whole(l), &layer.bias_sums, &layer.bias];
-            bounds.push(rule(Tensor::Biases, self.spec.layers[l].units, buffers, &layer.bias_slots));
+            for (tensor, of) in layer.of_units() {
+                let buffers = [self.whole(l), &of.sums, &of.values];
+                bounds.push(rule(tensor, self.spec.layers[l].units, buffers, &of.slots));
+            }
         }
         if max_norm > 0.0 {
             bounds.extend(parts().map(|(_, _, part)| {
@@ -305,8 +312,10 @@ impl Planner<'_> {
                 bounds.push(average(Tensor::Weights, values, &part.layer, &part.weight, &part.slots));
             }
             for (l, layer) in layers.iter().enumerate() {
-                let values = self.spec.layers[l].units;
-                bounds.push(average(Tensor::Biases, values, self.whole(l), &layer.bias, &layer.bias_slots));
+                for (tensor, of) in layer.of_units() {
+                    let values = self.spec.layers[l].units;
+                    bounds.push(average(tensor, values, self.whole(l), &of.values, &of.slots));
+                }
             }
         }
         bounds
@@ -362,7 +371,7 @@ impl Planner<'_> {
 
     fn start(&self, goal: Goal) -> Vec<Bound> {
         let Weights { layers, start, .. } = self.weights;
-        let bias = self.bias_values(&layers[0], goal);
+        let bias = self.values(&layers[0].bias, goal);
         let parts = layers[0].parts.iter().map(|part| {
             let buffers = [&part.layer, self.weight(part, goal), bias, self.shift, start];
             self.bound(Kernel::Start, &buffers, part.units.div_ceil(64), Down::One)
@@ -378,8 +387,12 @@ impl Planner<'_> {
         let (rows, columns) = self.tile();
         let layer = &self.weights.layers[l];
         let x = if l == 0 { &self.work.s } else { &self.work.h[l - 1] };
-        let starts = if l == 0 && self.has_start(goal) { &self.weights.start } else { self.bias_values(layer, goal) };
-        let (activation, drops) = (self.spec.layers[l].activation, self.drops(l, goal));
+        let starts = if l == 0 && self.has_start(goal) { &self.weights.start } else { self.values(&layer.bias, goal) };
+        // What is learned of an activation, and dropout after it, has a kernel of its own, which follows.
+        let learned = layer.gains.as_ref();
+        let drops = self.drops(l, goal) && learned.is_none();
+        let activation = if learned.is_none() { self.spec.layers[l].activation } else { Activation::Identity };
+        let to = if learned.is_none() { &self.work.h[l] } else { &self.work.z[l] };
         let (keeps, kept) = match activation.reads() {
             Reads::Z if goal.goes_back() => (Keeps::Z, Some(&self.work.z[l])),
             Reads::H if drops => (Keeps::H, Some(&self.work.whole[l])),
@@ -387,12 +400,32 @@ impl Planner<'_> {
         };
         let kernel = Kernel::Forward { first: self.is_raw(l, goal), activation, keeps, drops };
         let parts = layer.parts.iter().map(|part| {
-            let mut buffers = vec![&part.layer, x, self.weight(part, goal), starts, &self.work.h[l]];
+            let mut buffers = vec![&part.layer, x, self.weight(part, goal), starts, to];
             buffers.extend(kept);
             buffers.extend(drops.then_some(&self.work.dropout[l]));
             self.bound(kernel, &buffers, part.units.div_ceil(columns), Down::Rows(rows))
         });
-        parts.collect()
+        parts.chain(learned.map(|gains| self.learn(l, gains, goal))).collect()
+    }
+
+    /// The activations of layer l, if its activation is learned.
+    fn learn(&self, l: usize, gains: &OfUnits, goal: Goal) -> Bound {
+        let (layer, drops, Workspace { z, h, dropout, .. }) = (&self.spec.layers[l], self.drops(l, goal), self.work);
+        let mut buffers = vec![self.whole(l), self.values(gains, goal), &z[l], &h[l]];
+        buffers.extend(drops.then_some(&dropout[l]));
+        let kernel = Kernel::Learn { activation: layer.nonlinearity(), drops };
+        self.bound(kernel, &buffers, layer.units.div_ceil(64), Down::Rows(1))
+    }
+
+    /// The gradients by the z and by the gains of layer l, whose activation is learned. The terms of the latter take the places
+    /// of z.
+    fn learn_gradient(&self, l: usize, gains: &OfUnits) -> [Bound; 2] {
+        let (layer, Workspace { z, d, stopped, .. }) = (&self.spec.layers[l], self.work);
+        let (buffers, kernel) =
+            ([self.whole(l), &gains.values, &z[l], &d[l]], Kernel::LearnGradient(layer.nonlinearity()));
+        let terms = self.bound(kernel, &buffers, layer.units.div_ceil(64), Down::Rows(1));
+        let buffers = [self.whole(l), &z[l], &gains.sums, &gains.values, stopped];
+        [terms, self.bound(Kernel::Bias { stores: true }, &buffers, layer.units.div_ceil(64), Down::One)]
     }
 
     /// The parameters for kernels that work on a whole layer. They read only fields that are the same in all parts.
@@ -414,7 +447,7 @@ impl Planner<'_> {
 
     fn bias(&self, l: usize, goal: Goal) -> Bound {
         let layer = &self.weights.layers[l];
-        let buffers = [self.whole(l), &self.work.d[l], &layer.bias_sums, &layer.bias, &self.work.stopped];
+        let buffers = [self.whole(l), &self.work.d[l], &layer.bias.sums, &layer.bias.values, &self.work.stopped];
         let kernel = Kernel::Bias { stores: self.stores(goal) };
         self.bound(kernel, &buffers, self.spec.layers[l].units.div_ceil(64), Down::One)
     }
@@ -422,9 +455,11 @@ impl Planner<'_> {
     fn backward(&self, l: usize, goal: Goal) -> Vec<Bound> {
         let (rows, columns) = self.tile();
         let Workspace { h, z, whole, dropout, d, .. } = self.work;
-        let (activation, drops) = (self.spec.layers[l - 1].activation, self.drops(l - 1, goal));
+        let learned = self.weights.layers[l - 1].gains.as_ref();
+        let activation = if learned.is_none() { self.spec.layers[l - 1].activation } else { Activation::Identity };
+        let drops = self.drops(l - 1, goal);
         let read = match activation.reads() {
-            Reads::H if drops => &whole[l - 1],
+            Reads::H if drops && learned.is_none() => &whole[l - 1],
             Reads::H => &h[l - 1],
             Reads::Z => &z[l - 1],
         };
@@ -434,7 +469,7 @@ impl Planner<'_> {
             buffers.extend(drops.then_some(&dropout[l - 1]));
             self.bound(kernel, &buffers, self.spec.fan_in(l).div_ceil(columns), Down::Rows(rows))
         });
-        parts.collect()
+        parts.chain(learned.into_iter().flat_map(|gains| self.learn_gradient(l - 1, gains))).collect()
     }
 
     fn update(&self, l: usize, goal: Goal) -> Vec<Bound> {
@@ -446,7 +481,7 @@ impl Planner<'_> {
             let renewed = if self.stores(goal) { &part.gradient } else { &part.weight };
             let mut buffers = vec![&part.layer, &d[l], x, renewed, &part.sums, stopped];
             if self.is_raw(l, goal) {
-                buffers.extend([self.shift, &layer.bias_sums]);
+                buffers.extend([self.shift, &layer.bias.sums]);
             }
             let (across, down) = (self.spec.fan_in(l).div_ceil(columns), part.units.div_ceil(rows));
             let kernel = Kernel::Update { first: self.is_raw(l, goal), stores: self.stores(goal) };

@@ -1,4 +1,4 @@
-// Moves the average of weights or biases (rule 9).
+// Moves the average of weights, biases or gains (rule 9).
 
 @group(0) @binding(2) var<storage, read> values: array<num>;
 @group(0) @binding(3) var<storage, read_write> average: array<num>;

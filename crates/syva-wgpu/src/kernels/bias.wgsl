@@ -1,5 +1,6 @@
 // D[j] = Σ_b d[b,j], and bias[j] = fma(−lr, D[j], bias[j]) after the last row of the batch, unless gradients are
 // stored. The sum is a tree of chains (tree.wgsl). `sums` has places for as many rows of sums as wait at a time, and holds D at last.
+// The gradients of gains are summed likewise: then `d` are their terms.
 
 @group(0) @binding(2) var<storage, read> d: array<num>;
 @group(0) @binding(3) var<storage, read_write> sums: array<num>;

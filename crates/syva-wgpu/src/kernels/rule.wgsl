@@ -1,4 +1,4 @@
-// The optimiser's rule for the weights of a part, or for the biases of a layer, from their gradients.
+// The optimiser's rule for the weights of a part, or for the biases or gains of a layer, from their gradients.
 
 @group(0) @binding(2) var<storage, read> gradient: array<num>;
 @group(0) @binding(3) var<storage, read_write> values: array<num>;
@@ -13,7 +13,7 @@ struct Updated { w: num, a: num, b: num, c: num }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     if stopped[0] != 0u { return; }
-    let s = ((step.number * layer.layers + layer.number) * 2u + {{which}}) * {{scalars}}u;
+    let s = ((step.number * layer.layers + layer.number) * 3u + {{which}}) * {{scalars}}u;
     for (var i = id.x; i < {{count}}; i += groups.x * 64u) {
         let w = values[i];
         let g = {{gradient}};
