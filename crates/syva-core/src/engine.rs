@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Split};
 use crate::metrics::{Confusion, Tally};
-use crate::ops::{Learned, Nonlinearity, Rule};
-use crate::spec::{Layer, Spec, names};
+use crate::ops::Rule;
+use crate::spec::{Spec, names};
 use crate::state::{Matrix, Parameters, State};
 use crate::training::Training;
 use crate::{Error, Result};
@@ -120,20 +120,6 @@ pub fn one_after_the_other<S: Session + ?Sized>(
         Flow::Continue => session.train(span).map(Some),
         Flow::Stop => Ok(None),
     }
-}
-
-/// Refuses networks whose activations are learned, for engines that do not know gains.
-pub fn check_no_gains(device: &DeviceId, spec: &Spec) -> Result<()> {
-    for &Layer { units: _, activation, learned } in &spec.layers {
-        match learned {
-            Learned::Nothing => {}
-            Learned::Slope | Learned::Blend => {
-                let what = format!("the activation {} on {device}", Nonlinearity { activation, learned });
-                return Err(Error::Unsupported { what, remedy: "use --device cpu, or another activation".into() });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Refuses optimisers whose steps take the weights of a layer together, for engines that apply rules weight by weight.

@@ -131,7 +131,7 @@ struct LearnedLayer {
     float *d;           // the gradient by h, which becomes the gradient by z [batch, stride]
     const float *gains; // [stride]
     float *gradient;    // of the gains [stride]
-    float *sums;        // over each block of the batch [blocks, stride]; `gradient` if there is one block only
+    float *sums;        // of the terms, over each block of the batch [blocks, stride]; `gradient` if there is one block only
     u32 units, stride;
     u32 activation, learned; // numbers of generated.cuh
     float parameter;         // of the activation

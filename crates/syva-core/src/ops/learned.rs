@@ -27,7 +27,7 @@ pub enum Learned {
 }
 
 impl Learned {
-    /// What has gains.
+    /// What has gains. CUDA knows each by its number as an enum.
     pub const WITH_GAINS: [Self; 2] = [Self::Slope, Self::Blend];
 
     /// Whether there are gains.
