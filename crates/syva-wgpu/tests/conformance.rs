@@ -87,11 +87,15 @@ fn holds_back(device: &DeviceId) -> Outcome {
     run_all(&WgpuEngine::new().exact(true), device, &regularised_cases())
 }
 
-fn learns(device: &DeviceId) -> Outcome {
-    // Integer arithmetic takes long for the largest network.
+/// The kit's cases for learned activations without the largest network, for which integer arithmetic takes long.
+fn small_learned_cases() -> Vec<Case> {
     let mut all = learned_cases();
     all.retain(|case| case.spec.parameters() < 20_000);
-    run_all(&WgpuEngine::new().exact(true), device, &all)
+    all
+}
+
+fn learns(device: &DeviceId) -> Outcome {
+    run_all(&WgpuEngine::new().exact(true), device, &small_learned_cases())
 }
 
 fn activates(device: &DeviceId) -> Outcome {
@@ -143,7 +147,7 @@ fn as_it_is(device: &DeviceId) -> Outcome {
     let engine = WgpuEngine::new();
     let info = engine.devices().into_iter().find(|info| info.id == *device).ok_or("no such device")?;
     let mut furthest = 0.0_f64;
-    for case in &cases() {
+    for case in &[cases(), small_learned_cases()].concat() {
         if info.exact {
             run(&engine, device, case)?;
         } else {
@@ -152,7 +156,7 @@ fn as_it_is(device: &DeviceId) -> Outcome {
         }
     }
     if info.exact {
-        run_all(&engine, device, &[loss_cases(), optimizer_cases(), regularised_cases(), learned_cases()].concat())?;
+        run_all(&engine, device, &[loss_cases(), optimizer_cases(), regularised_cases()].concat())?;
         conformance::operands(&engine, device)?;
     }
     println!("{}: {} last places at most (allowed: {CLOSE})", info.id, furthest);
