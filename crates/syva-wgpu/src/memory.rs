@@ -195,7 +195,7 @@ impl Weights {
             let weight = read.by_ref().take(layer.parts.len()).flatten().collect();
             let weight = Matrix::new(spec.layers[l].units, spec.fan_in(l), weight)?;
             let bias = read.next().into_iter().flatten().collect();
-            let gain = layer.gains.iter().flat_map(|_| read.next()).flatten().collect();
+            let gain = layer.gains.iter().filter_map(|_| read.next()).flatten().collect();
             layers.push(Parameters { weight, bias, gain });
         }
         Ok(layers)
