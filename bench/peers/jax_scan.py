@@ -1,6 +1,7 @@
 """JAX: a whole epoch is one compiled call, the smaller last batch included; `lax.scan` runs over the full batches.
 
-It runs on the CPU or, with the variant `cuda`, on an NVIDIA card in f32 (where the default would be TF32).
+It runs on the CPU or, with the variant `cuda`, on an NVIDIA card in f32 (where the default would be TF32). With the
+variant `adam`, optax's Adam trains instead of plain gradient descent.
 """
 
 import ctypes
@@ -17,6 +18,7 @@ os.environ["JAX_PLATFORMS"] = "cuda" if CUDA else "cpu"
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import peer
 
@@ -76,32 +78,38 @@ def loss_of(params, x, y):
     return -jnp.mean(jnp.sum(jax.nn.one_hot(y, peer.CLASSES) * log_probabilities, axis=1))
 
 
+optimizer = optax.adam(peer.ADAM_RATE) if args.variant == ["adam"] else optax.sgd(peer.LEARNING_RATE)
+
+
 @functools.partial(jax.jit, donate_argnums=0)
-def train_batches(params, images, labels, full, rest):
+def train_batches(trained, images, labels, full, rest):
     """`full` [steps, batch] and `rest` [samples left over] are indices of samples."""
 
-    def step(params, batch):
+    def step(trained, batch):
+        params, state = trained
         take = functools.partial(jnp.take, indices=batch, axis=0, mode="clip")
         loss, gradients = jax.value_and_grad(loss_of)(params, take(images), take(labels))
-        return jax.tree.map(lambda p, g: p - peer.LEARNING_RATE * g, params, gradients), loss
+        updates, state = optimizer.update(gradients, state, params)
+        return (optax.apply_updates(params, updates), state), loss
 
-    params, losses = jax.lax.scan(step, params, full)
+    trained, losses = jax.lax.scan(step, trained, full)
     if rest.size:
-        params, loss = step(params, rest)
+        trained, loss = step(trained, rest)
         losses = jnp.append(losses, loss)
-    return params, jnp.mean(losses)
+    return trained, jnp.mean(losses)
 
 
 images, labels = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
 params = [linear(a, b) for a, b in itertools.pairwise([784, *args.widths, peer.CLASSES])]
+trained = params, optimizer.init(params)
 
 
 def train(steps):
-    global params
+    global trained
     order = rng.permutation(samples).astype(np.int32)[: steps and steps * args.batch]
     whole = len(order) // args.batch * args.batch
-    params, loss = train_batches(params, images, labels, order[:whole].reshape(-1, args.batch), order[whole:])
+    trained, loss = train_batches(trained, images, labels, order[:whole].reshape(-1, args.batch), order[whole:])
     return loss.block_until_ready()
 
 
-peer.serve(f"jax {jax.__version__}", train)
+peer.serve(f"jax {jax.__version__}, optax {optax.__version__}", train)

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 LEARNING_RATE = 0.01
+ADAM_RATE = 0.001
 MEAN, STD = 0.1307, 0.3081
 CLASSES = 10
 

@@ -1,4 +1,7 @@
-"""PyTorch with all images in one tensor and batches by indexing: eager or, with the variant `compile`, compiled."""
+"""PyTorch with all images in one tensor and batches by indexing: eager or, with the variant `compile`, compiled.
+
+With the variant `adam`, its fused Adam trains instead of plain gradient descent.
+"""
 
 import itertools
 
@@ -15,7 +18,10 @@ layers = []
 for fan_in, units in itertools.pairwise([784, *args.widths]):
     layers += [nn.Linear(fan_in, units), nn.Sigmoid()]
 model = nn.Sequential(*layers, nn.Linear(args.widths[-1], peer.CLASSES))
-optimizer = torch.optim.SGD(model.parameters(), lr=peer.LEARNING_RATE)
+if args.variant == ["adam"]:
+    optimizer = torch.optim.Adam(model.parameters(), lr=peer.ADAM_RATE, fused=True)
+else:
+    optimizer = torch.optim.SGD(model.parameters(), lr=peer.LEARNING_RATE)
 
 
 def loss_of(x, y):

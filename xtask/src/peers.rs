@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use syva::Engine;
 
-use catalogue::{GPU_PEERS, PEERS, Peer, Workshop};
+use catalogue::{ADAM_PEERS, GPU_PEERS, PEERS, Peer, Workshop};
 use process::{Answer, Process};
 use report::{Row, Spread, SweepRow};
 
@@ -34,6 +34,9 @@ pub struct Args {
     /// On NVIDIA's card instead of the processor; no sweep.
     #[arg(long)]
     gpu: bool,
+    /// Train with Adam: only syva, JAX with optax, and PyTorch's fused form; no sweep.
+    #[arg(long, conflicts_with = "gpu")]
+    adam: bool,
     /// Only these peers, besides syva.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
@@ -47,7 +50,7 @@ pub struct Args {
     #[arg(long)]
     avx2: bool,
     /// Only the sweep.
-    #[arg(long, conflicts_with_all = ["quick", "no_sweep"])]
+    #[arg(long, conflicts_with_all = ["quick", "no_sweep", "adam"])]
     sweep_only: bool,
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder].
     #[arg(long, value_name = "DIR")]
@@ -110,19 +113,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !rows.is_empty() {
         println!("\n{}", report::table(&rows));
     }
-    let sweep = if args.quick || args.no_sweep || args.gpu { Vec::new() } else { sweep(&workshop, &data, args.avx2)? };
+    let sweep = if args.quick || args.no_sweep || args.gpu || args.adam { Vec::new() } else { sweep(&workshop, &data, args.avx2)? };
     if !sweep.is_empty() {
         println!("\n{}", report::sweep_table(&sweep));
     }
     let failed = rows.iter().any(|row| row.problem.is_some()) || sweep.iter().any(|row| row.problem.is_some());
-    let path = report::write(args.out.clone(), args.avx2, &rows, &sweep)?;
+    let path = report::write(args.out.clone(), (args.avx2, args.adam), &rows, &sweep)?;
     println!("\nwritten to {}", path.display());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The peers to run: Syvä's first, in the order of the catalogue.
 fn choose(args: &Args) -> Result<Vec<&'static Peer>> {
-    let all: &'static [Peer] = if args.gpu { &GPU_PEERS } else { &PEERS };
+    let all: &'static [Peer] = match args {
+        Args { gpu: true, .. } => &GPU_PEERS,
+        Args { adam: true, .. } => &ADAM_PEERS,
+        _ => &PEERS,
+    };
     let known = || all.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
     if let Some(unknown) = args.peers.iter().find(|name| all.iter().all(|peer| peer.name != **name)) {
         bail!("there is no peer '{unknown}'; known are {}", known());

@@ -288,6 +288,9 @@ pub struct BenchArgs {
     /// Optimiser [default: sgd]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::Optimizer>)]
     pub optimizer: Option<syva::Optimizer>,
+    /// Probability of dropout of hidden units [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number::<f32>)]
+    pub dropout: Option<f32>,
     /// Learning rate [default: 0.01]
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", allow_negative_numbers = true, value_parser = number::<f32>)]
     pub lr: Option<f32>,

@@ -55,6 +55,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         hidden: args.hidden.clone(),
         optimizer: args.optimizer,
         activation: args.activation,
+        dropout: args.dropout,
         lr: args.lr,
         batch_size: args.batch_size,
         seed: args.seed,

@@ -66,6 +66,13 @@ pub const GPU_PEERS: [Peer; 6] = [
     ),
 ];
 
+/// The peers that train with Adam, in PyTorch's fused form and optax's.
+pub const ADAM_PEERS: [Peer; 3] = [
+    Peer { ours: true, ..peer("syva", "as it is", false, Rust("syva", &[("SYVA_PEER_OPTIMIZER", "adam")])) },
+    peer("jax", "optax.adam, jit and scan over an epoch", true, Python("jax_scan.py", Some("adam"))),
+    peer("pytorch", "Adam(fused=True), eager, data in memory", true, Python("pytorch_memory.py", Some("adam"))),
+];
+
 /// Builds and starts the programs.
 pub struct Workshop {
     sources: PathBuf,

@@ -125,8 +125,8 @@ pub fn mnist(dir: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Writes all tables.
-pub fn write(out: Option<PathBuf>, avx2: bool, rows: &[Row], sweep: &[SweepRow]) -> Result<PathBuf> {
-    let cpu = machine() + if avx2 { ", AVX2 only" } else { "" };
+pub fn write(out: Option<PathBuf>, (avx2, adam): (bool, bool), rows: &[Row], sweep: &[SweepRow]) -> Result<PathBuf> {
+    let cpu = machine() + if avx2 { ", AVX2 only" } else { "" } + if adam { ", Adam" } else { "" };
     let name: String =
         cpu.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let path = match out {
