@@ -113,7 +113,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !rows.is_empty() {
         println!("\n{}", report::table(&rows));
     }
-    let sweep = if args.quick || args.no_sweep || args.gpu || args.adam { Vec::new() } else { sweep(&workshop, &data, args.avx2)? };
+    let sweep = if args.quick || args.no_sweep || args.gpu || args.adam {
+        Vec::new()
+    } else {
+        sweep(&workshop, &data, args.avx2)?
+    };
     if !sweep.is_empty() {
         println!("\n{}", report::sweep_table(&sweep));
     }

@@ -3,9 +3,6 @@
 use syva_core::arithmetic::Real;
 use syva_core::ops::{Dropout, Muon, Noise, averaged, clipped, dropped, penalised};
 
-/// Blocks of random words that are made at a time.
-const BLOCKS: usize = 16;
-
 /// A pass over some values, element by element. Columns are those of a panel.
 pub enum Regularise<'a> {
     /// Adds the penalties to gradients.
@@ -158,42 +155,27 @@ pub(super) fn regularise<T: Real + From<f32> + Into<f32>>(pass: Regularise<'_>) 
     }
 }
 
-/// The factors of dropout for some rows of a panel. Philox runs on several counters at a time.
+/// The factors of dropout for some rows of a panel. Philox runs on as many counters at a time as a register has room for.
+///
+/// Each of a counter's words is the lower half of 64 bits. So the upper half of a product is one shift away, and what is
+/// left in the upper halves of other words changes nothing.
 #[inline(always)]
 fn fill(dropout: Dropout, layer: usize, (row, unit): (usize, usize), width: usize, factors: &mut [f32]) {
+    const LOWER: u64 = u32::MAX as u64;
+    assert!(width.is_power_of_two() && width >= 4, "panels are 16 or 32 columns wide");
     let (key, start) = dropout.start(layer, row);
-    let (per_row, first) = (width / 4, (unit / 4) as u32);
-    let (mut at_row, mut in_row) = (start[1], 0);
-    for factors in factors.chunks_mut(4 * BLOCKS) {
-        let (mut c0, mut c1) = ([0; BLOCKS], [0; BLOCKS]);
-        let (mut c2, mut c3) = ([start[2]; BLOCKS], [start[3]; BLOCKS]);
-        for (c0, c1) in c0.iter_mut().zip(&mut c1) {
-            (*c0, *c1) = (first + in_row as u32, at_row);
-            in_row += 1;
-            if in_row == per_row {
-                (at_row, in_row) = (at_row.wrapping_add(1), 0);
-            }
-        }
+    let (first, per_row) = (unit as u64 / 4, (width / 4).trailing_zeros());
+    let [_, start_row, c2, c3] = start.map(u64::from);
+    for (block, factors) in (0..).zip(factors.as_chunks_mut::<4>().0) {
+        let row: u64 = block >> per_row;
+        let (mut c0, mut c1, mut c2, mut c3) = (first + (block - (row << per_row)), start_row + row, c2, c3);
         let [mut k0, mut k1] = key;
         for _ in 0..10 {
-            for i in 0..BLOCKS {
-                let p0 = u64::from(c0[i]) * 0xD251_1F53;
-                let p1 = u64::from(c2[i]) * 0xCD9E_8D57;
-                (c0[i], c1[i], c2[i], c3[i]) =
-                    ((p1 >> 32) as u32 ^ c1[i] ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3[i] ^ k1, p0 as u32);
-            }
+            let (p0, p1) = ((c0 & LOWER) * 0xD251_1F53, (c2 & LOWER) * 0xCD9E_8D57);
+            (c0, c1, c2, c3) = (p1 >> 32 ^ c1 ^ u64::from(k0), p1, p0 >> 32 ^ c3 ^ u64::from(k1), p0);
             k0 = k0.wrapping_add(0x9E37_79B9);
             k1 = k1.wrapping_add(0xBB67_AE85);
         }
-        let mut words = [0; 4 * BLOCKS];
-        for i in 0..BLOCKS {
-            words[4 * i] = c0[i];
-            words[4 * i + 1] = c1[i];
-            words[4 * i + 2] = c2[i];
-            words[4 * i + 3] = c3[i];
-        }
-        for (factor, word) in factors.iter_mut().zip(words) {
-            *factor = if word < dropout.threshold { 0.0 } else { dropout.scale };
-        }
+        *factors = [c0, c1, c2, c3].map(|word| if (word as u32) < dropout.threshold { 0.0 } else { dropout.scale });
     }
 }
