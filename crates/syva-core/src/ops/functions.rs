@@ -56,8 +56,8 @@ macro_rules! functions {
 }
 
 /// Everything that CUDA kernels take from here, as `generated.cuh`: the functions, and all activations, their derivatives,
-/// what of them may be learned, what losses do per output, and optimisers' rules behind switches. The common ones are inlined; the others are calls, so
-/// that kernels do not grow with their number.
+/// what of them may be learned, what losses do per output, and optimisers' rules behind switches. The common ones are
+/// inlined; the others are calls, so that kernels do not grow with their number.
 #[must_use]
 pub fn cuda() -> String {
     let mut text =
