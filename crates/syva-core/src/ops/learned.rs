@@ -33,7 +33,11 @@ impl Learned {
     /// Whether there are gains.
     #[must_use]
     pub fn has_gains(self) -> bool {
-        self != Self::Nothing
+        match self {
+            Self::Nothing => false,
+            // Those of `WITH_GAINS`.
+            Self::Slope | Self::Blend => true,
+        }
     }
 
     /// What the gains of units with this activation begin with.
