@@ -40,6 +40,7 @@ mod spec;
 mod state;
 mod stopping;
 mod summary;
+pub mod table;
 pub mod text;
 pub mod threads;
 pub mod trainer;
