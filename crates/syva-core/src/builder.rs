@@ -87,7 +87,7 @@ impl Mlp {
 
     fn end(mut self, units: usize, head: Head) -> Spec {
         self.layers.push(Layer::new(units, Activation::Identity));
-        Spec { input: self.input, layers: self.layers, head }
+        Spec { input: self.input, layers: self.layers, head, schema: None }
     }
 }
 
@@ -174,6 +174,7 @@ impl Sequential {
             input: Input { features, shape: self.shape, normalization: self.normalization },
             layers: self.linear.into_iter().map(|(_, layer)| layer).collect(),
             head,
+            schema: None,
         };
         spec.validate()?;
         Ok(spec)

@@ -8,6 +8,7 @@ pub mod idx;
 pub mod mnist;
 #[cfg(feature = "files")]
 pub mod source;
+pub mod tabular;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use crate::builder::Mlp;
 use crate::names::forms;
 use crate::ops::Nonlinearity;
 use crate::random::{Random, Stream};
+use crate::schema::{Schema, Target};
 use crate::spec::{Head, Normalization, Spec};
 use crate::state::{check_finite, hex};
 use crate::{Error, Result};
@@ -224,34 +226,15 @@ impl Dataset {
     /// ```
     pub fn split(&self, share: f64, seed: u32) -> Result<(Self, Self)> {
         let samples = self.samples();
-        let count = |samples: usize| (share * samples as f64).round() as usize;
-        if !(share > 0.0 && share < 1.0) || count(samples) == 0 || count(samples) == samples {
+        let count = share_of(share, samples);
+        if !(share > 0.0 && share < 1.0) || count == 0 || count == samples {
             let problem = format!("a share of {share} of {samples} samples leaves a part empty");
             return Err(Error::setting("split", problem, "give a share between 0 and 1, such as 0.2"));
         }
-        let mut groups: Vec<Vec<usize>> = match &self.targets {
-            Targets::Classes { labels, classes } => {
-                let mut groups = vec![Vec::new(); *classes];
-                labels.iter().enumerate().for_each(|(sample, &label)| groups[label as usize].push(sample));
-                groups
-            }
-            Targets::Values { .. } => vec![(0..samples).collect()],
+        let is_second = match &self.targets {
+            Targets::Classes { labels, classes } => draw(samples, Some((labels, *classes)), share, seed),
+            Targets::Values { .. } => draw(samples, None, share, seed),
         };
-        let mut is_second = vec![false; samples];
-        let (mut before, mut drawn) = (0, 0);
-        for (class, group) in groups.iter_mut().enumerate() {
-            before += group.len();
-            // Computed from the total so far, so that rounding errors do not add up.
-            let wanted = count(before) - drawn;
-            let mut random = Random::new(seed, Stream::Split, class as u64);
-            // The first steps of a Fisher-Yates shuffle.
-            for place in 0..wanted.min(group.len()) {
-                let other = place + random.below((group.len() - place) as u64) as usize;
-                group.swap(place, other);
-                is_second[group[place]] = true;
-            }
-            drawn += wanted;
-        }
         let part = |second: bool| {
             let part: Vec<usize> = (0..samples).filter(|&sample| is_second[sample] == second).collect();
             self.select(&part)
@@ -360,6 +343,40 @@ impl Dataset {
     }
 }
 
+/// So many of the samples are a share of them.
+fn share_of(share: f64, samples: usize) -> usize {
+    (share * samples as f64).round() as usize
+}
+
+/// Draws a share of the samples at random: which of them are drawn. Each class contributes its share, as nearly as whole
+/// samples allow.
+fn draw(samples: usize, classes: Option<(&[u32], usize)>, share: f64, seed: u32) -> Vec<bool> {
+    let mut groups: Vec<Vec<usize>> = match classes {
+        Some((labels, classes)) => {
+            let mut groups = vec![Vec::new(); classes];
+            labels.iter().enumerate().for_each(|(sample, &label)| groups[label as usize].push(sample));
+            groups
+        }
+        None => vec![(0..samples).collect()],
+    };
+    let mut is_drawn = vec![false; samples];
+    let (mut before, mut drawn) = (0, 0);
+    for (class, group) in groups.iter_mut().enumerate() {
+        before += group.len();
+        // Computed from the total so far, so that rounding errors do not add up.
+        let wanted = share_of(share, before) - drawn;
+        let mut random = Random::new(seed, Stream::Split, class as u64);
+        // The first steps of a Fisher-Yates shuffle.
+        for place in 0..wanted.min(group.len()) {
+            let other = place + random.below((group.len() - place) as u64) as usize;
+            group.swap(place, other);
+            is_drawn[group[place]] = true;
+        }
+        drawn += wanted;
+    }
+    is_drawn
+}
+
 /// Which samples a training is judged by while it trains: its validation data.
 ///
 /// ```
@@ -446,6 +463,8 @@ pub struct Task {
     pub normalization: Normalization,
     /// The value of [`Task::digest`], if the source already knows it.
     pub known_digest: Option<String>,
+    /// What made the samples of a table's rows.
+    pub schema: Option<Arc<Schema>>,
 }
 
 impl Task {
@@ -460,6 +479,7 @@ impl Task {
             shape: Vec::new(),
             normalization: Normalization::None,
             known_digest: None,
+            schema: None,
         }
     }
 
@@ -499,10 +519,14 @@ impl Task {
             mlp = Mlp::image(height, width);
         }
         let mlp = mlp.normalized(self.normalization.clone()).hidden(hidden, activation);
-        match self.train.targets() {
-            Targets::Classes { classes, .. } => mlp.classes(*classes),
-            Targets::Values { outputs, .. } => mlp.values(*outputs),
-        }
+        let spec = match (self.train.targets(), self.schema.as_deref().map(|schema| &schema.target)) {
+            (Targets::Classes { classes, .. }, _) => mlp.classes(*classes),
+            (Targets::Values { outputs, .. }, Some(Target::Labels { .. })) => {
+                Spec { head: Head::MultiLabel, ..mlp.values(*outputs) }
+            }
+            (Targets::Values { outputs, .. }, _) => mlp.values(*outputs),
+        };
+        Spec { schema: self.schema.clone(), ..spec }
     }
 
     /// The same with another head, and as many outputs as it needs. Returns an error if the head does not fit the task's

@@ -36,6 +36,7 @@ pub mod reference;
 #[cfg(feature = "files")]
 pub mod run;
 mod schedule;
+pub mod schema;
 mod spec;
 mod state;
 mod stopping;

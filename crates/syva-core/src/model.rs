@@ -42,6 +42,8 @@ const HISTORY: &str = "history";
 
 /// What a reader must know if activations are learned.
 const GAINS: &str = "gains";
+/// What a reader must know if inputs are made of a table's columns.
+const SCHEMA: &str = "schema";
 
 /// A network and its weights.
 ///
@@ -99,7 +101,7 @@ struct Description1 {
 
 impl Description {
     /// The names in `needs` that this version knows.
-    const KNOWN: &[&str] = &[GAINS];
+    const KNOWN: &[&str] = &[GAINS, SCHEMA];
 
     /// Reads a description of any format. Errors say what is wrong, and what to do.
     fn read(text: &str) -> std::result::Result<Self, (String, &'static str)> {
@@ -207,7 +209,7 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     let refuse = |why: &str| Error::mismatch(format!("the model cannot be written: {why}"), "report this");
     let mut description = Description {
         format: FORMAT,
-        needs: spec.layers.iter().any(|layer| layer.gains() > 0).then(|| GAINS.into()).into_iter().collect(),
+        needs: needs(spec),
         network: spec.clone(),
         step: state.step,
         training: None,
@@ -249,6 +251,16 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
         entries.push(Entry { name: HISTORY.into(), shape, values: Values::F64(&history) });
     }
     container::write(&metadata, entries).ok_or_else(|| refuse("its description is too long"))
+}
+
+/// What a reader must know to compute what the network computes.
+fn needs(spec: &Spec) -> Vec<String> {
+    let gains = spec.layers.iter().any(|layer| layer.gains() > 0);
+    [(gains, GAINS), (spec.schema.is_some(), SCHEMA)]
+        .into_iter()
+        .filter(|&(needed, _)| needed)
+        .map(|(_, name)| name.into())
+        .collect()
 }
 
 /// The name of a layer's tensor, as in PyTorch's state dict of the chapter's class; a learned activation is a module

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::arithmetic::Number;
 use crate::data::Dataset;
 use crate::metrics::{Confusion, Tally};
 use crate::ops::{Activation, Learned, Nonlinearity};
+use crate::schema::{Schema, Target};
 use crate::{Error, Result};
 
 /// A deep fully connected network.
@@ -30,6 +32,9 @@ pub struct Spec {
     pub layers: Vec<Layer>,
     /// What the outputs mean.
     pub head: Head,
+    /// What makes inputs and targets of a table's rows, for a network that was trained on a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Arc<Schema>>,
 }
 
 /// The network's input: raw features as the data set stores them, and how the first layer normalises them.
@@ -321,7 +326,29 @@ impl Spec {
             | Head::Logits
             | Head::LogSoftmax => {}
         }
-        self.validate_normalization()
+        self.validate_normalization()?;
+        self.schema.as_deref().map_or(Ok(()), |schema| self.validate_schema(schema))
+    }
+
+    /// Checks that the schema makes the inputs that the network reads, and names what its outputs mean.
+    fn validate_schema(&self, schema: &Schema) -> Result<()> {
+        schema.validate()?;
+        let refuse = |problem: String| Err(Error::setting("schema", problem, "use the schema that the network is for"));
+        if schema.inputs() != self.input.features {
+            return refuse(format!("it makes {} inputs, the network reads {}", schema.inputs(), self.input.features));
+        }
+        let (made, has, what) = match &schema.target {
+            Target::Classes { classes, .. } => (classes.len(), self.classes(), "classes"),
+            Target::Values { columns } if self.classes() == 0 => (columns.len(), self.targets(), "values"),
+            Target::Labels { columns } if self.head == Head::MultiLabel => (columns.len(), self.targets(), "labels"),
+            Target::Values { .. } | Target::Labels { .. } => {
+                return refuse(format!("its target is not for {}", self.head));
+            }
+        };
+        if made != has {
+            return refuse(format!("it names {made} {what}, the network has {has}"));
+        }
+        Ok(())
     }
 
     fn validate_normalization(&self) -> Result<()> {

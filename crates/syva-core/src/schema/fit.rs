@@ -1,0 +1,598 @@
+//! Fits a [`Schema`] to a table.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::dates::{DateFormat, DatePart};
+use super::kinds::{Kind, LeftOut, Profile, occurring, profile};
+use super::quantiles::{Quantiles, sorted_quantile};
+use super::{
+    Encoding, Feature, NumberEncoding, Scaler, Scaling, Schema, Target, TargetTransform, TaskKind, Transform,
+    ValueTarget, number_of, smooth_clip, truth,
+};
+use crate::table::{Column, MISSING, Table, Values, number_text};
+use crate::text::grouped;
+use crate::{Error, Result};
+
+/// What is wanted of a table: what it says of its columns, and what is found out where it says nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TableOptions {
+    /// The columns that are predicted.
+    pub target: Vec<String>,
+    /// What kind of target it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskKind>,
+    /// Columns that are numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub numeric: Vec<String>,
+    /// Columns that are categories.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categorical: Vec<String>,
+    /// Columns that are not used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+    /// The column of what the rows weigh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// The column whose equal values stay in one part of the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How numbers are scaled.
+    pub scaling: Scaling,
+    /// What a target of numbers goes through.
+    pub target_transform: TargetTransform,
+    /// Whether targets of numbers are then standardised. Counts are not.
+    pub standardise: bool,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self {
+            target: Vec::new(),
+            task: None,
+            numeric: Vec::new(),
+            categorical: Vec::new(),
+            ignore: Vec::new(),
+            weight: None,
+            group: None,
+            scaling: Scaling::Standard,
+            target_transform: TargetTransform::None,
+            standardise: true,
+        }
+    }
+}
+
+/// A schema, and what its user should know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// The schema.
+    pub schema: Schema,
+    /// Sentences about columns that are left out, and what was found out of the target.
+    pub notes: Vec<String>,
+}
+
+/// The most categories of a column. Rarer ones turn no input on.
+const MOST_CATEGORIES: usize = 256;
+
+/// The most different whole numbers that are taken for classes.
+const MOST_NUMBERED: usize = 20;
+
+impl Schema {
+    /// Finds out what the columns of a table are, and fits the encodings to its training part.
+    ///
+    /// # Errors
+    /// If the options name a column that there is not, no column is left to learn from, or the target cannot be learned:
+    /// it is the same in all rows, or has another kind than was asked for.
+    pub fn fit(all: &Table, train: &Table, options: &TableOptions) -> Result<Fitted> {
+        let profiles = profile(all, options)?;
+        let mut notes = left_out(&profiles);
+        let (mut numbers, mut others) = (Vec::new(), Vec::new());
+        for (Profile { column: name, kind, .. }, column) in profiles.iter().zip(train.columns()) {
+            let add = |to: &mut Vec<Feature>, encoding| to.push(Feature { column: name.clone(), encoding });
+            match kind {
+                Kind::Number => {
+                    let values = numbers_of(train, column)?;
+                    add(&mut numbers, Encoding::Number(number(&values, options.scaling)));
+                }
+                Kind::Date(format) => add(&mut numbers, date(column, *format, options.scaling)),
+                Kind::Category => {
+                    let (encoding, note) = category(column, options.scaling);
+                    add(&mut others, encoding);
+                    notes.extend(note);
+                }
+                Kind::Target | Kind::Weight | Kind::Group | Kind::LeftOut(_) => {}
+            }
+        }
+        numbers.append(&mut others);
+        // A column that happens to be missing in the whole training part has nothing to say.
+        numbers.retain(|feature| feature.encoding.inputs() > 0);
+        if numbers.is_empty() {
+            let problem = "no column is left to learn from";
+            return Err(Error::mismatch(problem, "name some with --numeric or --categorical, or ignore fewer"));
+        }
+        let (target, note) = target(all, train, options)?;
+        notes.extend(note);
+        Ok(Fitted { schema: Self { features: numbers, target }, notes })
+    }
+}
+
+impl Schema {
+    /// The target alone, as [`Schema::fit`] finds it out of these rows.
+    pub(crate) fn target_of(table: &Table, options: &TableOptions) -> Result<Target> {
+        Ok(target(table, table, options)?.0)
+    }
+}
+
+/// Sentences about the columns that are not used.
+fn left_out(profiles: &[Profile]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for reason in [LeftOut::Empty, LeftOut::Constant, LeftOut::Id, LeftOut::Text] {
+        let names: Vec<String> = profiles
+            .iter()
+            .filter(|found| found.kind == Kind::LeftOut(reason))
+            .map(|found| format!("'{}'", found.column))
+            .collect();
+        let said = match &names[..] {
+            [] => continue,
+            [one] => format!("column {one} {}", reason.reason()),
+            [.., last] if names.len() <= 6 => {
+                format!("each of the columns {} and {last} {}", names[..names.len() - 1].join(", "), reason.reason())
+            }
+            [first, rest @ ..] => format!("each of column {first} and {} others {}", rest.len(), reason.reason()),
+        };
+        notes.push(format!("{said}: left out"));
+    }
+    notes
+}
+
+/// The numbers of a column that is to have numbers.
+fn numbers_of(table: &Table, column: &Column) -> Result<Vec<f64>> {
+    let values: Vec<f64> = (0..table.rows()).map(|row| number_of(column, row)).collect();
+    if let Some(row) = (0..values.len()).find(|&row| !values[row].is_finite() && !column.values.is_missing(row)) {
+        let text = column.cell(row).unwrap_or_default();
+        let (name, row) = (&column.name, table.row_number(row));
+        let problem = format!("row {row} of column '{name}' is '{text}', which is no number");
+        return Err(Error::mismatch(problem, format!("correct the cell, or use --categorical {name}")));
+    }
+    Ok(values)
+}
+
+fn number(values: &[f64], scaling: Scaling) -> NumberEncoding {
+    let mut present: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
+    let missing = values.len() - present.len();
+    let scaler = scaler(&mut present, scaling);
+    let median = if present.is_empty() { 0.0 } else { quantile(&mut present, 0.5) };
+    let indicator = (missing > 0).then(|| levels(&[(0.0, values.len() - missing), (1.0, missing)], scaling));
+    NumberEncoding { median, scaler, indicator: indicator.map(|levels| [levels[0], levels[1]]) }
+}
+
+/// The quantile of numbers, which it reorders.
+fn quantile(values: &mut [f64], probability: f64) -> f64 {
+    let place = probability * (values.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let (_, &mut a, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+    let b = above.iter().copied().min_by(f64::total_cmp).unwrap_or(a);
+    a + (b - a) * (place - below as f64)
+}
+
+/// How present numbers are scaled. They may be reordered.
+fn scaler(present: &mut [f64], scaling: Scaling) -> Scaler {
+    let affine = |centre: f64, factor: f64, clip| {
+        // The inverse of a tiny spread may be infinite.
+        let factor = if factor.is_finite() { factor } else { 0.0 };
+        Scaler::Affine { centre, factor, clip }
+    };
+    if present.is_empty() {
+        return affine(0.0, 0.0, false);
+    }
+    match scaling {
+        Scaling::None => affine(0.0, 1.0, false),
+        Scaling::Standard => {
+            let (mean, std) = mean_std(present);
+            affine(mean, if std > 0.0 { 1.0 / std } else { 0.0 }, false)
+        }
+        Scaling::Robust => {
+            let (low, middle, high) = (quantile(present, 0.25), quantile(present, 0.5), quantile(present, 0.75));
+            let least = present.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = present.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            affine(middle, robust_factor(high - low, most - least), true)
+        }
+        Scaling::Quantile => Scaler::Quantiles(Quantiles::of(present)),
+    }
+}
+
+/// The factor for numbers whose quartiles, and whose ends, are so far apart.
+fn robust_factor(quartiles: f64, range: f64) -> f64 {
+    if quartiles != 0.0 {
+        1.0 / quartiles
+    } else if range != 0.0 {
+        2.0 / range
+    } else {
+        0.0
+    }
+}
+
+/// Mean and population standard deviation. That of equal numbers is 0, whatever rounding makes of their mean.
+fn mean_std(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    // Scaled, so that sums of huge numbers do not overflow.
+    let mean = values.iter().map(|x| x / n).sum::<f64>();
+    let mean = if values.iter().all(|x| x.abs() < 1e150) { values.iter().sum::<f64>() / n } else { mean };
+    if values.iter().all(|&x| x == values[0]) {
+        return (values[0], 0.0);
+    }
+    let largest = values.iter().map(|x| (x - mean).abs()).fold(0.0, f64::max);
+    if largest > 1e150 {
+        let variance = values.iter().map(|x| ((x - mean) / largest).powi(2)).sum::<f64>() / n;
+        return (mean, largest * variance.sqrt());
+    }
+    (mean, (values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n).sqrt())
+}
+
+/// The scaled values of an input that has a few values, which occur so often in the training data.
+fn levels(counts: &[(f64, usize)], scaling: Scaling) -> Vec<f64> {
+    if scaling != Scaling::Robust {
+        return counts.iter().map(|&(value, _)| value).collect();
+    }
+    let mut sorted: Vec<(f64, usize)> = counts.iter().copied().filter(|&(_, count)| count > 0).collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: usize = sorted.iter().map(|(_, count)| count).sum();
+    let at = |place: usize| {
+        let mut before = 0;
+        for &(value, count) in &sorted {
+            before += count;
+            if place < before {
+                return value;
+            }
+        }
+        sorted.last().map_or(0.0, |&(value, _)| value)
+    };
+    let quantile = |probability: f64| {
+        let place = probability * total.saturating_sub(1) as f64;
+        let below = place.floor() as usize;
+        sorted_quantile(&[at(below), at(below + 1)], place - below as f64)
+    };
+    let centre = quantile(0.5);
+    let range = sorted.last().map_or(0.0, |last| last.0) - sorted.first().map_or(0.0, |first| first.0);
+    let factor = robust_factor(quantile(0.75) - quantile(0.25), range);
+    counts.iter().map(|&(value, _)| smooth_clip((value - centre) * factor)).collect()
+}
+
+fn date(column: &Column, format: DateFormat, scaling: Scaling) -> Encoding {
+    let moments: Vec<_> =
+        (0..column.values.len()).map(|row| column.cell(row).and_then(|text| format.read(&text))).collect();
+    let parts = DatePart::ALL.into_iter().filter_map(|part| {
+        let values: Vec<f64> = moments.iter().map(|moment| moment.map_or(f64::NAN, |moment| part.of(moment))).collect();
+        let mut present = values.iter().filter(|x| !x.is_nan());
+        let first = present.next()?;
+        // A part that is the same in all rows says nothing. That it is missing, one part says for all.
+        let varies = present.any(|x| x != first);
+        let mut encoding = number(&values, scaling);
+        if part != DatePart::Elapsed {
+            encoding.indicator = None;
+        }
+        (varies || part == DatePart::Elapsed).then_some((part, encoding))
+    });
+    Encoding::Date { format, parts: parts.collect() }
+}
+
+/// The texts of a column's cells with their counts, sorted: by their numbers if all are numbers, otherwise by their bytes.
+fn counted(column: &Column) -> Vec<(String, usize)> {
+    let mut counts: Vec<(String, usize)> = match &column.values {
+        Values::Texts(texts) => {
+            let mut counts = vec![0; texts.vocabulary().len()];
+            texts.codes().iter().filter(|&&code| code != MISSING).for_each(|&code| counts[code as usize] += 1);
+            occurring(texts).into_iter().map(|place| (texts.vocabulary()[place].clone(), counts[place])).collect()
+        }
+        Values::Numbers(values) => {
+            let mut counts = HashMap::new();
+            let present = values.iter().filter(|x| !x.is_nan());
+            present.for_each(|x| *counts.entry((x + 0.0).to_bits()).or_insert(0) += 1);
+            counts.into_iter().map(|(bits, count)| (number_text(f64::from_bits(bits)), count)).collect()
+        }
+    };
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|x| x.is_finite());
+    if counts.iter().all(|(text, _)| number(text).is_some()) {
+        let key = |text: &str| number(text).unwrap_or_default();
+        counts.sort_by(|(a, _), (b, _)| key(a).total_cmp(&key(b)).then_with(|| a.cmp(b)));
+    } else {
+        counts.sort_unstable();
+    }
+    counts
+}
+
+fn category(column: &Column, scaling: Scaling) -> (Encoding, Option<String>) {
+    let missing = column.values.missing();
+    let total = column.values.len();
+    let mut counts = counted(column);
+    let mut note = None;
+    if counts.len() > MOST_CATEGORIES {
+        let mut by_count: Vec<usize> = (0..counts.len()).collect();
+        by_count.sort_by_key(|&i| std::cmp::Reverse(counts[i].1));
+        let mut keep = vec![false; counts.len()];
+        by_count[..MOST_CATEGORIES].iter().for_each(|&i| keep[i] = true);
+        let all = grouped(counts.len() as u64);
+        note = Some(format!(
+            "column '{}' has {all} different texts: the {MOST_CATEGORIES} most frequent ones are used",
+            column.name
+        ));
+        counts = counts.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(count, _)| count).collect();
+    }
+    if counts.len() == 2 && note.is_none() {
+        let ([first, second], neither) = ([counts[0].1, counts[1].1], missing);
+        let levels = levels(&[(-1.0, first), (1.0, second), (0.0, neither)], scaling);
+        let mut texts = counts.into_iter().map(|(text, _)| text);
+        let values = [texts.next().unwrap_or_default(), texts.next().unwrap_or_default()];
+        return (Encoding::Binary { values, levels: [levels[0], levels[1], levels[2]] }, None);
+    }
+    let (values, mut each): (Vec<String>, Vec<usize>) = counts.into_iter().unzip();
+    if missing > 0 {
+        each.push(missing);
+    }
+    let pair = |on: usize| {
+        let levels = levels(&[(0.0, total - on), (1.0, on)], scaling);
+        [levels[0], levels[1]]
+    };
+    let levels = if scaling == Scaling::Robust { each.into_iter().map(pair).collect() } else { Vec::new() };
+    (Encoding::Category { values, missing: missing > 0, levels }, note)
+}
+
+fn target(all: &Table, train: &Table, options: &TableOptions) -> Result<(Target, Option<String>)> {
+    let refuse = |problem: String, remedy: &str| Err(Error::setting("target", problem, remedy));
+    let names = &options.target;
+    let [first, ..] = &names[..] else {
+        return refuse("no column is named".into(), "name the one to predict, as in --target COLUMN");
+    };
+    let columns = names.iter().map(|name| all.column(name)).collect::<Result<Vec<_>>>()?;
+    let is_numbers = |column: &Column| matches!(column.values, Values::Numbers(_));
+    let kind = match options.task {
+        Some(kind) => kind,
+        None if columns.len() == 1 && is_numbered(columns[0]) => TaskKind::Classification,
+        None if columns.iter().all(|column| is_numbers(column) && !is_labels(column)) => TaskKind::Regression,
+        None if columns.len() == 1 && is_numbers(columns[0]) => TaskKind::Classification,
+        None if columns.len() == 1 => TaskKind::Classification,
+        None if columns.iter().all(|column| is_labels(column)) => TaskKind::MultiLabel,
+        None => {
+            let problem = format!("the columns {} are neither all numbers nor all labels of 0 and 1", names.join(", "));
+            return refuse(problem, "name one column, or columns of one kind");
+        }
+    };
+    match kind {
+        TaskKind::Classification if names.len() > 1 => {
+            refuse(format!("{} columns cannot be one class", names.len()), "name one column, or use --task multi-label")
+        }
+        TaskKind::Classification => {
+            let classes: Vec<String> = counted(columns[0]).into_iter().map(|(text, _)| text).collect();
+            let count = classes.len();
+            if count < 2 {
+                let only = classes.first().map_or(String::new(), |class| format!(", '{class}'"));
+                return refuse(
+                    format!("'{first}' has only one class{only}"),
+                    "name a column that differs between rows",
+                );
+            }
+            if count > 50 && 2 * count > all.rows() {
+                let (count, rows) = (grouped(count as u64), grouped(all.rows() as u64));
+                let problem = format!("'{first}' has {count} different values in {rows} rows, too many for classes");
+                let remedy = if is_numbers(columns[0]) { "use --task regression" } else { "name another column" };
+                return refuse(problem, remedy);
+            }
+            let note = is_numbers(columns[0]).then(|| {
+                format!("'{first}' has {count} different whole numbers, so they are classes (--task regression predicts numbers)")
+            });
+            let note = note.filter(|_| options.task.is_none() && count > 2);
+            Ok((Target::Classes { column: first.clone(), classes }, note))
+        }
+        TaskKind::MultiLabel => {
+            if let Some(column) = columns.iter().find(|column| !is_labels(column)) {
+                let problem = format!("column '{}' has values beside 0 and 1", column.name);
+                return refuse(problem, "name columns of 0 and 1 for --task multi-label");
+            }
+            Ok((Target::Labels { columns: names.clone() }, None))
+        }
+        TaskKind::Regression => {
+            let columns = names.iter().map(|name| value_target(train, name, options)).collect::<Result<Vec<_>>>()?;
+            Ok((Target::Values { columns }, None))
+        }
+    }
+}
+
+/// Whether numbers are those of classes: whole, few, each often, and counted from 0 or 1, or only two.
+fn is_numbered(column: &Column) -> bool {
+    let Values::Numbers(values) = &column.values else { return false };
+    let mut different = std::collections::BTreeSet::new();
+    for x in values.iter().filter(|x| !x.is_nan()) {
+        if x.fract() != 0.0 || x.abs() > 1e15 {
+            return false;
+        }
+        different.insert(*x as i64);
+        if different.len() > MOST_NUMBERED {
+            return false;
+        }
+    }
+    let count = different.len();
+    let (Some(&least), Some(&most)) = (different.first(), different.last()) else { return false };
+    let counted = matches!(least, 0 | 1) && most - least + 1 == count as i64;
+    count == 2 || counted && values.len() >= 5 * count
+}
+
+/// Whether all cells say whether a label is on.
+fn is_labels(column: &Column) -> bool {
+    match &column.values {
+        Values::Numbers(values) => values.iter().all(|&x| x == 0.0 || x == 1.0 || x.is_nan()),
+        Values::Texts(texts) => occurring(texts).iter().all(|&place| truth(&texts.vocabulary()[place]).is_some()),
+    }
+}
+
+fn value_target(train: &Table, name: &str, options: &TableOptions) -> Result<ValueTarget> {
+    let column = train.column(name)?;
+    let mut values: Vec<f64> = numbers_of(train, column)
+        .map_err(|error| match error {
+            Error::Mismatch { problem, .. } => {
+                Error::mismatch(problem, "correct the cell, or use --task classification")
+            }
+            other => other,
+        })?
+        .into_iter()
+        .filter(|y| !y.is_nan())
+        .collect();
+    if values.is_empty() {
+        return Err(Error::setting("target", format!("'{name}' has no values"), "name another column"));
+    }
+    let transform = match options.target_transform {
+        TargetTransform::None => Transform::None,
+        TargetTransform::Log => {
+            if let Some(row) = (0..train.rows()).find(|&row| number_of(column, row) <= 0.0) {
+                let (y, row) = (number_of(column, row), train.row_number(row));
+                let problem = format!("row {row} of '{name}' is {y}, which has no logarithm");
+                return Err(Error::setting("target-transform", problem, "use quantile or none"));
+            }
+            Transform::Log
+        }
+        TargetTransform::Quantile => Transform::Quantiles(Quantiles::of(&mut values.clone())),
+    };
+    for y in &mut values {
+        *y = transform.apply(*y);
+    }
+    let (mean, std) = mean_std(&values);
+    // The encoded values are f32.
+    if std == 0.0 || !(1.0 / std).is_finite() || !std.is_finite() {
+        let problem = format!("'{name}' is the same in all rows of the training data");
+        return Err(Error::setting("target", problem, "name a column that differs between rows"));
+    }
+    let (mean, std) = if options.standardise { (mean, std) } else { (0.0, 1.0) };
+    Ok(ValueTarget { column: name.into(), transform, mean, std })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(name: &str, values: &[f64]) -> Column {
+        Column::new(name, Values::Numbers(values.to_vec()))
+    }
+
+    fn texts(name: &str, cells: &[&str]) -> Column {
+        Column::new(name, Values::texts(cells.iter().map(|&cell| (!cell.is_empty()).then_some(cell))))
+    }
+
+    fn options(target: &str) -> TableOptions {
+        TableOptions { target: vec![target.into()], ..TableOptions::default() }
+    }
+
+    fn fit(columns: Vec<Column>, options: &TableOptions) -> Result<Fitted> {
+        let table = Table::new(columns).unwrap();
+        Schema::fit(&table, &table, options)
+    }
+
+    #[test]
+    fn missing_values_are_filled_in_and_said() {
+        let a = [1.0, f64::NAN, 3.0, 8.0];
+        let columns = vec![numbers("a", &a), texts("c", &["x", "", "y", "z"]), texts("t", &["p", "q", "p", "q"])];
+        let table = Table::new(columns).unwrap();
+        let schema = Schema::fit(&table, &table, &options("t")).unwrap().schema;
+        assert_eq!(schema.input_names(), ["a", "a missing", "c=x", "c=y", "c=z", "c missing"]);
+        let encoded = schema.encode(&table).unwrap();
+        let std = (26.0_f64 / 3.0).sqrt();
+        assert_eq!(encoded.inputs[6..12], [((3.0 - 4.0) / std) as f32, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        // At serving time nothing is missing, or all is, or a text is new; the columns come in another order.
+        let other = Table::new(vec![texts("c", &["w", "w", ""]), numbers("a", &[f64::NAN, 4.0, 1.0])]).unwrap();
+        let encoded = schema.encode(&other).unwrap();
+        assert_eq!(encoded.inputs[2..6], [0.0; 4]);
+        assert_eq!(encoded.unseen, [("c".to_string(), 2, "w".to_string())]);
+        assert_eq!(encoded.inputs[6..8], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn robust_scaling_is_that_of_realmlp() {
+        // RealMLP's preprocessing of [1, 2, 3, 4, 100]: median 3, quartiles 2 and 4, then x/√(1+(x/3)²).
+        let columns = vec![
+            numbers("a", &[1.0, 2.0, 3.0, 4.0, 100.0]),
+            numbers("b", &[0.0, 0.0, 0.0, 0.0, 5.0]),
+            texts("c", &["x", "y", "z", "x", "x"]),
+            texts("d", &["x", "y", "x", "x", "x"]),
+            numbers("t", &[1.0, 2.0, 3.5, 4.0, 5.0]),
+        ];
+        let table = Table::new(columns).unwrap();
+        let options = TableOptions { scaling: Scaling::Robust, ..options("t") };
+        let schema = Schema::fit(&table, &table, &options).unwrap().schema;
+        assert_eq!(schema.input_names(), ["a", "b", "c=x", "c=y", "c=z", "d=y"]);
+        let inputs = schema.encode(&table).unwrap().inputs;
+        let clip = |x: f64| (x / (1.0 + (x / 3.0).powi(2)).sqrt()) as f32;
+        assert_eq!([inputs[0], inputs[24]], [clip(-1.0), clip(48.5)]);
+        // Quartiles 0 apart: 2 / (max − min).
+        assert_eq!([inputs[1], inputs[25]], [0.0, clip(2.0)]);
+        // c=x is 1, 0, 0, 1, 1: median 1, quartiles 0 and 1. c=y is 0 but once.
+        assert_eq!([inputs[2], inputs[8]], [0.0, clip(-1.0)]);
+        assert_eq!([inputs[3], inputs[9]], [0.0, clip(2.0)]);
+        // d is −1 but once 1.
+        assert_eq!([inputs[5], inputs[11]], [0.0, clip(2.0)]);
+    }
+
+    #[test]
+    fn targets_are_found_out() {
+        let a = numbers("a", &[1.0, 2.5, 2.0, 4.0, 5.0, 6.0, 7.0, 9.0, 8.0, 10.5]);
+        let with = |column: Column, options: &TableOptions| fit(vec![a.clone(), column], options);
+        let kind = |column: Column| match with(column, &options("t")).unwrap().schema.target {
+            Target::Classes { classes, .. } => classes.join(" "),
+            Target::Values { .. } => "values".into(),
+            Target::Labels { .. } => "labels".into(),
+        };
+        assert_eq!(kind(texts("t", &["b", "a", "b", "c", "a", "a", "a", "a", "a", "a"])), "a b c");
+        assert_eq!(kind(numbers("t", &[0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])), "0 1");
+        assert_eq!(kind(numbers("t", &[2.0, 10.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])), "2 10");
+        assert_eq!(kind(numbers("t", &[1.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])), "values");
+        assert_eq!(kind(numbers("t", &[3.0, 4.0, 5.0, 4.0, 3.0, 4.0, 5.0, 3.0, 4.0, 5.0])), "values");
+        let labels = vec![
+            a.clone(),
+            numbers("t", &[0.0; 10]),
+            texts("u", &["yes", "no", "no", "no", "no", "no", "no", "no", "no", "no"]),
+        ];
+        let both = TableOptions { target: vec!["t".into(), "u".into()], ..TableOptions::default() };
+        assert!(matches!(fit(labels, &both).unwrap().schema.target, Target::Labels { .. }));
+        let says = |column: Column, options: &TableOptions| with(column, options).unwrap_err().to_string();
+        assert!(says(texts("t", &["x"; 10]), &options("t")).contains("'t' has only one class, 'x'"));
+        assert!(says(numbers("t", &[2.5; 10]), &options("t")).contains("'t' is the same in all rows"));
+        assert!(says(numbers("t", &[2.5; 10]), &options("u")).contains("target: there is no column 'u'"));
+        let regression = TableOptions { task: Some(TaskKind::Regression), ..options("t") };
+        let said = says(texts("t", &["1", "x", "2", "1", "1", "1", "1", "1", "1", "1"]), &regression);
+        assert!(said.contains("row 2 of column 't' is 'x', which is no number"), "{said}");
+        let log = TableOptions { target_transform: TargetTransform::Log, ..options("t") };
+        let said = says(numbers("t", &[1.5, 2.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), &log);
+        assert!(said.contains("row 4 of 't' is 0, which has no logarithm"), "{said}");
+    }
+
+    #[test]
+    fn values_come_back_from_what_the_network_learns() {
+        let y = [1.5, 2.0, 4.0, 8.0, 100.0];
+        for (transform, tolerance) in
+            [(TargetTransform::None, 1e-12), (TargetTransform::Log, 1e-12), (TargetTransform::Quantile, 1e-6)]
+        {
+            let options = TableOptions { target_transform: transform, ..options("y") };
+            let schema =
+                fit(vec![numbers("a", &[1.0, 3.0, 2.0, 5.0, 4.5]), numbers("y", &y)], &options).unwrap().schema;
+            let Target::Values { columns } = &schema.target else { panic!("values") };
+            let encoded: Vec<f64> = y.iter().map(|&y| columns[0].encode(y)).collect();
+            assert!(encoded.iter().sum::<f64>().abs() < 1e-9, "{transform}");
+            for (&y, z) in y.iter().zip(encoded) {
+                assert!((columns[0].decode(z) - y).abs() <= tolerance * y, "{transform}: {y} {}", columns[0].decode(z));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_rare_beyond_many_turns_nothing_on() {
+        let cells: Vec<String> =
+            (0..4000).map(|i| format!("c{}", i % 1000)).chain((0..600).map(|i| format!("c{}", i % 200))).collect();
+        let column = Column::new("c", Values::texts(cells.iter().map(|cell| Some(cell.as_str()))));
+        let (encoding, note) = category(&column, Scaling::Standard);
+        assert_eq!(encoding.inputs(), MOST_CATEGORIES);
+        let note = note.unwrap();
+        assert!(note.contains("has 1,000 different texts: the 256 most frequent"), "{note}");
+        // The first 200 are more frequent than the others, of which the first in the order of texts are kept.
+        let Encoding::Category { values, missing: false, .. } = encoding else { panic!("a category") };
+        assert!((0..200).all(|i| values.contains(&format!("c{i}"))));
+    }
+}
