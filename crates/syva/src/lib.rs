@@ -10,6 +10,8 @@ pub use syva_cpu::isa::Isa;
 pub use syva_cpu::{CpuEngine, Predictor};
 #[cfg(feature = "cuda")]
 pub use syva_cuda::CudaEngine;
+#[cfg(feature = "tables")]
+pub use syva_data as tables;
 #[cfg(feature = "gpu")]
 pub use syva_wgpu::WgpuEngine;
 
