@@ -8,6 +8,7 @@ use syva::data::{Dataset, Task};
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
 use crate::settings::{Fixed, Settings};
+use crate::tables::{DataArg, Names, ReadArgs};
 use crate::values::{at_least_one, flag, number, seconds};
 
 /// Trains deep fully connected networks: fast, and to the same bits on every machine.
@@ -34,7 +35,7 @@ pub enum Command {
     LrFind(LrFindArgs),
     /// Time epochs, and show how the time of a step is spent
     Bench(BenchArgs),
-    /// Classify images, with the probabilities of the classes
+    /// Classify images with the probabilities of the classes, or predict the rows of a table
     Predict(PredictArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
@@ -218,9 +219,9 @@ pub struct EvalArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Data: auto, mnist or digits [default: the run's own, or auto]
-    #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
-    pub data: Option<syva::data::source::Source>,
+    /// Data: auto, mnist, digits, or files of a table, all of whose rows are then judged [default: the run's own, or auto]
+    #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
+    pub data: Option<DataArg>,
     /// Folder with the MNIST files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -230,6 +231,8 @@ pub struct EvalArgs {
     pub split: Option<SplitArg>,
     #[command(flatten)]
     pub on: DeviceArgs,
+    #[command(flatten, next_help_heading = "Tables")]
+    pub read: ReadArgs,
     /// Also write the probabilities to a CSV file, one line per sample
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
@@ -338,9 +341,15 @@ pub struct PredictArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); - for standard input
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); for a model that was
+    /// trained on a table, files with its columns, in any order; - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Write the rows of a table with their predictions to this .csv file [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Tables")]
+    pub read: ReadArgs,
     /// Use images as they are (light on dark, as in MNIST), scaled to the network's size, instead of finding the digit
     /// in them
     #[arg(long)]
@@ -517,8 +526,8 @@ pub struct DataArgs {
 /// `syva data …`
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Show the number of samples per class, mean, standard deviation and digest
-    Info(SourceArgs),
+    /// Show the number of samples per class, mean, standard deviation and digest; of a table, what its columns are
+    Info(InfoArgs),
     /// Write a picture of labelled examples
     Grid {
         #[command(flatten)]
@@ -547,6 +556,25 @@ pub enum DataCommand {
         #[arg(long, short, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+/// `syva data info`
+#[derive(Args, Debug)]
+pub struct InfoArgs {
+    /// Data: auto, mnist, digits, or the file of a table
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto", value_parser = flag::<DataArg>)]
+    pub data: DataArg,
+    /// Folder with the MNIST files
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Columns that are to be predicted
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>)]
+    pub target: Option<Names>,
+    #[command(flatten, next_help_heading = "Tables")]
+    pub read: ReadArgs,
+    /// Print one JSON object (tables only)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which data.

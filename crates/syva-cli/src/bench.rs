@@ -50,7 +50,7 @@ struct Timing {
 
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let settings = Settings {
-        data: args.data,
+        data: args.data.map(crate::tables::DataArg::Named),
         data_dir: args.data_dir.clone(),
         hidden: args.hidden.clone(),
         optimizer: args.optimizer,
@@ -65,7 +65,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     if args.epochs == 0 {
         return Err(Error::setting("epochs", "0 epochs cannot be timed", "give 1 or more"));
     }
-    let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
+    let source = args.data.unwrap_or(syva::data::source::Source::Auto);
     let mut chosen: Vec<(Box<dyn Engine>, DeviceInfo)> = Vec::new();
     let options = EngineOptions { threads: args.threads, exact: args.exact, precision: args.precision };
     if let Some(name) = &args.device {

@@ -13,14 +13,25 @@ use syva::{Error, Result};
 
 use crate::args::{DataCommand, ReportArgs};
 use crate::output;
+use crate::tables::{self, DataArg};
 
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
-        DataCommand::Info(source) => {
-            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
-            output::print(&info(&task));
-            Ok(())
-        }
+        DataCommand::Info(args) => match &args.data {
+            DataArg::Named(source) => {
+                if args.json {
+                    let problem = "it is for tables, and --data names none";
+                    return Err(Error::setting("json", problem, "leave it out, or give the file of a table"));
+                }
+                let task = open(*source, args.data_dir.as_deref(), None, Talk::All)?;
+                output::print(&info(&task));
+                Ok(())
+            }
+            DataArg::Table(names) => {
+                let target = args.target.clone().unwrap_or_default();
+                tables::info(names, target, &args.read, args.json)
+            }
+        },
         DataCommand::Grid { source, out, split, rows } => {
             output::check_ending("out", out, &["png"])?;
             let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
@@ -95,6 +106,9 @@ pub fn open_of_run(
     threads: Option<usize>,
     talk: Talk,
 ) -> Result<Task> {
+    if let Some(table) = &config.table {
+        return tables::open_of_run(run, table, config.validation);
+    }
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
     open_any(source_of(run, config)?, dir.as_deref(), threads, talk)?.validated_by(config.validation)
 }

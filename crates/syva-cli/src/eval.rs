@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use syva::data::source::Source;
 use syva::data::{Split, Task};
 use syva::files::write_atomically;
-use syva::run::{Reached, no_run, read_config};
+use syva::run::{Reached, RunConfig, no_run, read_config};
 use syva::text::{grouped, number};
-use syva::{Activity, Diagnosis, Error, Evaluation, Head, Model, Predictions, Result, Scores, Training};
+use syva::{
+    Activity, Diagnosis, Error, Evaluation, Head, Model, PredictedValues, Predictions, Result, Scores, Training,
+    ValueScores,
+};
 
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
 use crate::folders::runs_in;
 use crate::output;
+use crate::tables::{self, DataArg};
 
 /// The model in a file or in a run's folder, and the file that it comes from. Prints a note if the run is not finished.
 pub fn load(path: &Path) -> Result<Reached> {
@@ -105,6 +109,34 @@ pub fn check_data(task: &Task, digest: &str) -> Result<()> {
     Err(Error::mismatch(problem, "restore the old data, or give its folder with --data-dir"))
 }
 
+/// The data to judge a model by: what the user named, otherwise what its run was trained on. Checked first, so that no data
+/// is fetched or drawn that does not fit the network.
+fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk) -> Result<Task> {
+    let source = match (&args.data, &model.spec.schema) {
+        (Some(DataArg::Table(names)), Some(schema)) => {
+            let weight = config.and_then(|config| config.data.table.as_ref()?.columns.weight.as_deref());
+            let data = tables::dataset(schema, names, &args.read, weight)?;
+            let name = tables::name_of(&syva::tables::files(&names.0)?);
+            return Ok(Task { schema: model.spec.schema.clone(), ..Task::new(&name, data.clone(), data) });
+        }
+        (Some(DataArg::Table(_)), None) => {
+            let problem = "this model was not trained on a table";
+            return Err(Error::setting("data", problem, "give a named set, such as mnist, or leave it out"));
+        }
+        (None, Some(_)) if args.model.is_dir() => None,
+        (_, Some(_)) => {
+            let problem = "this model was trained on a table";
+            return Err(Error::setting("data", problem, "give the file of a table with --data"));
+        }
+        (Some(DataArg::Named(source)), None) => Some(*source),
+        (None, None) => None,
+    };
+    if model.spec.schema.is_none() {
+        source.unwrap_or(Source::Auto).check(&model.spec)?;
+    }
+    task_for(&args.model, source, args.data_dir.as_deref(), args.on.threads, talk)
+}
+
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let reached = load(&args.model)?;
     let can_judge = reached.has_seen_all();
@@ -116,8 +148,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         Error::Mismatch { problem, remedy } => Error::file(&path, "metadata", problem, remedy),
         other => other,
     };
-    args.data.unwrap_or(Source::Auto).check(&model.spec).map_err(named)?;
-    let task = task_for(&args.model, args.data, args.data_dir.as_deref(), args.on.threads, talk)?;
+    let task = opened(args, &model, config.as_ref(), talk).map_err(named)?;
     let (engine, device) = args.on.engine()?;
     // The loss is that of the training, so that the two can be compared.
     let judged_as = config.as_ref().map_or_else(Training::default, |config| config.training.for_evaluation());
@@ -134,6 +165,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     }
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
+    let is_values = !classifier && model.spec.head != Head::MultiLabel;
+    let values = if is_values { Some(PredictedValues::of(session.as_mut(), &model.spec, data)?) } else { None };
+    let values = values.map(|values| values.scores()).transpose()?;
     let training = config.as_ref().map(|config| &config.training);
     let found = if can_judge {
         Diagnosis::of(data, &evaluation, Activity::of(&model, data).as_ref(), &model.spec, training)
@@ -160,6 +194,14 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         if let (Some(labels), Some(report)) = (labels(&model, &evaluation), report.as_object_mut()) {
             report.extend(labels.map(|(name, value)| (name.replace(' ', "_"), value.into())));
         }
+        if let (Some(values), Some(report)) = (&values, report.as_object_mut()) {
+            let targets: serde_json::Map<String, serde_json::Value> =
+                values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
+            report.insert("targets".into(), targets.into());
+        }
+        if let (Some(classes), Some(report)) = (class_names(&model), report.as_object_mut()) {
+            report.insert("classes".into(), serde_json::json!(classes));
+        }
         if let Some(report) = report.as_object_mut() {
             report.extend(output::warnings(&found));
         }
@@ -181,14 +223,35 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     );
     text += &format!("loss                {} (as in training)\n", number(evaluation.loss));
     if let Some(predictions) = &predictions {
-        text += &describe(predictions);
+        text += &describe(predictions, class_names(&model));
     }
     for (name, value) in labels(&model, &evaluation).into_iter().flatten() {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
     }
+    text += &values.as_deref().map(describe_values).unwrap_or_default();
     output::print(&text);
     output::warn(&found);
     Ok(())
+}
+
+/// The names of a model's classes, if it knows them.
+fn class_names(model: &Model) -> Option<&[String]> {
+    model.spec.schema.as_deref().and_then(|schema| schema.classes())
+}
+
+/// The scores of predicted numbers, in the units of the targets.
+fn describe_values(values: &[(String, ValueScores)]) -> String {
+    let width = values.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(6);
+    let mut text = format!(
+        "\n{:>width$} {:>12} {:>12} {:>12} {:>12} {:>8}\n",
+        "target", "RMSE", "MAE", "median error", "MSE", "R²"
+    );
+    for (name, ValueScores { mse, rmse, mae, median_absolute_error, r2 }) in values {
+        let [rmse, mae, median, mse] = [rmse, mae, median_absolute_error, mse].map(|&score| number(score));
+        let r2 = r2.map_or("-".into(), |r2| format!("{r2:.4}"));
+        text += &format!("{name:>width$} {rmse:>12} {mae:>12} {median:>12} {mse:>12} {r2:>8}\n");
+    }
+    text
 }
 
 /// The scores of a network with several labels per sample: how many of all labels are right, and of those that are 1 or
@@ -235,7 +298,7 @@ fn mean(values: &[Option<f64>]) -> Option<f64> {
 }
 
 /// The scores, the report and the confusion matrix, in the layout that is known from scikit-learn.
-fn describe(predictions: &Predictions) -> String {
+fn describe(predictions: &Predictions, names: Option<&[String]>) -> String {
     let confusion = predictions.confusion();
     let classes = predictions.classes();
     let mut text = String::new();
@@ -257,6 +320,7 @@ fn describe(predictions: &Predictions) -> String {
         text += &format!("{name:<19} {value}\n");
     }
     let report = confusion.report();
+    let name = |class: usize| names.map_or_else(|| class.to_string(), |names| output::short(&names[class]));
     text +=
         &format!("\n{:>12} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "", "precision", "recall", "f1-score", "AUROC", "support");
     let row = |name: &str, scores: &Scores, auroc: Option<f64>| {
@@ -265,7 +329,7 @@ fn describe(predictions: &Predictions) -> String {
         format!("{name:>12} {precision:>9.4} {recall:>9.4} {f1:>9.4} {auroc:>9} {support:>9}\n")
     };
     for (class, scores) in report.classes.iter().enumerate() {
-        text += &row(&class.to_string(), scores, auroc[class]);
+        text += &row(&name(class), scores, auroc[class]);
     }
     text += &format!(
         "\n{:>12} {:>9} {:>9} {:>9.4} {:>9} {:>9}\n",
@@ -286,6 +350,7 @@ fn describe(predictions: &Predictions) -> String {
     for truth in 0..classes {
         text += &format!("\n{truth:>4} ");
         (0..classes).for_each(|guess| text += &format!("{:>width$}", confusion.count(truth, guess)));
+        text += &names.map(|names| format!("  {}", output::short(&names[truth]))).unwrap_or_default();
     }
     text + "\n"
 }

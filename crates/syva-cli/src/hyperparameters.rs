@@ -123,8 +123,13 @@ mod tests {
     use super::*;
 
     fn config(network: Spec) -> RunConfig {
-        let data =
-            DataConfig { source: "mnist".into(), dir: None, validation: "test".parse().unwrap(), digest: "d1".into() };
+        let data = DataConfig {
+            source: "mnist".into(),
+            dir: None,
+            validation: "test".parse().unwrap(),
+            table: None,
+            digest: "d1".into(),
+        };
         let training = Training { learning_rate: 0.1, ..Training::default() };
         let (exact, precision, keep) = (false, syva::Precision::F32, Keep::Last);
         RunConfig {

@@ -26,6 +26,7 @@ mod report;
 mod settings;
 mod signals;
 mod summary;
+mod tables;
 mod tensorboard;
 mod train;
 mod tui;

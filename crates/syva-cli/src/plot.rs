@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use syva::data::Dataset;
 use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
+use syva::schema::Schema;
 use syva::text::grouped;
 use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State, Training, memory};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
@@ -176,7 +177,10 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     session.set_state(&model.state)?;
     let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;
     Ok(match what {
-        PlotWhat::Confusion => syva_plot::confusion(&format!("{name}: confusion matrix"), &counts(&predictions), theme),
+        PlotWhat::Confusion => {
+            let names = class_names(model.spec.schema.as_deref());
+            syva_plot::confusion(&format!("{name}: confusion matrix"), &counts(&predictions), names.as_deref(), theme)
+        }
         PlotWhat::Reliability => reliability(&name, &predictions, theme),
         _ => {
             let &[height, width] = &task.shape[..] else { return no_images("its inputs are not images") };
@@ -208,6 +212,11 @@ fn weights(name: &str, model: &Model, shape: [usize; 2], count: usize, theme: Th
         _ => format!("{name}: weights of units of the first layer ({of})"),
     };
     syva_plot::tiles(&title, &tiles, shape, 10, Tone::Signed, theme)
+}
+
+/// The names of the classes of a table's target, to be shown.
+pub fn class_names(schema: Option<&Schema>) -> Option<Vec<String>> {
+    schema?.classes().map(|names| names.iter().map(|name| output::short(name)).collect())
 }
 
 /// The confusion matrix, row by row.

@@ -1,4 +1,6 @@
-//! `syva predict`: reads images with a network.
+//! `syva predict`: reads images, or the rows of a table, with a network.
+
+mod table;
 
 use std::io::Read;
 use std::path::Path;
@@ -25,6 +27,13 @@ struct Image {
 /// Files that cannot be read are reported, and the others are still read. The exit code then signals the failure.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let Reached { file: path, model, .. } = eval::load(&args.model)?;
+    if let Some(schema) = &model.spec.schema {
+        return table::predict(args, &path, &model, schema);
+    }
+    if let Some(out) = &args.out {
+        let problem = format!("{} would have what is printed here for images", out.display());
+        return Err(Error::setting("out", problem, "leave it out, or redirect the output"));
+    }
     let &[height, width] = &model.spec.input.shape[..] else {
         let problem = format!("it reads {} values per sample, not images", model.spec.input.features);
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));

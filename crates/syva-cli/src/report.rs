@@ -19,8 +19,8 @@ use syva::files::{stay_inside, write_atomically};
 use syva::ops::Judging;
 use syva::run::{Reached, RunConfig, read_run};
 use syva::{
-    Activity, DeviceId, Diagnosis, Engine, EngineOptions, Epoch, Error, Evaluation, Model, Overfitting, Predictions,
-    Result,
+    Activity, DeviceId, Diagnosis, Engine, EngineOptions, Epoch, Error, Evaluation, Head, Model, Overfitting,
+    PredictedValues, Predictions, Result, ValueScores,
 };
 
 use self::groups::{Group, Spread, group};
@@ -131,6 +131,8 @@ impl Weights {
 struct Judged {
     predictions: Option<Predictions>,
     evaluation: Option<Evaluation>,
+    /// The scores of each target that is a number.
+    values: Vec<(String, ValueScores)>,
     task: Rc<Task>,
 }
 
@@ -299,7 +301,11 @@ impl Judge {
             session.load(Split::Validation, &task.validation)?;
             evaluation = Some(session.evaluate(Split::Validation)?);
         }
-        Ok(Judged { predictions, evaluation, task })
+        let mut values = Vec::new();
+        if !classes && model.spec.head != Head::MultiLabel {
+            values = PredictedValues::of(session.as_mut(), &model.spec, &task.validation)?.scores()?;
+        }
+        Ok(Judged { predictions, evaluation, values, task })
     }
 }
 

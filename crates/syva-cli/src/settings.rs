@@ -9,15 +9,19 @@ use std::str::FromStr;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
 use serde::Deserialize;
 use syva::data::source::Source;
+use syva::data::tabular::{self, TableConfig};
 use syva::data::{Task, Validation};
 use syva::names::{either, find, unknown};
 use syva::run::{Keep, RunConfig};
+use syva::schema::{Scaling, TableOptions, TargetTransform, TaskKind};
+use syva::table::ReadOptions;
 use syva::{
-    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Nonlinearity, Optimizer,
+    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Metric, Nonlinearity, Optimizer,
     Parametrization, Precision, Result, Schedule, Spec, Stop, Training,
 };
 
 use crate::data::{self, Talk};
+use crate::tables::{DataArg, Mark, Names, PartArg, YesNo, files, list_from_file};
 use crate::values::{flag, from_file, number, number_from_file};
 
 /// More bytes than any settings file has.
@@ -61,24 +65,90 @@ macro_rules! settings {
 }
 
 settings! {
-    /// A named set of settings, over which flags and files win: today (the defaults), or chapter-2026 (xavier-uniform
-    /// weights, biases of 0)
+    /// A named set of settings, over which flags and files win: today (the defaults), chapter-2026 (xavier-uniform weights,
+    /// biases of 0), or tabular (the defaults for tables) [default: today; tabular for a table]
     #[arg(long, value_name = "NAME", value_parser = flag::<Recipe>)]
     #[serde(deserialize_with = "from_file")]
     recipe: Recipe;
-    /// Data: auto, mnist or digits [default: auto]
-    #[arg(long, value_name = "NAME", value_parser = flag::<Source>)]
-    #[serde(deserialize_with = "from_file")]
-    data: Source;
+    /// Data: auto, mnist, digits, or the file of a table: CSV, TSV, Parquet, NPY or NPZ; several files of one table are
+    /// separated by commas or matched by a pattern, and - is standard input [default: auto]
+    #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
+    #[serde(deserialize_with = "list_from_file")]
+    data: DataArg;
     /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
     #[arg(long, value_name = "DIR")]
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;
     /// What the training is judged by: test (the data's own test part), or a share (0.1) or a number (5000) of the
-    /// training samples, which then do not train; 0.1:seed=2 draws others [default: test]
-    #[arg(long, value_name = "PART", allow_negative_numbers = true, value_parser = flag::<Validation>)]
+    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.2 for a
+    /// table]
+    #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>)]
     #[serde(deserialize_with = "from_file")]
-    validation: Validation;
+    validation: PartArg;
+    /// The rows of a table that are set aside for `syva eval`: a share, a number, or a file [default: none]
+    #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    test: PartArg;
+    /// The column of a table to predict; several for several numbers or labels. A column of a table without names is
+    /// column_1, column_2, …
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>, help_heading = TABLES)]
+    #[serde(deserialize_with = "list_from_file")]
+    target: Names;
+    /// What the target is: classification, regression or multi-label [default: found out]
+    #[arg(long, value_name = "NAME", value_parser = flag::<TaskKind>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    task: TaskKind;
+    /// Columns that are numbers [default: found out]
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>, help_heading = TABLES)]
+    #[serde(deserialize_with = "list_from_file")]
+    numeric: Names;
+    /// Columns that are categories [default: found out]
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>, help_heading = TABLES)]
+    #[serde(deserialize_with = "list_from_file")]
+    categorical: Names;
+    /// Columns that are not used [default: those that number the rows, are the same in all, or differ in nearly all]
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>, help_heading = TABLES)]
+    #[serde(deserialize_with = "list_from_file")]
+    ignore: Names;
+    /// Column of what the rows weigh
+    #[arg(long, value_name = "COLUMN", help_heading = TABLES)]
+    weight: String;
+    /// Column whose equal values stay in one part of the data
+    #[arg(long, value_name = "COLUMN", help_heading = TABLES)]
+    group: String;
+    /// Column of numbers or dates: its last rows are set aside, instead of random ones
+    #[arg(long, value_name = "COLUMN", help_heading = TABLES)]
+    #[serde(alias = "split_by")]
+    split_by: String;
+    /// How numbers are scaled: standard (mean 0, deviation 1), robust (by median and quartiles, clipped smoothly), quantile
+    /// (to a normal distribution) or none [default: robust; standard with another recipe]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Scaling>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    scaling: Scaling;
+    /// What numbers to predict go through before they are standardised: none, log or quantile; it is undone in every
+    /// prediction [default: none]
+    #[arg(long, value_name = "NAME", value_parser = flag::<TargetTransform>, help_heading = TABLES)]
+    #[serde(alias = "target_transform", deserialize_with = "from_file")]
+    target_transform: TargetTransform;
+    /// What separates the cells of a row: a character, or tab [default: found out]
+    #[arg(long, value_name = "CHARACTER", value_parser = flag::<Mark>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    delimiter: Mark;
+    /// Whether the first row has the names of the columns: yes or no [default: found out]
+    #[arg(long, value_name = "YES|NO", value_parser = flag::<YesNo>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    header: YesNo;
+    /// What separates the fraction of numbers: . or , [default: found out]
+    #[arg(long, value_name = "CHARACTER", value_parser = flag::<Mark>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    decimal: Mark;
+    /// Encoding of the text, such as windows-1252 [default: utf-8, or as its first bytes say]
+    #[arg(long, value_name = "NAME", help_heading = TABLES)]
+    encoding: String;
+    /// Texts that mean that a value is missing, beside empty cells [default: ?, NA, NaN, null and the like]
+    #[arg(long, value_name = "TEXTS", value_parser = flag::<Names>, help_heading = TABLES)]
+    #[serde(deserialize_with = "list_from_file")]
+    missing: Names;
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
     hidden: Hidden;
@@ -239,6 +309,7 @@ impl Settings {
             None if self.data_dir.is_none() => data::place(run, &config.data, talk)?,
             _ => None,
         };
+        let of_table = config.data.table.as_ref().map(Self::of_table).unwrap_or_default();
         let (network, training) = (&config.network, &config.training);
         let hidden = &network.layers[..network.layers.len() - 1];
         let activation = hidden.first().map(Layer::nonlinearity);
@@ -250,9 +321,15 @@ impl Settings {
             return Err(Error::setting("like", problem, "choose one for all of them with --activation"));
         }
         Ok(self.or(Self {
-            data: Some(data::source_of(run, &config.data)?),
+            data: Some(match &config.data.table {
+                Some(table) => DataArg::Table(names_of(&table.files)),
+                None => DataArg::Named(data::source_of(run, &config.data)?),
+            }),
             data_dir,
-            validation: Some(config.data.validation),
+            validation: Some(match &config.data.table {
+                Some(table) if !table.validation_files.is_empty() => PartArg::Files(names_of(&table.validation_files)),
+                _ => PartArg::Part(config.data.validation),
+            }),
             hidden: Some(Hidden(hidden.iter().map(|layer| layer.units).collect())),
             activation,
             head: Some(network.head),
@@ -260,8 +337,174 @@ impl Settings {
             device: Some(config.device.clone()),
             exact: Some(config.exact),
             precision: Some(config.precision),
-            ..Self::of(&training.clone().without_lengths())
+            ..Self::of(&training.clone().without_lengths()).or(of_table)
         }))
+    }
+
+    /// The settings that say of a table what this configuration says.
+    fn of_table(table: &TableConfig) -> Self {
+        let TableConfig { test_files, test, split_by, read, columns, .. } = table;
+        let list = |names: &[String]| (!names.is_empty()).then(|| Names(names.to_vec()));
+        Self {
+            test: test
+                .map(PartArg::Part)
+                .or_else(|| (!test_files.is_empty()).then(|| PartArg::Files(names_of(test_files)))),
+            split_by: split_by.clone(),
+            target: list(&columns.target),
+            task: columns.task,
+            numeric: list(&columns.numeric),
+            categorical: list(&columns.categorical),
+            ignore: list(&columns.ignore),
+            weight: columns.weight.clone(),
+            group: columns.group.clone(),
+            scaling: Some(columns.scaling),
+            target_transform: Some(columns.target_transform),
+            delimiter: read.delimiter.map(Mark),
+            header: read.header.map(YesNo),
+            decimal: read.decimal.map(Mark),
+            encoding: read.encoding.clone(),
+            missing: read.missing.clone().map(Names),
+            ..Self::default()
+        }
+    }
+
+    /// The named set that the data is, if it is one.
+    pub fn source(&self) -> Option<Source> {
+        match self.data {
+            None => Some(Source::Auto),
+            Some(DataArg::Named(source)) => Some(source),
+            Some(DataArg::Table(_)) => None,
+        }
+    }
+
+    /// The table that the data is, if it is one. What only tables have is refused of other data.
+    pub fn table(&self) -> Result<Option<TableConfig>> {
+        let list = |names: &Option<Names>| names.clone().unwrap_or_default().0;
+        let Some(DataArg::Table(data)) = &self.data else {
+            for (given, setting) in [
+                (self.target.is_some(), "target"),
+                (self.task.is_some(), "task"),
+                (self.numeric.is_some(), "numeric"),
+                (self.categorical.is_some(), "categorical"),
+                (self.ignore.is_some(), "ignore"),
+                (self.weight.is_some(), "weight"),
+                (self.group.is_some(), "group"),
+                (self.split_by.is_some(), "split-by"),
+                (self.scaling.is_some(), "scaling"),
+                (self.target_transform.is_some(), "target-transform"),
+                (self.test.is_some(), "test"),
+                (matches!(self.validation, Some(PartArg::Files(_))), "validation"),
+                (self.delimiter.is_some(), "delimiter"),
+                (self.header.is_some(), "header"),
+                (self.decimal.is_some(), "decimal"),
+                (self.encoding.is_some(), "encoding"),
+                (self.missing.is_some(), "missing"),
+            ] {
+                if given {
+                    let problem = "this is for tables, and --data names none";
+                    return Err(Error::setting(setting, problem, "give the file of a table with --data"));
+                }
+            }
+            return Ok(None);
+        };
+        if self.data_dir.is_some() {
+            return Err(Error::setting("data-dir", "it is the folder of MNIST, not of a table", "leave it out"));
+        }
+        let part_files = |part: &Option<PartArg>| match part {
+            Some(PartArg::Files(names)) => files(names),
+            _ => Ok(Vec::new()),
+        };
+        let head = self.head.unwrap_or(Head::Regression);
+        Ok(Some(TableConfig {
+            files: files(data)?,
+            validation_files: part_files(&self.validation)?,
+            test_files: part_files(&self.test)?,
+            test: if let Some(PartArg::Part(part)) = self.test { Some(part) } else { None },
+            split_by: self.split_by.clone(),
+            read: ReadOptions {
+                delimiter: self.delimiter.map(|mark| mark.0),
+                header: self.header.map(|header| header.0),
+                decimal: self.decimal.map(|mark| mark.0),
+                encoding: self.encoding.clone(),
+                missing: self.missing.clone().map(|names| names.0),
+                ..ReadOptions::default()
+            },
+            columns: TableOptions {
+                target: list(&self.target),
+                task: self.task,
+                numeric: list(&self.numeric),
+                categorical: list(&self.categorical),
+                ignore: list(&self.ignore),
+                weight: self.weight.clone(),
+                group: self.group.clone(),
+                scaling: self.scaling.unwrap_or(match self.recipe {
+                    None | Some(Recipe::Tabular) => Scaling::Robust,
+                    Some(Recipe::Today | Recipe::Chapter2026) => Scaling::Standard,
+                }),
+                target_transform: self.target_transform.unwrap_or_default(),
+                // Rates of counts are what they are.
+                standardise: head != Head::Poisson,
+            },
+        }))
+    }
+
+    /// Opens the data. Returns it with what of it validates, and what makes a table again.
+    pub fn open(&self, talk: Talk) -> Result<(Task, Validation, Option<TableConfig>)> {
+        let part = if let Some(PartArg::Part(part)) = self.validation { Some(part) } else { None };
+        if let Some(config) = self.table()? {
+            let validation = part.unwrap_or(tabular::VALIDATION);
+            let opened = crate::tables::open(config, Some(validation), talk)?;
+            return Ok((opened.task, validation, Some(opened.config)));
+        }
+        let validation = part.unwrap_or_default();
+        let source = self.source().unwrap_or(Source::Auto);
+        let task = data::open(source, self.data_dir.as_deref(), self.threads, talk)?.validated_by(validation)?;
+        Ok((task, validation, None))
+    }
+
+    /// These settings for this data. What is missing comes from the recipe for tables, if they are for one.
+    pub fn suited_to(self, task: &Task) -> Result<Self> {
+        match (&task.schema, self.recipe) {
+            (Some(_), None | Some(Recipe::Tabular)) => Ok(self.or_tabular(task)),
+            (None, Some(Recipe::Tabular)) => {
+                let problem = "tabular is for tables, and --data names none";
+                Err(Error::setting("recipe", problem, "leave it out, or give the file of a table with --data"))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// These settings. Those that are missing are ones that suit most tables: found on those of the tests, for lack of a
+    /// theory.
+    fn or_tabular(self, task: &Task) -> Self {
+        let rows = task.train.samples();
+        let batch_size = match rows {
+            0..=8192 => 128,
+            8193..=30_000 => 256,
+            30_001..=100_000 => 512,
+            _ => 1024,
+        };
+        let epochs = match rows {
+            0..=10_000 => 256,
+            10_001..=100_000 => 100,
+            _ => 30,
+        };
+        // A rate suits an optimiser.
+        let lr = self.optimizer.is_none().then_some(0.005);
+        let keep = self.stop.is_none().then_some(Keep::Best { metric: Metric::ValLoss });
+        let adamw = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05 };
+        self.or(Self {
+            hidden: Some(Hidden(vec![256, 256, 256])),
+            activation: Some(Activation::Mish.into()),
+            optimizer: Some(adamw),
+            lr,
+            schedule: "one-cycle".parse().ok(),
+            dropout: Some(0.1),
+            batch_size: Some(batch_size),
+            epochs: Some(epochs),
+            keep,
+            ..Self::default()
+        })
     }
 
     /// Whether any of the settings changes the network or its input.
@@ -368,6 +611,14 @@ impl Settings {
     }
 }
 
+/// The heading of the flags that are for tables.
+const TABLES: &str = "Tables";
+
+/// Files as a list of names.
+fn names_of(files: &[PathBuf]) -> Names {
+    Names(files.iter().map(|file| file.display().to_string()).collect())
+}
+
 /// The help of `--activation`.
 fn activations() -> String {
     let names = either(&Nonlinearity::names().collect::<Vec<_>>());
@@ -448,14 +699,18 @@ pub enum Recipe {
     Today,
     /// The chapter as it was taught in 2026: Xavier's uniform weights, and biases of 0.
     Chapter2026,
+    /// For tables.
+    Tabular,
 }
 
 impl Recipe {
-    const NAMES: &[(&str, Self)] = &[("today", Self::Today), ("chapter-2026", Self::Chapter2026)];
+    const NAMES: &[(&str, Self)] =
+        &[("today", Self::Today), ("chapter-2026", Self::Chapter2026), ("tabular", Self::Tabular)];
 
     fn settings(self) -> Settings {
         match self {
-            Self::Today => Settings::default(),
+            // What is for tables depends on them.
+            Self::Today | Self::Tabular => Settings::default(),
             Self::Chapter2026 => {
                 Settings { init: Some(Init::XAVIER_UNIFORM), bias_init: Some(BiasInit::Zeros), ..Settings::default() }
             }

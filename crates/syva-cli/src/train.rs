@@ -9,7 +9,7 @@ use syva::data::{Split, Task};
 use syva::run::{CONTRACT, DataConfig, RunConfig, RunFolder, read_config};
 use syva::text::grouped;
 use syva::trainer::{Event, Flow};
-use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Trainer};
+use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Spec, Trainer};
 
 use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TimeArgs, TrainArgs};
 use crate::data::Talk;
@@ -37,19 +37,19 @@ impl SetUp {
             Some((run, config)) => given.clone().or_like(run, config, talk)?,
             None => given.clone(),
         };
-        let training = settings.training()?;
+        // Checked before any data is opened.
+        settings.training()?;
         let device_name = settings.device.as_deref().unwrap_or("auto");
         let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
         let options = EngineOptions { threads: settings.threads, exact, precision };
         let (engine, device) = syva::engine(device_name, options)?;
-        let source = settings.data.unwrap_or(syva::data::source::Source::Auto);
-        let validation = settings.validation.unwrap_or_default();
-        let task =
-            data::open(source, settings.data_dir.as_deref(), settings.threads, talk)?.validated_by(validation)?;
+        let (task, validation, table) = settings.open(talk)?;
+        let settings = settings.suited_to(&task)?;
+        let training = settings.training()?;
         let network = match &like {
             // The network is taken as it is, even if no flags can describe it.
             Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
-                config.network.clone()
+                Spec { schema: task.schema.clone(), ..config.network.clone() }
             }
             _ => settings.network(&task)?,
         };
@@ -68,7 +68,7 @@ impl SetUp {
             precision,
             keep: settings.keep(),
             training,
-            data: DataConfig { source: task.name.clone(), dir, validation, digest },
+            data: DataConfig { source: task.name.clone(), dir, validation, table, digest },
             network,
         };
         Ok(Self { settings, config, task, engine, device })

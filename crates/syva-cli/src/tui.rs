@@ -516,6 +516,7 @@ mod tests {
                 source: "mnist".into(),
                 dir: None,
                 validation: "test".parse().unwrap(),
+                table: None,
                 digest: String::new(),
             },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),

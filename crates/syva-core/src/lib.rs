@@ -33,6 +33,7 @@ pub mod random;
 mod rate_test;
 pub mod recognise;
 pub mod reference;
+mod regression;
 #[cfg(feature = "files")]
 pub mod run;
 mod schedule;
@@ -63,6 +64,7 @@ pub use ops::{Activation, Loss, Nonlinearity, Optimizer};
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use rate_test::{RateRange, RateTest};
+pub use regression::{Decoder, PredictedValues, ValueScores};
 pub use schedule::Schedule;
 pub use spec::{Head, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};

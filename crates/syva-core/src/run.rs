@@ -27,6 +27,7 @@ use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
 use crate::clearing::clear;
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
+use crate::data::tabular::TableConfig;
 use crate::data::{Task, Validation};
 use crate::engine::{DeviceId, Engine};
 use crate::files::{exists, is_scratch, read_limited, stay_inside, write_atomically};
@@ -108,6 +109,9 @@ pub struct DataConfig {
     /// Which of it validates.
     #[serde(default)]
     pub validation: Validation,
+    /// The table that it is, and its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableConfig>,
     /// SHA-256 of the data, which tells how it is divided, too.
     pub digest: String,
 }
@@ -399,7 +403,7 @@ impl RunFolder {
     ///     precision: Default::default(),
     ///     keep: Keep::Best { metric: Metric::ValAcc },
     ///     training: Training { epochs: 3, ..Training::default() },
-    ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), digest: task.digest() },
+    ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), table: None, digest: task.digest() },
     ///     network: Mlp::new(2).hidden(&[8], Tanh).classes(2),
     /// };
     /// # let place = tempfile::tempdir().unwrap();
@@ -610,7 +614,13 @@ mod tests {
             precision: Precision::F32,
             keep: Keep::Best { metric: Metric::ValLoss },
             training: Training { epochs: 3, ..Training::default() },
-            data: DataConfig { source: "digits".into(), dir: None, validation: Validation::Test, digest: "00".into() },
+            data: DataConfig {
+                source: "digits".into(),
+                dir: None,
+                validation: Validation::Test,
+                table: None,
+                digest: "00".into(),
+            },
             network,
         }
     }

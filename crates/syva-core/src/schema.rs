@@ -25,6 +25,7 @@ pub use self::dates::{DateFormat, DatePart};
 pub use self::fit::{Fitted, TableOptions};
 pub use self::kinds::{Kind, LeftOut, Profile, profile};
 pub use self::quantiles::Quantiles;
+pub(crate) use self::quantiles::sorted_quantile;
 
 /// How a table's rows become inputs and targets.
 ///

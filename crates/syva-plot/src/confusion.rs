@@ -6,26 +6,42 @@ use crate::{Picture, Theme, mix, text};
 /// A confusion matrix as a heat map: rows are the true classes, columns the predicted ones. The diagonal holds the
 /// correct predictions. The other cells are shaded relative to the largest of them, because relative to the diagonal
 /// all of them would be white.
+///
+/// Classes are called by their names, or by their numbers if there are none. Names too long for a column stand beside the
+/// numbers of the rows.
 #[must_use]
-pub fn confusion(title: &str, counts: &[Vec<u64>], theme: Theme) -> Picture {
+pub fn confusion(title: &str, counts: &[Vec<u64>], names: Option<&[String]>, theme: Theme) -> Picture {
     const CELL: f64 = 44.0;
-    const LEFT: f64 = 84.0;
     const TOP: f64 = 84.0;
     const KEY: f64 = 56.0;
+    /// The longest name that fits above a column, and the width of a character.
+    const SHORT: usize = 5;
+    const CHARACTER: f64 = 7.0;
     let classes = counts.len();
+    let short = names.is_some_and(|names| names.iter().all(|name| name.chars().count() <= SHORT));
+    let number = |class: usize| match names {
+        Some(names) if short => names[class].clone(),
+        _ => class.to_string(),
+    };
+    let row_name = |class: usize| match names {
+        Some(names) if !short => format!("{}  {class}", names[class]),
+        _ => number(class),
+    };
+    let longest = (0..classes).map(|class| row_name(class).chars().count()).max().unwrap_or(0);
+    let left = 63.0 + CHARACTER * longest.max(3) as f64;
     let side = classes as f64 * CELL;
-    let mut scene = theme.scene((LEFT + side + 24.0).max(420.0), TOP + side + 20.0 + KEY);
+    let mut scene = theme.scene((left + side + 24.0).max(left + 456.0), TOP + side + 20.0 + KEY);
     let off = |truth: usize, guess: usize| truth != guess;
     let cells = || (0..classes * classes).map(|i| (i / classes, i % classes));
     let most = cells().filter(|&(t, g)| off(t, g)).map(|(t, g)| counts[t][g]).max().unwrap_or(0).max(1);
     let [right, wrong, ..] = theme.palette();
-    scene.add(text((LEFT + side / 2.0, 24.0), title, 15, TextAnchor::Middle, theme.ink()));
-    scene.add(text((LEFT + side / 2.0, 52.0), "predicted", 12, TextAnchor::Middle, theme.pale()));
+    scene.add(text((left + side / 2.0, 24.0), title, 15, TextAnchor::Middle, theme.ink()));
+    scene.add(text((left + side / 2.0, 52.0), "predicted", 12, TextAnchor::Middle, theme.pale()));
     scene.add(text((14.0, TOP + side / 2.0), "true", 12, TextAnchor::Start, theme.pale()));
     for class in 0..classes {
         let along = (class as f64 + 0.5) * CELL;
-        scene.add(text((LEFT + along, TOP - 10.0), class.to_string(), 12, TextAnchor::Middle, theme.ink()));
-        scene.add(text((LEFT - 10.0, TOP + along + 4.0), class.to_string(), 12, TextAnchor::End, theme.ink()));
+        scene.add(text((left + along, TOP - 10.0), number(class), 12, TextAnchor::Middle, theme.ink()));
+        scene.add(text((left - 10.0, TOP + along + 4.0), row_name(class), 12, TextAnchor::End, theme.ink()));
     }
     for (truth, guess) in cells() {
         let (count, row) = (counts[truth][guess], counts[truth].iter().sum::<u64>().max(1));
@@ -34,7 +50,7 @@ pub fn confusion(title: &str, counts: &[Vec<u64>], theme: Theme) -> Picture {
         } else {
             (right, 0.15 + 0.6 * count as f64 / row as f64)
         };
-        let (x, y) = (LEFT + guess as f64 * CELL, TOP + truth as f64 * CELL);
+        let (x, y) = (left + guess as f64 * CELL, TOP + truth as f64 * CELL);
         let fill = if count == 0 { mix(theme.paper(), theme.grid(), 0.5) } else { mix(theme.paper(), color, share) };
         scene.add(square((x + 1.0, y + 1.0), CELL - 2.0, fill));
         if count > 0 {
@@ -48,10 +64,10 @@ pub fn confusion(title: &str, counts: &[Vec<u64>], theme: Theme) -> Picture {
     for (row, (color, says)) in [(right, right_says), (wrong, wrong_says)].into_iter().enumerate() {
         let y = TOP + side + 24.0 + 20.0 * row as f64;
         for (step, share) in [0.2, 0.45, 0.7].into_iter().enumerate() {
-            let x = LEFT + 14.0 * step as f64;
+            let x = left + 14.0 * step as f64;
             scene.add(square((x, y - 10.0), 12.0, mix(theme.paper(), color, share)));
         }
-        scene.add(text((LEFT + 50.0, y), says, 12, TextAnchor::Start, theme.pale()));
+        scene.add(text((left + 50.0, y), says, 12, TextAnchor::Start, theme.pale()));
     }
     Picture(scene)
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::data::Dataset;
 use syva::text::{grouped, number};
-use syva::{Model, Predictions, Scores};
+use syva::{Model, Predictions, Scores, ValueScores};
 
 use super::themed::Palette;
 use super::{Judged, escape};
@@ -29,17 +29,23 @@ pub fn detail(
     palette: &mut Palette,
 ) -> String {
     let mut html = note.map_or(String::new(), |note| format!("<p class=nothing>{}</p>\n", escape(note)));
-    if let Some(Judged { predictions, evaluation, task }) = judged {
+    if let Some(Judged { predictions, evaluation, values, task }) = judged {
+        let names = plot::class_names(task.schema.as_deref());
         if let Some(evaluation) = evaluation {
             html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
         }
+        if !values.is_empty() {
+            html += &targets(values);
+        }
         if let Some(predictions) = predictions {
             html += "<h3>Class by class</h3>\n";
-            html += &classes(predictions);
+            html += &classes(predictions, names.as_deref());
             html += "<div class=pictures>";
             if predictions.classes() <= MOST_CLASSES {
                 let title = format!("{name}: confusion matrix");
-                html += &palette.svg(&title, |theme| syva_plot::confusion(&title, &plot::counts(predictions), theme));
+                html += &palette.svg(&title, |theme| {
+                    syva_plot::confusion(&title, &plot::counts(predictions), names.as_deref(), theme)
+                });
             }
             html += &palette.svg("reliability", |theme| plot::reliability(name, predictions, theme));
             html += "</div>\n";
@@ -86,7 +92,20 @@ fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2
 }
 
 /// The scores of each class, and over all classes.
-fn classes(predictions: &Predictions) -> String {
+/// The scores of predicted numbers, in their own units.
+fn targets(values: &[(String, ValueScores)]) -> String {
+    let mut html = "<h3>Target by target</h3>\n<div class=wide><table>\n<tr><th>target</th><th>RMSE</th><th>MAE</th>\
+                    <th>median error</th><th>R²</th></tr>\n"
+        .to_string();
+    for (name, ValueScores { rmse, mae, median_absolute_error, r2, .. }) in values {
+        let [rmse, mae, median] = [rmse, mae, median_absolute_error].map(|&score| number(score));
+        let (name, r2) = (escape(&shown(name)), r2.map_or(String::new(), |r2| format!("{r2:.4}")));
+        html += &format!("<tr><td>{name}</td><td>{rmse}</td><td>{mae}</td><td>{median}</td><td>{r2}</td></tr>\n");
+    }
+    html + "</table></div>\n"
+}
+
+fn classes(predictions: &Predictions, names: Option<&[String]>) -> String {
     let confusion = predictions.confusion();
     let mut html = format!(
         "<p>accuracy {:.2} %, class-balanced {:.2} %, top-2 {:.2} %; log-loss {}, Brier score {:.4}, \
@@ -100,6 +119,7 @@ fn classes(predictions: &Predictions) -> String {
     );
     html += "<div class=wide><table>\n<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUROC</th><th>support</th></tr>\n";
     let report = confusion.report();
+    let name = |class: usize| names.map_or_else(|| class.to_string(), |names| escape(&names[class]));
     let line = |name: &str, scores: &Scores, auroc: Option<f64>| {
         let auroc = auroc.map_or(String::new(), |auroc| format!("{auroc:.4}"));
         let Scores { precision, recall, f1, support } = scores;
@@ -107,8 +127,7 @@ fn classes(predictions: &Predictions) -> String {
             "<tr><td>{name}</td><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{auroc}</td><td>{support}</td></tr>\n"
         )
     };
-    let rows =
-        report.classes.iter().enumerate().map(|(class, scores)| (class.to_string(), scores, predictions.auroc(class)));
+    let rows = report.classes.iter().enumerate().map(|(class, scores)| (name(class), scores, predictions.auroc(class)));
     html += &rows.map(|(name, scores, auroc)| line(&name, scores, auroc)).collect::<String>();
     html += &format!(
         "<tr><td>accuracy</td><td></td><td></td><td>{:.4}</td><td></td><td>{}</td></tr>\n",

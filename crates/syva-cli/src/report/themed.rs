@@ -64,7 +64,7 @@ mod tests {
     fn a_picture_has_the_colours_of_both_themes_and_the_text_of_one() {
         let counts = vec![vec![3, 1], vec![0, 4]];
         let mut palette = Palette::default();
-        let svg = palette.svg("a \"<b>\"", |theme| syva_plot::confusion("#123456 \"#123456\"", &counts, theme));
+        let svg = palette.svg("a \"<b>\"", |theme| syva_plot::confusion("#123456 \"#123456\"", &counts, None, theme));
         let css = palette.css();
         assert!(svg.contains("aria-label=\"a &quot;&lt;b&gt;&quot;\""), "{svg}");
         assert!(svg.contains("#123456 &quot;#123456&quot;") && !svg.contains("\"#"), "{svg}");
