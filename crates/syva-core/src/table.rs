@@ -1,4 +1,4 @@
-//! Tables: named columns of numbers or texts, as files hold them, before a [`Schema`](crate::Schema) makes inputs and
+//! Tables: named columns of numbers or texts, as files hold them, before a [`Schema`](crate::schema::Schema) makes inputs and
 //! targets of them.
 
 use std::borrow::Cow;
