@@ -5,6 +5,16 @@ use syva_core::table::{ReadOptions, Values};
 fn main() -> syva_core::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let begin = std::time::Instant::now();
+    if let [flag, path] = &arguments[..]
+        && flag == "--parts"
+    {
+        let mut rows = 0;
+        for part in syva_data::parts(path.as_ref(), &ReadOptions::default())? {
+            rows += part?.rows();
+        }
+        println!("{rows} rows in {:.3} s", begin.elapsed().as_secs_f64());
+        return Ok(());
+    }
     let (table, found) = syva_data::read(&syva_data::files(&arguments)?, &ReadOptions::default())?;
     let seconds = begin.elapsed().as_secs_f64();
     println!("{} rows, {} columns in {seconds:.3} s", table.rows(), table.columns().len());

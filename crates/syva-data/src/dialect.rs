@@ -9,7 +9,7 @@ use syva_core::{Error, Result};
 use crate::cells::{MISSING, Missing, number};
 use crate::rows::Syntax;
 
-/// How much of a file is looked at.
+/// How much of a file is looked at, unless its lines are long.
 pub(crate) const SAMPLE: usize = 64 << 10;
 
 /// The delimiters that are tried, the most frequent one first.
@@ -31,11 +31,6 @@ type Row<'a> = Vec<Cow<'a, str>>;
 impl Dialect {
     /// Of a file that begins like this. `whole` says that nothing follows. What the options say is taken from there.
     pub fn of(begin: &str, whole: bool, options: &ReadOptions) -> Result<Self> {
-        let mut begin = begin;
-        if begin.len() > SAMPLE {
-            begin = &begin[..begin.floor_char_boundary(SAMPLE)];
-        }
-        let whole = whole && begin.len() <= SAMPLE;
         let line_end = if begin.contains('\n') || !begin.contains('\r') { b'\n' } else { b'\r' };
         let decimal = match options.decimal {
             None => None,

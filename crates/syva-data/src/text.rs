@@ -17,7 +17,7 @@ use syva_core::text::grouped;
 use syva_core::{Error, Result, threads};
 
 use crate::cells::{self, number, plain_number};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, SAMPLE};
 use crate::input::Text;
 use crate::rows::Fault;
 
@@ -288,8 +288,13 @@ fn names(path: &Path, content: &[u8], dialect: &Dialect, whole: bool) -> Result<
         let problem = if whole { "it has empty lines only" } else { "it begins with empty lines only" };
         return Err(Error::file(path, "the whole file", problem, "write or download it again"));
     }
-    let (cells, next) =
-        dialect.syntax.row(text, start).map_err(|fault| fail(broken(&source, &piece, fault, 0, start, 0, dialect)))?;
+    let (cells, next) = dialect.syntax.row(text, start).map_err(|fault| {
+        let (mut cell, mut at) = (0, start);
+        while let Ok((_, _, next)) = dialect.syntax.cell(text, at) {
+            (cell, at) = (cell + 1, next);
+        }
+        fail(broken(&source, &piece, fault, 0, start, cell, dialect))
+    })?;
     let made = |place: usize| format!("column_{}", place + 1);
     if !dialect.header {
         return Ok(((0..cells.len()).map(made).collect(), start));
@@ -624,15 +629,21 @@ fn found(options: &ReadOptions, dialect: &Dialect, encoding: &str, table: &Table
     found
 }
 
-/// The beginning of a content as text: up to the first byte that is none.
-fn beginning(content: &[u8]) -> Cow<'_, str> {
-    let begin = &content[..content.len().min(crate::dialect::SAMPLE + 4)];
-    match std::str::from_utf8(begin) {
+/// The beginning of a content as text, and whether that is all of it: [`SAMPLE`] bytes, or some lines if they are longer.
+fn beginning(content: &[u8]) -> (Cow<'_, str>, bool) {
+    const LINES: usize = 12;
+    const LONGEST: usize = 4 << 20;
+    let most = &content[..content.len().min(LONGEST)];
+    let end = memchr::memchr2_iter(b'\n', b'\r', most).nth(LINES).unwrap_or(most.len());
+    let begin = &content[..end.max(SAMPLE).min(content.len())];
+    let text = match std::str::from_utf8(begin) {
         Ok(text) => text.into(),
+        // A character that is cut where the sample ends.
         Err(error) if error.error_len().is_none() => String::from_utf8_lossy(&begin[..error.valid_up_to()]),
         // Other bytes do not change what separates the cells; an error will name them.
         Err(_) => String::from_utf8_lossy(begin),
-    }
+    };
+    (text, begin.len() == content.len())
 }
 
 /// Reads whole files as one table.
@@ -646,7 +657,9 @@ pub(crate) fn read(files: Vec<(&PathBuf, Text)>, options: &ReadOptions) -> Resul
         contents.push((path, text.all(path)?));
     }
     let Some((_, first)) = contents.first() else { return Ok((Table::default(), options.clone())) };
-    let dialect = Dialect::of(&beginning(first), first.len() <= crate::dialect::SAMPLE, options)?;
+    let (begin, whole) = beginning(first);
+    let dialect = Dialect::of(&begin, whole, options)?;
+    drop(begin);
     let mut all: Vec<String> = Vec::new();
     let mut sources = Vec::with_capacity(contents.len());
     for (i, (path, content)) in contents.iter().enumerate() {
@@ -773,7 +786,8 @@ impl Parts {
     }
 
     fn begin(&mut self) -> Result<(State, usize)> {
-        let dialect = Dialect::of(&beginning(&self.pending), self.ended, &self.options)?;
+        let (begin, whole) = beginning(&self.pending);
+        let dialect = Dialect::of(&begin, whole && self.ended, &self.options)?;
         let (names, start) = names(&self.path, &self.pending, &dialect, self.ended)?;
         let plans = plans(&names, &dialect, &self.options)?;
         Ok((State { dialect, names, plans, before: (0, 0) }, start))

@@ -408,3 +408,57 @@ fn damaged_texts_never_panic() {
         }
     }
 }
+
+/// A header that is longer than the sample, over rows that are too.
+#[test]
+fn wide_tables_are_read() {
+    let columns = 20_000;
+    let header: Vec<String> = (0..columns).map(|i| format!("gene_{i}")).collect();
+    let row: Vec<String> = (0..columns).map(|i| format!("{}", f64::from(i) / 8.0)).collect();
+    let table = read(format!("{}\n{}\n{}\n", header.join(";"), row.join(";"), row.join(";")));
+    assert_eq!((table.rows(), table.columns().len()), (2, 20_000));
+    assert_eq!(table.columns()[19_999], numbers("gene_19999", &[19_999.0 / 8.0; 2]));
+    let decimals: Vec<String> = row.iter().map(|cell| cell.replace('.', ",")).collect();
+    let table = read(format!("{}\n", decimals.join("\t")));
+    assert_eq!(table.columns()[19_999], numbers("column_20000", &[19_999.0 / 8.0]));
+}
+
+/// The test runs its own program again, which then reads what it is given.
+#[test]
+fn standard_input_is_read() {
+    const CHILD: &str = "SYVA_DATA_TEST_READS";
+    if let Ok(how) = std::env::var(CHILD) {
+        let rows: Result<usize> = match how.as_str() {
+            "whole" => syva_data::read(&["-".into()], &ReadOptions::default()).map(|(table, _)| table.rows()),
+            _ => syva_data::parts("-".as_ref(), &ReadOptions::default())
+                .and_then(|mut parts| parts.try_fold(0, |rows, part| part.map(|part| rows + part.rows()))),
+        };
+        match rows {
+            Ok(rows) => println!("{rows} rows"),
+            Err(error) => println!("{error}"),
+        }
+        return;
+    }
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gz.write_all(b"a,b\n1,2\n3,4\n").unwrap();
+    let gz = gz.finish().unwrap();
+    for (content, words) in [
+        (&b"a,b\n1,2\n3,4\n"[..], "2 rows"),
+        (&gz, "2 rows"),
+        (b"a,b\n1,2\n3\n", "- (row 2 (line 3))"),
+        (b"PAR1\0\0\0\0PAR1", "name it as a file"),
+    ] {
+        for how in ["whole", "parts"] {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "standard_input_is_read", "--nocapture"])
+                .env(CHILD, how)
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(content).unwrap();
+            let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+            assert!(said.contains(words), "{how}: {said}");
+        }
+    }
+}
