@@ -14,14 +14,13 @@ use syva::data::{Task, Validation};
 use syva::names::{either, find, unknown};
 use syva::run::{Keep, RunConfig};
 use syva::schema::{Scaling, TableOptions, TargetTransform, TaskKind};
-use syva::table::ReadOptions;
 use syva::{
     Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Metric, Nonlinearity, Optimizer,
     Parametrization, Precision, Result, Schedule, Spec, Stop, Training,
 };
 
 use crate::data::{self, Talk};
-use crate::tables::{DataArg, Mark, Names, PartArg, YesNo, files, list_from_file};
+use crate::tables::{DataArg, Mark, Names, PartArg, ReadArgs, YesNo, files, list_from_file};
 use crate::values::{flag, from_file, number, number_from_file};
 
 /// More bytes than any settings file has.
@@ -421,14 +420,14 @@ impl Settings {
             test_files: part_files(&self.test)?,
             test: if let Some(PartArg::Part(part)) = self.test { Some(part) } else { None },
             split_by: self.split_by.clone(),
-            read: ReadOptions {
-                delimiter: self.delimiter.map(|mark| mark.0),
-                header: self.header.map(|header| header.0),
-                decimal: self.decimal.map(|mark| mark.0),
+            read: ReadArgs {
+                delimiter: self.delimiter,
+                header: self.header,
+                decimal: self.decimal,
                 encoding: self.encoding.clone(),
-                missing: self.missing.clone().map(|names| names.0),
-                ..ReadOptions::default()
-            },
+                missing: self.missing.clone(),
+            }
+            .options(),
             columns: TableOptions {
                 target: list(&self.target),
                 task: self.task,

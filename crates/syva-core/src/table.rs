@@ -27,6 +27,8 @@ pub struct Table {
     columns: Vec<Column>,
     rows: usize,
     first: usize,
+    /// What messages call the rows, if they were selected from others.
+    numbers: Option<Vec<u32>>,
 }
 
 /// A named column.
@@ -225,7 +227,7 @@ impl Table {
                 return Err(Error::mismatch(problem, "give a finite number, or leave the cell empty"));
             }
         }
-        Ok(Self { columns, rows, first: 0 })
+        Ok(Self { columns, rows, first: 0, numbers: None })
     }
 
     /// The same table as a part of a larger one, of which this many rows come before. Messages count from there.
@@ -240,10 +242,10 @@ impl Table {
         self.rows
     }
 
-    /// What messages call a row: its number from 1, in the whole table that this one may be a part of.
+    /// What messages call a row: its number from 1, in the whole table that this one is a part of or was selected from.
     #[must_use]
     pub fn row_number(&self, row: usize) -> usize {
-        self.first + row + 1
+        self.numbers.as_ref().map_or(self.first + row + 1, |numbers| numbers[row] as usize)
     }
 
     /// The columns in order.
@@ -281,7 +283,8 @@ impl Table {
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let columns = self.columns.iter().map(|c| Column::new(c.name.clone(), c.values.select(rows))).collect();
-        Self { columns, rows: rows.len(), first: 0 }
+        let numbers = rows.iter().map(|&row| self.row_number(row) as u32).collect();
+        Self { columns, rows: rows.len(), first: 0, numbers: Some(numbers) }
     }
 
     /// Adds the rows of another table, which has the same columns in any order. A column without any value fits both
@@ -327,6 +330,8 @@ impl Table {
                 }
             }
         }
+        // Rows that come from several tables are counted anew.
+        self.numbers = None;
         self.rows += other.rows;
         Ok(())
     }

@@ -383,6 +383,14 @@ mod tests {
         assert!(made(1, &config("y"), None).contains("1 row cannot be trained on"));
         assert!(made(0, &config("y"), None).contains("0 rows cannot be trained on"));
         assert!(made(2, &config("y"), None).contains("validation: 0.2 of 2 rows leaves a part empty"));
+        // A message counts the rows of the file, whichever are left out or set aside.
+        let y = numbers(50, |i| if i < 10 { f64::NAN } else { (i * i) as f64 - 900.0 });
+        let train = table(vec![("x", numbers(50, |i| (i * i) as f64 + 0.5)), ("y", y)]);
+        let mut log = config("y");
+        log.columns.target_transform = crate::schema::TargetTransform::Log;
+        let error = task("t", Tables { train, ..Tables::default() }, &log, None).unwrap_err().to_string();
+        let row: f64 = error.split(' ').skip_while(|word| *word != "row").nth(1).unwrap().parse().unwrap();
+        assert!(row > 10.0 && error.contains(&format!("'y' is {},", (row - 1.0).powi(2) - 900.0)), "{error}");
         assert!(made(9, &config("z"), None).contains("target: there is no column 'z'"));
         let test = made(9, &config("y"), Some(Validation::Test));
         assert!(test.contains("there are no test rows"), "{test}");

@@ -350,10 +350,9 @@ fn target(all: &Table, train: &Table, options: &TableOptions) -> Result<(Target,
     let kind = match options.task {
         Some(kind) => kind,
         None if columns.len() == 1 && is_numbered(columns[0]) => TaskKind::Classification,
-        None if columns.iter().all(|column| is_numbers(column) && !is_labels(column)) => TaskKind::Regression,
-        None if columns.len() == 1 && is_numbers(columns[0]) => TaskKind::Classification,
+        None if columns.len() > 1 && columns.iter().all(|column| is_labels(column)) => TaskKind::MultiLabel,
+        None if columns.iter().all(|column| is_numbers(column)) => TaskKind::Regression,
         None if columns.len() == 1 => TaskKind::Classification,
-        None if columns.iter().all(|column| is_labels(column)) => TaskKind::MultiLabel,
         None => {
             let problem = format!("the columns {} are neither all numbers nor all labels of 0 and 1", names.join(", "));
             return refuse(problem, "name one column, or columns of one kind");
@@ -552,6 +551,10 @@ mod tests {
         ];
         let both = TableOptions { target: vec!["t".into(), "u".into()], ..TableOptions::default() };
         assert!(matches!(fit(labels, &both).unwrap().schema.target, Target::Labels { .. }));
+        // Numbers may happen to be 0 and 1 beside others.
+        let (zeros, reals) = ([0.0, 1.0, 1.0, 0.0, 1.0], [1.5, 2.0, 0.5, 3.0, 4.0]);
+        let columns = vec![numbers("a", &reals), numbers("t", &zeros), numbers("u", &reals)];
+        assert!(matches!(fit(columns, &both).unwrap().schema.target, Target::Values { .. }));
         let says = |column: Column, options: &TableOptions| with(column, options).unwrap_err().to_string();
         assert!(says(texts("t", &["x"; 10]), &options("t")).contains("'t' has only one class, 'x'"));
         assert!(says(numbers("t", &[2.5; 10]), &options("t")).contains("'t' is the same in all rows"));
