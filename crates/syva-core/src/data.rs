@@ -4,13 +4,16 @@ pub mod digits;
 pub mod framing;
 #[cfg(feature = "files")]
 pub mod idx;
+mod mixed;
 #[cfg(feature = "files")]
 pub mod mnist;
 #[cfg(feature = "files")]
 pub mod source;
 pub mod tabular;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -25,6 +28,8 @@ use crate::schema::{Schema, Target};
 use crate::spec::{Head, Normalization, Spec};
 use crate::state::{check_finite, hex};
 use crate::{Error, Result};
+
+pub use self::mixed::Mixed;
 
 /// Which part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +48,10 @@ pub enum Split {
 pub enum Inputs {
     /// Pixels or other small counts, 0 to 255.
     U8(Arc<Vec<u8>>),
-    /// Table columns.
+    /// Numbers.
     F32(Arc<Vec<f32>>),
+    /// Numbers, and categories by their codes.
+    Mixed(Arc<Mixed>),
 }
 
 impl Inputs {
@@ -55,15 +62,32 @@ impl Inputs {
         match self {
             Self::U8(values) => f32::from(values[index]),
             Self::F32(values) => values[index],
+            Self::Mixed(mixed) => mixed.get(index / mixed.features(), index % mixed.features()),
         }
     }
 
-    /// Number of stored values.
+    /// The values of some samples of so many features each, as f32 (exact).
+    #[must_use]
+    pub fn rows(&self, samples: Range<usize>, features: usize) -> Cow<'_, [f32]> {
+        let range = samples.start * features..samples.end * features;
+        match self {
+            Self::U8(values) => values[range].iter().map(|&value| f32::from(value)).collect(),
+            Self::F32(values) => Cow::Borrowed(&values[range]),
+            Self::Mixed(mixed) => {
+                let mut values = vec![0.0; range.len()];
+                samples.zip(values.chunks_exact_mut(features)).for_each(|(sample, to)| mixed.copy_row(sample, to));
+                Cow::Owned(values)
+            }
+        }
+    }
+
+    /// Number of values: samples times features.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::U8(values) => values.len(),
             Self::F32(values) => values.len(),
+            Self::Mixed(mixed) => mixed.samples() * mixed.features(),
         }
     }
 
@@ -124,8 +148,14 @@ impl Dataset {
         if u32::try_from(samples).is_err() {
             return refuse(format!("{samples} samples are more than 2^32"), "split the data");
         }
-        if let Inputs::F32(values) = &inputs {
-            check_finite(values, features)?;
+        match &inputs {
+            Inputs::U8(_) => {}
+            Inputs::F32(values) => check_finite(values, features)?,
+            Inputs::Mixed(mixed) if mixed.features() != features => {
+                let problem = format!("the inputs have {} features, not {features}", mixed.features());
+                return refuse(problem, "give the number of features that they have");
+            }
+            Inputs::Mixed(mixed) => check_finite(mixed.numbers(), mixed.first()[0])?,
         }
         match &targets {
             Targets::Classes { labels, classes } => {
@@ -250,6 +280,7 @@ impl Dataset {
         let inputs = match &self.inputs {
             Inputs::U8(values) => Inputs::U8(rows(values, self.features, samples).into()),
             Inputs::F32(values) => Inputs::F32(rows(values, self.features, samples).into()),
+            Inputs::Mixed(mixed) => Inputs::Mixed(mixed.select(samples).into()),
         };
         let targets = match &self.targets {
             Targets::Classes { labels, classes } => {
@@ -315,15 +346,27 @@ impl Dataset {
     /// SHA-256 over features, inputs, targets and weights. It identifies the data to the bit.
     #[must_use]
     pub fn digest(&self) -> String {
-        fn update(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
-            let bytes: Vec<u8> = words.flatten().collect();
-            hash.update(bytes);
+        fn update(hash: &mut Sha256, mut words: impl Iterator<Item = [u8; 4]>) {
+            // In pieces, so that the bytes are not all in memory at the same time as the numbers.
+            loop {
+                let bytes: Vec<u8> = words.by_ref().take(1 << 14).flatten().collect();
+                if bytes.is_empty() {
+                    return;
+                }
+                hash.update(bytes);
+            }
         }
         let mut hash = Sha256::new();
         hash.update((self.features as u64).to_le_bytes());
         match &self.inputs {
             Inputs::U8(values) => hash.update(values.as_slice()),
             Inputs::F32(values) => update(&mut hash, values.iter().map(|v| v.to_le_bytes())),
+            Inputs::Mixed(mixed) => {
+                hash.update(b"mixed");
+                update(&mut hash, mixed.first().iter().map(|&first| (first as u32).to_le_bytes()));
+                update(&mut hash, mixed.numbers().iter().map(|v| v.to_le_bytes()));
+                update(&mut hash, mixed.codes().iter().map(|v| v.to_le_bytes()));
+            }
         }
         match &self.targets {
             Targets::Classes { labels, classes } => {

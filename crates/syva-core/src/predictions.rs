@@ -67,7 +67,7 @@ impl Predictions {
         let mut probabilities = Vec::with_capacity(data.samples() * classes);
         for first in (0..data.samples()).step_by(BLOCK) {
             let rows = BLOCK.min(data.samples() - first);
-            let inputs = (first * features..(first + rows) * features).map(|i| data.inputs().get(i)).collect();
+            let inputs = data.inputs().rows(first..first + rows, features).into_owned();
             let mut outputs = Matrix::zeros(rows, spec.outputs());
             session.predict(&Matrix::new(rows, features, inputs)?, &mut outputs)?;
             (0..rows).for_each(|row| probabilities.extend(self::probabilities(spec.head, outputs.row(row))));

@@ -716,8 +716,8 @@ pub fn no_gradient() -> Error {
 
 /// The raw inputs `[samples, features]` of these samples.
 fn gather(data: &Dataset, samples: &[u32]) -> Vec<f32> {
-    let row = |&sample: &u32| sample as usize * data.features()..(sample as usize + 1) * data.features();
-    samples.iter().flat_map(row).map(|index| data.inputs().get(index)).collect()
+    let row = |sample: usize| data.inputs().rows(sample..sample + 1, data.features()).into_owned();
+    samples.iter().flat_map(|&sample| row(sample as usize)).collect()
 }
 
 /// The samples of a batch, each with its predicted class.

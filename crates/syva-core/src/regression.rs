@@ -81,7 +81,7 @@ impl PredictedValues {
         let features = data.features();
         for first in (0..data.samples()).step_by(1024) {
             let rows = 1024.min(data.samples() - first);
-            let inputs = (first * features..(first + rows) * features).map(|i| data.inputs().get(i)).collect();
+            let inputs = data.inputs().rows(first..first + rows, features).into_owned();
             let mut found = Matrix::zeros(rows, spec.outputs());
             session.predict(&Matrix::new(rows, features, inputs)?, &mut found)?;
             for row in 0..rows {

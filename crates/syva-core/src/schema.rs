@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
-use crate::data::Targets;
+use crate::data::{Inputs, Mixed, Targets};
 use crate::spec::names;
 use crate::table::{Column, MISSING, Table, Values, number_text};
 use crate::{Error, Result};
@@ -41,7 +41,7 @@ pub(crate) use self::quantiles::sorted_quantile;
 /// let schema = Schema::fit(&table, &table, &options)?.schema;
 /// assert_eq!(schema.input_names(), ["size", "colour=blue", "colour=green", "colour=red"]);
 /// let encoded = schema.encode(&table)?;
-/// assert_eq!(encoded.inputs[4..8], [-0.4472136, 1.0, 0.0, 0.0]); // the second row
+/// assert_eq!(encoded.inputs.rows(1..2, 4)[..], [-0.4472136, 1.0, 0.0, 0.0]); // the second row
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -291,10 +291,10 @@ impl Target {
 }
 
 /// The rows of a table as inputs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Encoded {
-    /// `[rows, inputs]`, row-major.
-    pub inputs: Vec<f32>,
+    /// The inputs of all rows.
+    pub inputs: Inputs,
     /// For each column with texts that the training data did not have: its name, how many cells have such a text, and one of
     /// them.
     pub unseen: Vec<(String, usize, String)>,
@@ -388,102 +388,41 @@ impl Schema {
     /// # Errors
     /// If a column is missing, or a cell of a column of numbers is a text.
     pub fn encode(&self, table: &Table) -> Result<Encoded> {
-        let mut inputs = vec![0.0; table.rows() * self.inputs()];
+        // The features that end in categories by codes alone.
+        let is_coded = |feature: &Feature| match &feature.encoding {
+            Encoding::Category { levels, .. } => levels.is_empty(),
+            Encoding::Number(_) | Encoding::Binary { .. } | Encoding::Date { .. } => false,
+        };
+        let coded = self.features.iter().rev().take_while(|feature| is_coded(feature)).count();
+        let (written, coded) = self.features.split_at(self.features.len() - coded);
+        let width = written.iter().map(|feature| feature.encoding.inputs()).sum();
+        let mut numbers = vec![0.0; table.rows() * width];
+        let mut codes = vec![Mixed::NONE; table.rows() * coded.len()];
         let mut unseen = Vec::new();
         let mut at = 0;
-        for Feature { column: name, encoding } in &self.features {
-            let column = table.column(name).map_err(|error| match error {
-                Error::Mismatch { problem, remedy } => {
-                    Error::mismatch(format!("{problem}, which the network reads"), remedy)
-                }
-                other => other,
-            })?;
-            if let Some(found) = self.encode_column(table, column, encoding, &mut inputs, at)? {
-                unseen.push(found);
-            }
+        for Feature { column, encoding } in written {
+            unseen.extend(encode_column(table, read_column(table, column)?, encoding, &mut numbers, (at, width))?);
             at += encoding.inputs();
         }
-        Ok(Encoded { inputs, unseen })
-    }
-
-    /// Writes the inputs of a column, from the place `at` of each row on.
-    fn encode_column(
-        &self,
-        table: &Table,
-        column: &Column,
-        encoding: &Encoding,
-        inputs: &mut [f32],
-        at: usize,
-    ) -> Result<Option<(String, usize, String)>> {
-        let (width, columns) = (encoding.inputs(), self.inputs());
-        let rows = inputs.chunks_exact_mut(columns.max(1)).map(|row| &mut row[at..at + width]);
-        match encoding {
-            Encoding::Number(number) => {
-                match &column.values {
-                    Values::Numbers(values) => values.iter().zip(rows).for_each(|(&x, row)| number.write(x, row)),
-                    Values::Texts(texts) => {
-                        // The same text is read once.
-                        let read = |text: &String| text.trim().parse().ok().filter(|x: &f64| x.is_finite());
-                        let values: Vec<Option<f64>> = texts.vocabulary().iter().map(read).collect();
-                        for (row, (&code, to)) in texts.codes().iter().zip(rows).enumerate() {
-                            let x = if code == MISSING { Some(f64::NAN) } else { values[code as usize] };
-                            let Some(x) = x else {
-                                let text = texts.get(row).unwrap_or_default();
-                                let (name, row) = (&column.name, table.row_number(row));
-                                let problem = format!("row {row} of column '{name}' is '{text}', which is no number");
-                                return Err(Error::mismatch(problem, "correct the cell, or leave it empty"));
-                            };
-                            number.write(x, to);
-                        }
-                    }
+        for (n, Feature { column, encoding }) in coded.iter().enumerate() {
+            let column = read_column(table, column)?;
+            let to = codes.iter_mut().skip(n).step_by(coded.len());
+            let Encoding::Category { values, missing, .. } = encoding else { continue };
+            let places = Places::of(column, values);
+            let mut found = Unseen::default();
+            for (row, to) in to.enumerate() {
+                let of_missing = (*missing && column.values.is_missing(row)).then_some(values.len());
+                if let Some(place) = places.get(row, &mut found).or(of_missing) {
+                    *to = place as u32;
                 }
-                Ok(None)
             }
-            Encoding::Binary { values, levels } => {
-                let places = Places::of(column, values);
-                let mut unseen = Unseen::default();
-                for (row, to) in rows.enumerate() {
-                    let place = places.get(row, &mut unseen);
-                    to[0] = levels[place.unwrap_or(2)] as f32;
-                }
-                Ok(unseen.found(column))
-            }
-            Encoding::Category { values, missing, levels } => {
-                let places = Places::of(column, values);
-                let mut unseen = Unseen::default();
-                let off: Vec<f32> = levels.iter().map(|&[off, _]| off as f32).collect();
-                for (row, to) in rows.enumerate() {
-                    if !off.is_empty() {
-                        to.copy_from_slice(&off);
-                    }
-                    let of_missing = (*missing && column.values.is_missing(row)).then_some(values.len());
-                    if let Some(place) = places.get(row, &mut unseen).or(of_missing) {
-                        to[place] = levels.get(place).map_or(1.0, |&[_, on]| on as f32);
-                    }
-                }
-                Ok(unseen.found(column))
-            }
-            Encoding::Date { format, parts } => {
-                for (row, to) in rows.enumerate() {
-                    let cell = column.cell(row);
-                    let date = match &cell {
-                        Some(text) => Some(format.read(text).ok_or_else(|| {
-                            let (name, row) = (&column.name, table.row_number(row));
-                            let problem =
-                                format!("row {row} of column '{name}' is '{text}', which is no date like {format}");
-                            Error::mismatch(problem, "correct the cell, or leave it empty")
-                        })?),
-                        None => None,
-                    };
-                    let mut at = 0;
-                    for (part, number) in parts {
-                        number.write(date.map_or(f64::NAN, |date| part.of(date)), &mut to[at..at + number.inputs()]);
-                        at += number.inputs();
-                    }
-                }
-                Ok(None)
-            }
+            unseen.extend(found.found(column));
         }
+        if coded.is_empty() {
+            return Ok(Encoded { inputs: Inputs::F32(numbers.into()), unseen });
+        }
+        let categories: Vec<usize> = coded.iter().map(|feature| feature.encoding.inputs()).collect();
+        Ok(Encoded { inputs: Inputs::Mixed(Mixed::new(width, numbers, &categories, codes)?.into()), unseen })
     }
 
     /// The targets of a table's rows.
@@ -591,6 +530,93 @@ impl Schema {
             }
         }
         Ok(())
+    }
+}
+
+/// A column that the network reads.
+fn read_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column> {
+    table.column(name).map_err(|error| match error {
+        Error::Mismatch { problem, remedy } => Error::mismatch(format!("{problem}, which the network reads"), remedy),
+        other => other,
+    })
+}
+
+/// Writes the inputs of a column, from the place `at` of each row of `columns` on.
+fn encode_column(
+    table: &Table,
+    column: &Column,
+    encoding: &Encoding,
+    inputs: &mut [f32],
+    (at, columns): (usize, usize),
+) -> Result<Option<(String, usize, String)>> {
+    let width = encoding.inputs();
+    let rows = inputs.chunks_exact_mut(columns.max(1)).map(|row| &mut row[at..at + width]);
+    match encoding {
+        Encoding::Number(number) => {
+            match &column.values {
+                Values::Numbers(values) => values.iter().zip(rows).for_each(|(&x, row)| number.write(x, row)),
+                Values::Texts(texts) => {
+                    // The same text is read once.
+                    let read = |text: &String| text.trim().parse().ok().filter(|x: &f64| x.is_finite());
+                    let values: Vec<Option<f64>> = texts.vocabulary().iter().map(read).collect();
+                    for (row, (&code, to)) in texts.codes().iter().zip(rows).enumerate() {
+                        let x = if code == MISSING { Some(f64::NAN) } else { values[code as usize] };
+                        let Some(x) = x else {
+                            let text = texts.get(row).unwrap_or_default();
+                            let (name, row) = (&column.name, table.row_number(row));
+                            let problem = format!("row {row} of column '{name}' is '{text}', which is no number");
+                            return Err(Error::mismatch(problem, "correct the cell, or leave it empty"));
+                        };
+                        number.write(x, to);
+                    }
+                }
+            }
+            Ok(None)
+        }
+        Encoding::Binary { values, levels } => {
+            let places = Places::of(column, values);
+            let mut unseen = Unseen::default();
+            for (row, to) in rows.enumerate() {
+                let place = places.get(row, &mut unseen);
+                to[0] = levels[place.unwrap_or(2)] as f32;
+            }
+            Ok(unseen.found(column))
+        }
+        Encoding::Category { values, missing, levels } => {
+            let places = Places::of(column, values);
+            let mut unseen = Unseen::default();
+            let off: Vec<f32> = levels.iter().map(|&[off, _]| off as f32).collect();
+            for (row, to) in rows.enumerate() {
+                if !off.is_empty() {
+                    to.copy_from_slice(&off);
+                }
+                let of_missing = (*missing && column.values.is_missing(row)).then_some(values.len());
+                if let Some(place) = places.get(row, &mut unseen).or(of_missing) {
+                    to[place] = levels.get(place).map_or(1.0, |&[_, on]| on as f32);
+                }
+            }
+            Ok(unseen.found(column))
+        }
+        Encoding::Date { format, parts } => {
+            for (row, to) in rows.enumerate() {
+                let cell = column.cell(row);
+                let date = match &cell {
+                    Some(text) => Some(format.read(text).ok_or_else(|| {
+                        let (name, row) = (&column.name, table.row_number(row));
+                        let problem =
+                            format!("row {row} of column '{name}' is '{text}', which is no date like {format}");
+                        Error::mismatch(problem, "correct the cell, or leave it empty")
+                    })?),
+                    None => None,
+                };
+                let mut at = 0;
+                for (part, number) in parts {
+                    number.write(date.map_or(f64::NAN, |date| part.of(date)), &mut to[at..at + number.inputs()]);
+                    at += number.inputs();
+                }
+            }
+            Ok(None)
+        }
     }
 }
 

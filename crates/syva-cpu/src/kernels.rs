@@ -24,6 +24,7 @@ mod dense;
 mod elementwise;
 mod gather;
 mod learned;
+mod mixed;
 mod regularise;
 mod row;
 mod sparse;
@@ -352,8 +353,10 @@ macro_rules! compile {
                     match (by, inputs) {
                         (ListBy::Sample, Source::Bytes(x)) => gather::list_samples::<$vector, u8>(x, block, lists),
                         (ListBy::Sample, Source::Floats(x)) => gather::list_samples::<$vector, f32>(x, block, lists),
+                        (ListBy::Sample, Source::Mixed(x)) => mixed::list_samples(x, block, lists),
                         (ListBy::Feature, Source::Bytes(x)) => gather::list_features::<$vector, u8>(x, block, lists),
                         (ListBy::Feature, Source::Floats(x)) => gather::list_features::<$vector, f32>(x, block, lists),
+                        (ListBy::Feature, Source::Mixed(x)) => mixed::list_features(x, block, lists),
                     }
                 }
             }
@@ -402,6 +405,7 @@ macro_rules! compile {
                     match inputs {
                         Source::Bytes(x) => gather::scale::<$vector, u8>(x, scaling),
                         Source::Floats(x) => gather::scale::<$vector, f32>(x, scaling),
+                        Source::Mixed(x) => mixed::scale(x, scaling, <$vector as Vector>::PANEL),
                     }
                 }
             }

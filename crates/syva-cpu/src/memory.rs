@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use syva_core::data::{Dataset, Inputs};
+use syva_core::data::{Dataset, Inputs, Mixed};
 use syva_core::ops::Reads;
 use syva_core::{AVERAGE, Layer, Matrix, Parameters, Slot, Spec, State, Training};
 
@@ -248,6 +248,7 @@ impl Loaded {
         let source = match self.data.inputs() {
             Inputs::U8(x) => Source::Bytes(x),
             Inputs::F32(x) => Source::Floats(x),
+            Inputs::Mixed(x) => Source::Mixed(x),
         };
         let by_feature = self.sparse && samples.len() >= self.listed;
         Batch { source, samples, next, by_sample: self.sparse, by_feature }
@@ -274,6 +275,8 @@ pub enum Source<'a> {
     Bytes(&'a [u8]),
     /// Numbers.
     Floats(&'a [f32]),
+    /// Numbers and the codes of categories.
+    Mixed(&'a Mixed),
 }
 
 /// A selection of samples.
@@ -296,6 +299,7 @@ impl Source<'_> {
         match self {
             Self::Bytes(x) => x.len(),
             Self::Floats(x) => x.len(),
+            Self::Mixed(x) => x.samples() * x.features(),
         }
     }
 }

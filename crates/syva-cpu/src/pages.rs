@@ -30,6 +30,7 @@ pub(crate) fn gather(data: &Dataset) {
         let bytes = match data.inputs() {
             Inputs::U8(x) => size_of_val(&x[..]),
             Inputs::F32(x) => size_of_val(&x[..]),
+            Inputs::Mixed(x) => size_of_val(x.numbers()),
         };
         if bytes < LARGE {
             return;
@@ -40,6 +41,7 @@ pub(crate) fn gather(data: &Dataset) {
                 match data.inputs() {
                     Inputs::U8(x) => advise(x.as_ptr(), x.len(), advice),
                     Inputs::F32(x) => advise(x.as_ptr(), x.len(), advice),
+                    Inputs::Mixed(x) => advise(x.numbers().as_ptr(), x.numbers().len(), advice),
                 }
             }
         };

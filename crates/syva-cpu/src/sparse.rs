@@ -46,6 +46,10 @@ impl InputKernel {
             match inputs {
                 Inputs::U8(x) => rows.clone().map(|row| x[row].iter().filter(|&&x| x != 0).count()).sum(),
                 Inputs::F32(x) => rows.clone().map(|row| non_zeros(&x[row])).sum(),
+                Inputs::Mixed(x) => {
+                    let of_row = |sample| non_zeros(x.numbers_of(sample)) + x.categories_of(sample).count();
+                    (0..samples).step_by(every).map(of_row).sum()
+                }
             }
         };
         self.lists_at(&non_zero, samples.div_ceil(every) * features)
@@ -154,6 +158,23 @@ impl Lists {
             self.values.iter_mut().for_each(|values| values.resize(pairs * self.slot, 0.0));
             self.columns.resize(pairs * self.slot, 0);
         }
+    }
+
+    /// Appends to a row's list: the value in this column. Columns come in ascending order.
+    pub(crate) fn push(&mut self, row: usize, column: usize, value: f32) {
+        assert!(row < self.rows && column < self.bound, "the value is inside the matrix");
+        let (pair, of_pair) = (row / 2, row % 2);
+        let (at, len) = (pair * self.slot, self.lens[pair] as usize);
+        // The other row of the pair may have listed this column.
+        if len > 0 && self.columns[at + len - 1] == column as u32 {
+            self.values[of_pair][at + len - 1] = value;
+            return;
+        }
+        assert!(len < self.bound, "a column is listed once");
+        self.columns[at + len] = column as u32;
+        self.values[of_pair][at + len] = value;
+        self.values[1 - of_pair][at + len] = 0.0;
+        self.lens[pair] += 1;
     }
 
     /// A writer that appends to the lists. It is valid until they are used in any other way.

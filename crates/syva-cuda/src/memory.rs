@@ -516,7 +516,7 @@ impl Samples {
         let what = format!("{rows} samples");
         let inputs = match data.inputs() {
             Inputs::U8(_) => InputMemory::U8(card.zeros(rows * stride + SLACK, &what)?),
-            Inputs::F32(_) => InputMemory::F32(card.zeros(rows * stride + SLACK, &what)?),
+            Inputs::F32(_) | Inputs::Mixed(_) => InputMemory::F32(card.zeros(rows * stride + SLACK, &what)?),
         };
         let (labels, values) = match data.targets() {
             Targets::Classes { .. } => (Some(card.zeros(rows, &what)?), None),
@@ -559,6 +559,13 @@ impl Samples {
             }
             (InputMemory::F32(to), Inputs::F32(from)) => {
                 stream.memcpy_htod(&*rows_of(from, &samples, features, stride), to)
+            }
+            (InputMemory::F32(to), Inputs::Mixed(from)) => {
+                let mut rows = vec![0.0; samples.len() * stride];
+                for (&sample, row) in samples.iter().zip(rows.chunks_exact_mut(stride)) {
+                    from.copy_row(sample, &mut row[..features]);
+                }
+                stream.memcpy_htod(&rows, to)
             }
             _ => unreachable!("the room was made for this data"),
         };

@@ -304,14 +304,17 @@ impl Loaded {
         };
         let bytes_each = match data.inputs() {
             Inputs::U8(_) => features,
-            Inputs::F32(_) => 4 * features,
+            Inputs::F32(_) | Inputs::Mixed(_) => 4 * features,
         };
         let most = (gpu.largest as usize / bytes_each.max(4 * targets_each)).max(1);
         let parts = (0..data.samples()).step_by(most).map(|first| {
             let samples = most.min(data.samples() - first);
             let these = first * features..(first + samples) * features;
             let inputs = match data.inputs() {
-                Inputs::F32(values) => gpu.filled(bytemuck::cast_slice(&values[these])),
+                Inputs::F32(_) | Inputs::Mixed(_) => {
+                    let rows = data.inputs().rows(first..first + samples, features);
+                    gpu.filled(bytemuck::cast_slice(&rows))
+                }
                 Inputs::U8(values) => {
                     let buffer = gpu.storage(these.len() as u64);
                     // Only whole words can be written.

@@ -109,7 +109,7 @@ fn measure(engine: &dyn Engine, info: &DeviceInfo, task: &Task, hidden: &'static
 fn input_bytes(task: &Task, spec: &Spec) -> usize {
     let each = match task.train.inputs() {
         syva::data::Inputs::U8(_) => 1,
-        syva::data::Inputs::F32(_) => size_of::<f32>(),
+        syva::data::Inputs::F32(_) | syva::data::Inputs::Mixed(_) => size_of::<f32>(),
     };
     2 * spec.input.features * each
 }

@@ -107,7 +107,8 @@ impl Predicting<'_> {
         }
         let mut outputs = Matrix::zeros(table.rows(), self.spec.outputs());
         if table.rows() > 0 {
-            self.session.predict(&Matrix::new(table.rows(), self.schema.inputs(), encoded.inputs)?, &mut outputs)?;
+            let inputs = encoded.inputs.rows(0..table.rows(), self.schema.inputs()).into_owned();
+            self.session.predict(&Matrix::new(table.rows(), self.schema.inputs(), inputs)?, &mut outputs)?;
         }
         let names: Vec<String> = table.columns().iter().map(|column| column.name.clone()).collect();
         let added = self.added();

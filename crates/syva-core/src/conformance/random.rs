@@ -1,7 +1,7 @@
 //! Random networks, ways to train them, data and calls. After each call, an engine's results and state must equal the
 //! reference's, to the bit.
 
-use crate::data::{Dataset, Inputs, Split, Targets};
+use crate::data::{Dataset, Inputs, Mixed, Split, Targets};
 use crate::engine::{DeviceId, Engine, Evaluation, Flow, Report, Session, Span};
 use crate::groups::Parametrization;
 use crate::ops::{Activation, Learned, Loss, Nonlinearity, Optimizer};
@@ -299,11 +299,31 @@ fn network(dice: &mut Dice) -> Spec {
     })
 }
 
+/// Some numbers, and the codes of categories that make up the other features.
+fn mixed(dice: &mut Dice, features: usize, samples: usize) -> Result<Mixed> {
+    let count = dice.below(features + 1);
+    let mut categories = Vec::new();
+    let mut rest = features - count;
+    while rest > 0 {
+        categories.push(1 + dice.below(rest));
+        rest -= categories[categories.len() - 1];
+    }
+    let code = |dice: &mut Dice, categories: usize| match dice.below(categories + 1) {
+        code if code == categories => Mixed::NONE,
+        code => code as u32,
+    };
+    let columns = 0..samples * categories.len();
+    let codes = columns.map(|i| code(dice, categories[i % categories.len()])).collect();
+    Mixed::new(count, dice.uniform(samples * count), &categories, codes)
+}
+
 fn data(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Dataset> {
     let (features, outputs) = (spec.input.features, spec.targets());
     let inputs = dice.uniform(samples * features);
     let inputs = if bytes {
         Inputs::U8(inputs.iter().map(|x| (x * 255.0).max(0.0) as u8).collect::<Vec<_>>().into())
+    } else if dice.rarely(3) {
+        Inputs::Mixed(mixed(dice, features, samples)?.into())
     } else {
         Inputs::F32(inputs.into())
     };

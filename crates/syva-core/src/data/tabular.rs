@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Dataset, Inputs, Task, Validation, draw, share_of};
+use super::{Dataset, Task, Validation, draw, share_of};
 use crate::random::{Random, Stream};
 use crate::schema::{Schema, TableOptions, Target};
 use crate::state::hex;
@@ -98,7 +98,7 @@ pub fn task(
     let train = all.select(&parts.train);
     let fitted = Schema::fit(&all, &train, &config.columns)?;
     notes.splice(0..0, fitted.notes);
-    let schema = Arc::new(fitted.schema);
+    let (schema, normalization) = (Arc::new(fitted.schema), fitted.normalization);
     let dataset = |table: &Table| dataset(&schema, table, config.columns.weight.as_deref());
     let train = dataset(&train)?;
     let test = match own_test {
@@ -120,7 +120,8 @@ pub fn task(
     let digests =
         [Some(&train), Some(&validation), test.as_ref()].map(|data| data.map(Dataset::digest).unwrap_or_default());
     let digest = hex(&Sha256::digest(digests.concat()));
-    let task = Task { test, known_digest: Some(digest), schema: Some(schema), ..Task::new(name, train, validation) };
+    let known_digest = Some(digest);
+    let task = Task { test, normalization, known_digest, schema: Some(schema), ..Task::new(name, train, validation) };
     Ok((task, notes))
 }
 
@@ -130,7 +131,7 @@ pub fn dataset(schema: &Schema, table: &Table, weight: Option<&str>) -> Result<D
         return Err(Error::mismatch("there are 0 rows", "give a table of at least one"));
     }
     let encoded = schema.encode(table)?;
-    let data = Dataset::new(Inputs::F32(encoded.inputs.into()), schema.inputs(), schema.targets(table)?)?;
+    let data = Dataset::new(encoded.inputs, schema.inputs(), schema.targets(table)?)?;
     let Some(name) = weight else { return Ok(data) };
     let column = table.column(name)?;
     let Values::Numbers(weights) = &column.values else {

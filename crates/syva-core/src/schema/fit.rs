@@ -11,6 +11,7 @@ use super::{
     Encoding, Feature, NumberEncoding, Scaler, Scaling, Schema, Target, TargetTransform, TaskKind, Transform,
     ValueTarget, number_of, smooth_clip, truth,
 };
+use crate::spec::Normalization;
 use crate::table::{Column, MISSING, Table, Values, number_text};
 use crate::text::grouped;
 use crate::{Error, Result};
@@ -69,6 +70,8 @@ impl Default for TableOptions {
 pub struct Fitted {
     /// The schema.
     pub schema: Schema,
+    /// What the first layer does to the inputs that the schema makes: the scales of categories.
+    pub normalization: Normalization,
     /// Sentences about columns that are left out, and what was found out of the target.
     pub notes: Vec<String>,
 }
@@ -88,7 +91,8 @@ impl Schema {
     pub fn fit(all: &Table, train: &Table, options: &TableOptions) -> Result<Fitted> {
         let profiles = profile(all, options)?;
         let mut notes = left_out(&profiles);
-        let (mut numbers, mut others) = (Vec::new(), Vec::new());
+        let (mut numbers, mut pairs, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let mut levels = Vec::new();
         for (Profile { column: name, kind, .. }, column) in profiles.iter().zip(train.columns()) {
             let add = |to: &mut Vec<Feature>, encoding| to.push(Feature { column: name.clone(), encoding });
             match kind {
@@ -98,13 +102,17 @@ impl Schema {
                 }
                 Kind::Date(format) => add(&mut numbers, date(column, *format, options.scaling)),
                 Kind::Category => {
-                    let (encoding, note) = category(column, options.scaling);
-                    add(&mut others, encoding);
+                    let (encoding, of_each, note) = category(column, options.scaling);
+                    let is_pair = matches!(encoding, Encoding::Binary { .. });
+                    add(if is_pair { &mut pairs } else { &mut others }, encoding);
+                    levels.extend(of_each);
                     notes.extend(note);
                 }
                 Kind::Target | Kind::Weight | Kind::Group | Kind::LeftOut(_) => {}
             }
         }
+        // Categories come last, so that their codes are all that has to be stored.
+        numbers.append(&mut pairs);
         numbers.append(&mut others);
         // A column that happens to be missing in the whole training part has nothing to say.
         numbers.retain(|feature| feature.encoding.inputs() > 0);
@@ -114,7 +122,9 @@ impl Schema {
         }
         let (target, note) = target(all, train, options)?;
         notes.extend(note);
-        Ok(Fitted { schema: Self { features: numbers, target }, notes })
+        let schema = Self { features: numbers, target };
+        let normalization = scales(schema.inputs() - levels.len(), &levels, options.scaling);
+        Ok(Fitted { schema, normalization, notes })
     }
 }
 
@@ -303,7 +313,20 @@ fn counted(column: &Column) -> Vec<(String, usize)> {
     counts
 }
 
-fn category(column: &Column, scaling: Scaling) -> (Encoding, Option<String>) {
+/// The scales of the inputs: those of so many numbers, which the schema scales itself, and of inputs that are 0 and 1, which
+/// are to be these levels instead.
+fn scales(numbers: usize, levels: &[[f64; 2]], scaling: Scaling) -> Normalization {
+    if levels.is_empty() || scaling != Scaling::Robust {
+        return Normalization::None;
+    }
+    let (mut scale, mut shift) = (vec![1.0; numbers], vec![0.0; numbers]);
+    scale.extend(levels.iter().map(|[off, on]| (on - off) as f32));
+    shift.extend(levels.iter().map(|&[off, _]| off as f32));
+    Normalization::PerFeature { scale, shift }
+}
+
+/// How the categories of a column become inputs, the levels of each input that is 0 and 1, and a sentence.
+fn category(column: &Column, scaling: Scaling) -> (Encoding, Vec<[f64; 2]>, Option<String>) {
     let missing = column.values.missing();
     let total = column.values.len();
     let mut counts = counted(column);
@@ -325,7 +348,7 @@ fn category(column: &Column, scaling: Scaling) -> (Encoding, Option<String>) {
         let levels = levels(&[(-1.0, first), (1.0, second), (0.0, neither)], scaling);
         let mut texts = counts.into_iter().map(|(text, _)| text);
         let values = [texts.next().unwrap_or_default(), texts.next().unwrap_or_default()];
-        return (Encoding::Binary { values, levels: [levels[0], levels[1], levels[2]] }, None);
+        return (Encoding::Binary { values, levels: [levels[0], levels[1], levels[2]] }, Vec::new(), None);
     }
     let (values, mut each): (Vec<String>, Vec<usize>) = counts.into_iter().unzip();
     if missing > 0 {
@@ -335,8 +358,8 @@ fn category(column: &Column, scaling: Scaling) -> (Encoding, Option<String>) {
         let levels = levels(&[(0.0, total - on), (1.0, on)], scaling);
         [levels[0], levels[1]]
     };
-    let levels = if scaling == Scaling::Robust { each.into_iter().map(pair).collect() } else { Vec::new() };
-    (Encoding::Category { values, missing: missing > 0, levels }, note)
+    let levels = each.into_iter().map(pair).collect();
+    (Encoding::Category { values, missing: missing > 0, levels: Vec::new() }, levels, note)
 }
 
 fn target(all: &Table, train: &Table, options: &TableOptions) -> Result<(Target, Option<String>)> {
@@ -468,6 +491,8 @@ fn value_target(train: &Table, name: &str, options: &TableOptions) -> Result<Val
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Inputs;
+    use crate::schema::Encoded;
 
     fn numbers(name: &str, values: &[f64]) -> Column {
         Column::new(name, Values::Numbers(values.to_vec()))
@@ -475,6 +500,11 @@ mod tests {
 
     fn texts(name: &str, cells: &[&str]) -> Column {
         Column::new(name, Values::texts(cells.iter().map(|&cell| (!cell.is_empty()).then_some(cell))))
+    }
+
+    fn inputs(encoded: &Encoded) -> std::borrow::Cow<'_, [f32]> {
+        let features = if let Inputs::Mixed(mixed) = &encoded.inputs { mixed.features() } else { 1 };
+        encoded.inputs.rows(0..encoded.inputs.len() / features, features)
     }
 
     fn options(target: &str) -> TableOptions {
@@ -495,13 +525,13 @@ mod tests {
         assert_eq!(schema.input_names(), ["a", "a missing", "c=x", "c=y", "c=z", "c missing"]);
         let encoded = schema.encode(&table).unwrap();
         let std = (26.0_f64 / 3.0).sqrt();
-        assert_eq!(encoded.inputs[6..12], [((3.0 - 4.0) / std) as f32, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(inputs(&encoded)[6..12], [((3.0 - 4.0) / std) as f32, 1.0, 0.0, 0.0, 0.0, 1.0]);
         // At serving time nothing is missing, or all is, or a text is new; the columns come in another order.
         let other = Table::new(vec![texts("c", &["w", "w", ""]), numbers("a", &[f64::NAN, 4.0, 1.0])]).unwrap();
         let encoded = schema.encode(&other).unwrap();
-        assert_eq!(encoded.inputs[2..6], [0.0; 4]);
+        assert_eq!(inputs(&encoded)[2..6], [0.0; 4]);
         assert_eq!(encoded.unseen, [("c".to_string(), 2, "w".to_string())]);
-        assert_eq!(encoded.inputs[6..8], [0.0, 0.0]);
+        assert_eq!(inputs(&encoded)[6..8], [0.0, 0.0]);
     }
 
     #[test]
@@ -516,18 +546,20 @@ mod tests {
         ];
         let table = Table::new(columns).unwrap();
         let options = TableOptions { scaling: Scaling::Robust, ..options("t") };
-        let schema = Schema::fit(&table, &table, &options).unwrap().schema;
-        assert_eq!(schema.input_names(), ["a", "b", "c=x", "c=y", "c=z", "d=y"]);
-        let inputs = schema.encode(&table).unwrap().inputs;
+        let Fitted { schema, normalization, .. } = Schema::fit(&table, &table, &options).unwrap();
+        assert_eq!(schema.input_names(), ["a", "b", "d=y", "c=x", "c=y", "c=z"]);
+        let encoded = schema.encode(&table).unwrap();
+        let inputs: Vec<f32> =
+            inputs(&encoded).iter().enumerate().map(|(i, &x)| normalization.apply(i % 6, x)).collect();
         let clip = |x: f64| (x / (1.0 + (x / 3.0).powi(2)).sqrt()) as f32;
         assert_eq!([inputs[0], inputs[24]], [clip(-1.0), clip(48.5)]);
         // Quartiles 0 apart: 2 / (max − min).
         assert_eq!([inputs[1], inputs[25]], [0.0, clip(2.0)]);
         // c=x is 1, 0, 0, 1, 1: median 1, quartiles 0 and 1. c=y is 0 but once.
-        assert_eq!([inputs[2], inputs[8]], [0.0, clip(-1.0)]);
-        assert_eq!([inputs[3], inputs[9]], [0.0, clip(2.0)]);
+        assert_eq!([inputs[3], inputs[9]], [0.0, clip(-1.0)]);
+        assert_eq!([inputs[4], inputs[10]], [0.0, clip(2.0)]);
         // d is −1 but once 1.
-        assert_eq!([inputs[5], inputs[11]], [0.0, clip(2.0)]);
+        assert_eq!([inputs[2], inputs[8]], [0.0, clip(2.0)]);
     }
 
     #[test]
@@ -590,7 +622,7 @@ mod tests {
         let cells: Vec<String> =
             (0..4000).map(|i| format!("c{}", i % 1000)).chain((0..600).map(|i| format!("c{}", i % 200))).collect();
         let column = Column::new("c", Values::texts(cells.iter().map(|cell| Some(cell.as_str()))));
-        let (encoding, note) = category(&column, Scaling::Standard);
+        let (encoding, _, note) = category(&column, Scaling::Standard);
         assert_eq!(encoding.inputs(), MOST_CATEGORIES);
         let note = note.unwrap();
         assert!(note.contains("has 1,000 different texts: the 256 most frequent"), "{note}");
