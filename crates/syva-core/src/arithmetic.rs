@@ -62,6 +62,14 @@ pub trait Number:
     const ERF_SERIES: &'static [Self];
     /// −ln(1 − erf(x)), for x from 1 to the limit.
     const ERF_REST: &'static [Self];
+    /// 1/(2π), rounded.
+    const TURNS: Self;
+    /// π, rounded.
+    const HALF_TURN: Self;
+    /// sin(φ)/φ in φ², for |φ| ≤ π/2.
+    const SIN_SERIES: &'static [Self];
+    /// cos φ in φ², for |φ| ≤ π/2.
+    const COS_SERIES: &'static [Self];
     /// The smallest positive normal number, the power of two that makes subnormals normal, and its exponent.
     const SUBNORMAL: (Self, Self, Self);
 
@@ -187,6 +195,18 @@ pub trait Number:
         let a = Self::select(a.above(Self::ERF_LIMIT), Self::ERF_LIMIT, a);
         let far = (Self::ONE - (-horner(Self::ERF_REST, a)).exp()).with_sign_of(self);
         Self::select(a.above(Self::ONE), far, near)
+    }
+
+    /// Cosine and sine of so many turns, cos 2πx and sin 2πx, within 10⁻⁶. From a number on that has no fraction, they mean
+    /// nothing.
+    #[inline(always)]
+    #[must_use]
+    fn of_turns(self) -> (Self, Self) {
+        let phi = (self - Self::whole(self + Self::ROUNDER)) * Self::HALF_TURN;
+        let square = phi * phi;
+        let (s, c) = (phi * horner(Self::SIN_SERIES, square), horner(Self::COS_SERIES, square));
+        // Of the double angle.
+        ((-(s + s)).fma(s, Self::ONE), (s + s) * c)
     }
 
     /// Hyperbolic tangent, `u / (u + 2)` with `u = e^2|x| − 1`, with the sign of x (`torch.tanh`).
@@ -318,6 +338,15 @@ real! { f32, u32, i32, mantissa: 23, bias: 127,
         -1.637_151_4e-6, 4.605_804e-5, -5.968_056_5e-4, 4.759_596e-3, -2.642_113_5e-2, 1.100_800_86e-1,
         6.318_260_4e-1, 1.130_233_4, -3.201_380_6e-4,
     ];
+    const TURNS: f32 = std::f32::consts::FRAC_1_PI / 2.0;
+    const HALF_TURN: f32 = std::f32::consts::PI;
+    const SIN_SERIES: &'static [f32] = &[
+        1.0 / 6_227_020_800.0, -1.0 / 39_916_800.0, 1.0 / 362_880.0, -1.0 / 5_040.0, 1.0 / 120.0, -1.0 / 6.0, 1.0,
+    ];
+    const COS_SERIES: &'static [f32] = &[
+        -1.0 / 87_178_291_200.0, 1.0 / 479_001_600.0, -1.0 / 3_628_800.0, 1.0 / 40_320.0, -1.0 / 720.0, 1.0 / 24.0,
+        -1.0 / 2.0, 1.0,
+    ];
     const LOG_SERIES: &'static [f32] = &[2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
 
     #[inline(always)]
@@ -352,6 +381,20 @@ real! { f64, u64, i64, mantissa: 52, bias: 1023,
         0.000_272_204_263_924_688_27, -0.001_018_821_506_441_272_6, 0.002_265_823_775_984_732,
         -0.000_791_133_761_871_425_6, -0.018_677_217_264_131_414, 0.102_515_283_245_686_55,
         0.636_721_583_845_068_7, 1.128_354_211_068_900_2, 2.852_194_260_871_575_2e-6,
+    ];
+    const TURNS: f64 = std::f64::consts::FRAC_1_PI / 2.0;
+    const HALF_TURN: f64 = std::f64::consts::PI;
+    const SIN_SERIES: &'static [f64] = &[
+        1.0 / 15_511_210_043_330_985_984_000_000.0, -1.0 / 25_852_016_738_884_976_640_000.0,
+        1.0 / 51_090_942_171_709_440_000.0, -1.0 / 121_645_100_408_832_000.0, 1.0 / 355_687_428_096_000.0,
+        -1.0 / 1_307_674_368_000.0, 1.0 / 6_227_020_800.0, -1.0 / 39_916_800.0, 1.0 / 362_880.0, -1.0 / 5_040.0,
+        1.0 / 120.0, -1.0 / 6.0, 1.0,
+    ];
+    const COS_SERIES: &'static [f64] = &[
+        -1.0 / 403_291_461_126_605_635_584_000_000.0, 1.0 / 620_448_401_733_239_439_360_000.0,
+        -1.0 / 1_124_000_727_777_607_680_000.0, 1.0 / 2_432_902_008_176_640_000.0, -1.0 / 6_402_373_705_728_000.0,
+        1.0 / 20_922_789_888_000.0, -1.0 / 87_178_291_200.0, 1.0 / 479_001_600.0, -1.0 / 3_628_800.0, 1.0 / 40_320.0,
+        -1.0 / 720.0, 1.0 / 24.0, -1.0 / 2.0, 1.0,
     ];
     const LOG_SERIES: &'static [f64] = &[
         2.0 / 23.0, 2.0 / 21.0, 2.0 / 19.0, 2.0 / 17.0, 2.0 / 15.0, 2.0 / 13.0, 2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0,
@@ -457,6 +500,14 @@ mod tests {
         assert!(worst_ulp(1e-30, 1e30, Number::tanh, f64::tanh) <= 3.0);
         assert!(worst_ulp(1e-30, 80.0, Number::exp_m1, f64::exp_m1) <= 2.5);
         assert!(worst_ulp(1e-30, 1e6, |x| Number::log_1p(x.abs()), |x| x.abs().ln_1p()) <= 4.0);
+        for i in -20_000..20_000 {
+            let x = i as f32 * 0.000_317;
+            let (cos, sin) = x.of_turns();
+            let angle = 2.0 * std::f64::consts::PI * f64::from(x);
+            assert!((f64::from(cos) - angle.cos()).abs() < 1e-6 && (f64::from(sin) - angle.sin()).abs() < 1e-6, "{x}");
+            let (cos, sin) = f64::from(x).of_turns();
+            assert!((cos - angle.cos()).abs() < 2e-14 && (sin - angle.sin()).abs() < 2e-14, "{x}: {cos} {sin}");
+        }
         for i in -2000..2000 {
             let x = f64::from(i) * 0.0173;
             for (ours, truth) in [

@@ -23,7 +23,7 @@ impl Mlp {
     /// A network that reads `features` values per sample.
     #[must_use]
     pub fn new(features: usize) -> Self {
-        Self { input: Input { features, shape: Vec::new(), normalization: Normalization::None }, layers: Vec::new() }
+        Self { input: Input::new(features), layers: Vec::new() }
     }
 
     /// A network that reads images of `height` by `width` pixels.
@@ -171,7 +171,7 @@ impl Sequential {
         }
         let features = self.linear.first().map_or(0, |&(fan_in, _)| fan_in);
         let spec = Spec {
-            input: Input { features, shape: self.shape, normalization: self.normalization },
+            input: Input { shape: self.shape, normalization: self.normalization, ..Input::new(features) },
             layers: self.linear.into_iter().map(|(_, layer)| layer).collect(),
             head,
             schema: None,

@@ -119,7 +119,7 @@ fn same_gradients(
     let samples = &order[..case.training.batch_size];
     let [wanted, found] = [reference.gradient(samples).map_err(fail)?, session.gradient(samples).map_err(fail)?];
     let place = format!("{}: gradient", case.name);
-    let state = |layers| State { step: 0, layers, slots: Vec::new() };
+    let state = |layers| State { step: 0, embedding: Vec::new(), layers, slots: Vec::new() };
     same_state(&place, &state(wanted), &state(found))?;
     same_state(&place, &reference.state().map_err(fail)?, &session.state().map_err(fail)?)
 }
@@ -215,11 +215,17 @@ pub fn same_state(place: &str, wanted: &State, found: &State) -> std::result::Re
         same_bits(&format!("{place}, layer {l} bias"), &w.bias, &f.bias)?;
         same_bits(&format!("{place}, layer {l} gains"), &w.gain, &f.gain)?;
     }
+    let same_tensors = |what: &str, wanted: &[Vec<f32>], found: &[Vec<f32>]| {
+        let mut tensors = wanted.iter().zip(found).enumerate();
+        tensors.try_for_each(|(t, (w, f))| same_bits(&format!("{place}{what}, tensor {t} of the embedding"), w, f))
+    };
+    same_tensors("", &wanted.embedding, &found.embedding)?;
     let names = |state: &State| state.slots.iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
     if names(wanted) != names(found) {
         return Err(format!("{place}: slots {:?} instead of {:?}", names(found), names(wanted)));
     }
     for (wanted, found) in wanted.slots.iter().zip(&found.slots) {
+        same_tensors(&format!(", {}", wanted.name), &wanted.embedding, &found.embedding)?;
         for (l, (w, f)) in wanted.layers.iter().zip(&found.layers).enumerate() {
             let place = format!("{place}, {} of layer {l}", wanted.name);
             same_bits(&place, w.weight.values(), f.weight.values())?;

@@ -144,6 +144,17 @@ pub fn check_each_weight(device: &DeviceId, training: &Training) -> Result<()> {
     }
 }
 
+/// Refuses networks that embed their inputs, for engines whose first layer reads raw ones.
+pub fn check_raw_inputs(device: &DeviceId, spec: &Spec) -> Result<()> {
+    match spec.input.embedding {
+        None => Ok(()),
+        Some(_) => {
+            let what = format!("a network with embedded inputs on {device}");
+            Err(Error::Unsupported { what, remedy: "use --device cpu, or --embedding none".into() })
+        }
+    }
+}
+
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::embedding::Learnt;
 use crate::engine::Rates;
 use crate::names::{either, find, offer};
 use crate::ops::{Optimizer, Rule, SCALARS};
@@ -34,21 +35,28 @@ pub struct Factors {
     pub first: f64,
     /// Of the last layer.
     pub last: f64,
+    /// That of embeddings of numbers.
+    pub numbers: f64,
+    /// That of the vectors of categories.
+    pub categories: f64,
+    /// That of the factors of an embedding's outputs.
+    pub scales: f64,
 }
 
 impl Default for Factors {
     fn default() -> Self {
-        Self { biases: 1.0, gains: 1.0, first: 1.0, last: 1.0 }
+        Self { biases: 1.0, gains: 1.0, first: 1.0, last: 1.0, numbers: 1.0, categories: 1.0, scales: 1.0 }
     }
 }
 
 impl Factors {
-    const NAMES: [&'static str; 4] = ["biases", "gains", "first", "last"];
+    const NAMES: [&'static str; 7] = ["biases", "gains", "first", "last", "numbers", "categories", "scales"];
     /// More than any factor that makes sense.
     const MOST: f64 = 1e6;
 
-    fn all(&self) -> [(&'static str, f64); 4] {
-        let values = [self.biases, self.gains, self.first, self.last];
+    fn all(&self) -> [(&'static str, f64); 7] {
+        let Self { biases, gains, first, last, numbers, categories, scales } = *self;
+        let values = [biases, gains, first, last, numbers, categories, scales];
         std::array::from_fn(|place| (Self::NAMES[place], values[place]))
     }
 
@@ -63,6 +71,16 @@ impl Factors {
             Part::Gains => self.gains,
         };
         first * last * own
+    }
+
+    /// The factor of a tensor of an embedding.
+    #[must_use]
+    pub fn of_embedding(&self, learnt: Learnt) -> f64 {
+        match learnt {
+            Learnt::Frequencies | Learnt::Phases | Learnt::Mixes | Learnt::Offsets => self.numbers,
+            Learnt::Vectors => self.categories,
+            Learnt::Scales => self.scales,
+        }
     }
 
     /// Checks that every factor is 0 or more.
@@ -85,7 +103,7 @@ impl FromStr for Factors {
         if text.eq_ignore_ascii_case("none") {
             return Ok(factors);
         }
-        let mut given = [false; 4];
+        let mut given = [false; 7];
         for part in text.split(',') {
             let Some((name, value)) = part.split_once('=') else {
                 let problem = format!("'{part}' does not say whose factor it is");
@@ -107,7 +125,8 @@ impl FromStr for Factors {
                     &format!("write {name}=NUMBER, such as {name}=0.1"),
                 );
             };
-            let all = [&mut factors.biases, &mut factors.gains, &mut factors.first, &mut factors.last];
+            let Self { biases, gains, first, last, numbers, categories, scales } = &mut factors;
+            let all = [biases, gains, first, last, numbers, categories, scales];
             *all[place] = value;
         }
         factors.validate("factors")?;
@@ -201,6 +220,8 @@ pub struct Groups {
     scales: Vec<Scale>,
     /// The group of each layer's weights, biases and gains.
     of: Vec<[usize; 3]>,
+    /// The group of each tensor of the embedding.
+    embedding: Vec<usize>,
     /// The factor of the step of each layer's weights, if they are a matrix that Muon orthogonalises.
     orthogonal: Vec<Option<f64>>,
 }
@@ -220,6 +241,12 @@ impl Groups {
     pub fn new(spec: &Spec, training: &Training) -> Self {
         let layers = spec.layers.len();
         let mut scales: Vec<Scale> = Vec::new();
+        let mut place = |scale: Scale| {
+            scales.iter().position(|&known| known == scale).unwrap_or_else(|| {
+                scales.push(scale);
+                scales.len() - 1
+            })
+        };
         let mut group = |layer: usize, part: Part| {
             let mut scale = match (training.parametrization, part) {
                 (Parametrization::Ntk, Part::Weights) => training.optimizer.ntk_scale(spec.fan_in(layer)),
@@ -227,18 +254,21 @@ impl Groups {
             };
             scale.rate *= training.lr_factors.of(layer, layers, part);
             scale.decay *= training.decay_factors.of(layer, layers, part);
-            scales.iter().position(|&known| known == scale).unwrap_or_else(|| {
-                scales.push(scale);
-                scales.len() - 1
-            })
+            place(scale)
         };
         let of = (0..layers).map(|layer| Part::ALL.map(|part| group(layer, part))).collect();
+        let tensors = spec.input.embedding.iter().flat_map(|embedding| embedding.tensors());
+        let tensors = tensors.map(|tensor| {
+            let of = |factors: &Factors| factors.of_embedding(tensor.learnt);
+            place(Scale { rate: of(&training.lr_factors), decay: of(&training.decay_factors), ..Scale::default() })
+        });
+        let embedding = tensors.collect();
         let is_hidden = |layer: usize| 0 < layer && layer + 1 < layers;
         let orthogonal = (0..layers).map(|layer| {
             let (_, adjust) = training.optimizer.muon()?;
             is_hidden(layer).then(|| adjust.factor(spec.layers[layer].units, spec.fan_in(layer)))
         });
-        Self { optimizer: training.optimizer, scales, of, orthogonal: orthogonal.collect() }
+        Self { optimizer: training.optimizer, scales, of, embedding, orthogonal: orthogonal.collect() }
     }
 
     /// The scalars of a step, which is counted from 0.
@@ -276,6 +306,12 @@ impl Groups {
 }
 
 impl StepScalars<'_> {
+    /// The scalars for a tensor of the embedding.
+    #[must_use]
+    pub fn of_embedding(&self, tensor: usize) -> &[f32; SCALARS] {
+        &self.scalars[self.groups.embedding[tensor]]
+    }
+
     /// The scalars for the weights or biases of a layer.
     #[must_use]
     pub fn of(&self, layer: usize, part: Part) -> &[f32; SCALARS] {

@@ -342,6 +342,11 @@ impl<'a> Normal<'a> {
     }
 }
 
+/// Draws a standard normal number.
+pub(crate) fn normal(random: &mut Random) -> f64 {
+    normal_pair(random).0
+}
+
 /// Draws two independent standard normal numbers by G. Marsaglia's polar method, in f64 with the contract's logarithm.
 fn normal_pair(random: &mut Random) -> (f64, f64) {
     loop {

@@ -16,6 +16,7 @@ pub mod conformance;
 mod container;
 pub mod data;
 pub mod diagnosis;
+mod embedding;
 pub mod engine;
 mod error;
 #[cfg(feature = "files")]
@@ -52,6 +53,7 @@ mod weighting;
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
 pub use diagnosis::{Activity, Diagnosis};
+pub use embedding::{Block, Embedding, Learnt, Placed, Tensor, tau, turns};
 pub use engine::{
     Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Rates, Report, Session, Span, StepPart,
 };

@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
 use crate::container::{self, Entry, Values};
+use crate::embedding::Embedding;
 use crate::groups::Part;
 use crate::recognise::{Family, Format, recognise};
 use crate::spec::Spec;
@@ -44,6 +45,8 @@ const HISTORY: &str = "history";
 const GAINS: &str = "gains";
 /// What a reader must know if inputs are made of a table's columns.
 const SCHEMA: &str = "schema";
+/// What a reader must know if inputs are embedded.
+const EMBEDDING: &str = "embedding";
 
 /// A network and its weights.
 ///
@@ -101,7 +104,7 @@ struct Description1 {
 
 impl Description {
     /// The names in `needs` that this version knows.
-    const KNOWN: &[&str] = &[GAINS, SCHEMA];
+    const KNOWN: &[&str] = &[GAINS, SCHEMA, EMBEDDING];
 
     /// Reads a description of any format. Errors say what is wrong, and what to do.
     fn read(text: &str) -> std::result::Result<Self, (String, &'static str)> {
@@ -237,8 +240,14 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
     let digest = digest(state, slots, &history, &description);
     let metadata = BTreeMap::from([(KEY, description), (DIGEST, digest)]);
     let mut entries = Vec::new();
-    let all = std::iter::once(("", &state.layers)).chain(slots.iter().map(|slot| (slot.name.as_str(), &slot.layers)));
-    for (slot, layers) in all {
+    let own = std::iter::once(("", &state.embedding, &state.layers));
+    let all = own.chain(slots.iter().map(|slot| (slot.name.as_str(), &slot.embedding, &slot.layers)));
+    let tensors = spec.input.embedding.as_ref().map(Embedding::tensors).unwrap_or_default();
+    for (slot, embedding, layers) in all {
+        for (tensor, values) in tensors.iter().zip(embedding) {
+            let (name, shape) = (of_slot(slot, &tensor.name()), tensor.shape.clone());
+            entries.push(Entry { name, shape, values: Values::F32(values) });
+        }
         for (l, parameters) in layers.iter().enumerate() {
             for (part, values) in parameters.parts() {
                 let shape = shape(spec, l, part);
@@ -256,7 +265,7 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
 /// What a reader must know to compute what the network computes.
 fn needs(spec: &Spec) -> Vec<String> {
     let gains = spec.layers.iter().any(|layer| layer.gains() > 0);
-    [(gains, GAINS), (spec.schema.is_some(), SCHEMA)]
+    [(gains, GAINS), (spec.schema.is_some(), SCHEMA), (spec.input.embedding.is_some(), EMBEDDING)]
         .into_iter()
         .filter(|&(needed, _)| needed)
         .map(|(_, name)| name.into())
@@ -266,13 +275,17 @@ fn needs(spec: &Spec) -> Vec<String> {
 /// The name of a layer's tensor, as in PyTorch's state dict of the chapter's class; a learned activation is a module
 /// `act1`, as `torch.nn.PReLU` is. Those of a slot follow its name.
 fn name(slot: &str, layer: usize, part: Part) -> String {
-    let slot = if slot.is_empty() { String::new() } else { format!("{slot}.") };
     let (module, tensor) = match part {
         Part::Weights => ("fc", "weight"),
         Part::Biases => ("fc", "bias"),
         Part::Gains => ("act", "weight"),
     };
-    format!("{slot}{module}{}.{tensor}", layer + 1)
+    of_slot(slot, &format!("{module}{}.{tensor}", layer + 1))
+}
+
+/// The name of a tensor, or of what a slot remembers of it.
+fn of_slot(slot: &str, name: &str) -> String {
+    if slot.is_empty() { name.into() } else { format!("{slot}.{name}") }
 }
 
 /// The shape of a layer's tensor.
@@ -289,7 +302,7 @@ fn digest(state: &State, slots: &[Slot], history: &[f64], description: &str) -> 
     let mut hash = Sha256::new();
     state.hash(&mut hash);
     for slot in slots {
-        hash_layers(&slot.layers, &mut hash);
+        hash_layers(&slot.embedding, &slot.layers, &mut hash);
     }
     for value in history {
         hash.update(value.to_le_bytes());
@@ -360,7 +373,14 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         Description::read(text).map_err(|(problem, remedy)| refuse("metadata", problem, remedy))?;
     spec.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
     let mut wanted = Vec::new();
-    let mut layers = |slot: &str| -> Result<Vec<Parameters>> {
+    let learned = spec.input.embedding.as_ref().map(Embedding::tensors).unwrap_or_default();
+    let mut layers = |slot: &str| -> Result<(Vec<Vec<f32>>, Vec<Parameters>)> {
+        let mut embedding = Vec::new();
+        for of in &learned {
+            let name = of_slot(slot, &of.name());
+            embedding.push(tensor(&tensors, path, &name, &of.shape)?);
+            wanted.push(name);
+        }
         let mut layers = Vec::new();
         for (l, layer) in spec.layers.iter().enumerate() {
             let mut read = |part: Part| {
@@ -374,13 +394,14 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
             let gain = if layer.gains() > 0 { read(Part::Gains)? } else { Vec::new() };
             layers.push(Parameters { weight, bias, gain });
         }
-        Ok(layers)
+        Ok((embedding, layers))
     };
-    let (weights, mut slots) = (layers("")?, Vec::new());
+    let ((embedding, weights), mut slots) = (layers("")?, Vec::new());
     if let Some(training) = &training {
         training.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
         for name in training.slots() {
-            slots.push(Slot { name: name.into(), layers: layers(name)? });
+            let (embedding, layers) = layers(name)?;
+            slots.push(Slot { name: name.into(), embedding, layers });
         }
     }
     if columns.is_some() {
@@ -391,7 +412,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         let problem = format!("the network {} has no such tensor", spec.widths());
         return Err(refuse(extra, problem, "remove it from the file, or correct the metadata"));
     }
-    let state = State { step, layers: weights, slots };
+    let state = State { step, embedding, layers: weights, slots };
     let history = columns.map_or(Ok(Vec::new()), |columns| history(&tensors, path, &columns))?;
     let found = metadata.get(DIGEST);
     if found.is_some_and(|found| *found != digest(&state, &state.slots, &history, text)) {

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::arithmetic::{Real, SoftmaxRow};
 use crate::data::{Dataset, Split, Targets};
+use crate::embedding::Embedding;
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Rates, Report, Session, Span};
 use crate::groups::{Groups, Part};
 use crate::ops::{
@@ -50,6 +51,9 @@ pub struct Network<T> {
     gain: Vec<Vec<T>>,
     /// What the optimiser remembers of each layer.
     slots: Vec<[Tensors<T>; SLOTS]>,
+    /// The tensors of the embedding, and what the optimiser remembers of each.
+    embedding: Vec<Vec<T>>,
+    embedding_slots: Vec<[Vec<T>; SLOTS]>,
     /// The moving average of each layer, if there is one.
     average: Vec<Tensors<T>>,
     /// The scale of each feature.
@@ -64,6 +68,15 @@ pub const BLOCK: usize = 128;
 /// The weights, biases and gains of a layer ([`Part`]), or numbers of their shape.
 pub type Tensors<T> = [Vec<T>; 3];
 
+/// The gradients of a step. Empty if the loss is not finite.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients<T> {
+    /// Those of each layer.
+    pub layers: Vec<Tensors<T>>,
+    /// Those of the tensors of the embedding.
+    pub embedding: Vec<Vec<T>>,
+}
+
 /// What a batch left on its way through the layers.
 #[derive(Clone, Debug)]
 pub struct Pass<T> {
@@ -74,8 +87,11 @@ pub struct Pass<T> {
     /// What the activations of each hidden layer were multiplied by on their way into the next one: 0 where dropout took
     /// them out. Empty without dropout.
     pub factors: Vec<Vec<T>>,
-    /// The normalised inputs after what a step did to them. Empty if it left them alone.
+    /// The inputs of the first layer: the normalised inputs after what a step did to them, or their embedding. Empty if it
+    /// reads raw inputs.
     pub inputs: Vec<T>,
+    /// The embedding before its factors. Empty without one.
+    pub embedded: Vec<T>,
 }
 
 /// The losses of a batch, their gradient, and the predictions.
@@ -116,6 +132,13 @@ impl<T: Real> Network<T> {
                     std::array::from_fn(|n| state.slots.get(n).filter(|_| n < remembered).map(of).unwrap_or_default())
                 })
                 .collect(),
+            embedding: state.embedding.iter().map(|tensor| real(tensor)).collect(),
+            embedding_slots: (0..state.embedding.len())
+                .map(|t| {
+                    let of = |slot: &Slot| real(&slot.embedding[t]);
+                    std::array::from_fn(|n| state.slots.get(n).filter(|_| n < remembered).map(of).unwrap_or_default())
+                })
+                .collect(),
             average: match state.slots.get(remembered) {
                 Some(average) => average.layers.iter().map(tensors).collect(),
                 None => Vec::new(),
@@ -133,10 +156,14 @@ impl<T: Real> Network<T> {
         let slot = |(n, name): (usize, &str)| {
             let of = |l: usize| if name == AVERAGE { &self.average[l] } else { &self.slots[l][n] };
             let layers = (0..self.weight.len()).map(|l| self.parameters(l, of(l).each_ref())).collect();
-            Slot { name: name.into(), layers }
+            let narrow = |values: &Vec<T>| values.iter().map(|&v| v.to_f64() as f32).collect();
+            // There is no average of an embedding.
+            let of = |t: usize| if name == AVERAGE { Vec::new() } else { narrow(&self.embedding_slots[t][n]) };
+            Slot { name: name.into(), embedding: (0..self.embedding.len()).map(of).collect(), layers }
         };
         let slots = self.training.slots().into_iter().enumerate().map(slot).collect();
-        State { step: self.step, layers, slots }
+        let narrow = |values: &Vec<T>| values.iter().map(|&v| v.to_f64() as f32).collect();
+        State { step: self.step, embedding: self.embedding.iter().map(narrow).collect(), layers, slots }
     }
 
     /// The network that predicts: with the average of the weights, if there is one.
@@ -162,6 +189,11 @@ impl<T: Real> Network<T> {
         [&mut self.weight[l], &mut self.bias[l], &mut self.gain[l]]
     }
 
+    /// The tensors of the embedding, to be read or changed.
+    pub fn embedding_mut(&mut self) -> &mut [Vec<T>] {
+        &mut self.embedding
+    }
+
     /// The activations of every layer for raw inputs `[batch, features]` (rules 2 and 5). The last entry is the output
     /// z.
     #[must_use]
@@ -178,8 +210,12 @@ impl<T: Real> Network<T> {
     /// Like [`Network::pass`], with what is random in a step (rule 9).
     #[must_use]
     pub fn pass_with(&self, x: &[T], perturbation: &Perturbation) -> Pass<T> {
-        let inputs = if perturbation.changes_inputs() { self.perturbed(x, perturbation) } else { Vec::new() };
-        let mut pass = Pass { z: Vec::new(), h: Vec::new(), factors: Vec::new(), inputs };
+        let (inputs, embedded) = match &self.spec.input.embedding {
+            Some(embedding) => self.embed(embedding, x),
+            None if perturbation.changes_inputs() => (self.perturbed(x, perturbation), Vec::new()),
+            None => (Vec::new(), Vec::new()),
+        };
+        let mut pass = Pass { z: Vec::new(), h: Vec::new(), factors: Vec::new(), inputs, embedded };
         for (l, layer) in self.spec.layers.iter().enumerate() {
             let z = match l {
                 0 if pass.inputs.is_empty() => self.first_layer(x),
@@ -196,6 +232,19 @@ impl<T: Real> Network<T> {
             pass.z.push(z);
         }
         pass
+    }
+
+    /// Rule 10: the embedding of raw inputs, after and before its factors.
+    fn embed(&self, embedding: &Embedding, x: &[T]) -> (Vec<T>, Vec<T>) {
+        let embedded = embedding.forward(&self.embedding, x, (&self.scale, &self.shift));
+        let inputs = match embedding.scales() {
+            Some(place) => {
+                let factors = &self.embedding[place];
+                embedded.iter().enumerate().map(|(i, &e)| e * factors[i % factors.len()]).collect()
+            }
+            None => embedded.clone(),
+        };
+        (inputs, embedded)
     }
 
     /// Rule 9: the normalised inputs after what a step does to them.
@@ -365,13 +414,10 @@ impl<T: Real> Network<T> {
         (gw, gb)
     }
 
-    /// Rule 4: the gradients by the z and by the gains of the layer below layer l. Without gains, the latter is empty.
-    #[must_use]
-    pub fn input_gradient(&self, l: usize, d: &[T], pass: &Pass<T>) -> (Vec<T>, Vec<T>) {
+    /// Rule 4: the gradient by what goes into layer l.
+    fn product_back(&self, l: usize, d: &[T]) -> Vec<T> {
         let (fan_in, units) = (self.spec.fan_in(l), self.spec.layers[l].units);
-        let Layer { activation, learned, .. } = self.spec.layers[l - 1];
-        let z = &pass.z[l - 1];
-        let mut dx = Vec::with_capacity(z.len());
+        let mut dx = Vec::with_capacity(d.len() / units * fan_in);
         for d in d.chunks(units) {
             for k in 0..fan_in {
                 let mut sum = T::ZERO;
@@ -381,6 +427,16 @@ impl<T: Real> Network<T> {
                 dx.push(sum);
             }
         }
+        dx
+    }
+
+    /// Rule 4: the gradients by the z and by the gains of the layer below layer l. Without gains, the latter is empty.
+    #[must_use]
+    pub fn input_gradient(&self, l: usize, d: &[T], pass: &Pass<T>) -> (Vec<T>, Vec<T>) {
+        let fan_in = self.spec.fan_in(l);
+        let Layer { activation, learned, .. } = self.spec.layers[l - 1];
+        let z = &pass.z[l - 1];
+        let mut dx = self.product_back(l, d);
         if let Some(factors) = pass.factors.get(l - 1) {
             dx.iter_mut().zip(factors).for_each(|(dx, &factor)| *dx = dropped(*dx, factor));
         }
@@ -432,6 +488,24 @@ impl<T: Real> Network<T> {
         }
     }
 
+    /// Rule 8: the optimiser's rule, on all that the embedding has learned.
+    fn update_embedding(&mut self, gradients: &[Vec<T>], rates: &Rates) {
+        let rule = self.training.optimizer.rule();
+        let scalars = self.groups.scalars(self.step, rates);
+        for (t, gradient) in gradients.iter().enumerate() {
+            let scalars = scalars.of_embedding(t).map(|scalar| T::from_f64(f64::from(scalar)));
+            let slots = &mut self.embedding_slots[t];
+            for (i, (w, &g)) in self.embedding[t].iter_mut().zip(gradient).enumerate() {
+                let before = slots.each_ref().map(|slot| slot.get(i).copied().unwrap_or(T::ZERO));
+                let (new, after) = rule.apply(scalars, g, *w, before);
+                *w = new;
+                for n in 0..rule.slots().len() {
+                    slots[n][i] = after[n];
+                }
+            }
+        }
+    }
+
     /// The losses of a batch of `samples` with raw inputs `x`, and the gradients of their mean by the weights and biases
     /// of each layer. If the loss is not finite, there are no gradients.
     #[must_use]
@@ -442,7 +516,9 @@ impl<T: Real> Network<T> {
         samples: &[u32],
         weighting: &Weighting,
     ) -> (Judgement<T>, Vec<Tensors<T>>) {
-        self.gradients_with(x, targets, samples, weighting, &Perturbation::default())
+        let (judged, Gradients { layers, .. }) =
+            self.gradients_with(x, targets, samples, weighting, &Perturbation::default());
+        (judged, layers)
     }
 
     /// Like [`Network::gradients`], with what is random in a step.
@@ -454,13 +530,13 @@ impl<T: Real> Network<T> {
         samples: &[u32],
         weighting: &Weighting,
         perturbation: &Perturbation,
-    ) -> (Judgement<T>, Vec<Tensors<T>>) {
+    ) -> (Judgement<T>, Gradients<T>) {
         let pass = self.pass_with(x, perturbation);
         let last = pass.h.len() - 1;
         let judged = self.judge(&pass.h[last], targets, samples, weighting);
         let mut gradients = Vec::new();
         if !weighting.mean(&judged.losses, samples).is_finite() {
-            return (judged, gradients);
+            return (judged, Gradients::default());
         }
         let (mut d, mut by_gain) = (judged.d.clone(), Vec::new());
         for l in (0..=last).rev() {
@@ -476,7 +552,14 @@ impl<T: Real> Network<T> {
             }
         }
         gradients.reverse();
-        (judged, gradients)
+        let embedding = match &self.spec.input.embedding {
+            Some(embedding) => {
+                let (d, normalization) = (self.product_back(0, &d), (&self.scale[..], &self.shift[..]));
+                embedding.backward(&self.embedding, x, normalization, &pass.embedded, &d)
+            }
+            None => Vec::new(),
+        };
+        (judged, Gradients { layers: gradients, embedding })
     }
 
     /// One whole step on the batch of `samples` with raw inputs `x`: forward, loss, all gradients, then all updates. If
@@ -491,11 +574,12 @@ impl<T: Real> Network<T> {
     ) -> Judgement<T> {
         let (judged, mut gradients) =
             self.gradients_with(x, targets, samples, weighting, &self.training.perturbation_in(self.step, rates));
-        if !gradients.is_empty() {
-            self.hold_back(&mut gradients);
-            for (l, gradient) in gradients.iter().enumerate() {
+        if !gradients.layers.is_empty() {
+            self.hold_back(&mut gradients.layers);
+            for (l, gradient) in gradients.layers.iter().enumerate() {
                 self.update(l, gradient, rates);
             }
+            self.update_embedding(&gradients.embedding, rates);
             self.hold_weights();
             self.step += 1;
         }
@@ -615,7 +699,7 @@ fn squares<T: Real>(values: &[T]) -> T {
 
 /// Rule 3: a sum over samples of a batch. `add` adds the term of one sample. Each block of samples is one chain from 0, and
 /// the blocks' sums are a tree.
-fn sum_over_batch<T: Real>(samples: Range<usize>, add: &impl Fn(T, usize) -> T) -> T {
+pub(crate) fn sum_over_batch<T: Real>(samples: Range<usize>, add: &impl Fn(T, usize) -> T) -> T {
     let block = |i: usize| samples.start + i * BLOCK..samples.end.min(samples.start + (i + 1) * BLOCK);
     tree(0..samples.len().div_ceil(BLOCK).max(1), &|i| block(i).fold(T::ZERO, add))
 }
@@ -831,6 +915,7 @@ pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Resul
 mod tests {
     use super::*;
     use crate::data::Inputs;
+    use crate::embedding::Block;
     use crate::groups::Parametrization;
     use crate::ops::{Dropout, Loss, Noise, Nonlinearity, Optimizer};
     use crate::random::{Random, Stream};
@@ -887,12 +972,46 @@ mod tests {
                 let below = loss(&network);
                 nudge(&mut network, epsilon);
                 let numeric = (above - below) / (2.0 * epsilon);
-                let analytic = gradients[l].iter().flatten().copied().nth(i).unwrap_or(f64::NAN);
+                let analytic = gradients.layers[l].iter().flatten().copied().nth(i).unwrap_or(f64::NAN);
                 assert!(
                     (numeric - analytic).abs() <= 1e-8 * (1.0 + analytic.abs()),
                     "{spec:?} {} seed {seed}: layer {l}, parameter {i}: central difference {numeric}, backward {analytic}",
                     training.loss
                 );
+            }
+        }
+        for (t, tensor) in gradients.embedding.iter().enumerate() {
+            for (i, &analytic) in tensor.iter().enumerate() {
+                let mut nudged = |by: f64| {
+                    network.embedding_mut()[t][i] += by;
+                    loss(&network)
+                };
+                let (above, below) = (nudged(epsilon), nudged(-2.0 * epsilon));
+                nudged(epsilon);
+                let numeric = (above - below) / (2.0 * epsilon);
+                assert!(
+                    (numeric - analytic).abs() <= 1e-8 * (1.0 + analytic.abs()),
+                    "{spec:?} seed {seed}: tensor {t}, value {i}: central difference {numeric}, backward {analytic}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_embeddings_match_central_differences() {
+        let blocks = vec![
+            Block::Periodic { features: 1, frequencies: 3, outputs: 3 },
+            Block::Plain { features: 1 },
+            Block::Category { features: 2, size: 3 },
+        ];
+        for scaled in [false, true] {
+            let mut spec = Mlp::new(4).hidden(&[5, 4], Activation::Tanh).classes(3);
+            spec.input.normalization =
+                Normalization::PerFeature { scale: vec![0.5, 2.0, 1.0, 1.0], shift: vec![0.25, -0.5, 0.0, 0.0] };
+            spec.input.embedding = Some(Embedding { blocks: blocks.clone(), scaled });
+            let training = Training { frequency_spread: 0.7, ..Training::default() };
+            for seed in 0..6 {
+                check_gradients(&spec, &training, seed, Perturbation::default());
             }
         }
     }

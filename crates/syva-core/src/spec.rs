@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
 use crate::data::Dataset;
+use crate::embedding::Embedding;
 use crate::metrics::{Confusion, Tally};
 use crate::ops::{Activation, Learned, Nonlinearity};
 use crate::schema::{Schema, Target};
@@ -48,6 +49,17 @@ pub struct Input {
     /// Applied by the first layer to each feature.
     #[serde(default)]
     pub normalization: Normalization,
+    /// What a network learns of its features before the first layer, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Embedding>,
+}
+
+impl Input {
+    /// Of so many features, which are used as they are.
+    #[must_use]
+    pub fn new(features: usize) -> Self {
+        Self { features, shape: Vec::new(), normalization: Normalization::None, embedding: None }
+    }
 }
 
 /// `x' = scale · x + shift`, feature by feature, done inside the first layer (rule 5 of the arithmetic contract).
@@ -203,10 +215,14 @@ const MAX_LABELS: usize = 0xffff;
 const MAX_PARAMETERS: u128 = 1 << 31;
 
 impl Spec {
-    /// Inputs of layer `k` (0 is the first): the units of the layer before it.
+    /// Inputs of layer `k` (0 is the first): the units of the layer before it, or the outputs of the embedding.
     #[must_use]
     pub fn fan_in(&self, k: usize) -> usize {
-        if k == 0 { self.input.features } else { self.layers[k - 1].units }
+        match (k, &self.input.embedding) {
+            (0, None) => self.input.features,
+            (0, Some(embedding)) => embedding.outputs(),
+            _ => self.layers[k - 1].units,
+        }
     }
 
     /// Units of the output layer.
@@ -248,10 +264,12 @@ impl Spec {
         Tally::new(if self.head == Head::MultiLabel { 2 } else { self.classes() })
     }
 
-    /// Number of weights, biases and gains.
+    /// Number of weights, biases and gains, and of what an embedding learns.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        (0..self.layers.len()).map(|k| (self.fan_in(k) + 1) * self.layers[k].units + self.layers[k].gains()).sum()
+        let embedding = self.input.embedding.as_ref().map_or(0, Embedding::parameters);
+        let layer = |k: usize| (self.fan_in(k) + 1) * self.layers[k].units + self.layers[k].gains();
+        embedding + (0..self.layers.len()).map(layer).sum::<usize>()
     }
 
     /// The same network with this normalisation of its input.
@@ -279,6 +297,9 @@ impl Spec {
         if !self.input.shape.is_empty() && pixels != Some(self.input.features) {
             let problem = format!("shape {:?} does not hold {} features", self.input.shape, self.input.features);
             return refuse("input", problem, "make them agree");
+        }
+        if let Some(embedding) = &self.input.embedding {
+            embedding.validate(self.input.features, &self.input.normalization)?;
         }
         if self.layers.is_empty() {
             return refuse("layers", "a network needs an output layer".into(), "add a Linear layer");

@@ -131,6 +131,8 @@ impl Parameters {
 pub struct Slot {
     /// PyTorch's name for it, such as `exp_avg`.
     pub name: String,
+    /// One entry per tensor of the embedding.
+    pub embedding: Vec<Vec<f32>>,
     /// One entry per linear layer, shaped like its weights and biases.
     pub layers: Vec<Parameters>,
 }
@@ -149,6 +151,8 @@ pub struct Slot {
 pub struct State {
     /// Steps taken since the initial weights.
     pub step: u64,
+    /// What the embedding of the inputs has learned: one entry per [`Tensor`](crate::Tensor). Empty without an embedding.
+    pub embedding: Vec<Vec<f32>>,
     /// One entry per linear layer.
     pub layers: Vec<Parameters>,
     /// What the optimiser remembers, in the order of [`Rule::slots`](crate::ops::Rule::slots). Empty if it remembers
@@ -173,7 +177,11 @@ impl State {
                 Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias, gain }
             })
             .collect();
-        Ok(Self { step: 0, layers, slots: Vec::new() }.with_slots(training))
+        let embedding = match &spec.input.embedding {
+            Some(embedding) => embedding.initial(f64::from(training.frequency_spread), training.seed),
+            None => Vec::new(),
+        };
+        Ok(Self { step: 0, embedding, layers, slots: Vec::new() }.with_slots(training))
     }
 
     /// The same state with fresh slots for the training's optimiser, if it has none.
@@ -183,6 +191,10 @@ impl State {
             let value = training.optimizer.initial_slot();
             let slot = |name: &str| Slot {
                 name: name.into(),
+                embedding: match name {
+                    AVERAGE => self.embedding.clone(),
+                    _ => self.embedding.iter().map(|tensor| vec![value; tensor.len()]).collect(),
+                },
                 layers: match name {
                     AVERAGE => self.layers.clone(),
                     _ => self.layers.iter().map(|layer| layer.filled(value)).collect(),
@@ -197,13 +209,17 @@ impl State {
     #[must_use]
     pub fn for_prediction(self) -> Self {
         let average = self.slots.into_iter().find(|slot| slot.name == AVERAGE);
-        Self { step: self.step, layers: average.map_or(self.layers, |average| average.layers), slots: Vec::new() }
+        let (embedding, layers) = match average {
+            Some(average) => (average.embedding, average.layers),
+            None => (self.embedding, self.layers),
+        };
+        Self { step: self.step, embedding, layers, slots: Vec::new() }
     }
 
     /// Checks that the shapes are the spec's.
     pub fn check(&self, spec: &Spec) -> Result<()> {
-        check_layers("the state", &self.layers, spec)?;
-        self.slots.iter().try_for_each(|slot| check_layers(&slot.name, &slot.layers, spec))
+        check_layers("the state", &self.embedding, &self.layers, spec)?;
+        self.slots.iter().try_for_each(|slot| check_layers(&slot.name, &slot.embedding, &slot.layers, spec))
     }
 
     /// Checks that the slots, if there are any, are those of the training's optimiser.
@@ -234,33 +250,41 @@ impl State {
 
     /// Adds the bytes that [`State::digest`] hashes.
     pub(crate) fn hash(&self, hash: &mut Sha256) {
-        hash_layers(&self.layers, hash);
+        hash_layers(&self.embedding, &self.layers, hash);
     }
 
     /// Whether every value is finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         let finite = |p: &Parameters| p.parts().all(|(_, values)| values.iter().all(|value| value.is_finite()));
-        self.layers.iter().chain(self.slots.iter().flat_map(|slot| &slot.layers)).all(finite)
+        let finite_tensors = |tensors: &[Vec<f32>]| tensors.iter().flatten().all(|value| value.is_finite());
+        finite_tensors(&self.embedding)
+            && self.slots.iter().all(|slot| finite_tensors(&slot.embedding))
+            && self.layers.iter().chain(self.slots.iter().flat_map(|slot| &slot.layers)).all(finite)
     }
 }
 
 /// Adds the bytes of all weights and biases, in the order of [`State::digest`].
-pub(crate) fn hash_layers(layers: &[Parameters], hash: &mut Sha256) {
-    for parameters in layers {
-        for (_, values) in parameters.parts() {
-            // In pieces, so that a wide layer's bytes are not all in memory at the same time as its numbers.
-            for values in values.chunks(1 << 14) {
-                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                hash.update(bytes);
-            }
+pub(crate) fn hash_layers(embedding: &[Vec<f32>], layers: &[Parameters], hash: &mut Sha256) {
+    let parts = layers.iter().flat_map(|layer| layer.parts().map(|(_, values)| values));
+    for values in embedding.iter().map(Vec::as_slice).chain(parts) {
+        // In pieces, so that a wide layer's bytes are not all in memory at the same time as its numbers.
+        for values in values.chunks(1 << 14) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hash.update(bytes);
         }
     }
 }
 
 /// Checks that layers have the spec's shapes.
-fn check_layers(what: &str, layers: &[Parameters], spec: &Spec) -> Result<()> {
+fn check_layers(what: &str, embedding: &[Vec<f32>], layers: &[Parameters], spec: &Spec) -> Result<()> {
     let refuse = |problem: String| Err(Error::mismatch(problem, "use the state of this network"));
+    let tensors = spec.input.embedding.iter().flat_map(|embedding| embedding.tensors());
+    let wanted: Vec<usize> = tensors.map(|tensor| tensor.len()).collect();
+    let found: Vec<usize> = embedding.iter().map(Vec::len).collect();
+    if found != wanted {
+        return refuse(format!("{what}: the embedding has tensors of {found:?} values, the network of {wanted:?}"));
+    }
     if layers.len() != spec.layers.len() {
         return refuse(format!("{what} has {} layers, the network {} layers", layers.len(), spec.layers.len()));
     }

@@ -491,7 +491,12 @@ impl Course {
     fn order(&mut self, epoch: u64) -> Arc<Vec<u32>> {
         self.orders.retain(|&drawn, _| drawn + 1 >= epoch);
         let (seed, samples) = (self.training.seed, self.task.train.samples());
-        let draw = || Arc::new(permutation(seed, epoch, samples));
+        let count = self.training.samples_per_epoch(samples);
+        let draw = || {
+            let mut order = permutation(seed, epoch, samples);
+            order.truncate(count);
+            Arc::new(order)
+        };
         self.orders.entry(epoch).or_insert_with(draw).clone()
     }
 

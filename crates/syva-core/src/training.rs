@@ -104,6 +104,17 @@ pub struct Training {
     /// How the probabilities of dropout change: a schedule of a factor that is otherwise 1.
     #[serde(default)]
     pub dropout_schedule: Schedule,
+    /// The standard deviation of the initial frequencies of embedded numbers.
+    #[serde(default = "frequency_spread")]
+    pub frequency_spread: f32,
+    /// Whether an epoch leaves out its last batch if that is smaller than the others (`drop_last` of PyTorch's
+    /// `DataLoader`).
+    #[serde(default)]
+    pub drop_last: bool,
+}
+
+fn frequency_spread() -> f32 {
+    0.1
 }
 
 fn one() -> usize {
@@ -139,6 +150,8 @@ impl Default for Training {
             parametrization: Parametrization::Standard,
             decay_schedule: Schedule::CONSTANT,
             dropout_schedule: Schedule::CONSTANT,
+            frequency_spread: frequency_spread(),
+            drop_last: false,
         }
     }
 }
@@ -180,7 +193,32 @@ impl Training {
         self.loss.validate()?;
         self.class_weights.validate()?;
         self.class_weights.check(spec)?;
+        self.check_embedding(spec)?;
         self.loss.judging(spec.head)
+    }
+
+    /// Checks that nothing is wanted that does not go with embedded inputs.
+    fn check_embedding(&self, spec: &Spec) -> Result<()> {
+        if spec.input.embedding.is_none() {
+            return Ok(());
+        }
+        for (name, wanted) in [
+            ("input-dropout", self.input_dropout > 0.0),
+            ("input-noise", self.input_noise > 0.0),
+            ("l1", self.l1 > 0.0),
+            ("l2", self.l2 > 0.0),
+            ("clip-norm", self.clip_norm > 0.0),
+            ("clip-value", self.clip_value > 0.0),
+            ("max-norm", self.max_norm > 0.0),
+            ("ema", self.ema > 0.0),
+            ("optimizer", self.optimizer.muon().is_some()),
+        ] {
+            if wanted {
+                let problem = "this does not go with inputs that are embedded";
+                return Err(Error::setting(name, problem, "leave it out, or do not embed inputs (--embedding none)"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that no setting is without effect, for those that people choose: a schedule of what is off, factors of a group
@@ -278,10 +316,17 @@ impl Training {
         self.batch_size.saturating_mul(self.accumulate)
     }
 
-    /// Updates per epoch of so many samples. The last one takes what is left.
+    /// Updates per epoch of so many samples. The last one takes what is left, unless that is left out.
     #[must_use]
     pub fn updates_per_epoch(&self, samples: usize) -> usize {
-        samples.div_ceil(self.samples_per_update())
+        self.samples_per_epoch(samples).div_ceil(self.samples_per_update())
+    }
+
+    /// The samples of an epoch, of so many.
+    #[must_use]
+    pub fn samples_per_epoch(&self, samples: usize) -> usize {
+        let each = self.samples_per_update();
+        if self.drop_last && samples >= each { samples / each * each } else { samples }
     }
 
     /// What is random in a step, which is counted from 0.
@@ -339,6 +384,7 @@ impl Training {
             ("clip-norm", self.clip_norm, f32::INFINITY),
             ("clip-value", self.clip_value, f32::INFINITY),
             ("max-norm", self.max_norm, f32::INFINITY),
+            ("frequency-spread", self.frequency_spread, f32::INFINITY),
         ] {
             if !(0.0..below).contains(&value) {
                 let problem = format!("{value} is out of range");

@@ -75,6 +75,10 @@ impl Number for Fused {
     const ERF_LIMIT: Self = Self(f32::ERF_LIMIT);
     const ERF_SERIES: &'static [Self] = &each::<{ f32::ERF_SERIES.len() }>(f32::ERF_SERIES);
     const ERF_REST: &'static [Self] = &each::<{ f32::ERF_REST.len() }>(f32::ERF_REST);
+    const TURNS: Self = Self(f32::TURNS);
+    const HALF_TURN: Self = Self(f32::HALF_TURN);
+    const SIN_SERIES: &'static [Self] = &each::<{ f32::SIN_SERIES.len() }>(f32::SIN_SERIES);
+    const COS_SERIES: &'static [Self] = &each::<{ f32::COS_SERIES.len() }>(f32::COS_SERIES);
     const SUBNORMAL: (Self, Self, Self) = (Self(f32::SUBNORMAL.0), Self(f32::SUBNORMAL.1), Self(f32::SUBNORMAL.2));
 
     #[inline(always)]

@@ -22,6 +22,7 @@
 
 mod dense;
 mod elementwise;
+mod embed;
 mod gather;
 mod learned;
 mod mixed;
@@ -42,6 +43,7 @@ use crate::vector::{Portable, Vector};
 
 pub use dense::{Factor, Product};
 pub use elementwise::Applied;
+pub use embed::{Embed, Number, NumberGradient, ROWS};
 pub use gather::{Block, Scaling};
 pub use learned::Learn;
 pub use regularise::Regularise;
@@ -167,6 +169,7 @@ pub struct Kernels {
     apply: unsafe fn(&mut Applied<'_>),
     regularise: unsafe fn(Regularise<'_>),
     learn: unsafe fn(Learn<'_>),
+    embed: unsafe fn(Embed<'_>),
     judge: unsafe fn(&mut LossRows<'_>),
     read: unsafe fn(Head, &mut [f32], &mut [f32]),
     scale: unsafe fn(Source<'_>, &mut Scaling<'_>),
@@ -266,6 +269,12 @@ impl Kernels {
         unsafe { (self.learn)(pass) }
     }
 
+    /// Passes over embedded inputs.
+    pub fn embed(&self, pass: Embed<'_>) {
+        // SAFETY: `new` found the instruction set.
+        unsafe { (self.embed)(pass) }
+    }
+
     /// Losses, predictions and gradients of some samples.
     pub(crate) fn judge(&self, rows: &mut LossRows<'_>) {
         // SAFETY: `new` found the instruction set.
@@ -327,7 +336,7 @@ macro_rules! compile {
 
             pub(super) const KERNELS: Kernels = Kernels {
                 width: <$vector as Vector>::PANEL,
-                product, sparse_product, row_product, list, transpose, forward, backward, apply, regularise, learn, judge, read, scale,
+                product, sparse_product, row_product, list, transpose, forward, backward, apply, regularise, learn, embed, judge, read, scale,
                 multiply_add,
             };
 
@@ -384,6 +393,10 @@ macro_rules! compile {
             $(#[target_feature(enable = $features)])?
             unsafe fn learn(pass: Learn<'_>) {
                 learned::learn::<<$vector as Vector>::Value>(pass);
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn embed(pass: Embed<'_>) {
+                embed::embed::<<$vector as Vector>::Value>(pass);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn judge(rows: &mut LossRows<'_>) {

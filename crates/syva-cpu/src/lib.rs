@@ -8,6 +8,7 @@
 //! in the contract's order, so neither tiles nor threads nor the width of vectors change a bit.
 
 pub mod buffer;
+mod embedding;
 #[cfg(target_arch = "x86_64")]
 mod fused;
 pub mod isa;
@@ -195,6 +196,8 @@ impl Engine for CpuEngine {
             parametrization: _,
             decay_schedule: _,
             dropout_schedule: _,
+            frequency_spread: _,
+            drop_last: _,
         } = training;
         Ok(Box::new(session::CpuSession::new(spec, training, self.isa, self.threads, self.inputs)?))
     }

@@ -18,6 +18,8 @@ pub(crate) struct Weights {
     pub(crate) bias: Vec<Panels>,
     /// The gains of each layer, `[1, units]`; of none if its activation is not learned.
     pub(crate) gain: Vec<Panels>,
+    /// The tensors of the embedding.
+    pub(crate) embedding: Vec<Vec<f32>>,
     /// What the optimiser remembers of them.
     pub(crate) slots: Vec<Remembered>,
     /// Their moving average, if there is one.
@@ -40,12 +42,13 @@ pub(crate) struct Remembered {
     pub(crate) transposed: Vec<Panels>,
     pub(crate) bias: Vec<Panels>,
     pub(crate) gain: Vec<Panels>,
+    pub(crate) embedding: Vec<Vec<f32>>,
 }
 
 impl Remembered {
     fn new(spec: &Spec, width: usize) -> Self {
         let [transposed, bias, gain] = panels(spec, width);
-        Self { transposed, bias, gain }
+        Self { transposed, bias, gain, embedding: Vec::new() }
     }
 }
 
@@ -94,6 +97,7 @@ impl Weights {
             transposed,
             bias,
             gain,
+            embedding: Vec::new(),
             slots: Vec::new(),
             average: None,
             start: Panels::new(1, spec.layers[0].units, width),
@@ -111,14 +115,17 @@ impl Weights {
         self.start_is_stale = true;
         self.version += 1;
         set([&mut self.transposed, &mut self.bias, &mut self.gain], &state.layers);
+        self.embedding.clone_from(&state.embedding);
         self.slots.resize_with(training.optimizer.rule().slots().len(), || Remembered::new(spec, width));
         for (n, to) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = state.slots.get(n) {
                 set([&mut to.transposed, &mut to.bias, &mut to.gain], &slot.layers);
+                to.embedding.clone_from(&slot.embedding);
             } else {
                 let fresh = training.optimizer.initial_slot();
                 let all = to.transposed.iter_mut().chain(&mut to.bias).chain(&mut to.gain);
                 all.for_each(|panels| panels.as_mut_slice().fill(fresh));
+                to.embedding = self.embedding.iter().map(|tensor| vec![fresh; tensor.len()]).collect();
             }
         }
         if training.ema > 0.0 {
@@ -134,10 +141,20 @@ impl Weights {
         let names = training.optimizer.rule().slots();
         let slots = self.slots.iter().zip(names).map(|(from, name)| Slot {
             name: (*name).into(),
+            embedding: from.embedding.clone(),
             layers: get([&from.transposed, &from.bias, &from.gain], spec),
         });
-        let average = self.average.iter().map(|average| Slot { name: AVERAGE.into(), layers: average.layers(spec) });
-        State { step: self.step, layers: self.layers(spec), slots: slots.chain(average).collect() }
+        let average = self.average.iter().map(|average| Slot {
+            name: AVERAGE.into(),
+            embedding: Vec::new(),
+            layers: average.layers(spec),
+        });
+        State {
+            step: self.step,
+            embedding: self.embedding.clone(),
+            layers: self.layers(spec),
+            slots: slots.chain(average).collect(),
+        }
     }
 
     /// The weights that predict.
@@ -168,8 +185,13 @@ pub(crate) struct Workspace {
     pub(crate) terms: Vec<Panels>,
     /// The gradients by z of each layer, `[batch, units]`. Empty without training.
     pub(crate) d: Vec<Panels>,
-    /// The normalised inputs of a step that changes them at random, `[batch, features]`. Empty if none does.
+    /// What the first layer reads if it does not read raw inputs, `[batch, fan_in]`: their embedding, or the normalised
+    /// inputs of a step that changes them at random. Otherwise empty.
     pub(crate) inputs: Panels,
+    /// The embedding before its factors, `[batch, fan_in]`. Empty without factors, and without training.
+    pub(crate) embedded: Panels,
+    /// The gradients by `inputs`, `[batch, fan_in]`. Empty without an embedding, and without training.
+    pub(crate) by_inputs: Panels,
     /// The factors of dropout of each hidden layer, `[batch, units]`. Empty without dropout.
     pub(crate) factors: Vec<Panels>,
     /// The loss of each sample.
@@ -190,6 +212,11 @@ impl Workspace {
             spec.layers.iter().map(|layer| Panels::new(rows(layer), layer.units, width)).collect()
         };
         let trained = if training.is_some() { rows } else { 0 };
+        let (embeds, scaled) = match &spec.input.embedding {
+            Some(embedding) => (true, embedding.scaled),
+            None => (false, false),
+        };
+        let formed = |rows: usize| Panels::new(rows, spec.fan_in(0), width);
         let drops = training.is_some_and(|training| training.dropout > 0.0);
         Self {
             capacity,
@@ -202,11 +229,9 @@ impl Workspace {
             }),
             terms: panels(&|layer| if layer.gains() > 0 { trained } else { 0 }),
             d: panels(&|_| trained),
-            inputs: Panels::new(
-                if training.is_some_and(Training::perturbs_inputs) { rows } else { 0 },
-                spec.input.features,
-                width,
-            ),
+            inputs: formed(if embeds || training.is_some_and(Training::perturbs_inputs) { rows } else { 0 }),
+            embedded: formed(if scaled { trained } else { 0 }),
+            by_inputs: formed(if embeds { trained } else { 0 }),
             factors: panels(&|_| if drops { rows } else { 0 }),
             losses: vec![0.0; capacity],
             guesses: vec![0; capacity],

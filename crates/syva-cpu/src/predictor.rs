@@ -13,6 +13,7 @@ use syva_core::{
 };
 
 use crate::buffer::HALF;
+use crate::embedding::embed_rows;
 use crate::isa::Isa;
 use crate::kernels::{Block, Kernels, Learn, Row, RowProduct};
 use crate::memory::{Batch, Samples, Source, Weights, Workspace};
@@ -80,7 +81,8 @@ impl Predictor {
         let mut weights = Weights::new(spec, kernels.width());
         weights.set(state, spec, &Training::default(), kernels.width());
         let w = &weights.transposed[0];
-        for panel in 0..w.count() {
+        let raw = if spec.input.embedding.is_some() { 0 } else { w.count() };
+        for panel in 0..raw {
             let (at, columns) = (panel * kernels.width(), w.computed(panel));
             let bias = &weights.bias[0].as_slice()[at..];
             let sums = &mut weights.start.as_mut_slice()[at..at + columns];
@@ -197,8 +199,31 @@ impl Predictor {
         let features = spec.input.features;
         let padded = |l: usize| spec.layers[l].units.next_multiple_of(HALF);
         let sums = here.of(padded(0));
+        if let Some(embedding) = &spec.input.embedding {
+            let mut embedded = vec![0.0; spec.fan_in(0)];
+            let batch = Batch {
+                source: Source::Floats(x),
+                samples: Samples::From { first: 0, count: 1 },
+                next: None,
+                by_sample: false,
+                by_feature: false,
+            };
+            embed_rows((embedding, kernels), weights, &batch, 0..1, |output, values, factor| {
+                embedded[output] = factor.map_or(values[0], |factor| values[0] * factor);
+            });
+            kernels.row_product(&mut RowProduct {
+                x: Row::Dense(&embedded),
+                b: weights.transposed[0].as_slice(),
+                b_panel: weights.transposed[0].at(1),
+                init: Some(weights.bias[0].as_slice()),
+                c: sums,
+                positive_zero: false,
+            });
+        }
+        // Without an embedding, the first layer reads raw inputs.
+        let features = if spec.input.embedding.is_some() { 0 } else { features };
         let pieces = features.div_ceil(COLUMNS);
-        let size = features.div_ceil(pieces).next_multiple_of(HALF);
+        let size = features.div_ceil(pieces.max(1)).next_multiple_of(HALF);
         for columns in (0..pieces).map(|piece| part(piece, size, features)) {
             let block = Block {
                 features,

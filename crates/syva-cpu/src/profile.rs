@@ -12,6 +12,8 @@ pub(crate) enum Part {
     Gather,
     /// The forward product of a layer, and its activation.
     Forward(usize),
+    /// The embedding of the inputs, its gradients and its update.
+    Embedding,
     /// The losses, and d of the outputs.
     Loss,
     /// The input gradient of a layer.
@@ -22,7 +24,7 @@ pub(crate) enum Part {
 
 impl Part {
     fn all(layers: usize) -> impl Iterator<Item = Self> {
-        [Self::Gather]
+        [Self::Gather, Self::Embedding]
             .into_iter()
             .chain((0..layers).map(Self::Forward))
             .chain([Self::Loss])
@@ -37,12 +39,14 @@ impl Part {
             Self::Forward(l) => 2 + l,
             Self::Gradient(l) => 2 + layers + l,
             Self::Update(l) => 2 + 2 * layers + l,
+            Self::Embedding => 2 + 3 * layers,
         }
     }
 
     fn name(self) -> String {
         match self {
             Self::Gather => "gather".into(),
+            Self::Embedding => "embedding".into(),
             Self::Loss => "loss".into(),
             Self::Forward(l) => format!("forward {}", l + 1),
             Self::Gradient(l) => format!("input gradient {}", l + 1),
@@ -64,8 +68,8 @@ impl Stopwatch {
         Self {
             layers,
             running: false,
-            nanoseconds: (0..2 + 3 * layers).map(|_| AtomicU64::new(0)).collect(),
-            multiply_adds: (0..2 + 3 * layers).map(|_| AtomicU64::new(0)).collect(),
+            nanoseconds: (0..3 + 3 * layers).map(|_| AtomicU64::new(0)).collect(),
+            multiply_adds: (0..3 + 3 * layers).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -104,6 +108,8 @@ impl Stopwatch {
             let seconds = *self.nanoseconds[at].get_mut() as f64 * 1e-9;
             StepPart { name: part.name(), seconds, multiply_adds: *self.multiply_adds[at].get_mut() }
         };
-        Part::all(self.layers).map(part).collect()
+        // Most networks have no embedding.
+        let parts = Part::all(self.layers).map(part);
+        parts.filter(|part| part.seconds > 0.0 || part.name != Part::Embedding.name()).collect()
     }
 }

@@ -84,7 +84,7 @@ pub(crate) struct BiasGradients {
 }
 
 /// Panels of W `[units, fan_in]`. They are transposed from Wᵀ when they are first needed after an update. If W is
-/// small, the panels of all layers but the first are kept; otherwise as many as a block of rows meets.
+/// small, the panels of all layers are kept whose input gradients are needed; otherwise as many as a block of rows meets.
 pub(crate) struct Plain {
     kept: Vec<(Option<(u64, usize)>, Space)>,
     /// The number of each layer's first panel.
@@ -93,9 +93,13 @@ pub(crate) struct Plain {
 
 impl Plain {
     fn new(spec: &Spec, width: usize) -> Self {
-        let (mut first, mut panels, mut bytes, mut most) = (vec![0], 0, 0, 1);
-        for l in 1..spec.layers.len() {
+        let (mut first, mut panels, mut bytes, mut most) = (Vec::new(), 0, 0, 1);
+        for l in 0..spec.layers.len() {
             first.push(panels);
+            // Nobody needs the gradient by raw inputs.
+            if l == 0 && spec.input.embedding.is_none() {
+                continue;
+            }
             panels += spec.fan_in(l).div_ceil(width);
             bytes += spec.fan_in(l) * spec.layers[l].units * size_of::<f32>();
             most = most.max(together(spec.layers[l].units * width));
@@ -104,7 +108,7 @@ impl Plain {
         Self { kept: (0..kept).map(|_| (None, Space::default())).collect(), first }
     }
 
-    /// A panel of W of any layer but the first: `[units, width]`, with units rounded up to whole panels.
+    /// A panel of W of a layer, but not of a first layer that reads raw inputs: `[units, width]`, with units rounded up to whole panels.
     pub(crate) fn panel(&mut self, kernels: &Kernels, weights: &Weights, l: usize, panel: usize) -> &[f32] {
         let w = &weights.transposed[l];
         let number = self.first[l] + panel;

@@ -110,6 +110,7 @@ impl Session for CpuSession {
                 report.first_non_finite = Some(step);
                 break;
             }
+            runner.update_embedding(weights, work, &batch, &rates);
             if runner.training.stores_gradients() {
                 let gradient = runner.gradient(gradient, weights, work, batch, random);
                 runner.update_stored(weights, gradient, &rates);

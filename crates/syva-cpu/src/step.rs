@@ -21,6 +21,7 @@ use syva_core::ops::{Dropout, INPUTS, Judging, Perturbation, Reads, Rule, SLOTS}
 use syva_core::{Groups, Layer, Part as Of, Rates, Spec, Training};
 
 use crate::buffer::{HALF, Panels, Shared, View, computed};
+use crate::embedding::{self, Places};
 use crate::isa::Isa;
 use crate::kernels::{Block, Factor, Finish, Init, Kernels, Learn, Place, Product, Regularise, Scaling, SparseProduct};
 use crate::loss::{self, Factors, JUDGED, LossRows, RowTargets};
@@ -122,8 +123,10 @@ impl Runner {
 
     /// Passes a batch through the network, and computes what the goal says.
     pub(crate) fn pass(&mut self, weights: &mut Weights, work: &mut Workspace, batch: Batch<'_>, goal: Goal<'_>) {
+        let embeds = self.spec.input.embedding.is_some();
         let perturbs_inputs = goal.perturbation().changes_inputs();
-        if !perturbs_inputs {
+        let forms_inputs = embeds || perturbs_inputs;
+        if !forms_inputs {
             self.renew_start(weights);
         }
         let Self { spec, judging, kernels, team, stopwatch, scratch, .. } = self;
@@ -131,19 +134,24 @@ impl Runner {
         let pass = Pass::new((spec, *judging, kernels, stopwatch), weights, work, batch, goal);
         let (layers, width) = (spec.layers.len(), kernels.width());
 
-        if perturbs_inputs {
+        if forms_inputs {
             let tiles = Tiles::new(rows, (1, 1), 1, team.threads());
-            team.share(tiles.count(), rows * spec.input.features * 64, &|thread, task| {
-                pass.perturb(tiles.get(task).0, &mut scratch::own(scratch, thread));
+            team.share(tiles.count(), rows * spec.fan_in(0) * 64, &|thread, task| {
+                let rows = tiles.get(task).0;
+                if embeds {
+                    pass.embed(rows);
+                } else {
+                    pass.perturb(rows, &mut scratch::own(scratch, thread));
+                }
             });
-            let tiles = Tiles::new(rows, (spec.layers[0].units, spec.input.features), width, team.threads());
+            let tiles = Tiles::new(rows, (spec.layers[0].units, spec.fan_in(0)), width, team.threads());
             team.share(tiles.count(), rows * weights_of(spec, 0), &|_, task| {
                 let (rows, panel) = tiles.get(task);
                 pass.forward_tile(0, rows, panel);
             });
         }
         let tiles = Tiles::new(rows, (spec.layers[0].units, spec.input.features), SLICE, team.threads());
-        let tasks = if perturbs_inputs { 0 } else { tiles.count() };
+        let tasks = if forms_inputs { 0 } else { tiles.count() };
         let density = if batch.by_sample { 5 } else { 1 };
         team.share(tasks, rows * weights_of(spec, 0) / density, &|thread, task| {
             let (rows, slice) = tiles.get(task);
@@ -168,6 +176,9 @@ impl Runner {
                     }
                 }
             });
+            if embeds && goal.trains() {
+                pass.share_input_gradients(team, scratch);
+            }
             return;
         }
         for l in 1..layers {
@@ -188,6 +199,26 @@ impl Runner {
                     pass.gradient_tile(l, rows, panel, &mut scratch::own(scratch, thread));
                 });
             }
+            if embeds {
+                pass.share_input_gradients(team, scratch);
+            }
+        }
+    }
+
+    /// Updates what the embedding has learned, if there is one, from a batch that has passed.
+    pub(crate) fn update_embedding(
+        &mut self,
+        weights: &mut Weights,
+        work: &Workspace,
+        batch: &Batch<'_>,
+        rates: &Rates,
+    ) {
+        let Self { spec, training, groups, kernels, team, stopwatch, .. } = self;
+        if let Some(embedding) = &spec.input.embedding {
+            let scalars = groups.scalars(weights.step, rates);
+            stopwatch.time(Part::Embedding, || {
+                embedding::update((embedding, training, kernels), team, weights, work, batch, &scalars);
+            });
         }
     }
 
@@ -248,6 +279,7 @@ impl Runner {
                 Change::Apply { rule, scalars, slots }
             }
         };
+        let forms_inputs = spec.input.embedding.is_some() || random.changes_inputs();
         let rows = batch.samples.len();
         weights.version += 1;
         let terms = (0..spec.layers.len()).map(|l| weights_of(spec, l)).sum::<usize>() * rows;
@@ -285,7 +317,7 @@ impl Runner {
                 change: change(l, slots[l]),
                 grid: kept[l],
                 x: match l {
-                    0 if random.changes_inputs() => X::Hidden(&work.inputs),
+                    0 if forms_inputs => X::Hidden(&work.inputs),
                     0 => X::Raw(&first),
                     _ => X::Hidden(&work.h[l - 1]),
                 },
@@ -304,7 +336,7 @@ impl Runner {
             layers[l].run(task, &mut scratch::own(scratch, thread));
         });
         weights.step += 1;
-        weights.start_is_stale |= random.changes_inputs();
+        weights.start_is_stale |= forms_inputs;
         // Products by lists count their own.
         let parts = [(Part::Forward(0), batch.by_sample), (Part::Update(0), batch.by_feature)];
         let parts = parts.into_iter().filter(|(_, by_lists)| !by_lists).map(|(part, _)| (0, part));
@@ -400,6 +432,8 @@ struct Pass<'a> {
     height: usize,
     h: Vec<Shared<'a, f32>>,
     inputs: Shared<'a, f32>,
+    embedded: Shared<'a, f32>,
+    by_inputs: Shared<'a, f32>,
     z: Vec<Shared<'a, f32>>,
     terms: Vec<Shared<'a, f32>>,
     d: Vec<Shared<'a, f32>>,
@@ -422,9 +456,14 @@ pub(crate) fn predict(
     // Nothing is judged.
     let network = (spec, Judging::own(spec.head), kernels, stopwatch);
     let pass = Pass::new(network, weights, work, batch, Goal::Predict);
+    let embeds = spec.input.embedding.is_some();
     for rows in (0..rows.div_ceil(TILE)).map(|tile| part(tile, TILE, rows)) {
-        (0..spec.layers[0].units.div_ceil(SLICE)).for_each(|slice| pass.first_tile(rows.clone(), slice, scratch));
-        for l in 1..spec.layers.len() {
+        if embeds {
+            pass.embed(rows.clone());
+        } else {
+            (0..spec.layers[0].units.div_ceil(SLICE)).for_each(|slice| pass.first_tile(rows.clone(), slice, scratch));
+        }
+        for l in usize::from(!embeds)..spec.layers.len() {
             (0..panels(spec, l, kernels.width())).for_each(|panel| pass.forward_tile(l, rows.clone(), panel));
         }
     }
@@ -438,7 +477,8 @@ impl<'a> Pass<'a> {
         batch: Batch<'a>,
         goal: Goal<'a>,
     ) -> Self {
-        let Workspace { height, h, inputs, z, terms, d, factors, losses, guesses, means, .. } = work;
+        let Workspace { height, h, inputs, embedded, by_inputs, z, terms, d, factors, losses, guesses, means, .. } =
+            work;
         Self {
             spec,
             judging,
@@ -450,6 +490,8 @@ impl<'a> Pass<'a> {
             height: *height,
             h: h.iter_mut().map(Panels::shared).collect(),
             inputs: inputs.shared(),
+            embedded: embedded.shared(),
+            by_inputs: by_inputs.shared(),
             z: z.iter_mut().map(Panels::shared).collect(),
             terms: terms.iter_mut().map(Panels::shared).collect(),
             d: d.iter_mut().map(Panels::shared).collect(),
@@ -552,6 +594,58 @@ impl Pass<'_> {
             // SAFETY: only this task uses the tile.
             self.stopwatch.time(Part::Forward(0), || unsafe { self.kernels.sparse_product(&product) });
             self.stopwatch.count(Part::Forward(0), || 2 * lists.entries() * units);
+        }
+    }
+
+    /// Rule 10: the embedding of the inputs of some rows.
+    fn embed(&self, rows: Range<usize>) {
+        let Some(embedding) = &self.spec.input.embedding else { return };
+        let places = Places { inputs: self.inputs, embedded: self.embedded, height: self.height };
+        self.stopwatch.time(Part::Embedding, || {
+            let store = |output: usize, values: &[f32], factor: Option<f32>| {
+                // SAFETY: only this task uses the rows.
+                unsafe { places.store(self.kernels.width(), (output, rows.start), values, factor) };
+            };
+            embedding::embed_rows((embedding, self.kernels), self.weights, &self.batch, rows.clone(), store);
+        });
+    }
+
+    /// The gradients by the outputs of the embedding, `d_0·W_0`, as tasks for the team.
+    fn share_input_gradients(&self, team: &mut Team, scratch: &[Mutex<Scratch>]) {
+        let (rows, fan_in) = (self.batch.samples.len(), self.spec.fan_in(0));
+        let tiles = Tiles::new(rows, (fan_in, self.spec.layers[0].units), self.kernels.width(), team.threads());
+        team.share(tiles.count(), rows * weights_of(self.spec, 0), &|thread, task| {
+            let (rows, panel) = tiles.get(task);
+            let scratch = &mut scratch::own(scratch, thread);
+            self.stopwatch.time(Part::Embedding, || {
+                let product = self.input_product(0, &rows, panel, self.by_inputs, scratch);
+                // SAFETY: only this task uses the tile, and a region before computed the rows of d_0.
+                unsafe { self.kernels.product(&product) };
+            });
+        });
+    }
+
+    /// The product `d_l·W_l` of one panel for some rows.
+    fn input_product<'a>(
+        &'a self,
+        l: usize,
+        rows: &Range<usize>,
+        panel: usize,
+        to: Shared<'a, f32>,
+        scratch: &'a mut Scratch,
+    ) -> Product<'a> {
+        let width = self.kernels.width();
+        Product {
+            rows: rows.len(),
+            columns: computed(self.spec.fan_in(l), panel, width),
+            depth: self.spec.layers[l].units,
+            a: Factor::Rows { values: self.d[l].view(rows.start * width), panel: self.at(1, 0) },
+            b: scratch.plain.panel(self.kernels, self.weights, l, panel),
+            init: None,
+            earlier: &[],
+            c: to,
+            c_at: self.at(panel, rows.start),
+            finish: Finish::Store,
         }
     }
 
@@ -702,18 +796,7 @@ impl Pass<'_> {
     fn gradient_tile(&self, l: usize, rows: Range<usize>, panel: usize, scratch: &mut Scratch) {
         self.stopwatch.time(Part::Gradient(l), || {
             let (at, width) = (self.at(panel, rows.start), self.kernels.width());
-            let product = Product {
-                rows: rows.len(),
-                columns: computed(self.spec.fan_in(l), panel, width),
-                depth: self.spec.layers[l].units,
-                a: Factor::Rows { values: self.d[l].view(rows.start * width), panel: self.at(1, 0) },
-                b: scratch.plain.panel(self.kernels, self.weights, l, panel),
-                init: None,
-                earlier: &[],
-                c: self.d[l - 1],
-                c_at: at,
-                finish: Finish::Store,
-            };
+            let product = self.input_product(l, &rows, panel, self.d[l - 1], scratch);
             let Layer { activation, learned, .. } = self.spec.layers[l - 1];
             let dropout = self.dropout(l - 1);
             let read = match activation.reads() {

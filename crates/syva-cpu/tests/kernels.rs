@@ -8,6 +8,7 @@
 use libtest_mimic::{Arguments, Failed, Trial};
 use syva_core::Activation;
 use syva_core::arithmetic::Number;
+use syva_core::data::Mixed;
 use syva_core::ops::{Reads, Rule, SCALARS, SLOTS};
 use syva_core::random::{Random, Stream};
 use syva_cpu::buffer::{Shared, View};
@@ -344,15 +345,24 @@ fn scale(kernels: &Kernels, random: &mut Random) -> Result<(), Failed> {
         let x = |source: Source<'_>, at: usize| match source {
             Source::Bytes(x) => f32::from(x[at]),
             Source::Floats(x) => x[at],
+            Source::Mixed(x) => x.get(at / features, at % features),
         };
+        // The first features are numbers, the others are categories of one column.
+        let numbers = features.div_ceil(2);
+        let codes = (0..9).map(|i| if features > numbers { (i * 7) % (features - numbers) as u32 } else { 0 });
+        let (categories, codes) =
+            if features > numbers { (vec![features - numbers], codes.collect()) } else { (Vec::new(), Vec::new()) };
+        let mixed = Mixed::new(numbers, draw(random, 9 * numbers), &categories, codes).unwrap();
         let panel = (order.len() + 1) * width;
-        for source in [Source::Bytes(&bytes), Source::Floats(&floats)] {
+        for source in [Source::Bytes(&bytes), Source::Floats(&floats), Source::Mixed(&mixed)] {
             let mut found = guarded(count.div_ceil(width) * panel);
             let mut wanted = found.clone();
             for (i, &sample) in order.iter().enumerate() {
                 for k in 0..count {
-                    wanted[MARGIN + k / width * panel + i * width + k % width] =
-                        x(source, sample as usize * features + first + k) * scale[k];
+                    let scaled = x(source, sample as usize * features + first + k) * scale[k];
+                    // The zeros of categories that are off have no sign.
+                    let scaled = if matches!(source, Source::Mixed(_)) { scaled + 0.0 } else { scaled };
+                    wanted[MARGIN + k / width * panel + i * width + k % width] = scaled;
                 }
                 // The values in the last panel's other columns do not matter.
                 for k in count..count.next_multiple_of(width) {

@@ -24,7 +24,7 @@ mod step;
 
 use std::sync::{Arc, Mutex};
 
-use syva_core::engine::check_each_weight;
+use syva_core::engine::{check_each_weight, check_raw_inputs};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Precision, Result, Session, Spec, Training};
 
 use crate::card::{Card, Driver, SharedCard};
@@ -140,8 +140,11 @@ impl Engine for CudaEngine {
             parametrization: _,
             decay_schedule: _,
             dropout_schedule: _,
+            frequency_spread: _,
+            drop_last: _,
         } = training;
         check_each_weight(device, training)?;
+        check_raw_inputs(device, spec)?;
         spec.validate()?;
         let card = self.card(device)?;
         card.check(self.precision)?;

@@ -166,10 +166,10 @@ impl Weights {
     /// Fetches weights, biases, gains and slots. Waits for the stream.
     pub(crate) fn get(&self, spec: &Spec, step: u64, stream: &Arc<CudaStream>, card: &Card) -> Result<State> {
         let slot = |(name, of): &(&str, Vec<LayerMemory>)| {
-            Ok(Slot { name: (*name).into(), layers: get(of, spec, stream, card)? })
+            Ok(Slot { name: (*name).into(), embedding: Vec::new(), layers: get(of, spec, stream, card)? })
         };
         let layers = get(&self.layers, spec, stream, card)?;
-        Ok(State { step, layers, slots: self.slots.iter().map(slot).collect::<Result<_>>()? })
+        Ok(State { step, embedding: Vec::new(), layers, slots: self.slots.iter().map(slot).collect::<Result<_>>()? })
     }
 
     /// What steps change.

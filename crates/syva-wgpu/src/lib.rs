@@ -20,7 +20,7 @@ mod step;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use syva_core::engine::check_each_weight;
+use syva_core::engine::{check_each_weight, check_raw_inputs};
 use syva_core::{DeviceId, DeviceInfo, Engine, Error, Result, Session, Spec, Training};
 
 use crate::gpu::Gpu;
@@ -211,8 +211,11 @@ impl Engine for WgpuEngine {
             parametrization: _,
             decay_schedule: _,
             dropout_schedule: _,
+            frequency_spread: _,
+            drop_last: _,
         } = training;
         check_each_weight(device, training)?;
+        check_raw_inputs(device, spec)?;
         let (gpu, verdict) = self.opened(device)?;
         let flavour = if self.exact && !verdict.exact() { Flavour::Soft } else { Flavour::Native };
         Ok(Box::new(WgpuSession::new(gpu, spec, training, flavour)?))

@@ -165,10 +165,10 @@ impl Weights {
         let layers = self.fetch(gpu, spec, &|part| &part.weight, &|of| &of.values)?;
         let slot = |(n, name): (usize, &&'static str)| {
             let layers = self.fetch(gpu, spec, &|part| &part.slots[n], &|of| &of.slots[n])?;
-            Ok(Slot { name: (*name).into(), layers })
+            Ok(Slot { name: (*name).into(), embedding: Vec::new(), layers })
         };
         let slots = self.slots.iter().enumerate().map(slot).collect::<Result<_>>()?;
-        Ok(State { step: self.step, layers, slots })
+        Ok(State { step: self.step, embedding: Vec::new(), layers, slots })
     }
 
     /// Fetches stored gradients.

@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         layer(1, 3, &[2.0, -1.0, 0.5], &[0.05])?,
     ];
     let spec = Mlp::new(2).hidden(&[3, 3], Relu).values(1);
-    let state = State { step: 0, layers, slots: Vec::new() };
+    let state = State { step: 0, embedding: Vec::new(), layers, slots: Vec::new() };
     let x = [2.0, 0.5];
 
     println!("x = {x:?}");

@@ -168,7 +168,7 @@ fn initial_state(spec: &Spec, seed: u32) -> Result<State> {
         let mut draw = |count| (0..count).map(|_| twister.uniform(-bound, bound)).collect();
         Ok(Parameters::new(Matrix::new(units, fan_in, draw(units * fan_in))?, draw(units)))
     });
-    Ok(State { step: 0, layers: layers.collect::<Result<_>>()?, slots: Vec::new() })
+    Ok(State { step: 0, embedding: Vec::new(), layers: layers.collect::<Result<_>>()?, slots: Vec::new() })
 }
 
 /// `torch.randperm(samples)` with a generator of this seed: each place in turn swaps with itself or a later one.

@@ -196,7 +196,9 @@ pub fn regularised_cases() -> Vec<Case> {
         ("ema", |t| t.ema = 0.8),
         ("all", |t| (t.dropout, t.l1, t.l2, t.clip_norm, t.max_norm, t.ema) = (0.5, 1e-3, 1e-3, 0.1, 0.4, 0.9)),
         ("dropout that takes nearly all", |t| (t.dropout, t.clip_value) = (0.97, 0.1)),
-        ("lr-factors", |t| t.lr_factors = Factors { biases: 0.1, gains: 3.0, first: 2.0, last: 0.5 }),
+        ("lr-factors", |t| {
+            t.lr_factors = Factors { biases: 0.1, gains: 3.0, first: 2.0, last: 0.5, ..Factors::default() }
+        }),
         ("decay-factors, ema", |t| {
             (t.decay_factors, t.ema) = (Factors { biases: 0.0, first: 2.0, ..Factors::default() }, 0.5);
         }),

@@ -2,6 +2,7 @@
 //! reference's, to the bit.
 
 use crate::data::{Dataset, Inputs, Mixed, Split, Targets};
+use crate::embedding::{Block, Embedding};
 use crate::engine::{DeviceId, Engine, Evaluation, Flow, Report, Session, Span};
 use crate::groups::Parametrization;
 use crate::ops::{Activation, Learned, Loss, Nonlinearity, Optimizer};
@@ -23,7 +24,7 @@ type Played = std::result::Result<(), String>;
 /// What differs from the reference, or why the engine refuses.
 pub fn random(engine: &dyn Engine, device: &DeviceId, seed: u32, talk: &mut dyn FnMut(&str)) -> Played {
     let mut dice = Dice(Random::new(seed, Stream::Augmentation, 78));
-    let spec = network(&mut dice);
+    let mut spec = network(&mut dice);
     let mut training = training(&mut dice, &spec).map_err(said)?;
     let bytes = dice.rarely(2);
     let batch = [1, 1 + dice.below(8), 1 + dice.below(60), 1 + dice.below(300)][dice.below(4)];
@@ -31,6 +32,10 @@ pub fn random(engine: &dyn Engine, device: &DeviceId, seed: u32, talk: &mut dyn 
     let affordable = (2_000_000 / spec.parameters()).clamp(5, 300);
     let samples = 1 + dice.below(affordable);
     let mut ours = engine.open(device, &spec, &training);
+    if matches!(ours, Err(Error::Unsupported { .. })) && spec.input.embedding.take().is_some() {
+        talk("  without an embedding");
+        ours = engine.open(device, &spec, &training);
+    }
     if let Err(Error::Unsupported { what, .. }) = &ours {
         talk(&format!("  without {what}"));
         training.optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1 };
@@ -144,7 +149,9 @@ impl Round {
             same_state(name, &wanted, &self.ours.state().map_err(said)?)?;
             // Nothing can be learned from numbers that are not finite.
             let all = wanted.layers.iter().chain(wanted.slots.iter().flat_map(|slot| &slot.layers));
-            if !all.flat_map(Parameters::parts).all(|(_, values)| values.iter().all(|w| w.abs() < 1e9)) {
+            let embedded = wanted.embedding.iter().chain(wanted.slots.iter().flat_map(|slot| &slot.embedding));
+            let all = all.flat_map(Parameters::parts).map(|(_, values)| values).chain(embedded.map(Vec::as_slice));
+            if !all.flatten().all(|w| w.abs() < 1e9) {
                 self.set_state()?;
             }
         }
@@ -174,6 +181,9 @@ impl Round {
                     let mut draw = || self.dice.0.uniform(0.0, 0.1);
                     let values = slot.weight.values_mut().iter_mut().chain(&mut slot.bias).chain(&mut slot.gain);
                     values.for_each(|value| *value = draw());
+                }
+                for value in state.slots.iter_mut().flat_map(|slot| &mut slot.embedding).flatten() {
+                    *value = self.dice.0.uniform(0.0, 0.1);
                 }
             }
             1 if self.theirs.state().is_ok() => state = self.ours.state().map_err(said)?,
@@ -291,22 +301,65 @@ fn network(dice: &mut Dice) -> Spec {
         5 => mlp.labels(outputs),
         _ => Spec { head: Head::LogSoftmax, ..mlp.classes(outputs.max(2)) },
     };
-    spec.normalized(match dice.below(4) {
+    let embedding = dice.rarely(4).then(|| embedding(dice, features));
+    let categories = embedding.as_ref().map_or(0, |(_, categories)| *categories);
+    // Categories are not normalised.
+    let of_features = |dice: &mut Dice, plain: f32| {
+        let mut values = dice.uniform(features);
+        values[features - categories..].fill(plain);
+        values
+    };
+    let mut spec = spec.normalized(match dice.below(4) {
         0 => Normalization::None,
-        1 => Normalization::pixels(0.1307, 0.3081),
-        2 => Normalization::PerFeature { scale: dice.uniform(features), shift: vec![0.0; features] },
-        _ => Normalization::PerFeature { scale: dice.uniform(features), shift: dice.uniform(features) },
-    })
+        1 if categories == 0 => Normalization::pixels(0.1307, 0.3081),
+        2 => Normalization::PerFeature { scale: of_features(dice, 1.0), shift: vec![0.0; features] },
+        _ => Normalization::PerFeature { scale: of_features(dice, 1.0), shift: of_features(dice, 0.0) },
+    });
+    spec.input.embedding = embedding.map(|(embedding, _)| embedding);
+    spec
+}
+
+/// An embedding of so many features, and how many of the last ones are categories.
+fn embedding(dice: &mut Dice, features: usize) -> (Embedding, usize) {
+    let categories = dice.below(features);
+    let (mut blocks, mut rest) = (Vec::new(), features - categories);
+    while rest > 0 {
+        let count = 1 + dice.below(rest);
+        blocks.push(match dice.below(3) {
+            0 => Block::Plain { features: count },
+            _ => Block::Periodic { features: count, frequencies: dice.size(40), outputs: 2 + dice.below(5) },
+        });
+        rest -= count;
+    }
+    rest = categories;
+    while rest > 0 {
+        let count = 1 + dice.below(rest);
+        blocks.push(Block::Category { features: count, size: dice.size(20) });
+        rest -= count;
+    }
+    (Embedding { blocks, scaled: dice.rarely(2) }, categories)
+}
+
+/// The numbers of categories of an embedding whose other features come first.
+fn categories_of(embedding: &Embedding) -> Vec<usize> {
+    let categories = |block: &Block| if let Block::Category { features, .. } = block { Some(*features) } else { None };
+    embedding.blocks.iter().filter_map(categories).collect()
 }
 
 /// Some numbers, and the codes of categories that make up the other features.
-fn mixed(dice: &mut Dice, features: usize, samples: usize) -> Result<Mixed> {
-    let count = dice.below(features + 1);
-    let mut categories = Vec::new();
-    let mut rest = features - count;
-    while rest > 0 {
-        categories.push(1 + dice.below(rest));
-        rest -= categories[categories.len() - 1];
+fn mixed(dice: &mut Dice, spec: &Spec, samples: usize) -> Result<Mixed> {
+    let features = spec.input.features;
+    let mut categories = spec.input.embedding.as_ref().map(categories_of).unwrap_or_default();
+    let mut count = features - categories.iter().sum::<usize>();
+    // Now and then they are others than the network embeds.
+    if categories.is_empty() || dice.rarely(3) {
+        count = dice.below(features + 1);
+        categories.clear();
+        let mut rest = features - count;
+        while rest > 0 {
+            categories.push(1 + dice.below(rest));
+            rest -= categories[categories.len() - 1];
+        }
     }
     let code = |dice: &mut Dice, categories: usize| match dice.below(categories + 1) {
         code if code == categories => Mixed::NONE,
@@ -323,7 +376,7 @@ fn data(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Dat
     let inputs = if bytes {
         Inputs::U8(inputs.iter().map(|x| (x * 255.0).max(0.0) as u8).collect::<Vec<_>>().into())
     } else if dice.rarely(3) {
-        Inputs::Mixed(mixed(dice, features, samples)?.into())
+        Inputs::Mixed(mixed(dice, spec, samples)?.into())
     } else {
         Inputs::F32(inputs.into())
     };
@@ -377,10 +430,14 @@ fn training(dice: &mut Dice, spec: &Spec) -> Result<Training> {
         ]),
         name => name,
     };
-    let mut set = |values: &[f32]| if dice.rarely(3) { dice.pick(values) } else { 0.0 };
+    // Nothing of this goes with an embedding.
+    let embeds = spec.input.embedding.is_some();
+    let optimizer = if embeds && optimizer.contains("muon") { "nadam" } else { optimizer };
+    let dropout = embeds && dice.rarely(2);
+    let mut set = |values: &[f32]| if !embeds && dice.rarely(3) { dice.pick(values) } else { 0.0 };
     let (clip_norm, clip_value) = (set(&[0.01, 1.0, 1e6]), set(&[0.01, 1.0]));
     let training = Training {
-        dropout: set(&[0.1, 0.5, 0.97]),
+        dropout: if dropout { 0.3 } else { set(&[0.1, 0.5, 0.97]) },
         input_dropout: set(&[0.1, 0.5]),
         input_noise: set(&[0.01, 1.0]),
         l1: set(&[1e-3]),
@@ -393,7 +450,9 @@ fn training(dice: &mut Dice, spec: &Spec) -> Result<Training> {
         ..plain.optimizer(optimizer.parse()?)
     };
     Ok(Training {
-        lr_factors: dice.pick(&["none", "none", "biases=0.5,gains=2", "first=2,last=2"]).parse()?,
+        lr_factors: dice
+            .pick(&["none", "none", "biases=0.5,gains=2", "first=2,last=2", "numbers=0.1,categories=2,scales=6"])
+            .parse()?,
         decay_factors: dice.pick(&["none", "none", "biases=0"]).parse()?,
         parametrization: if dice.rarely(4) { Parametrization::Ntk } else { Parametrization::Standard },
         ..training
@@ -425,15 +484,28 @@ fn same_layers(what: &str, wanted: &[Parameters], found: &[Parameters]) -> Playe
     Ok(())
 }
 
+fn same_tensors(what: &str, wanted: &[Vec<f32>], found: &[Vec<f32>]) -> Played {
+    if wanted.len() != found.len() {
+        return Err(format!("{what}: {} tensors of the embedding instead of {}", found.len(), wanted.len()));
+    }
+    let mut tensors = wanted.iter().zip(found).enumerate();
+    tensors.try_for_each(|(t, (wanted, found))| same(&format!("{what}: tensor {t} of the embedding"), wanted, found))
+}
+
 fn same_state(what: &str, wanted: &State, found: &State) -> Played {
     same_layers(what, &wanted.layers, &found.layers)?;
+    same_tensors(what, &wanted.embedding, &found.embedding)?;
     let names = |state: &State| state.slots.iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
     if (names(wanted), wanted.step) != (names(found), found.step) {
         let (wanted, found) = ((names(wanted), wanted.step), (names(found), found.step));
         return Err(format!("{what}: slots and step {found:?} instead of {wanted:?}"));
     }
     let mut slots = wanted.slots.iter().zip(&found.slots);
-    slots.try_for_each(|(w, f)| same_layers(&format!("{what}, {}", w.name), &w.layers, &f.layers))
+    slots.try_for_each(|(w, f)| {
+        let what = format!("{what}, {}", w.name);
+        same_layers(&what, &w.layers, &f.layers)?;
+        same_tensors(&what, &w.embedding, &f.embedding)
+    })
 }
 
 fn same_report(what: &str, wanted: &Report, found: &Report) -> Played {

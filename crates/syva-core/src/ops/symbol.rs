@@ -115,6 +115,10 @@ impl Number for Symbol {
     const ERF_LIMIT: Self = Self::constant(f32::ERF_LIMIT);
     const ERF_SERIES: &'static [Self] = &each::<{ f32::ERF_SERIES.len() }>(f32::ERF_SERIES);
     const ERF_REST: &'static [Self] = &each::<{ f32::ERF_REST.len() }>(f32::ERF_REST);
+    const TURNS: Self = Self::constant(f32::TURNS);
+    const HALF_TURN: Self = Self::constant(f32::HALF_TURN);
+    const SIN_SERIES: &'static [Self] = &each::<{ f32::SIN_SERIES.len() }>(f32::SIN_SERIES);
+    const COS_SERIES: &'static [Self] = &each::<{ f32::COS_SERIES.len() }>(f32::COS_SERIES);
     const SUBNORMAL: (Self, Self, Self) =
         (Self::constant(f32::SUBNORMAL.0), Self::constant(f32::SUBNORMAL.1), Self::constant(f32::SUBNORMAL.2));
 

@@ -31,7 +31,7 @@ pub fn state(spec: &Spec, flat: &[f32]) -> State {
         let weight = Matrix::new(units, fan_in, take(units * fan_in)).unwrap();
         Parameters { gain, ..Parameters::new(weight, take(units)) }
     };
-    State { step: 0, layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
+    State { step: 0, embedding: Vec::new(), layers: (0..spec.layers.len()).map(layer).collect(), slots: Vec::new() }
 }
 
 /// The largest difference of two lists, as a share of the largest number of the first.

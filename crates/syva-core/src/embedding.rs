@@ -1,0 +1,404 @@
+//! What a network learns of its inputs before its first layer: embeddings of numbers and of categories, and a factor for each
+//! of their outputs (rule 10).
+//!
+//! Numbers of a table say little to a linear layer: whether an age is near 40 is no linear function of it. An embedding gives
+//! the layer periodic functions of each number, and a learned vector for each category (Gorishniy et al. 2022, "On Embeddings
+//! for Numerical Features in Tabular Deep Learning"; the form here is PBLD of RealMLP, arXiv 2407.04491).
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arithmetic::{Number, Real};
+use crate::random::{Random, Stream};
+use crate::reference::sum_over_batch;
+use crate::spec::Normalization;
+use crate::{Error, Result};
+
+/// What becomes of a sample's features before the first layer.
+///
+/// ```
+/// use syva_core::{Block, Embedding};
+/// let blocks = vec![
+///     Block::Periodic { features: 2, frequencies: 16, outputs: 4 },
+///     Block::Plain { features: 1 },
+///     Block::Category { features: 30, size: 8 },
+/// ];
+/// let embedding = Embedding { blocks, scaled: true };
+/// assert_eq!((embedding.features(), embedding.outputs()), (33, 2 * 4 + 1 + 8));
+/// assert_eq!(embedding.parameters(), 2 * (16 + 16 + 16 * 3 + 3) + 30 * 8 + 17);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// What becomes of the features, some after the others.
+    pub blocks: Vec<Block>,
+    /// Whether each output is multiplied by a factor of its own, which is learned.
+    #[serde(default)]
+    pub scaled: bool,
+}
+
+/// What becomes of some features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Block {
+    /// They stay what they are.
+    Plain {
+        /// Their number.
+        features: usize,
+    },
+    /// Each number x becomes `W·cos(2π·w·x + b) + c`, and x itself.
+    Periodic {
+        /// The number of numbers.
+        features: usize,
+        /// The number of frequencies w of each.
+        frequencies: usize,
+        /// The number of outputs of each, x included: at least 2.
+        outputs: usize,
+    },
+    /// They are the categories of a column, of which a sample has one at most. It becomes the category's vector, or zeros.
+    Category {
+        /// The number of categories.
+        features: usize,
+        /// The length of the vectors.
+        size: usize,
+    },
+}
+
+impl Block {
+    /// The number of features.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        match *self {
+            Self::Plain { features } | Self::Periodic { features, .. } | Self::Category { features, .. } => features,
+        }
+    }
+
+    /// The number of outputs.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        match *self {
+            Self::Plain { features } => features,
+            Self::Periodic { features, outputs, .. } => features.saturating_mul(outputs),
+            Self::Category { size, .. } => size,
+        }
+    }
+}
+
+/// What a learned tensor of an embedding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learnt {
+    /// The frequencies w of numbers, `[features, frequencies]`.
+    Frequencies,
+    /// The phases b of numbers, `[features, frequencies]`.
+    Phases,
+    /// The weights W of numbers, `[features, frequencies, outputs − 1]`.
+    Mixes,
+    /// The biases c of numbers, `[features, outputs − 1]`.
+    Offsets,
+    /// The vectors of categories, `[features, size]`.
+    Vectors,
+    /// The factors of all outputs, `[outputs]`.
+    Scales,
+}
+
+/// A learned tensor of an embedding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// What it is.
+    pub learnt: Learnt,
+    /// The block that it belongs to.
+    pub block: usize,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl Tensor {
+    /// The number of its values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its name in files.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let block = self.block + 1;
+        match self.learnt {
+            Learnt::Frequencies => format!("embed{block}.frequency"),
+            Learnt::Phases => format!("embed{block}.phase"),
+            Learnt::Mixes => format!("embed{block}.weight"),
+            Learnt::Offsets => format!("embed{block}.bias"),
+            Learnt::Vectors => format!("embed{block}.vector"),
+            Learnt::Scales => "scale.weight".into(),
+        }
+    }
+}
+
+/// A block with the places of its features, its outputs and its tensors.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The block.
+    pub block: Block,
+    /// Its features.
+    pub features: Range<usize>,
+    /// Its outputs.
+    pub outputs: Range<usize>,
+    /// Its first tensor.
+    pub tensor: usize,
+}
+
+impl Embedding {
+    /// Features of a sample.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.blocks.iter().map(Block::features).sum()
+    }
+
+    /// Outputs for a sample, which the first layer reads.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.blocks.iter().map(Block::outputs).sum()
+    }
+
+    /// The number of learned values.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.tensors().iter().map(Tensor::len).sum()
+    }
+
+    /// The blocks with their places.
+    pub fn placed(&self) -> impl Iterator<Item = Placed> {
+        let (mut feature, mut output, mut tensor) = (0, 0, 0);
+        self.blocks.iter().map(move |&block| {
+            let placed = Placed {
+                block,
+                features: feature..feature + block.features(),
+                outputs: output..output + block.outputs(),
+                tensor,
+            };
+            (feature, output) = (placed.features.end, placed.outputs.end);
+            tensor += match block {
+                Block::Plain { .. } => 0,
+                Block::Periodic { .. } => 4,
+                Block::Category { .. } => 1,
+            };
+            placed
+        })
+    }
+
+    /// What is learned, in the order of files and digests.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        for (place, &block) in self.blocks.iter().enumerate() {
+            let mut add =
+                |learnt, shape: &[usize]| tensors.push(Tensor { learnt, block: place, shape: shape.to_vec() });
+            match block {
+                Block::Plain { .. } => {}
+                Block::Periodic { features, frequencies, outputs } => {
+                    add(Learnt::Frequencies, &[features, frequencies]);
+                    add(Learnt::Phases, &[features, frequencies]);
+                    add(Learnt::Mixes, &[features, frequencies, outputs - 1]);
+                    add(Learnt::Offsets, &[features, outputs - 1]);
+                }
+                Block::Category { features, size } => add(Learnt::Vectors, &[features, size]),
+            }
+        }
+        if self.scaled {
+            tensors.push(Tensor { learnt: Learnt::Scales, block: self.blocks.len(), shape: vec![self.outputs()] });
+        }
+        tensors
+    }
+
+    /// The place of the factors among the tensors.
+    #[must_use]
+    pub fn scales(&self) -> Option<usize> {
+        self.scaled.then(|| self.tensors().len() - 1)
+    }
+
+    /// Initial values, as RealMLP draws them: frequencies from N(0, sigma²), phases from U(−π, π), weights and biases from
+    /// U(±1/√frequencies), vectors from N(0, 1), factors 1.
+    #[must_use]
+    pub(crate) fn initial(&self, sigma: f64, seed: u32) -> Vec<Vec<f32>> {
+        let draw = |(place, tensor): (usize, Tensor)| -> Vec<f32> {
+            // Layers have the substreams from 0 on.
+            let mut random = Random::new(seed, Stream::Init, 1 << 32 | place as u64);
+            let uniform = |bound: f64, random: &mut Random| random.uniform(-bound as f32, bound as f32);
+            let frequencies = match self.blocks.get(tensor.block) {
+                Some(&Block::Periodic { frequencies, .. }) => frequencies as f64,
+                _ => 1.0,
+            };
+            let value = |_| match tensor.learnt {
+                Learnt::Frequencies => (sigma * crate::init::normal(&mut random)) as f32,
+                Learnt::Phases => uniform(std::f64::consts::PI, &mut random),
+                Learnt::Mixes | Learnt::Offsets => uniform(1.0 / frequencies.sqrt(), &mut random),
+                Learnt::Vectors => crate::init::normal(&mut random) as f32,
+                Learnt::Scales => 1.0,
+            };
+            (0..tensor.len()).map(value).collect()
+        };
+        self.tensors().into_iter().enumerate().map(draw).collect()
+    }
+
+    /// Checks that it embeds so many features, and that every block is valid.
+    pub(crate) fn validate(&self, features: usize, normalization: &Normalization) -> Result<()> {
+        let refuse = |problem: String, remedy: &str| Err(Error::setting("embedding", problem, remedy));
+        for block in &self.blocks {
+            let valid = match *block {
+                Block::Plain { features } => features > 0,
+                Block::Periodic { features, frequencies, outputs } => {
+                    features > 0 && (1..=MOST).contains(&frequencies) && (2..=MOST).contains(&outputs)
+                }
+                Block::Category { features, size } => features > 0 && (1..=MOST).contains(&size),
+            };
+            if !valid {
+                return refuse(format!("{block:?} is not valid"), "give sizes from 1 to 1024, and 2 outputs or more");
+            }
+        }
+        let found = self.blocks.iter().fold(0usize, |sum, block| sum.saturating_add(block.features()));
+        if found != features {
+            return refuse(format!("it embeds {found} features, and there are {features}"), "make them agree");
+        }
+        for placed in self.placed().filter(|placed| matches!(placed.block, Block::Category { .. })) {
+            if placed.features.clone().any(|k| normalization.of(k) != (1.0, 0.0)) {
+                return refuse(
+                    format!("features {:?} are categories, and are normalised", placed.features),
+                    "leave their normalisation out",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The outputs before their factors, `[batch, outputs]`, of raw inputs `x`, `[batch, features]`. `scale` and `shift`
+    /// normalise those that are no categories.
+    pub(crate) fn forward<T: Real>(&self, tensors: &[Vec<T>], x: &[T], (scale, shift): (&[T], &[T])) -> Vec<T> {
+        let mut embedded = Vec::with_capacity(x.len() / scale.len() * self.outputs());
+        for x in x.chunks(scale.len()) {
+            for Placed { block, features, tensor, .. } in self.placed() {
+                match block {
+                    Block::Plain { .. } => embedded.extend(features.map(|k| x[k] * scale[k] + shift[k])),
+                    Block::Periodic { frequencies, outputs, .. } => {
+                        let [w, b, mix, offset] = [0, 1, 2, 3].map(|n| &tensors[tensor + n]);
+                        for (f, k) in features.enumerate() {
+                            let value = x[k] * scale[k] + shift[k];
+                            for o in 0..outputs - 1 {
+                                let mut sum = offset[f * (outputs - 1) + o];
+                                for i in 0..frequencies {
+                                    let at = f * frequencies + i;
+                                    let (cos, _) = turns(value, w[at], b[at]).of_turns();
+                                    sum = cos.fma(mix[at * (outputs - 1) + o], sum);
+                                }
+                                embedded.push(sum);
+                            }
+                            embedded.push(value);
+                        }
+                    }
+                    Block::Category { size, .. } => {
+                        for i in 0..size {
+                            let mut sum = T::ZERO;
+                            for (f, k) in features.clone().enumerate() {
+                                if x[k] != T::ZERO {
+                                    sum = x[k].fma(tensors[tensor][f * size + i], sum);
+                                }
+                            }
+                            embedded.push(sum + T::ZERO);
+                        }
+                    }
+                }
+            }
+        }
+        embedded
+    }
+
+    /// The gradients of all tensors, from the outputs before their factors, and the gradient `d` by those after them,
+    /// `[batch, outputs]`.
+    pub(crate) fn backward<T: Real>(
+        &self,
+        tensors: &[Vec<T>],
+        x: &[T],
+        (scale, shift): (&[T], &[T]),
+        embedded: &[T],
+        d: &[T],
+    ) -> Vec<Vec<T>> {
+        let (count, width) = (scale.len(), self.outputs());
+        let batch = x.len() / count;
+        let factor = |o: usize| self.scales().map_or(T::ONE, |place| tensors[place][o]);
+        let value = |b: usize, k: usize| x[b * count + k] * scale[k] + shift[k];
+        // The gradient by an output before its factor.
+        let de = |b: usize, o: usize| if self.scaled { d[b * width + o] * factor(o) } else { d[b * width + o] };
+        let mut gradients = Vec::new();
+        for Placed { block, features, outputs: out, tensor } in self.placed() {
+            match block {
+                Block::Plain { .. } => {}
+                Block::Periodic { frequencies, outputs, .. } => {
+                    let [w, phase, mix] = [0, 1, 2].map(|n| &tensors[tensor + n]);
+                    let [mut by_w, mut by_phase, mut by_mix, mut by_offset] = [const { Vec::new() }; 4];
+                    for (f, k) in features.enumerate() {
+                        let first = out.start + f * outputs;
+                        for i in 0..frequencies {
+                            let at = f * frequencies + i;
+                            let both = |b: usize| turns(value(b, k), w[at], phase[at]).of_turns();
+                            // The gradient by the angle.
+                            let angle = |b: usize| {
+                                let of = |sum: T, o: usize| mix[at * (outputs - 1) + o].fma(de(b, first + o), sum);
+                                -(both(b).1 * (0..outputs - 1).fold(T::ZERO, of))
+                            };
+                            by_w.push(sum_over_batch(0..batch, &|sum, b| angle(b).fma(value(b, k) * tau(), sum)));
+                            by_phase.push(sum_over_batch(0..batch, &|sum, b| sum + angle(b)));
+                            for o in 0..outputs - 1 {
+                                let add = |sum, b| both(b).0.fma(de(b, first + o), sum);
+                                by_mix.push(sum_over_batch(0..batch, &add));
+                            }
+                        }
+                        let by_output = |o: usize| sum_over_batch(0..batch, &|sum: T, b| sum + de(b, o));
+                        by_offset.extend((first..first + outputs - 1).map(by_output));
+                    }
+                    gradients.extend([by_w, by_phase, by_mix, by_offset]);
+                }
+                Block::Category { size, .. } => {
+                    let mut by_vector = Vec::new();
+                    for k in features {
+                        for i in 0..size {
+                            let add = |sum: T, b: usize| match x[b * count + k] {
+                                x if x == T::ZERO => sum,
+                                x => x.fma(de(b, out.start + i), sum),
+                            };
+                            by_vector.push(sum_over_batch(0..batch, &add));
+                        }
+                    }
+                    gradients.push(by_vector);
+                }
+            }
+        }
+        if self.scaled {
+            let by_factor =
+                |o: usize| sum_over_batch(0..batch, &|sum: T, b| d[b * width + o].fma(embedded[b * width + o], sum));
+            gradients.push((0..width).map(by_factor).collect());
+        }
+        gradients
+    }
+}
+
+/// The largest size of a block.
+const MOST: usize = 1024;
+
+/// The angle 2π·w·x + b of a number, in turns.
+#[inline(always)]
+#[must_use]
+pub fn turns<N: Number>(x: N, w: N, b: N) -> N {
+    b.fma(N::TURNS, x * w)
+}
+
+/// 2π.
+#[inline(always)]
+#[must_use]
+pub fn tau<N: Number>() -> N {
+    N::HALF_TURN + N::HALF_TURN
+}
