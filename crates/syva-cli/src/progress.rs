@@ -269,7 +269,7 @@ impl Report {
         }
         let why = match config.keep {
             Keep::Last => String::new(),
-            Keep::Best { metric } => {
+            Keep::Best { metric, .. } => {
                 format!(", whose {} is {}", metric.label(), if metric.falls() { "lowest" } else { "highest" })
             }
         };

@@ -10,18 +10,19 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
 use serde::Deserialize;
 use syva::data::source::Source;
 use syva::data::tabular::{self, TableConfig};
-use syva::data::{Task, Validation};
+use syva::data::{Targets, Task, Validation};
 use syva::names::{either, find, unknown};
+use syva::ops::Learned;
 use syva::run::{Keep, RunConfig};
 use syva::schema::{Scaling, TableOptions, TargetTransform, TaskKind};
 use syva::{
-    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Metric, Nonlinearity, Optimizer,
-    Parametrization, Precision, Result, Schedule, Spec, Stop, Training,
+    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Metric, Nonlinearity, NumberEmbedding,
+    Optimizer, Parametrization, Precision, Result, Schedule, Spec, Stop, Ties, Training,
 };
 
 use crate::data::{self, Talk};
 use crate::tables::{DataArg, Mark, Names, PartArg, ReadArgs, YesNo, files, list_from_file};
-use crate::values::{flag, from_file, number, number_from_file};
+use crate::values::{flag, from_file, number, number_from_file, yes_no, yes_no_from_file};
 
 /// More bytes than any settings file has.
 const MOST_BYTES: u64 = 1 << 20;
@@ -65,8 +66,9 @@ macro_rules! settings {
 
 settings! {
     /// A named set of settings, over which flags and files win: today (the defaults), chapter-2026 (xavier-uniform weights,
-    /// biases of 0), or tabular (the defaults for tables) [default: today; tabular for a table]
-    #[arg(long, value_name = "NAME", value_parser = flag::<Recipe>)]
+    /// biases of 0), or for tables tabular (RealMLP's tuned defaults), tabular-small (its simple form) or tabular-plain (without
+    /// embeddings, for every device) [default: today; tabular for a table]
+    #[arg(long, visible_alias = "preset", value_name = "NAME", value_parser = flag::<Recipe>)]
     #[serde(deserialize_with = "from_file")]
     recipe: Recipe;
     /// Data: auto, mnist, digits, or the file of a table: CSV, TSV, Parquet, NPY or NPZ; several files of one table are
@@ -129,6 +131,32 @@ settings! {
     #[arg(long, value_name = "NAME", value_parser = flag::<TargetTransform>, help_heading = TABLES)]
     #[serde(alias = "target_transform", deserialize_with = "from_file")]
     target_transform: TargetTransform;
+    /// Whether predicted numbers are held to the range of the training data: yes or no [default: no; yes with tabular]
+    #[arg(long, value_name = "YES|NO", value_parser = yes_no, help_heading = TABLES)]
+    #[serde(deserialize_with = "yes_no_from_file")]
+    clamp: bool;
+    /// How numbers are embedded: none, or periodic (cosines of learned frequencies, mixed to a few outputs, and the number
+    /// itself), as in periodic:frequencies=16,outputs=4 [default: none; periodic with tabular]
+    #[arg(long, value_name = "NAME", value_parser = flag::<NumberEmbedding>, help_heading = TABLES)]
+    #[serde(deserialize_with = "from_file")]
+    embedding: NumberEmbedding;
+    /// Columns of more categories than this get a learned vector for each category, instead of an input for each; or none
+    /// [default: none; 8 with tabular]
+    #[arg(long, value_name = "N", value_parser = flag::<Above>, help_heading = TABLES)]
+    #[serde(alias = "embed_above", deserialize_with = "from_file")]
+    embed_above: Above;
+    /// Length of the vectors of categories [default: 8]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>, help_heading = TABLES)]
+    #[serde(alias = "embedding_size", deserialize_with = "number_from_file")]
+    embedding_size: usize;
+    /// Whether each input has a factor that is learned: yes or no [default: no; yes with tabular]
+    #[arg(long, value_name = "YES|NO", value_parser = yes_no, help_heading = TABLES)]
+    #[serde(alias = "input_factors", deserialize_with = "yes_no_from_file")]
+    input_factors: bool;
+    /// Standard deviation of the initial frequencies of embedded numbers [default: 0.1]
+    #[arg(long, value_name = "DEVIATION", allow_negative_numbers = true, value_parser = number::<f32>, help_heading = TABLES)]
+    #[serde(alias = "frequency_spread", deserialize_with = "number_from_file")]
+    frequency_spread: f32 = training.frequency_spread;
     /// What separates the cells of a row: a character, or tab [default: found out]
     #[arg(long, value_name = "CHARACTER", value_parser = flag::<Mark>, help_heading = TABLES)]
     #[serde(deserialize_with = "from_file")]
@@ -162,10 +190,15 @@ settings! {
     #[arg(long, value_name = "NAME", help = inits(), value_parser = flag::<Init>)]
     #[serde(deserialize_with = "from_file")]
     init: Init = training.init;
-    /// Initial biases: auto (as --init has it: 0, except for pytorch), zeros, pytorch or constant:VALUE [default: auto]
+    /// Initial biases: auto (as --init has it: 0, except for pytorch), zeros, pytorch, normal, hyperplanes (each unit's passes
+    /// through the training data) or constant:VALUE [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<BiasInit>)]
     #[serde(alias = "bias_init", deserialize_with = "from_file")]
     bias_init: BiasInit = training.bias_init;
+    /// Whether the output layer begins with weights and biases of 0: yes or no [default: no]
+    #[arg(long, value_name = "YES|NO", value_parser = yes_no)]
+    #[serde(alias = "zero_last", deserialize_with = "yes_no_from_file")]
+    zero_last: bool = training.zero_last;
     #[arg(long, value_name = "NAME", help = optimizers(), value_parser = flag::<Optimizer>)]
     #[serde(deserialize_with = "from_file")]
     optimizer: Optimizer = training.optimizer;
@@ -220,8 +253,9 @@ settings! {
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number::<f32>)]
     #[serde(deserialize_with = "number_from_file")]
     ema: f32 = training.ema;
-    /// Factors of the learning rate for groups: biases, gains (what is learned of activations), first and last (layer), as in
-    /// biases=0.1,last=2; those of the same weight multiply [default: none]
+    /// Factors of the learning rate for groups: biases, gains (what is learned of activations), first and last (layer), and
+    /// of embedded inputs numbers, categories and scales, as in biases=0.1,last=2; those of the same weight multiply
+    /// [default: none]
     #[arg(long, value_name = "FACTORS", value_parser = flag::<Factors>)]
     #[serde(alias = "lr_factors", deserialize_with = "from_file")]
     lr_factors: Factors = training.lr_factors;
@@ -252,6 +286,10 @@ settings! {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
     #[serde(alias = "batch_size", deserialize_with = "number_from_file")]
     batch_size: usize = training.batch_size;
+    /// Whether an epoch leaves out its last batch if that is smaller than the others: yes or no [default: no]
+    #[arg(long, value_name = "YES|NO", value_parser = yes_no)]
+    #[serde(alias = "drop_last", deserialize_with = "yes_no_from_file")]
+    drop_last: bool = training.drop_last;
     /// Passes over the training data [default: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u64>)]
     #[serde(deserialize_with = "number_from_file")]
@@ -266,7 +304,7 @@ settings! {
     #[serde(deserialize_with = "from_file")]
     stop: Stop = training.stop;
     /// Which weights become the model: last, or best (those of the epoch with the lowest validation loss, or the best by
-    /// another number of metrics.jsonl, as in best:metric=val_acc) [default: last; best with --stop]
+    /// another number of metrics.jsonl, as in best:metric=val_acc,ties=last) [default: last; best with --stop]
     #[arg(long, value_name = "WHICH", value_parser = flag::<Keep>)]
     #[serde(deserialize_with = "from_file")]
     keep: Keep;
@@ -358,6 +396,11 @@ impl Settings {
             group: columns.group.clone(),
             scaling: Some(columns.scaling),
             target_transform: Some(columns.target_transform),
+            clamp: Some(columns.clamp),
+            embedding: Some(columns.embedding),
+            embed_above: Some(Above(columns.embed_above)),
+            embedding_size: Some(columns.embedding_size),
+            input_factors: Some(columns.input_factors),
             delimiter: read.delimiter.map(Mark),
             header: read.header.map(YesNo),
             decimal: read.decimal.map(Mark),
@@ -391,6 +434,11 @@ impl Settings {
                 (self.split_by.is_some(), "split-by"),
                 (self.scaling.is_some(), "scaling"),
                 (self.target_transform.is_some(), "target-transform"),
+                (self.clamp.is_some(), "clamp"),
+                (self.embedding.is_some(), "embedding"),
+                (self.embed_above.is_some(), "embed-above"),
+                (self.embedding_size.is_some(), "embedding-size"),
+                (self.input_factors.is_some(), "input-factors"),
                 (self.test.is_some(), "test"),
                 (matches!(self.validation, Some(PartArg::Files(_))), "validation"),
                 (self.delimiter.is_some(), "delimiter"),
@@ -414,6 +462,12 @@ impl Settings {
             _ => Ok(Vec::new()),
         };
         let head = self.head.unwrap_or(Head::Regression);
+        let recipe = self.recipe.unwrap_or(Recipe::Tabular);
+        let is_tabular = recipe == Recipe::Tabular;
+        if let Some(size) = self.embedding_size.filter(|size| !(1..=1024).contains(size)) {
+            let problem = format!("{size} is no length of a vector");
+            return Err(Error::setting("embedding-size", problem, "give 1 to 1024, such as 8"));
+        }
         Ok(Some(TableConfig {
             files: files(data)?,
             validation_files: part_files(&self.validation)?,
@@ -436,10 +490,19 @@ impl Settings {
                 ignore: list(&self.ignore),
                 weight: self.weight.clone(),
                 group: self.group.clone(),
-                scaling: self.scaling.unwrap_or(match self.recipe {
-                    None | Some(Recipe::Tabular) => Scaling::Robust,
-                    Some(Recipe::Today | Recipe::Chapter2026) => Scaling::Standard,
+                scaling: self.scaling.unwrap_or(match recipe {
+                    Recipe::Tabular | Recipe::TabularSmall | Recipe::TabularPlain => Scaling::Robust,
+                    Recipe::Today | Recipe::Chapter2026 => Scaling::Standard,
                 }),
+                clamp: self.clamp.unwrap_or(is_tabular),
+                embedding: self.embedding.unwrap_or(if is_tabular {
+                    NumberEmbedding::Periodic { frequencies: 16, outputs: 4 }
+                } else {
+                    NumberEmbedding::None
+                }),
+                embed_above: self.embed_above.unwrap_or(Above(is_tabular.then_some(8))).0,
+                embedding_size: self.embedding_size.unwrap_or(8),
+                input_factors: self.input_factors.unwrap_or(is_tabular || recipe == Recipe::TabularSmall),
                 target_transform: self.target_transform.unwrap_or_default(),
                 // Rates of counts are what they are.
                 standardise: head != Head::Poisson,
@@ -463,19 +526,89 @@ impl Settings {
 
     /// These settings for this data. What is missing comes from the recipe for tables, if they are for one.
     pub fn suited_to(self, task: &Task) -> Result<Self> {
-        match (&task.schema, self.recipe) {
-            (Some(_), None | Some(Recipe::Tabular)) => Ok(self.or_tabular(task)),
-            (None, Some(Recipe::Tabular)) => {
-                let problem = "tabular is for tables, and --data names none";
-                Err(Error::setting("recipe", problem, "leave it out, or give the file of a table with --data"))
+        let recipe = match (&task.schema, self.recipe) {
+            (None, Some(recipe @ (Recipe::Tabular | Recipe::TabularSmall | Recipe::TabularPlain))) => {
+                let problem = format!("{} is for tables, and --data names none", recipe.name());
+                return Err(Error::setting("recipe", problem, "leave it out, or give the file of a table with --data"));
             }
-            _ => Ok(self),
+            (None, _) => return Ok(self),
+            (Some(_), recipe) => recipe.unwrap_or(Recipe::Tabular),
+        };
+        let mut rest = match recipe {
+            Recipe::Tabular => Self::realmlp(task, false),
+            Recipe::TabularSmall => Self::realmlp(task, true),
+            Recipe::TabularPlain => Self::plain_tabular(task),
+            Recipe::Today | Recipe::Chapter2026 => return Ok(self),
+        };
+        // A rate and factors suit an optimiser, a stopping rule says what is best, and what is learned of activations or of
+        // inputs must be there to have factors.
+        if self.optimizer.is_some() {
+            (rest.lr, rest.decay_schedule, rest.decay_factors) = (None, None, None);
+        }
+        rest.keep = rest.keep.filter(|_| self.stop.is_none());
+        if self.loss.is_some() || self.head.is_some_and(|head| !matches!(head, Head::Logits | Head::LogSoftmax)) {
+            rest.loss = None;
+        }
+        if self.dropout == Some(0.0) {
+            rest.dropout_schedule = None;
+        }
+        let has_gains = self.activation.or(rest.activation).is_some_and(|activation| activation.learned.has_gains());
+        for factors in [&mut rest.lr_factors, &mut rest.decay_factors].into_iter().flatten() {
+            factors.gains = if has_gains { factors.gains } else { 1.0 };
+        }
+        Ok(self.or(rest))
+    }
+
+    /// RealMLP's settings for this task, with tuned defaults (TD) or their simple form (TD-S): arXiv 2407.04491.
+    fn realmlp(task: &Task, small: bool) -> Self {
+        let classes = matches!(task.train.targets(), Targets::Classes { .. });
+        let rows = task.train.samples();
+        // Where the paper's 256 samples per batch would take hours.
+        let (batch_size, epochs) = match rows {
+            0..=30_000 => (256, 256),
+            30_001..=100_000 => (512, 128),
+            _ => (1024, 64),
+        };
+        let factors = |biases: f64, scales: f64| {
+            let numbers = if small { 1.0 } else { 0.1 };
+            Factors { biases, gains: numbers, numbers, scales, ..Factors::default() }
+        };
+        let weight_decay = if small { 0.0 } else { 0.02 };
+        let flat_cos = || "flat-cos".parse().ok().filter(|_| !small);
+        let activation = if classes { Activation::Selu } else { Activation::Mish };
+        let learned = if small { Learned::Nothing } else { Learned::Blend };
+        let metric = if classes { Metric::ValAcc } else { Metric::ValLoss };
+        Self {
+            hidden: Some(Hidden(vec![256, 256, 256])),
+            activation: Some(Nonlinearity { activation, learned }),
+            init: if small { "lecun-normal".parse().ok() } else { Some(Init::Standardized) },
+            bias_init: Some(if small { BiasInit::Normal { std: 1.0 } } else { BiasInit::Hyperplanes }),
+            zero_last: Some(small),
+            parametrization: Some(Parametrization::Ntk),
+            optimizer: Some(Optimizer::AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay }),
+            lr: Some(match (classes, small) {
+                (true, _) => 0.04,
+                (false, true) => 0.07,
+                (false, false) => 0.2,
+            }),
+            schedule: "coslog4".parse().ok(),
+            lr_factors: Some(factors(0.1, 6.0)),
+            // What has another rate decays by the square of its factor, as there.
+            decay_factors: (!small).then(|| factors(0.0, 6.0)),
+            decay_schedule: flat_cos(),
+            dropout: Some(if small { 0.0 } else { 0.15 }),
+            dropout_schedule: flat_cos(),
+            loss: if classes { "cross-entropy:smoothing=0.1".parse().ok() } else { None },
+            batch_size: Some(batch_size.min(rows)),
+            drop_last: Some(true),
+            epochs: Some(epochs),
+            keep: Some(Keep::Best { metric, ties: Ties::Last }),
+            ..Self::default()
         }
     }
 
-    /// These settings. Those that are missing are ones that suit most tables: found on those of the tests, for lack of a
-    /// theory.
-    fn or_tabular(self, task: &Task) -> Self {
+    /// Settings without embeddings, which every device can train: found on the tables of the tests, for lack of a theory.
+    fn plain_tabular(task: &Task) -> Self {
         let rows = task.train.samples();
         let batch_size = match rows {
             0..=8192 => 128,
@@ -488,27 +621,25 @@ impl Settings {
             10_001..=100_000 => 100,
             _ => 30,
         };
-        // A rate suits an optimiser.
-        let lr = self.optimizer.is_none().then_some(0.005);
-        let keep = self.stop.is_none().then_some(Keep::Best { metric: Metric::ValLoss });
-        let adamw = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05 };
-        self.or(Self {
+        Self {
             hidden: Some(Hidden(vec![256, 256, 256])),
             activation: Some(Activation::Mish.into()),
-            optimizer: Some(adamw),
-            lr,
+            optimizer: Some(Optimizer::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05 }),
+            lr: Some(0.005),
             schedule: "one-cycle".parse().ok(),
             dropout: Some(0.1),
             batch_size: Some(batch_size),
             epochs: Some(epochs),
-            keep,
+            keep: Some(Keep::best_by(Metric::ValLoss)),
             ..Self::default()
-        })
+        }
     }
 
     /// Whether any of the settings changes the network or its input.
     pub fn change_network(&self) -> bool {
-        self.hidden.is_some() || self.activation.is_some() || self.head.is_some() || self.data.is_some()
+        let network = self.hidden.is_some() || self.activation.is_some() || self.head.is_some() || self.data.is_some();
+        let inputs = self.scaling.is_some() || self.embedding.is_some() || self.embed_above.is_some();
+        network || inputs || self.embedding_size.is_some() || self.input_factors.is_some()
     }
 
     /// The settings in a TOML file. An invalid setting is wrong usage, like an invalid flag.
@@ -592,7 +723,7 @@ impl Settings {
 
     /// Which weights to keep. A training that may stop because it gets no better keeps the best ones.
     pub fn keep(&self) -> Keep {
-        let by_stop = self.stop.and_then(Stop::metric).map_or(Keep::Last, |metric| Keep::Best { metric });
+        let by_stop = self.stop.and_then(Stop::metric).map_or(Keep::Last, Keep::best_by);
         self.keep.unwrap_or(by_stop)
     }
 
@@ -607,6 +738,24 @@ impl Settings {
         training.check(&spec)?;
         training.check_effects(&spec)?;
         Ok(spec)
+    }
+}
+
+/// A number of categories, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Above(pub Option<usize>);
+
+impl FromStr for Above {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if text.trim().eq_ignore_ascii_case("none") {
+            return Ok(Self(None));
+        }
+        let refuse = |_| {
+            let problem = format!("'{text}' is neither a number of categories nor none");
+            Error::setting("embed-above", problem, "write a whole number, such as 8, or none")
+        };
+        text.trim().parse().map(|most| Self(Some(most))).map_err(refuse)
     }
 }
 
@@ -698,18 +847,31 @@ pub enum Recipe {
     Today,
     /// The chapter as it was taught in 2026: Xavier's uniform weights, and biases of 0.
     Chapter2026,
-    /// For tables.
+    /// For tables: RealMLP with its tuned defaults.
     Tabular,
+    /// RealMLP's simple form, without embeddings.
+    TabularSmall,
+    /// A network without any embedding, for tables.
+    TabularPlain,
 }
 
 impl Recipe {
-    const NAMES: &[(&str, Self)] =
-        &[("today", Self::Today), ("chapter-2026", Self::Chapter2026), ("tabular", Self::Tabular)];
+    const NAMES: &[(&str, Self)] = &[
+        ("today", Self::Today),
+        ("chapter-2026", Self::Chapter2026),
+        ("tabular", Self::Tabular),
+        ("tabular-small", Self::TabularSmall),
+        ("tabular-plain", Self::TabularPlain),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, recipe)| *recipe == self).map_or("", |(name, _)| name)
+    }
 
     fn settings(self) -> Settings {
         match self {
             // What is for tables depends on them.
-            Self::Today | Self::Tabular => Settings::default(),
+            Self::Today | Self::Tabular | Self::TabularSmall | Self::TabularPlain => Settings::default(),
             Self::Chapter2026 => {
                 Settings { init: Some(Init::XAVIER_UNIFORM), bias_init: Some(BiasInit::Zeros), ..Settings::default() }
             }

@@ -84,7 +84,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let SetUp { settings, config, task, engine, device } =
         SetUp::new(&args.settings, args.config.as_deref(), args.like.as_deref(), args.report.into())?;
     let (spec, training) = (&config.network, &config.training);
-    let trainer = Trainer::new(engine.as_ref(), &device, spec, &task, training)?.best_by(config.keep.metric())?;
+    let trainer = Trainer::new(engine.as_ref(), &device, spec, &task, training)?.best_by(config.keep)?;
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     // From here on there is something to save.
     signals::begin();

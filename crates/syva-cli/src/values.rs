@@ -58,6 +58,24 @@ pub fn flag<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     })
 }
 
+/// Parses yes or no.
+pub fn yes_no(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => Err("it is neither yes nor no; write one of them".into()),
+    }
+}
+
+/// Reads yes or no in a settings file.
+pub fn yes_no_from_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match toml::Value::deserialize(deserializer)? {
+        toml::Value::Boolean(value) => Ok(Some(value)),
+        toml::Value::String(text) => yes_no(&text).map(Some).map_err(serde::de::Error::custom),
+        _ => Err(serde::de::Error::custom("it is neither yes nor no; write true or false")),
+    }
+}
+
 /// Parses a whole number that is not 0.
 pub fn at_least_one<T: Number + Default + PartialEq>(text: &str) -> Result<T, String> {
     number(text).and_then(|value| if value == T::default() { Err("it is 0; give 1 or more".into()) } else { Ok(value) })

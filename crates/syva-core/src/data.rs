@@ -21,11 +21,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::builder::Mlp;
+use crate::embedding::Embedding;
 use crate::names::forms;
 use crate::ops::Nonlinearity;
 use crate::random::{Random, Stream};
 use crate::schema::{Schema, Target};
-use crate::spec::{Head, Normalization, Spec};
+use crate::spec::{Head, Input, Normalization, Spec};
 use crate::state::{check_finite, hex};
 use crate::{Error, Result};
 
@@ -508,6 +509,8 @@ pub struct Task {
     pub known_digest: Option<String>,
     /// What made the samples of a table's rows.
     pub schema: Option<Arc<Schema>>,
+    /// What a network is to learn of the inputs before its first layer.
+    pub embedding: Option<Embedding>,
 }
 
 impl Task {
@@ -523,6 +526,7 @@ impl Task {
             normalization: Normalization::None,
             known_digest: None,
             schema: None,
+            embedding: None,
         }
     }
 
@@ -569,7 +573,8 @@ impl Task {
             }
             (Targets::Values { outputs, .. }, _) => mlp.values(*outputs),
         };
-        Spec { schema: self.schema.clone(), ..spec }
+        let input = Input { embedding: self.embedding.clone(), ..spec.input };
+        Spec { input, schema: self.schema.clone(), ..spec }
     }
 
     /// The same with another head, and as many outputs as it needs. Returns an error if the head does not fit the task's

@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::{Number, Real};
+use crate::names::{forms, text};
 use crate::random::{Random, Stream};
 use crate::reference::sum_over_batch;
 use crate::spec::Normalization;
@@ -383,6 +384,50 @@ impl Embedding {
             gradients.push((0..width).map(by_factor).collect());
         }
         gradients
+    }
+}
+
+/// How the numbers of a table are embedded.
+///
+/// ```
+/// use syva_core::NumberEmbedding;
+/// let periodic: NumberEmbedding = "periodic:frequencies=8".parse()?;
+/// assert_eq!(periodic, NumberEmbedding::Periodic { frequencies: 8, outputs: 4 });
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum NumberEmbedding {
+    /// Not at all.
+    #[default]
+    None,
+    /// By periodic functions of each ([`Block::Periodic`]).
+    Periodic {
+        /// Frequencies of each number.
+        frequencies: usize,
+        /// Outputs for each number, itself included.
+        outputs: usize,
+    },
+}
+
+forms! { NumberEmbedding,
+    "none" => None,
+    "periodic" => Periodic { frequencies = 16, outputs = 4 },
+}
+text!(NumberEmbedding, "embedding");
+
+impl NumberEmbedding {
+    fn validate(self) -> Result<()> {
+        match self {
+            Self::Periodic { frequencies, outputs }
+                if !(1..=MOST).contains(&frequencies) || !(2..=MOST).contains(&outputs) =>
+            {
+                let problem = format!("{frequencies} frequencies and {outputs} outputs are out of range");
+                Err(Error::setting("embedding", problem, "give 1 to 1024 frequencies, and 2 to 1024 outputs"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
+use crate::data::Dataset;
 use crate::names::{Parameter, forms, text};
 use crate::ops::Activation;
-use crate::random::Random;
+use crate::random::{Random, Stream};
 use crate::spec::Spec;
+use crate::state::State;
+use crate::training::Training;
 use crate::{Error, Result};
 
 /// How weights are initialised. Each number is drawn at its own position in the Philox stream `Init`. `gain` is the factor
@@ -74,6 +77,9 @@ pub enum Init {
         /// The standard deviation of the others.
         std: f64,
     },
+    /// From N(0, 1), and then divided, unit by unit, by the standard deviation of Σ w·x over the training data. So all
+    /// pre-activations have variance 1, layer after layer, before their biases (`std` of RealMLP).
+    Standardized,
     /// All 0. (All units of a layer then stay equal: an example for teaching, not a method.)
     Zeros,
     /// All weights have this value.
@@ -94,6 +100,7 @@ forms! { Init,
     "truncated-normal" => TruncatedNormal { std = 0.02, cut = 2.0 },
     "orthogonal" => Orthogonal { gain = 1 },
     "sparse" => Sparse { sparsity = 0.9, std = 0.01 },
+    "standardized" => Standardized,
     "zeros" => Zeros,
     "constant" => Constant { value = 0.0 },
 }
@@ -201,6 +208,8 @@ impl Init {
                 }
                 weights
             }
+            // Divided afterwards.
+            Self::Standardized => normal(1.0, random),
             Self::Zeros => vec![0.0; count],
             Self::Constant { value } => vec![value as f32; count],
         }
@@ -278,6 +287,14 @@ pub enum BiasInit {
     Zeros,
     /// From U(±1/√fan_in), as `torch.nn.Linear` does.
     Pytorch,
+    /// From N(0, std²).
+    Normal {
+        /// The standard deviation.
+        std: f64,
+    },
+    /// Each unit's hyperplane Σ w·x + b = 0 passes through the training data: through a random mean of five of its samples
+    /// (`he+5` of RealMLP).
+    Hyperplanes,
     /// All have this value.
     Constant {
         /// The value.
@@ -289,6 +306,8 @@ forms! { BiasInit,
     "auto" => Auto,
     "zeros" => Zeros,
     "pytorch" => Pytorch,
+    "normal" => Normal { std = 1.0 },
+    "hyperplanes" => Hyperplanes,
     "constant" => Constant { value = 0.0 },
 }
 text!(BiasInit, "bias-init");
@@ -300,6 +319,11 @@ impl BiasInit {
             Self::Constant { value } if !(value as f32).is_finite() => {
                 Err(Error::setting("bias-init", format!("{value} is not finite"), "give a finite constant"))
             }
+            Self::Normal { std } if !(std > 0.0 && (std as f32).is_finite()) => Err(Error::setting(
+                "bias-init",
+                format!("std {std} is out of range"),
+                "give a number above 0, such as 1",
+            )),
             _ => Ok(()),
         }
     }
@@ -312,7 +336,9 @@ impl BiasInit {
                 (0..units).map(|_| random.uniform(-bound, bound)).collect()
             }
             Self::Auto if init == Init::Pytorch => Self::Pytorch.biases(init, units, fan_in, random),
-            Self::Auto | Self::Zeros => vec![0.0; units],
+            Self::Normal { std } => (0..units).map(|_| (normal(random) * std) as f32).collect(),
+            // Computed afterwards.
+            Self::Auto | Self::Zeros | Self::Hyperplanes => vec![0.0; units],
             Self::Constant { value } => vec![value as f32; units],
         }
     }
@@ -358,6 +384,81 @@ fn normal_pair(random: &mut Random) -> (f64, f64) {
             return (x * factor, y * factor);
         }
     }
+}
+
+/// Samples that weights are fitted to, at most.
+const FITTED: usize = 2048;
+
+/// Fits drawn weights and biases to the training data, layer after layer, in f64 and in an order of operations that gives
+/// the same bits everywhere.
+pub(crate) fn fit_to_data(spec: &Spec, training: &Training, data: &Dataset, state: &mut State) -> Result<()> {
+    let rows = data.samples().min(FITTED);
+    let features = spec.input.features;
+    let mut x = Vec::with_capacity(rows * features);
+    for row in 0..rows {
+        // Spread over all of the data.
+        let sample = (row as u64 * data.samples() as u64 / rows as u64) as usize;
+        x.extend(data.inputs().rows(sample..sample + 1, features).iter().map(|&x| f64::from(x)));
+    }
+    let (scale, shift): (Vec<f64>, Vec<f64>) = (0..features)
+        .map(|k| spec.input.normalization.of(k))
+        .map(|(scale, shift)| (f64::from(scale), f64::from(shift)))
+        .unzip();
+    let mut h = match &spec.input.embedding {
+        Some(embedding) => {
+            let wide = |tensor: &Vec<f32>| tensor.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+            let tensors: Vec<Vec<f64>> = state.embedding.iter().map(wide).collect();
+            embedding.forward(&tensors, &x, (&scale, &shift))
+        }
+        None => x.iter().enumerate().map(|(i, x)| x * scale[i % features] + shift[i % features]).collect(),
+    };
+    for (k, layer) in spec.layers.iter().enumerate() {
+        let (units, fan_in) = (layer.units, spec.fan_in(k));
+        let parameters = &mut state.layers[k];
+        let is_zero = training.zero_last && k + 1 == spec.layers.len();
+        let mut z = vec![0.0; rows * units];
+        // [fan_in, units], so that the inner loop runs along units.
+        let w: Vec<f64> = (0..fan_in * units).map(|i| f64::from(parameters.weight.row(i % units)[i / units])).collect();
+        for (h, z) in h.chunks_exact(fan_in).zip(z.chunks_exact_mut(units)) {
+            for (&h, w) in h.iter().zip(w.chunks_exact(units)) {
+                z.iter_mut().zip(w).for_each(|(z, w)| *z += h * w);
+            }
+        }
+        if training.init == Init::Standardized && !is_zero {
+            for j in 0..units {
+                let column = || z.iter().skip(j).step_by(units);
+                let mean = column().sum::<f64>() / rows as f64;
+                let std = (column().map(|z| (z - mean) * (z - mean)).sum::<f64>() / rows as f64).sqrt();
+                // The same input everywhere, such as that of one sample: as large as if its inputs had variance 1.
+                let std = if std > 0.0 && std.is_finite() { std } else { (fan_in as f64).sqrt() };
+                parameters.weight.row_mut(j).iter_mut().for_each(|w| *w = (f64::from(*w) / std) as f32);
+                z.iter_mut().skip(j).step_by(units).for_each(|z| *z /= std);
+            }
+        }
+        if training.bias_init == BiasInit::Hyperplanes && !is_zero {
+            let mut random = Random::new(training.seed, Stream::Init, 2 << 32 | k as u64);
+            for (j, bias) in parameters.bias.iter_mut().enumerate() {
+                let (mut sum, mut total) = (0.0, 0.0);
+                for _ in 0..5 {
+                    let row = random.below(rows as u64) as usize;
+                    // From the exponential distribution, so that the shares are spread evenly over the simplex.
+                    let share = -Number::log(1.0 - f64::from(random.unit()));
+                    (sum, total) = (sum + share * z[row * units + j], total + share);
+                }
+                *bias = if total > 0.0 { (-sum / total) as f32 } else { 0.0 };
+            }
+        }
+        for (j, &bias) in parameters.bias.iter().enumerate() {
+            let gain = parameters.gain.get(j).map_or(1.0, |&gain| f64::from(gain));
+            for z in z.iter_mut().skip(j).step_by(units) {
+                *z += f64::from(bias);
+                let f = layer.activation.forward(*z);
+                *z = if layer.learned.has_gains() { layer.learned.forward(*z, f, gain) } else { f };
+            }
+        }
+        h = z;
+    }
+    Ok(())
 }
 
 /// `gain` times the orthogonal factor of a matrix of normal numbers, in the one form in which the other factor has a

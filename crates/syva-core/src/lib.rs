@@ -53,7 +53,7 @@ mod weighting;
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
 pub use diagnosis::{Activity, Diagnosis};
-pub use embedding::{Block, Embedding, Learnt, Placed, Tensor, tau, turns};
+pub use embedding::{Block, Embedding, Learnt, NumberEmbedding, Placed, Tensor, tau, turns};
 pub use engine::{
     Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Rates, Report, Session, Span, StepPart,
 };
@@ -70,7 +70,7 @@ pub use regression::{Decoder, PredictedValues, ValueScores};
 pub use schedule::Schedule;
 pub use spec::{Head, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};
-pub use stopping::{Keep, Metric, Stop};
+pub use stopping::{Keep, Metric, Stop, Ties};
 pub use summary::Summary;
 pub use trainer::{Epoch, Trainer};
 pub use training::{AVERAGE, Training};

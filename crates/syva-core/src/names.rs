@@ -179,7 +179,7 @@ macro_rules! whole_parameter {
         }
     )+};
 }
-whole_parameter!(u32, u64);
+whole_parameter!(u32, u64, usize);
 
 impl Parameter for bool {
     fn read(text: &str) -> Result<Self, (String, String)> {

@@ -91,7 +91,7 @@ impl RateTest {
         crate::trainer::reserve(spec, training, task.train.samples())?;
         let mut session = engine.open(device, spec, training)?;
         session.load(Split::Train, &task.train)?;
-        session.set_state(&State::initial(spec, training)?)?;
+        session.set_state(&State::initial_on(spec, training, &task.train)?)?;
         let samples = task.train.samples();
         let per_epoch = training.updates_per_epoch(samples);
         let growth = Number::log(f64::from(to) / f64::from(from)) / (steps - 1) as f64;

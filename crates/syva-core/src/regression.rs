@@ -135,11 +135,19 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// The number that an output predicts: what it means, held to the range that the schema may have.
+    fn prediction(&self, target: usize, output: f64) -> f64 {
+        match self.spec.schema.as_deref().map(|schema| &schema.target) {
+            Some(Target::Values { columns }) => columns[target].predict(output),
+            _ => output,
+        }
+    }
+
     /// The predicted numbers of a sample, from its outputs as [`Session::predict`] leaves them; of distributions, the means.
     #[must_use]
     pub fn values(&self, outputs: &[f32]) -> Vec<f64> {
         let each = if self.spec.head == Head::Gaussian { 2 } else { 1 };
-        let of = |(target, output): (usize, &f32)| self.value(target, f64::from(*output));
+        let of = |(target, output): (usize, &f32)| self.prediction(target, f64::from(*output));
         outputs.iter().step_by(each).enumerate().map(of).collect()
     }
 

@@ -312,7 +312,7 @@ impl RunFolder {
     pub fn load_best(&mut self, config: &RunConfig, state: &State, progress: &Progress) -> Result<Option<Model>> {
         let kept = progress.best_weights.as_ref();
         let mut progress = progress.clone();
-        progress.judge_by(config.keep.metric());
+        progress.judge_by(config.keep);
         let Some((epoch, _)) = progress.best else { return Ok(None) };
         let path = self.path.join(BEST);
         let refuse = |place: &str, problem: String| {
@@ -369,16 +369,16 @@ impl RunFolder {
         device: &DeviceId,
         task: &Task,
     ) -> Result<Trainer> {
-        let (network, training, metric) = (&config.network, &config.training, config.keep.metric());
+        let (network, training, keep) = (&config.network, &config.training, config.keep);
         let Some((state, progress)) = checkpoint else {
-            return Trainer::new(engine, device, network, task, training)?.best_by(metric);
+            return Trainer::new(engine, device, network, task, training)?.best_by(keep);
         };
         // A run that keeps the last weights can do without the best ones.
         let best = match self.load_best(config, &state, &progress) {
             Err(error) if config.keep != Keep::Last => return Err(error),
             best => best.ok().flatten(),
         };
-        let trainer = Trainer::resume(engine, device, network, task, training, &state, progress)?.best_by(metric)?;
+        let trainer = Trainer::resume(engine, device, network, task, training, &state, progress)?.best_by(keep)?;
         Ok(match best {
             Some(best) => trainer.with_best(best.state),
             None => trainer,
@@ -401,7 +401,7 @@ impl RunFolder {
     ///     device: "reference".into(),
     ///     exact: false,
     ///     precision: Default::default(),
-    ///     keep: Keep::Best { metric: Metric::ValAcc },
+    ///     keep: Keep::best_by(Metric::ValAcc),
     ///     training: Training { epochs: 3, ..Training::default() },
     ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), table: None, digest: task.digest() },
     ///     network: Mlp::new(2).hidden(&[8], Tanh).classes(2),
@@ -612,7 +612,7 @@ mod tests {
             device: "cpu".into(),
             exact: false,
             precision: Precision::F32,
-            keep: Keep::Best { metric: Metric::ValLoss },
+            keep: Keep::best_by(Metric::ValLoss),
             training: Training { epochs: 3, ..Training::default() },
             data: DataConfig {
                 source: "digits".into(),

@@ -198,6 +198,9 @@ pub struct ValueTarget {
     pub mean: f64,
     /// The standard deviation of t(y) over the training data, or 1.
     pub std: f64,
+    /// The range that predictions are held to: the least and the largest value of the training data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 /// What a target goes through before it is standardised.
@@ -275,6 +278,22 @@ impl ValueTarget {
     #[must_use]
     pub fn decode(&self, output: f64) -> f64 {
         self.transform.undo(output * self.std + self.mean)
+    }
+
+    /// The prediction that an output means: the value, held to the range.
+    #[must_use]
+    pub fn predict(&self, output: f64) -> f64 {
+        let value = self.decode(output);
+        // What is no number stays none.
+        self.range.map_or(value, |[least, most]| {
+            if value < least {
+                least
+            } else if value > most {
+                most
+            } else {
+                value
+            }
+        })
     }
 }
 
@@ -521,7 +540,10 @@ impl Schema {
             }
         }
         if let Target::Values { columns } = &self.target {
-            for ValueTarget { column, transform, mean, std } in columns {
+            for ValueTarget { column, transform, mean, std, range } in columns {
+                if range.is_some_and(|[least, most]| !(least <= most)) {
+                    return refuse(format!("the range of the target '{column}' is not valid"));
+                }
                 let quantiles =
                     if let Transform::Quantiles(quantiles) = transform { quantiles.is_valid() } else { true };
                 if !(quantiles && mean.is_finite() && *std > 0.0 && std.is_finite()) {

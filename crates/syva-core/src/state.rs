@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::data::Dataset;
 use crate::groups::Part;
 use crate::random::{Random, Stream};
 use crate::spec::{Layer, Spec};
@@ -164,6 +165,25 @@ impl State {
     /// The weights and slots with which a training begins. Layer k draws from substream k of the stream `Init`: first the
     /// weights, row after row, then the biases.
     pub fn initial(spec: &Spec, training: &Training) -> Result<Self> {
+        if training.begins_with_data() {
+            let problem = "these initial weights depend on the training data";
+            return Err(Error::setting("init", problem, "use State::initial_on, which takes the data"));
+        }
+        Self::drawn(spec, training)
+    }
+
+    /// Like [`State::initial`], for initialisations that depend on the training data, too.
+    pub fn initial_on(spec: &Spec, training: &Training, data: &Dataset) -> Result<Self> {
+        let mut state = Self::drawn(spec, training)?;
+        if training.begins_with_data() {
+            data.check(spec)?;
+            crate::init::fit_to_data(spec, training, data, &mut state)?;
+        }
+        Ok(state)
+    }
+
+    /// The initial weights, before they are fitted to data.
+    fn drawn(spec: &Spec, training: &Training) -> Result<Self> {
         spec.validate()?;
         training.init.check(spec)?;
         training.bias_init.validate()?;
@@ -173,6 +193,9 @@ impl State {
                 let mut random = Random::new(training.seed, Stream::Init, k as u64);
                 let weight = training.init.weights(units, fan_in, spec.layers[k].activation, &mut random);
                 let bias = training.bias_init.biases(training.init, units, fan_in, &mut random);
+                let zero = training.zero_last && k + 1 == spec.layers.len();
+                let (weight, bias) =
+                    if zero { (vec![0.0; weight.len()], vec![0.0; bias.len()]) } else { (weight, bias) };
                 let gain = vec![spec.layers[k].learned.initial(spec.layers[k].activation); spec.layers[k].gains()];
                 Parameters { weight: Matrix { rows: units, columns: fan_in, values: weight }, bias, gain }
             })

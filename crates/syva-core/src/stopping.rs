@@ -74,13 +74,6 @@ impl Metric {
         if self.falls() { value < than } else { value > than }
     }
 
-    /// The best of these epochs: its number and its value. The first one if several are equal.
-    #[must_use]
-    pub fn best(self, epochs: &[Epoch]) -> Option<(u64, f64)> {
-        let values = epochs.iter().filter_map(|epoch| Some((epoch.epoch, self.of(epoch)?)));
-        values.reduce(|best, next| if self.is_better(next.1, best.1) { next } else { best })
-    }
-
     /// Its name for people, such as `val loss`.
     #[must_use]
     pub fn label(self) -> String {
@@ -211,8 +204,8 @@ impl Patience {
 ///
 /// ```
 /// use syva_core::{Keep, Metric};
-/// assert_eq!("best".parse::<Keep>()?, Keep::Best { metric: Metric::ValLoss });
-/// assert_eq!("best:metric=val_acc".parse::<Keep>()?, Keep::Best { metric: Metric::ValAcc });
+/// assert_eq!("best".parse::<Keep>()?, Keep::best_by(Metric::ValLoss));
+/// assert_eq!("best:metric=val_acc".parse::<Keep>()?, Keep::best_by(Metric::ValAcc));
 /// # Ok::<(), syva_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,24 +218,59 @@ pub enum Keep {
     Best {
         /// What it is the best in.
         metric: Metric,
+        /// Which one, if several are equally good.
+        ties: Ties,
     },
 }
 
+/// Which of several equally good epochs is the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ties {
+    /// The first.
+    #[default]
+    First,
+    /// The last.
+    Last,
+}
+
+names!(Ties, "ties", First = "first", Last = "last");
+named_parameter!(Ties);
+
 forms! { Keep,
     "last" => Last,
-    "best" => Best { metric = "val_loss" },
+    "best" => Best { metric = "val_loss", ties = "first" },
 }
 text!(Keep, "keep");
 
 impl Keep {
+    /// The best by this metric; of several, the first.
+    #[must_use]
+    pub fn best_by(metric: Metric) -> Self {
+        Self::Best { metric, ties: Ties::First }
+    }
+
     /// The metric by which a run tells its best epoch. A run that keeps the last weights also remembers the best ones by
     /// the validation loss, so that it can keep those later.
     #[must_use]
     pub fn metric(self) -> Metric {
         match self {
             Self::Last => Metric::ValLoss,
-            Self::Best { metric } => metric,
+            Self::Best { metric, .. } => metric,
         }
+    }
+
+    /// Whether a value of the metric is better than that of an earlier epoch.
+    #[must_use]
+    pub fn is_better(self, value: f64, than: f64) -> bool {
+        let ties = matches!(self, Self::Best { ties: Ties::Last, .. });
+        self.metric().is_better(value, than) || ties && value == than
+    }
+
+    /// The best epoch and its value, if an epoch has one.
+    #[must_use]
+    pub fn best(self, epochs: &[Epoch]) -> Option<(u64, f64)> {
+        let values = epochs.iter().filter_map(|epoch| Some((epoch.epoch, self.metric().of(epoch)?)));
+        values.reduce(|best, next| if self.is_better(next.1, best.1) { next } else { best })
     }
 
     #[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "every type with forms has it")]

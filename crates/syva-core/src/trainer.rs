@@ -19,7 +19,7 @@ use crate::random::permutation;
 use crate::schedule::{Plateau, Schedule};
 use crate::spec::Spec;
 use crate::state::{Parameters, State};
-use crate::stopping::{Metric, Patience};
+use crate::stopping::{Keep, Metric, Patience};
 use crate::text::number;
 use crate::training::Training;
 use crate::{Error, Model, Result, memory};
@@ -51,9 +51,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Makes the best epoch the best one by this metric. Its weights are then known only if it is the same epoch.
-    pub(crate) fn judge_by(&mut self, metric: Metric) {
-        let best = metric.best(&self.history);
+    /// Makes the best epoch the one that is to be kept. Its weights are then known only if it is the same epoch.
+    pub(crate) fn judge_by(&mut self, keep: Keep) {
+        let (metric, best) = (keep.metric(), keep.best(&self.history));
         // Checkpoints of old versions have the best epoch by the validation loss, but not all epochs.
         let is_known = self.history.len() as u64 == self.epoch || metric != Metric::ValLoss;
         if is_known && best != self.best {
@@ -192,7 +192,7 @@ struct Course {
     /// Orders of the samples, by epoch: the last, the current, and the next one if it was drawn ahead.
     orders: BTreeMap<u64, Arc<Vec<u32>>>,
     /// What the best epoch is the best in.
-    metric: Metric,
+    keep: Keep,
     /// Whether it is time to end.
     patience: Patience,
     /// The learning rate that the results so far have left.
@@ -215,7 +215,7 @@ impl Trainer {
         spec.validate()?;
         // Checked before the weights are drawn, because running out of memory there ends the process.
         reserve(spec, training, task.train.samples())?;
-        let state = State::initial(spec, training)?;
+        let state = State::initial_on(spec, training, &task.train)?;
         let progress = Progress { tally: spec.tally(), ..Progress::default() };
         Self::resume(engine, device, spec, task, training, &state, progress)
     }
@@ -244,7 +244,7 @@ impl Trainer {
         session.set_state(state)?;
         let training = training.clone().with_lengths();
         let course = Course {
-            metric: Metric::default(),
+            keep: Keep::Last,
             patience: Patience::of(training.stop, &progress.history),
             plateau: Plateau::of(&training.schedule, training.learning_rate, &progress.history),
             spec: spec.clone(),
@@ -290,14 +290,14 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] if the metric is an accuracy and the network has no classes.
-    pub fn best_by(mut self, metric: Metric) -> Result<Self> {
-        metric.check("keep", &self.course.spec)?;
+    pub fn best_by(mut self, keep: Keep) -> Result<Self> {
+        keep.metric().check("keep", &self.course.spec)?;
         let before = self.course.progress.best;
-        self.course.progress.judge_by(metric);
+        self.course.progress.judge_by(keep);
         if self.course.progress.best != before {
             self.course.best_state = None;
         }
-        self.course.metric = metric;
+        self.course.keep = keep;
         Ok(self)
     }
 
@@ -576,9 +576,9 @@ impl Course {
         };
         self.patience.add(&epoch);
         self.plateau.add(&epoch);
-        let found = self.metric.of(&epoch).map(|value| (epoch.epoch, value));
+        let found = self.keep.metric().of(&epoch).map(|value| (epoch.epoch, value));
         let best = match (progress.best, found) {
-            (Some(best), Some(found)) if !self.metric.is_better(found.1, best.1) => Some(best),
+            (Some(best), Some(found)) if !self.keep.is_better(found.1, best.1) => Some(best),
             (best, found) => found.or(best),
         };
         if best != progress.best {

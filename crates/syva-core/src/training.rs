@@ -111,6 +111,9 @@ pub struct Training {
     /// `DataLoader`).
     #[serde(default)]
     pub drop_last: bool,
+    /// Whether the output layer begins with weights and biases of 0.
+    #[serde(default)]
+    pub zero_last: bool,
 }
 
 fn frequency_spread() -> f32 {
@@ -152,6 +155,7 @@ impl Default for Training {
             dropout_schedule: Schedule::CONSTANT,
             frequency_spread: frequency_spread(),
             drop_last: false,
+            zero_last: false,
         }
     }
 }
@@ -195,6 +199,12 @@ impl Training {
         self.class_weights.check(spec)?;
         self.check_embedding(spec)?;
         self.loss.judging(spec.head)
+    }
+
+    /// Whether the initial weights depend on the training data.
+    #[must_use]
+    pub fn begins_with_data(&self) -> bool {
+        self.init == Init::Standardized || self.bias_init == BiasInit::Hyperplanes
     }
 
     /// Checks that nothing is wanted that does not go with embedded inputs.

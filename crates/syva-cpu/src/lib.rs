@@ -198,6 +198,7 @@ impl Engine for CpuEngine {
             dropout_schedule: _,
             frequency_spread: _,
             drop_last: _,
+            zero_last: _,
         } = training;
         Ok(Box::new(session::CpuSession::new(spec, training, self.isa, self.threads, self.inputs)?))
     }

@@ -142,6 +142,7 @@ impl Engine for CudaEngine {
             dropout_schedule: _,
             frequency_spread: _,
             drop_last: _,
+            zero_last: _,
         } = training;
         check_each_weight(device, training)?;
         check_raw_inputs(device, spec)?;

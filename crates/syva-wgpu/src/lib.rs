@@ -213,6 +213,7 @@ impl Engine for WgpuEngine {
             dropout_schedule: _,
             frequency_spread: _,
             drop_last: _,
+            zero_last: _,
         } = training;
         check_each_weight(device, training)?;
         check_raw_inputs(device, spec)?;

@@ -98,7 +98,7 @@ pub fn task(
     let train = all.select(&parts.train);
     let fitted = Schema::fit(&all, &train, &config.columns)?;
     notes.splice(0..0, fitted.notes);
-    let (schema, normalization) = (Arc::new(fitted.schema), fitted.normalization);
+    let (schema, normalization, embedding) = (Arc::new(fitted.schema), fitted.normalization, fitted.embedding);
     let dataset = |table: &Table| dataset(&schema, table, config.columns.weight.as_deref());
     let train = dataset(&train)?;
     let test = match own_test {
@@ -121,7 +121,14 @@ pub fn task(
         [Some(&train), Some(&validation), test.as_ref()].map(|data| data.map(Dataset::digest).unwrap_or_default());
     let digest = hex(&Sha256::digest(digests.concat()));
     let known_digest = Some(digest);
-    let task = Task { test, normalization, known_digest, schema: Some(schema), ..Task::new(name, train, validation) };
+    let task = Task {
+        test,
+        normalization,
+        embedding,
+        known_digest,
+        schema: Some(schema),
+        ..Task::new(name, train, validation)
+    };
     Ok((task, notes))
 }
 

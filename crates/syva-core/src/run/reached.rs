@@ -179,7 +179,7 @@ impl Reached {
         };
         // The weights that predict, as a model holds them.
         stored.model.state = stored.model.state.for_prediction();
-        progress.judge_by(config.keep.metric());
+        progress.judge_by(config.keep);
         let last_step = stored.model.state.step;
         let seen = |step: u64| seen(step, last_step, progress.epoch, progress.step_in_epoch);
         // A training that has finished the last epoch may still be about to write its model.
@@ -201,7 +201,7 @@ impl Reached {
             return Err(Error::file(file, "the model", problem, again));
         }
         let seen = seen(model.state.step);
-        if let (Keep::Best { metric }, Some((best, _)), Some(seen)) = (config.keep, progress.best, seen)
+        if let (Keep::Best { metric, .. }, Some((best, _)), Some(seen)) = (config.keep, progress.best, seen)
             && seen != (best, 0)
         {
             let problem = format!("its weights are not those of epoch {best}, the best by {}", metric.label());

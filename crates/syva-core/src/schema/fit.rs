@@ -11,6 +11,7 @@ use super::{
     Encoding, Feature, NumberEncoding, Scaler, Scaling, Schema, Target, TargetTransform, TaskKind, Transform,
     ValueTarget, number_of, smooth_clip, truth,
 };
+use crate::embedding::{Block, Embedding, NumberEmbedding};
 use crate::spec::Normalization;
 use crate::table::{Column, MISSING, Table, Values, number_text};
 use crate::text::grouped;
@@ -46,6 +47,17 @@ pub struct TableOptions {
     pub target_transform: TargetTransform,
     /// Whether targets of numbers are then standardised. Counts are not.
     pub standardise: bool,
+    /// Whether predicted numbers are held to the range of the training data.
+    pub clamp: bool,
+    /// How numbers are embedded.
+    pub embedding: NumberEmbedding,
+    /// The most categories that are inputs of their own. A column of more is embedded. None is if this is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embed_above: Option<usize>,
+    /// The length of the vectors of embedded categories.
+    pub embedding_size: usize,
+    /// Whether inputs have factors that are learned.
+    pub input_factors: bool,
 }
 
 impl Default for TableOptions {
@@ -61,6 +73,11 @@ impl Default for TableOptions {
             scaling: Scaling::Standard,
             target_transform: TargetTransform::None,
             standardise: true,
+            clamp: false,
+            embedding: NumberEmbedding::None,
+            embed_above: None,
+            embedding_size: 8,
+            input_factors: false,
         }
     }
 }
@@ -72,6 +89,8 @@ pub struct Fitted {
     pub schema: Schema,
     /// What the first layer does to the inputs that the schema makes: the scales of categories.
     pub normalization: Normalization,
+    /// What the network is to learn of its inputs before the first layer.
+    pub embedding: Option<Embedding>,
     /// Sentences about columns that are left out, and what was found out of the target.
     pub notes: Vec<String>,
 }
@@ -104,8 +123,10 @@ impl Schema {
                 Kind::Category => {
                     let (encoding, of_each, note) = category(column, options.scaling);
                     let is_pair = matches!(encoding, Encoding::Binary { .. });
+                    let is_embedded = !is_pair && options.embeds(encoding.inputs());
                     add(if is_pair { &mut pairs } else { &mut others }, encoding);
-                    levels.extend(of_each);
+                    // Vectors are not scaled.
+                    levels.extend(of_each.into_iter().map(|level| if is_embedded { [0.0, 1.0] } else { level }));
                     notes.extend(note);
                 }
                 Kind::Target | Kind::Weight | Kind::Group | Kind::LeftOut(_) => {}
@@ -124,7 +145,8 @@ impl Schema {
         notes.extend(note);
         let schema = Self { features: numbers, target };
         let normalization = scales(schema.inputs() - levels.len(), &levels, options.scaling);
-        Ok(Fitted { schema, normalization, notes })
+        let embedding = embedding(&schema, options);
+        Ok(Fitted { schema, normalization, embedding, notes })
     }
 }
 
@@ -313,6 +335,45 @@ fn counted(column: &Column) -> Vec<(String, usize)> {
     counts
 }
 
+impl TableOptions {
+    /// Whether a column of so many categories is embedded.
+    fn embeds(&self, categories: usize) -> bool {
+        self.embed_above.is_some_and(|most| categories > most)
+    }
+}
+
+/// The embedding of the inputs that a schema makes.
+fn embedding(schema: &Schema, options: &TableOptions) -> Option<Embedding> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut add = |block: Block| match (blocks.last_mut(), block) {
+        (Some(Block::Plain { features }), Block::Plain { features: more }) => *features += more,
+        (Some(Block::Periodic { features, .. }), Block::Periodic { features: more, .. }) => *features += more,
+        _ => blocks.push(block),
+    };
+    let number = |add: &mut dyn FnMut(Block), encoding: &NumberEncoding| {
+        add(match options.embedding {
+            NumberEmbedding::None => Block::Plain { features: 1 },
+            NumberEmbedding::Periodic { frequencies, outputs } => Block::Periodic { features: 1, frequencies, outputs },
+        });
+        if encoding.indicator.is_some() {
+            add(Block::Plain { features: 1 });
+        }
+    };
+    for Feature { encoding, .. } in &schema.features {
+        match encoding {
+            Encoding::Number(encoding) => number(&mut add, encoding),
+            Encoding::Date { parts, .. } => parts.iter().for_each(|(_, encoding)| number(&mut add, encoding)),
+            Encoding::Binary { .. } => add(Block::Plain { features: 1 }),
+            Encoding::Category { .. } if options.embeds(encoding.inputs()) => {
+                add(Block::Category { features: encoding.inputs(), size: options.embedding_size });
+            }
+            Encoding::Category { .. } => add(Block::Plain { features: encoding.inputs() }),
+        }
+    }
+    let learns = options.input_factors || blocks.iter().any(|block| !matches!(block, Block::Plain { .. }));
+    learns.then_some(Embedding { blocks, scaled: options.input_factors })
+}
+
 /// The scales of the inputs: those of so many numbers, which the schema scales itself, and of inputs that are 0 and 1, which
 /// are to be these levels instead.
 fn scales(numbers: usize, levels: &[[f64; 2]], scaling: Scaling) -> Normalization {
@@ -475,6 +536,7 @@ fn value_target(train: &Table, name: &str, options: &TableOptions) -> Result<Val
         }
         TargetTransform::Quantile => Transform::Quantiles(Quantiles::of(&mut values.clone())),
     };
+    let range = [f64::min, f64::max].map(|end| values.iter().copied().reduce(end));
     for y in &mut values {
         *y = transform.apply(*y);
     }
@@ -485,7 +547,8 @@ fn value_target(train: &Table, name: &str, options: &TableOptions) -> Result<Val
         return Err(Error::setting("target", problem, "name a column that differs between rows"));
     }
     let (mean, std) = if options.standardise { (mean, std) } else { (0.0, 1.0) };
-    Ok(ValueTarget { column: name.into(), transform, mean, std })
+    let range = options.clamp.then(|| range.map(|y| y.unwrap_or_default()));
+    Ok(ValueTarget { column: name.into(), transform, mean, std, range })
 }
 
 #[cfg(test)]
