@@ -1,5 +1,5 @@
 //! What a network learns of its inputs before its first layer: embeddings of numbers and of categories, and a factor for each
-//! of their outputs (rule 10).
+//! of their outputs (rule 11).
 //!
 //! Numbers of a table say little to a linear layer: whether an age is near 40 is no linear function of it. An embedding gives
 //! the layer periodic functions of each number, and a learned vector for each category (Gorishniy et al. 2022, "On Embeddings

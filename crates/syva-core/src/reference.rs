@@ -234,7 +234,7 @@ impl<T: Real> Network<T> {
         pass
     }
 
-    /// Rule 10: the embedding of raw inputs, after and before its factors.
+    /// Rule 11: the embedding of raw inputs, after and before its factors.
     fn embed(&self, embedding: &Embedding, x: &[T]) -> (Vec<T>, Vec<T>) {
         let embedded = embedding.forward(&self.embedding, x, (&self.scale, &self.shift));
         let inputs = match embedding.scales() {

@@ -319,11 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn the_best_is_the_first_of_equals_by_the_direction_of_its_metric() {
+    fn the_best_is_the_first_or_last_of_equals_by_the_direction_of_its_metric() {
         let epochs = epochs(&[0.5, 0.25, 0.25, 0.5]);
-        assert_eq!(Metric::ValLoss.best(&epochs), Some((2, 0.25)));
-        assert_eq!(Metric::ValAcc.best(&epochs), Some((2, 0.75)));
-        assert_eq!(Metric::TrainAcc.best(&epochs), None);
+        let best = |text: &str| text.parse::<Keep>().unwrap().best(&epochs);
+        assert_eq!(best("best"), Some((2, 0.25)));
+        assert_eq!(best("best:metric=val_acc"), Some((2, 0.75)));
+        assert_eq!(best("best:metric=val_acc,ties=last"), Some((3, 0.75)));
+        assert_eq!(best("best:ties=last"), Some((3, 0.25)));
+        assert_eq!(best("best:metric=train_acc"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The learned embedding of a batch's inputs on the CPU: its outputs, and the update of what it has learned (rule 10).
+//! The learned embedding of a batch's inputs on the CPU: its outputs, and the update of what it has learned (rule 11).
 
 use std::ops::Range;
 

@@ -597,7 +597,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Rule 10: the embedding of the inputs of some rows.
+    /// Rule 11: the embedding of the inputs of some rows.
     fn embed(&self, rows: Range<usize>) {
         let Some(embedding) = &self.spec.input.embedding else { return };
         let places = Places { inputs: self.inputs, embedded: self.embedded, height: self.height };

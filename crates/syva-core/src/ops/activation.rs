@@ -211,7 +211,10 @@ impl Activation {
                 half.fma(inner(z).tanh(), half)
             }
             Self::Silu => z * z.sigmoid(),
-            Self::Mish => z * softplus(z).tanh(),
+            Self::Mish => {
+                let (_, n) = mish_terms(z);
+                z * (n / (n + N::TWO))
+            }
             Self::Softplus(_) => softplus(p * z) / p,
             Self::HardSwish => z * hard(z),
             Self::HardSigmoid => hard(z),
@@ -250,8 +253,10 @@ impl Activation {
                 dx * (s * z.fma(N::ONE - s, N::ONE))
             }
             Self::Mish => {
-                let t = softplus(z).tanh();
-                dx * (z * z.sigmoid()).fma((-t).fma(t, N::ONE), t)
+                let (e, n) = mish_terms(z);
+                let rest = n + N::TWO;
+                let slope = of(4.0) * (e * (e + N::ONE)) / (rest * rest);
+                dx * z.fma(slope, n / rest)
             }
             Self::Softplus(_) => dx * (p * z).sigmoid(),
             Self::HardSwish => {
@@ -298,6 +303,14 @@ const CUBE: f64 = 0.044_715;
 #[inline(always)]
 fn inner<N: Number>(z: N) -> N {
     z * (z * z).fma(N::from_f64(CUBE * ROOT_2_BY_PI), N::from_f64(ROOT_2_BY_PI))
+}
+
+/// e^z and e^z·(e^z + 2), of which tanh(softplus(z)) is n / (n + 2). From 20 on that is 1.
+#[inline(always)]
+fn mish_terms<N: Number>(z: N) -> (N, N) {
+    let limit = N::from_f64(20.0);
+    let e = N::select(z.above(limit), limit, z).exp();
+    (e, e * (e + N::TWO))
 }
 
 /// ln(1 + e^z), written so that nothing overflows.

@@ -1,4 +1,4 @@
-//! Passes over embedded inputs (rule 10): periodic functions of numbers, and the sums over a batch that their gradients are.
+//! Passes over embedded inputs (rule 11): periodic functions of numbers, and the sums over a batch that their gradients are.
 
 use syva_core::arithmetic::Real;
 use syva_core::{tau, turns};
