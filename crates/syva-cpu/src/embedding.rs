@@ -17,7 +17,17 @@ fn column(batch: &Batch<'_>, rows: Range<usize>, (feature, features): (usize, us
     match batch.source {
         Source::Bytes(x) => rows.zip(to).for_each(|(row, to)| *to = f32::from(x[at(row)])),
         Source::Floats(x) => rows.zip(to).for_each(|(row, to)| *to = x[at(row)]),
-        Source::Mixed(x) => rows.zip(to).for_each(|(row, to)| *to = x.get(batch.samples.get(row), feature)),
+        Source::Mixed(x) => {
+            let (first, numbers) = (x.first(), x.first()[0]);
+            if feature < numbers {
+                let at = |row: usize| batch.samples.get(row) * numbers + feature;
+                return rows.zip(to).for_each(|(row, to)| *to = x.numbers()[at(row)]);
+            }
+            let (column, columns) = (first.partition_point(|&first| first <= feature) - 1, first.len() - 1);
+            let code = (feature - first[column]) as u32;
+            let at = |row: usize| batch.samples.get(row) * columns + column;
+            rows.zip(to).for_each(|(row, to)| *to = f32::from(u8::from(x.codes()[at(row)] == code)));
+        }
     }
 }
 

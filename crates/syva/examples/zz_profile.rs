@@ -17,7 +17,7 @@ fn main() -> Result<()> {
     let spec = task.network(&[256, 256, 256], activation.parse::<Nonlinearity>()?);
     let training = Training {
         dropout: a.get(5).map_or(0.15, |x| x.parse().unwrap()),
-        batch_size: 256,
+        batch_size: 1024,
         learning_rate: 1e-3,
         ..Training::default().optimizer("adamw".parse()?)
     };
@@ -27,12 +27,12 @@ fn main() -> Result<()> {
     session.set_state(&State::initial(&spec, &training)?)?;
     for epoch in 0..3u64 {
         let order = random::permutation(1, epoch, task.train.samples());
-        let steps = order.len().div_ceil(256);
+        let steps = order.len().div_ceil(1024);
         let rates = vec![1e-3; steps];
         let span = Span {
             first_step: epoch * steps as u64,
             order: &order,
-            batch_size: 256,
+            batch_size: 1024,
             learning_rate: &rates,
             ..Span::default()
         };
