@@ -65,7 +65,7 @@ const CODES: &str = "Exit codes: 0 success; 1 failure; 2 wrong usage (a flag, a 
                      training stopped by Ctrl-C or q, and saved; 128 + n training stopped by signal n, and saved.";
 
 /// `syva train`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = LINES)]
 pub struct TrainArgs {
     /// Read settings from a TOML file, named like the flags from --data to --out; flags take precedence
@@ -76,6 +76,13 @@ pub struct TrainArgs {
     pub like: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
+    /// Cross-validation: divide the training data into so many parts, and train a network for each, which is judged by that
+    /// part and trained on the others
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    pub folds: Option<usize>,
+    /// Make one model of the networks of all folds, whose predictions are averaged
+    #[arg(long, requires = "folds")]
+    pub bag: bool,
     /// Replace the run in --out if there is one
     #[arg(long)]
     pub force: bool,

@@ -152,12 +152,11 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let (engine, device) = args.on.engine()?;
     // The loss is that of the training, so that the two can be compared.
     let judged_as = config.as_ref().map_or_else(Training::default, |config| config.training.for_evaluation());
-    let mut session = engine.open(&device, &model.spec, &judged_as)?;
+    let mut session = model.open(engine.as_ref(), &device, &judged_as)?;
     let part = args.split.unwrap_or(if task.test.is_some() { SplitArg::Test } else { SplitArg::Val });
     let split = if matches!(part, SplitArg::Train) { Split::Train } else { Split::Validation };
     let data = part.of(&task);
     session.load(split, data).map_err(named)?;
-    session.set_state(&model.state)?;
     let evaluation = session.evaluate(split)?;
     if !evaluation.loss.is_finite() {
         let problem = "its outputs are not finite, because its weights are too large";
@@ -186,7 +185,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     if args.json {
         let mut report = serde_json::json!({
             "model": path.to_string_lossy(), "data": task.name, "split": part.name(), "samples": samples, "loss": evaluation.loss,
-            "steps": model.state.step, "sha256_of_weights": model.state.digest(),
+            "steps": model.state.step, "sha256_of_weights": model.digest(),
         });
         if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
             report.extend(judge(predictions));

@@ -14,6 +14,7 @@ mod data;
 mod devices;
 mod eval;
 mod folders;
+mod folds;
 mod hyperparameters;
 mod lr_find;
 mod output;

@@ -173,8 +173,7 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let task = eval::task_for(run, None, args.data_dir.as_deref(), None, Talk::Notices)?;
     let data = &task.validation;
     let (engine, device) = syva::engine("auto", EngineOptions::default())?;
-    let mut session = engine.open(&device, &model.spec, &Training::default())?;
-    session.set_state(&model.state)?;
+    let mut session = model.open(engine.as_ref(), &device, &Training::default())?;
     let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;
     Ok(match what {
         PlotWhat::Confusion => {

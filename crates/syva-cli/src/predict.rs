@@ -39,8 +39,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         return Err(Error::file(&path, "the model", problem, "use a model that was trained on images"));
     };
     let (engine, device) = args.on.engine()?;
-    let mut session = engine.open(&device, &model.spec, &Training::default())?;
-    session.set_state(&model.state)?;
+    let mut session = model.open(engine.as_ref(), &device, &Training::default())?;
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {
         let images = match read(file, [height, width], args.as_is) {

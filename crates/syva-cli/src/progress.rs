@@ -224,7 +224,7 @@ impl Report {
         let epoch = best.map_or(last.epoch, |(epoch, _)| epoch);
         let of_model = metrics.iter().find(|metrics| metrics.epoch == epoch).unwrap_or(last);
         let stopped = progress.epoch < config.training.epochs;
-        let digest = model.state.digest();
+        let digest = model.digest();
         let seconds = self.begin.elapsed().as_secs_f64();
         if self.args.json {
             // The settings come first, so that programs can tell runs apart without the names of folders.

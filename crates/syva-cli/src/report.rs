@@ -328,7 +328,7 @@ fn read(path: &Path, name: &str, judge: &mut Judge, palette: &mut Palette) -> Re
     let diagnosis = can_judge.map_or_else(Diagnosis::default, |judged| judged.diagnosis(model, &config));
     let weights = Weights::of(&reached, &epochs, judged.as_ref());
     let settings = hyperparameters::of(&config);
-    let digest = model.state.digest();
+    let digest = model.digest();
     let note = weights.note.as_deref();
     let detail = detail::detail(name, &settings, &digest, note, judged.as_ref(), palette);
     let network = detail::network(model, palette);

@@ -13,6 +13,7 @@ use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, P
 
 use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TimeArgs, TrainArgs};
 use crate::data::Talk;
+use crate::folds;
 use crate::progress::Report;
 use crate::settings::Settings;
 use crate::tensorboard::TensorBoard;
@@ -76,6 +77,14 @@ impl SetUp {
 }
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    match args.folds {
+        None => {}
+        Some(of @ 2..=1000) => return folds::train(args, of),
+        Some(of) => {
+            let problem = format!("{of} folds are no cross-validation");
+            return Err(Error::setting("folds", problem, "give 2 to 1000, such as 8"));
+        }
+    }
     signals::catch("nothing was written");
     if args.report.tui {
         Screen::check("tui")?;

@@ -68,7 +68,7 @@ fn outputs_of_every_head_are_told() {
         ("binary", mlp().binary(), "probabilities", 2),
     ];
     for (name, spec, key, count) in heads {
-        let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+        let model = Model::new(spec.clone(), State::initial(&spec, &Training::default()).unwrap());
         let file = format!("{name}.safetensors");
         model.save(place.path(&file)).unwrap();
         let json = place.run(&format!("predict {file} one.bmp --json")).succeeds().json();

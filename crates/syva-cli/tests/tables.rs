@@ -120,7 +120,9 @@ fn several_targets_are_several_numbers_or_labels() {
 fn a_run_on_a_table_goes_on_and_is_repeated_to_the_same_bits() {
     let place = Place::new();
     place.write("flowers.csv", flowers(300));
-    let train = "train --data flowers.csv --target kind --hidden 16 --schedule constant --json";
+    // The first epochs of a schedule over more epochs would be others.
+    let constant = "--schedule constant --decay-schedule constant --dropout-schedule constant";
+    let train = format!("train --data flowers.csv --target kind --hidden 16 {constant} --json");
     let whole = place.run(&format!("{train} --epochs 6 --out whole")).succeeds().digest();
     place.run(&format!("{train} --epochs 3 --out half")).succeeds();
     assert_eq!(place.run("resume half --epochs 6 --json").succeeds().digest(), whole);
@@ -234,4 +236,52 @@ fn what_makes_no_sense_is_refused() {
     place.run("eval digits --data flowers.csv").fails(2, &["data: this model was not trained on a table"]);
     place.run("predict digits flowers.csv").fails(1, &["flowers.csv"]);
     place.run("predict digits x.png -o y.csv").fails(2, &["out:"]);
+}
+
+#[test]
+fn folds_are_judged_in_turn_and_become_one_model() {
+    let place = Place::new();
+    place.write("flowers.csv", flowers(200));
+    let train = format!(
+        "train --data flowers.csv --target kind --test 0.2:seed=3 --hidden 8 --quiet --epochs 3 --folds 3 --bag --out all"
+    );
+    let said = place.run(&train).succeeds();
+    let lines: Vec<&str> = said.stdout.lines().filter(|line| line.starts_with(['1', '2', '3', 'm', 'd'])).collect();
+    assert_eq!(lines.len(), 6, "{}", said.stdout);
+    assert!(
+        lines[3].starts_with("mean") && lines[5].starts_with("model  all/model.safetensors (3 networks"),
+        "{lines:?}"
+    );
+    // Each row of the training data validates once, and the test rows are the same for all.
+    let samples = |fold: usize, split: &str| {
+        let judged = place.run(&format!("eval all/fold-{fold} --split {split} --json")).succeeds().json();
+        judged[0]["samples"].as_u64().unwrap()
+    };
+    assert_eq!((1..=3).map(|fold| samples(fold, "val")).sum::<u64>(), 160);
+    assert_eq!(samples(2, "test"), 40);
+    // The model predicts the mean of what its networks predict.
+    place.write("new.csv", "id,height,width,colour\n1,2.2,1.8,red\n");
+    let share = |model: &str| -> f64 {
+        let rows = place.run(&format!("predict {model} new.csv --json")).succeeds().json();
+        rows[0]["probability:daisy"].as_f64().unwrap()
+    };
+    let mean = (1..=3).map(|fold| share(&format!("all/fold-{fold}"))).sum::<f64>() / 3.0;
+    assert!((share("all") - mean).abs() < 1e-6);
+    let judged = place.run("eval all --data flowers.csv --json").succeeds().json();
+    assert_eq!(judged[0]["samples"].as_u64(), Some(200));
+
+    // What is there is not trained again, and nothing is lost by accident.
+    place.run(&train).fails(2, &["all already has a model"]);
+    std::fs::remove_file(place.path("all/model.safetensors")).unwrap();
+    let again = place.run(&train).succeeds();
+    assert!(again.stderr.contains("fold 3 of 3 is already trained"), "{}", again.stderr);
+    assert!(place.path("all/model.safetensors").exists());
+    for (flags, says) in [
+        ("--folds 1", "1 folds are no cross-validation"),
+        ("--folds 3 --validation test", "each part of the training data validates in its turn"),
+        ("--folds 300", "300 folds of 200 rows leave some empty"),
+    ] {
+        let said = format!("train --data flowers.csv --target kind --hidden 8 --quiet --epochs 1 {flags} --out no");
+        place.run(&said).fails(2, &[says]);
+    }
 }

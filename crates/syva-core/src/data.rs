@@ -266,8 +266,13 @@ impl Dataset {
             Targets::Classes { labels, classes } => draw(samples, Some((labels, *classes)), share, seed),
             Targets::Values { .. } => draw(samples, None, share, seed),
         };
+        self.divided(&is_second)
+    }
+
+    /// The samples that are not in the second part, and those that are.
+    fn divided(&self, is_second: &[bool]) -> Result<(Self, Self)> {
         let part = |second: bool| {
-            let part: Vec<usize> = (0..samples).filter(|&sample| is_second[sample] == second).collect();
+            let part: Vec<usize> = (0..is_second.len()).filter(|&sample| is_second[sample] == second).collect();
             self.select(&part)
         };
         Ok((part(false)?, part(true)?))
@@ -395,14 +400,7 @@ fn share_of(share: f64, samples: usize) -> usize {
 /// Draws a share of the samples at random: which of them are drawn. Each class contributes its share, as nearly as whole
 /// samples allow.
 fn draw(samples: usize, classes: Option<(&[u32], usize)>, share: f64, seed: u32) -> Vec<bool> {
-    let mut groups: Vec<Vec<usize>> = match classes {
-        Some((labels, classes)) => {
-            let mut groups = vec![Vec::new(); classes];
-            labels.iter().enumerate().for_each(|(sample, &label)| groups[label as usize].push(sample));
-            groups
-        }
-        None => vec![(0..samples).collect()],
-    };
+    let mut groups = classes_of(samples, classes);
     let mut is_drawn = vec![false; samples];
     let (mut before, mut drawn) = (0, 0);
     for (class, group) in groups.iter_mut().enumerate() {
@@ -419,6 +417,34 @@ fn draw(samples: usize, classes: Option<(&[u32], usize)>, share: f64, seed: u32)
         drawn += wanted;
     }
     is_drawn
+}
+
+/// Deals samples to so many folds: the fold of each. Each class is dealt by itself, and each fold has about as many samples.
+fn folds(samples: usize, classes: Option<(&[u32], usize)>, of: usize, seed: u32) -> Vec<usize> {
+    let mut fold = vec![0; samples];
+    let mut dealt = 0;
+    for (class, mut group) in classes_of(samples, classes).into_iter().enumerate() {
+        let mut random = Random::new(seed, Stream::Split, class as u64);
+        for place in 0..group.len() {
+            let other = place + random.below((group.len() - place) as u64) as usize;
+            group.swap(place, other);
+            fold[group[place]] = dealt % of;
+            dealt += 1;
+        }
+    }
+    fold
+}
+
+/// The samples of each class; all of them if there are none.
+fn classes_of(samples: usize, classes: Option<(&[u32], usize)>) -> Vec<Vec<usize>> {
+    match classes {
+        Some((labels, classes)) => {
+            let mut groups = vec![Vec::new(); classes];
+            labels.iter().enumerate().for_each(|(sample, &label)| groups[label as usize].push(sample));
+            groups
+        }
+        None => vec![(0..samples).collect()],
+    }
 }
 
 /// Which samples a training is judged by while it trains: its validation data.
@@ -442,11 +468,22 @@ pub enum Validation {
         /// The seed of the draw. It is not the training's, so that runs of several seeds are judged by the same samples.
         seed: u32,
     },
+    /// One of several parts of the training data of about the same size, to which each class contributes its share. The
+    /// networks of all parts together are judged by all samples (cross-validation).
+    Fold {
+        /// Which one, counted from 1.
+        number: usize,
+        /// The number of parts.
+        of: usize,
+        /// The seed of the draw.
+        seed: u32,
+    },
 }
 
 forms! { Validation,
     "test" => Test,
     "part" => Part { size = 0.1, seed = 1 },
+    "fold" => Fold { number = 1, of = 5, seed = 1 },
 }
 
 impl FromStr for Validation {
@@ -461,6 +498,14 @@ impl FromStr for Validation {
                 let remedy = "give a share below 1, such as 0.1, or a number of samples, such as 5000";
                 Err(Error::setting("validation", format!("{size} is neither a share nor a number of samples"), remedy))
             }
+            Self::Fold { number, of, .. } if of < 2 || number == 0 || number > of => {
+                let problem = format!("there is no fold {number} of {of}");
+                Err(Error::setting(
+                    "validation",
+                    problem,
+                    "give a number from 1 on and 2 folds or more, as in fold:1,of=5",
+                ))
+            }
             _ => Ok(found),
         }
     }
@@ -470,6 +515,7 @@ impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (form, values) = self.form();
         match &values[..] {
+            [_, _, _] => f.pad(&crate::names::write(form, &values)),
             [size, seed] if seed == form.parameters[1].1 => f.pad(size),
             [size, seed] => f.pad(&format!("{size}:seed={seed}")),
             _ => f.pad(form.name),
@@ -536,8 +582,31 @@ impl Task {
     /// # Errors
     /// [`Error::Setting`] if no sample would be left for a part.
     pub fn validated_by(self, validation: Validation) -> Result<Self> {
-        let Validation::Part { size, seed } = validation else { return Ok(self) };
         let samples = self.train.samples();
+        if let Validation::Fold { number, of, seed } = validation {
+            let classes = match self.train.targets() {
+                Targets::Classes { labels, classes } => Some((&labels[..], *classes)),
+                Targets::Values { .. } => None,
+            };
+            if of > samples {
+                let problem = format!("{of} folds of {samples} training samples leave some empty");
+                return Err(Error::setting("folds", problem, "use fewer folds"));
+            }
+            let in_fold: Vec<bool> = folds(samples, classes, of, seed).iter().map(|&fold| fold + 1 == number).collect();
+            let (train, part) = self.train.divided(&in_fold).map_err(|_| {
+                let problem = format!("{of} folds of {samples} training samples leave a part empty");
+                Error::setting("folds", problem, "use fewer folds")
+            })?;
+            let digest = hex(&Sha256::digest(format!("{} validation {validation}", self.digest())));
+            return Ok(Self {
+                train,
+                test: Some(self.validation),
+                validation: part,
+                known_digest: Some(digest),
+                ..self
+            });
+        }
+        let Validation::Part { size, seed } = validation else { return Ok(self) };
         let share = if size < 1.0 { size } else { size / samples as f64 };
         let (train, part) = self.train.split(share, seed).map_err(|_| {
             let problem = format!("{size} of {samples} training samples leaves a part empty");
@@ -760,6 +829,32 @@ mod tests {
         assert!(says("-1").contains("-1 is neither"));
         assert!(says("10%").contains("'10%' is not a finite number"));
         assert!(says("tset").contains("did you mean 'test'?"));
+    }
+
+    #[test]
+    fn folds_share_all_samples_and_each_class_evenly() {
+        let data = numbered((0..103).map(|i| u32::from(i % 5 == 0)).collect(), 2);
+        let task = || Task::new("numbers", data.clone(), data.clone());
+        let mut seen = Vec::new();
+        for number in 1..=4 {
+            let fold = task().validated_by(format!("fold:{number},of=4").parse().unwrap()).unwrap();
+            let numbers: Vec<usize> =
+                (0..fold.validation.samples()).map(|i| fold.validation.inputs().get(i) as usize).collect();
+            assert!((25..=26).contains(&numbers.len()), "{numbers:?}");
+            assert!((5..=6).contains(&numbers.iter().filter(|&&i| i % 5 == 0).count()), "{numbers:?}");
+            assert_eq!(fold.train.samples() + numbers.len(), 103);
+            seen.extend(numbers);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..103).collect::<Vec<_>>());
+        for text in ["fold:0,of=4", "fold:5,of=4", "fold:1,of=1"] {
+            assert!(text.parse::<Validation>().unwrap_err().to_string().contains("there is no fold"), "{text}");
+        }
+        let text = "fold:2,of=4,seed=7".parse::<Validation>().unwrap().to_string();
+        assert_eq!(text.parse::<Validation>().unwrap(), Validation::Fold { number: 2, of: 4, seed: 7 });
+        assert!(
+            task().validated_by("fold:1,of=104".parse().unwrap()).unwrap_err().to_string().contains("leave some empty")
+        );
     }
 
     #[test]

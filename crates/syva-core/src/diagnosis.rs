@@ -43,7 +43,7 @@ pub struct LayerActivity {
 /// state.layers[0].bias.copy_from_slice(&[0.0, -2.0]);
 /// let inputs = Inputs::F32((0..200).map(|i| i as f32 / 200.0).collect::<Vec<_>>().into());
 /// let data = Dataset::new(inputs, 1, Targets::Classes { labels: vec![1; 200].into(), classes: 2 })?;
-/// let found = Activity::of(&Model { spec, state }, &data).unwrap();
+/// let found = Activity::of(&Model::new(spec, state), &data).unwrap();
 /// assert_eq!((found.layers[0].stuck, found.layers[0].units), (1, 2));
 /// # Ok::<(), syva_core::Error>(())
 /// ```

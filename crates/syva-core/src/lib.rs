@@ -11,6 +11,7 @@ pub mod budget;
 mod builder;
 #[cfg(feature = "files")]
 mod clearing;
+mod committee;
 mod compat;
 pub mod conformance;
 mod container;
@@ -52,6 +53,7 @@ mod weighting;
 
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
+pub use committee::averaged_outputs;
 pub use diagnosis::{Activity, Diagnosis};
 pub use embedding::{Block, Embedding, Learnt, NumberEmbedding, Placed, Tensor, tau, turns};
 pub use engine::{

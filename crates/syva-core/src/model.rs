@@ -45,6 +45,8 @@ const HISTORY: &str = "history";
 const GAINS: &str = "gains";
 /// What a reader must know if inputs are made of a table's columns.
 const SCHEMA: &str = "schema";
+/// What a reader must know if several networks predict together.
+const MEMBERS: &str = "members";
 /// What a reader must know if inputs are embedded.
 const EMBEDDING: &str = "embedding";
 
@@ -53,7 +55,7 @@ const EMBEDDING: &str = "embedding";
 /// ```
 /// use syva_core::{Activation::Sigmoid, Mlp, Model, State, Training};
 /// let spec = Mlp::image(28, 28).hidden(&[16], Sigmoid).classes(10);
-/// let model = Model { state: State::initial(&spec, &Training::default())?, spec };
+/// let model = Model::new(spec.clone(), State::initial(&spec, &Training::default())?);
 /// let again = Model::from_bytes(&model.to_bytes()?, "model.safetensors")?;
 /// assert_eq!(again, model);
 /// # Ok::<(), syva_core::Error>(())
@@ -64,6 +66,8 @@ pub struct Model {
     pub spec: Spec,
     /// Its weights and biases, and the number of steps that they have taken.
     pub state: State,
+    /// The weights of further networks of the same kind. The model's predictions are the means of those of all.
+    pub members: Vec<State>,
 }
 
 /// The description in the metadata. A reader ignores an entry that it does not know, unless `needs` names it.
@@ -75,6 +79,9 @@ struct Description {
     needs: Vec<String>,
     network: Spec,
     step: u64,
+    /// The number of further networks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    members: usize,
     /// Only in checkpoints: how the network is trained, so that a change of `config.toml` does not go unnoticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     training: Option<Training>,
@@ -87,6 +94,19 @@ struct Description {
     /// Only in checkpoints: the columns of the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     history: Option<Vec<String>>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// The most networks of a model.
+const MOST_MEMBERS: usize = 1000;
+
+/// What the names of the tensors of a further network begin with.
+fn member_name(place: usize) -> String {
+    format!("member{}", place + 2)
 }
 
 /// The description of format 1.
@@ -104,7 +124,7 @@ struct Description1 {
 
 impl Description {
     /// The names in `needs` that this version knows.
-    const KNOWN: &[&str] = &[GAINS, SCHEMA, EMBEDDING];
+    const KNOWN: &[&str] = &[GAINS, SCHEMA, EMBEDDING, MEMBERS];
 
     /// Reads a description of any format. Errors say what is wrong, and what to do.
     fn read(text: &str) -> std::result::Result<Self, (String, &'static str)> {
@@ -141,7 +161,7 @@ impl From<Description1> for Description {
             }
             None => (spec.network(), None),
         };
-        Self { format, needs: Vec::new(), network, step, training, progress, data, history }
+        Self { format, needs: Vec::new(), network, step, members: 0, training, progress, data, history }
     }
 }
 
@@ -164,9 +184,23 @@ pub(crate) struct Stored {
 }
 
 impl Model {
+    /// A network with its weights.
+    #[must_use]
+    pub fn new(spec: Spec, state: State) -> Self {
+        Self { spec, state, members: Vec::new() }
+    }
+
+    /// The SHA-256 of the weights of all its networks: of one network, that of its state.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        [&self.state].into_iter().chain(&self.members).for_each(|state| state.hash(&mut hash));
+        hex(&hash.finalize())
+    }
+
     /// The model as the bytes of a safetensors file. Equal models give equal bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        encode(&self.spec, &self.state, None)
+        encode(&self.spec, &self.state, &self.members, None)
     }
 
     /// Reads the bytes of a safetensors file, which error messages call `name`. A file that has changed since it was
@@ -207,12 +241,19 @@ pub(crate) fn load(path: &Path) -> Result<Stored> {
 }
 
 /// The bytes of a file. `checkpoint` is the settings of the training, its progress, and the SHA-256 of the data.
-pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, &Progress, &str)>) -> Result<Vec<u8>> {
+pub(crate) fn encode(
+    spec: &Spec,
+    state: &State,
+    members: &[State],
+    checkpoint: Option<(&Training, &Progress, &str)>,
+) -> Result<Vec<u8>> {
     state.check(spec)?;
+    members.iter().try_for_each(|member| member.check(spec))?;
     let refuse = |why: &str| Error::mismatch(format!("the model cannot be written: {why}"), "report this");
     let mut description = Description {
         format: FORMAT,
-        needs: needs(spec),
+        needs: needs(spec, members),
+        members: members.len(),
         network: spec.clone(),
         step: state.step,
         training: None,
@@ -237,11 +278,14 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
         description.history = Some(COLUMNS.map(String::from).to_vec());
     }
     let description = serde_json::to_string(&description).map_err(|error| refuse(&error.to_string()))?;
-    let digest = digest(state, slots, &history, &description);
+    let digest = digest((state, members), slots, &history, &description);
     let metadata = BTreeMap::from([(KEY, description), (DIGEST, digest)]);
     let mut entries = Vec::new();
     let own = std::iter::once(("", &state.embedding, &state.layers));
-    let all = own.chain(slots.iter().map(|slot| (slot.name.as_str(), &slot.embedding, &slot.layers)));
+    let names: Vec<String> = (0..members.len()).map(member_name).collect();
+    let of_members = names.iter().zip(members).map(|(name, state)| (name.as_str(), &state.embedding, &state.layers));
+    let of_slots = slots.iter().map(|slot| (slot.name.as_str(), &slot.embedding, &slot.layers));
+    let all = own.chain(of_members).chain(of_slots);
     let tensors = spec.input.embedding.as_ref().map(Embedding::tensors).unwrap_or_default();
     for (slot, embedding, layers) in all {
         for (tensor, values) in tensors.iter().zip(embedding) {
@@ -263,9 +307,10 @@ pub(crate) fn encode(spec: &Spec, state: &State, checkpoint: Option<(&Training, 
 }
 
 /// What a reader must know to compute what the network computes.
-fn needs(spec: &Spec) -> Vec<String> {
+fn needs(spec: &Spec, members: &[State]) -> Vec<String> {
     let gains = spec.layers.iter().any(|layer| layer.gains() > 0);
-    [(gains, GAINS), (spec.schema.is_some(), SCHEMA), (spec.input.embedding.is_some(), EMBEDDING)]
+    let embeds = spec.input.embedding.is_some();
+    [(gains, GAINS), (spec.schema.is_some(), SCHEMA), (embeds, EMBEDDING), (!members.is_empty(), MEMBERS)]
         .into_iter()
         .filter(|&(needed, _)| needed)
         .map(|(_, name)| name.into())
@@ -298,9 +343,10 @@ fn shape(spec: &Spec, layer: usize, part: Part) -> Vec<usize> {
 }
 
 /// The digest that is stored in a file.
-fn digest(state: &State, slots: &[Slot], history: &[f64], description: &str) -> String {
+fn digest((state, members): (&State, &[State]), slots: &[Slot], history: &[f64], description: &str) -> String {
     let mut hash = Sha256::new();
     state.hash(&mut hash);
+    members.iter().for_each(|member| member.hash(&mut hash));
     for slot in slots {
         hash_layers(&slot.embedding, &slot.layers, &mut hash);
     }
@@ -369,7 +415,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         let remedy = "weights from elsewhere need the metadata of a syva model (README, \"From PyTorch\")";
         return Err(refuse("metadata", problem, remedy));
     };
-    let Description { network: spec, step, progress, training, data, history: columns, .. } =
+    let Description { network: spec, step, members: others, progress, training, data, history: columns, .. } =
         Description::read(text).map_err(|(problem, remedy)| refuse("metadata", problem, remedy))?;
     spec.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
     let mut wanted = Vec::new();
@@ -397,6 +443,14 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         Ok((embedding, layers))
     };
     let ((embedding, weights), mut slots) = (layers("")?, Vec::new());
+    if others > MOST_MEMBERS {
+        return Err(refuse("metadata", format!("it has {others} further networks"), undamaged));
+    }
+    let mut members = Vec::new();
+    for place in 0..others {
+        let (embedding, layers) = layers(&member_name(place))?;
+        members.push(State { step, embedding, layers, slots: Vec::new() });
+    }
     if let Some(training) = &training {
         training.validate().map_err(|error| refuse("metadata", error.to_string(), undamaged))?;
         for name in training.slots() {
@@ -415,7 +469,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let state = State { step, embedding, layers: weights, slots };
     let history = columns.map_or(Ok(Vec::new()), |columns| history(&tensors, path, &columns))?;
     let found = metadata.get(DIGEST);
-    if found.is_some_and(|found| *found != digest(&state, &state.slots, &history, text)) {
+    if found.is_some_and(|found| *found != digest((&state, &members), &state.slots, &history, text)) {
         let problem = "the file has changed since it was written: at least one bit is different";
         let remedy = "use an undamaged copy, or train again (to change weights on purpose, remove 'sha256')";
         return Err(refuse("sha256", problem.into(), remedy));
@@ -430,7 +484,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
         }
         None => None,
     };
-    Ok(Stored { model: Model { spec, state }, checkpoint, sealed: found.is_some() })
+    Ok(Stored { model: Model { spec, state, members }, checkpoint, sealed: found.is_some() })
 }
 
 /// The error for a file that is not a safetensors file, or that is a damaged one.
@@ -525,7 +579,7 @@ mod tests {
 
     fn model() -> Model {
         let spec = Mlp::new(3).hidden(&[2], Activation::Tanh).classes(2);
-        Model { state: State::initial(&spec, &Training::default().seed(5)).unwrap(), spec }
+        Model::new(spec.clone(), State::initial(&spec, &Training::default().seed(5)).unwrap())
     }
 
     fn message(bytes: &[u8]) -> String {
@@ -589,7 +643,7 @@ mod tests {
         progress.best = Some((1, 0.3));
         progress.best_weights = Some("ab".repeat(32));
         progress.history = vec![epoch(1, None), epoch(2, Some(0.75))];
-        encode(&model.spec, &model.state, Some((&Training::default(), &progress, "cd"))).unwrap()
+        encode(&model.spec, &model.state, &[], Some((&Training::default(), &progress, "cd"))).unwrap()
     }
 
     #[test]
@@ -600,7 +654,8 @@ mod tests {
         let history = &found.progress.history;
         assert_eq!((history[0].train_loss, history[0].val_acc), (0.1 + 1.0, None));
         assert_eq!((history[1].learning_rate, history[1].val_acc), (0.1, Some(0.75)));
-        let again = encode(&stored.model.spec, &stored.model.state, Some((&found.training, &found.progress, "cd")));
+        let again =
+            encode(&stored.model.spec, &stored.model.state, &[], Some((&found.training, &found.progress, "cd")));
         assert_eq!(again.unwrap(), checkpoint());
     }
 

@@ -271,10 +271,11 @@ impl RunFolder {
         if let Some(best) = best
             && (self.best != progress.best_weights || !self.path.join(BEST).exists())
         {
-            self.write(BEST, &model::encode(&config.network, best, None)?)?;
+            self.write(BEST, &model::encode(&config.network, best, &[], None)?)?;
             self.best.clone_from(&progress.best_weights);
         }
-        let bytes = model::encode(&config.network, state, Some((&config.training, progress, &config.data.digest)))?;
+        let bytes =
+            model::encode(&config.network, state, &[], Some((&config.training, progress, &config.data.digest)))?;
         self.write(LAST, &bytes)?;
         Ok((!made_again.is_empty()).then(|| {
             let (was, it) = if made_again.len() == 1 { ("was", "it was") } else { ("were", "they were") };
@@ -644,7 +645,7 @@ mod tests {
             ..Progress::default()
         };
         let save = |best: &State| {
-            let bytes = model::encode(&network, best, None).unwrap();
+            let bytes = model::encode(&network, best, &[], None).unwrap();
             fs::write(place.path().join("run").join(BEST), bytes).unwrap();
         };
         // In the middle of the second epoch, and at its last step, before it is evaluated.

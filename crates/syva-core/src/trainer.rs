@@ -319,7 +319,7 @@ impl Trainer {
     #[must_use]
     pub fn best_model(&self) -> Option<Model> {
         let Course { spec, best_state, .. } = &self.course;
-        best_state.as_ref().map(|state| Model { spec: spec.clone(), state: state.clone() })
+        best_state.as_ref().map(|state| Model::new(spec.clone(), state.clone()))
     }
 
     /// The progress of the training.
@@ -341,7 +341,7 @@ impl Trainer {
 
     /// The network with its current weights.
     pub fn model(&mut self) -> Result<Model> {
-        Ok(Model { spec: self.course.spec.clone(), state: self.session.state()?.for_prediction() })
+        Ok(Model::new(self.course.spec.clone(), self.session.state()?.for_prediction()))
     }
 
     /// Trains to the end, and calls `each_epoch` after every epoch. Returns the last epoch.

@@ -21,7 +21,7 @@ const NETWORKS: [(&[usize], usize); 2] = [(&[4, 16, 16, 3], 2000), (&[784, 256, 
 fn model(widths: &[usize]) -> Model {
     let (outputs, before) = widths.split_last().expect("widths");
     let spec = Mlp::new(before[0]).hidden(&before[1..], Sigmoid).classes(*outputs);
-    Model { state: State::initial(&spec, &Training::default()).expect("a network"), spec }
+    Model::new(spec.clone(), State::initial(&spec, &Training::default()).expect("a network"))
 }
 
 /// Samples with a given share of non-zeros: one fifth, as in pictures of digits, or all.

@@ -9,7 +9,8 @@ use std::cell::Cell;
 
 use syva_core::reference::check_prediction;
 use syva_core::{
-    Answer, ClassNames, Error, Layer, Matrix, Model, Result, Spec, Training, check_finite, memory, threads,
+    Answer, ClassNames, Error, Layer, Matrix, Model, Result, Spec, State, Training, averaged_outputs, check_finite,
+    memory, threads,
 };
 
 use crate::buffer::HALF;
@@ -42,7 +43,7 @@ const KEPT: usize = 1 << 18;
 /// use syva_core::{Activation::Relu, Matrix, Mlp, Model, State, Training};
 /// use syva_cpu::Predictor;
 /// let spec = Mlp::new(4).hidden(&[16, 16], Relu).classes(3);
-/// let model = Model { state: State::initial(&spec, &Training::default())?, spec };
+/// let model = Model::new(spec.clone(), State::initial(&spec, &Training::default())?);
 /// let predictor = Predictor::new(&model)?.with_names(["setosa", "versicolor", "virginica"])?;
 /// let answers = predictor.classify(&Matrix::new(1, 4, vec![5.1, 3.5, 1.4, 0.2])?)?;
 /// println!("{}", answers[0]); // versicolor (41.7 %)
@@ -52,6 +53,8 @@ const KEPT: usize = 1 << 18;
 pub struct Predictor {
     spec: Spec,
     weights: Weights,
+    /// The weights of further networks, whose predictions are averaged with the first's.
+    members: Vec<Weights>,
     kernels: Kernels,
     inputs: InputKernel,
     /// Never started; the kernels of a training step need one.
@@ -69,27 +72,38 @@ impl Predictor {
     }
 
     fn for_isa(model: &Model, isa: Isa) -> Result<Self> {
-        let (spec, state) = (&model.spec, &model.state);
+        let spec = &model.spec;
         spec.validate()?;
-        state.check(spec)?;
-        if !state.is_finite() {
-            return Err(Error::mismatch("a weight of the model is not finite", "use an earlier checkpoint"));
+        for state in [&model.state].into_iter().chain(&model.members) {
+            state.check(spec)?;
+            if !state.is_finite() {
+                return Err(Error::mismatch("a weight of the model is not finite", "use an earlier checkpoint"));
+            }
         }
         let what = format!("{} parameters", spec.parameters());
-        memory::ask(4 * spec.parameters() as u64, &what, "use a narrower network, or a machine with more memory")?;
+        memory::ask(
+            4 * (spec.parameters() * (1 + model.members.len())) as u64,
+            &what,
+            "use a narrower network, or a machine with more memory",
+        )?;
         let kernels = Kernels::new(isa)?;
-        let mut weights = Weights::new(spec, kernels.width());
-        weights.set(state, spec, &Training::default(), kernels.width());
-        let w = &weights.transposed[0];
-        let raw = if spec.input.embedding.is_some() { 0 } else { w.count() };
-        for panel in 0..raw {
-            let (at, columns) = (panel * kernels.width(), w.computed(panel));
-            let bias = &weights.bias[0].as_slice()[at..];
-            let sums = &mut weights.start.as_mut_slice()[at..at + columns];
-            start(&kernels, &weights.shift, &w.as_slice()[w.at(panel)..], bias, sums);
-        }
-        weights.start_is_stale = false;
+        let laid_out = |state: &State| {
+            let mut weights = Weights::new(spec, kernels.width());
+            weights.set(state, spec, &Training::default(), kernels.width());
+            let w = &weights.transposed[0];
+            let raw = if spec.input.embedding.is_some() { 0 } else { w.count() };
+            for panel in 0..raw {
+                let (at, columns) = (panel * kernels.width(), w.computed(panel));
+                let bias = &weights.bias[0].as_slice()[at..];
+                let sums = &mut weights.start.as_mut_slice()[at..at + columns];
+                start(&kernels, &weights.shift, &w.as_slice()[w.at(panel)..], bias, sums);
+            }
+            weights.start_is_stale = false;
+            weights
+        };
+        let weights = laid_out(&model.state);
         Ok(Self {
+            members: model.members.iter().map(laid_out).collect(),
             spec: spec.clone(),
             weights,
             kernels,
@@ -116,8 +130,8 @@ impl Predictor {
     /// Sets a narrower instruction set, for tests. The results do not depend on it.
     pub fn with_isa(self, isa: Isa) -> Result<Self> {
         // Each instruction set has a layout of its own.
-        let Self { weights, kernels, .. } = Self::for_isa(&self.model(), isa)?;
-        Ok(Self { weights, kernels, ..self })
+        let Self { weights, members, kernels, .. } = Self::for_isa(&self.model(), isa)?;
+        Ok(Self { weights, members, kernels, ..self })
     }
 
     /// The network.
@@ -129,7 +143,9 @@ impl Predictor {
     /// The model, reassembled from the kernels' layout.
     #[must_use]
     pub fn model(&self) -> Model {
-        Model { state: self.weights.get(&self.spec, &Training::default()), spec: self.spec.clone() }
+        let state = |weights: &Weights| weights.get(&self.spec, &Training::default());
+        let members = self.members.iter().map(state).collect();
+        Model { members, ..Model::new(self.spec.clone(), state(&self.weights)) }
     }
 
     /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises. Depending
@@ -177,25 +193,42 @@ impl Predictor {
 
     /// Computes the outputs for inputs that have been checked.
     fn run(&self, inputs: &[f32], outputs: &mut [f32]) {
+        self.run_with(&self.weights, inputs, outputs);
+        if self.members.is_empty() {
+            return;
+        }
+        let of_member = |weights: &Weights| {
+            let mut found = vec![0.0; outputs.len()];
+            self.run_with(weights, inputs, &mut found);
+            found
+        };
+        let found: Vec<Vec<f32>> = self.members.iter().map(of_member).collect();
+        let all: Vec<&[f32]> = [&*outputs].into_iter().chain(found.iter().map(Vec::as_slice)).collect();
+        let averaged = averaged_outputs(self.spec.head, &all, self.spec.outputs());
+        outputs.copy_from_slice(&averaged);
+    }
+
+    /// Computes the outputs of one network.
+    fn run_with(&self, weights: &Weights, inputs: &[f32], outputs: &mut [f32]) {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
         if samples < TOGETHER {
             with_space(|space| {
                 let rows = inputs.chunks_exact(features).zip(outputs.chunks_exact_mut(each));
-                rows.for_each(|(inputs, outputs)| self.row(inputs, outputs, space));
+                rows.for_each(|(inputs, outputs)| self.row(weights, inputs, outputs, space));
             });
             return;
         }
         let threads = if samples.saturating_mul(self.spec.parameters()) < SHARED { 1 } else { self.threads };
         let block = samples.div_ceil(4 * threads).clamp(TOGETHER, BLOCK);
         let blocks = inputs.chunks(block * features).zip(outputs.chunks_mut(block * each));
-        threads::share(threads.min(blocks.len()), blocks, |(inputs, outputs)| self.block(inputs, outputs));
+        threads::share(threads.min(blocks.len()), blocks, |(inputs, outputs)| self.block(weights, inputs, outputs));
     }
 
     /// Computes the outputs of one sample.
-    fn row(&self, x: &[f32], outputs: &mut [f32], space: &mut RowSpace) {
+    fn row(&self, weights: &Weights, x: &[f32], outputs: &mut [f32], space: &mut RowSpace) {
         let RowSpace { lists, here, there } = space;
-        let (spec, weights, kernels) = (&self.spec, &self.weights, &self.kernels);
+        let (spec, kernels) = (&self.spec, &self.kernels);
         let features = spec.input.features;
         let padded = |l: usize| spec.layers[l].units.next_multiple_of(HALF);
         let sums = here.of(padded(0));
@@ -242,7 +275,7 @@ impl Predictor {
                 positive_zero: columns.end == features,
             });
         }
-        self.activate(0, sums, there);
+        self.activate(weights, 0, sums, there);
         for l in 1..spec.layers.len() {
             let h = &here.of(padded(l - 1))[..spec.fan_in(l)];
             let sums = there.of(padded(l));
@@ -254,7 +287,7 @@ impl Predictor {
                 c: sums,
                 positive_zero: false,
             });
-            self.activate(l, sums, here);
+            self.activate(weights, l, sums, here);
             std::mem::swap(here, there);
         }
         outputs.copy_from_slice(&here.of(outputs.len())[..]);
@@ -262,7 +295,7 @@ impl Predictor {
     }
 
     /// Turns the pre-activations of a sample into activations, with the help of some space.
-    fn activate(&self, l: usize, h: &mut [f32], space: &mut Space) {
+    fn activate(&self, weights: &Weights, l: usize, h: &mut [f32], space: &mut Space) {
         let Layer { activation, learned, .. } = self.spec.layers[l];
         if !learned.has_gains() {
             self.kernels.forward(activation, h);
@@ -271,12 +304,12 @@ impl Predictor {
         let z = space.of(h.len());
         z.copy_from_slice(h);
         self.kernels.forward(activation, h);
-        let gains = &self.weights.gain[l].as_slice()[..h.len()];
+        let gains = &weights.gain[l].as_slice()[..h.len()];
         self.kernels.learn(Learn::Forward { learned, gains, z, h });
     }
 
     /// Computes the outputs of some samples together.
-    fn block(&self, inputs: &[f32], outputs: &mut [f32]) {
+    fn block(&self, weights: &Weights, inputs: &[f32], outputs: &mut [f32]) {
         let (features, each) = (self.spec.input.features, self.spec.outputs());
         let samples = inputs.len() / features;
         let mut work = Workspace::new(&self.spec, samples, None, self.kernels.width());
@@ -288,7 +321,7 @@ impl Predictor {
             by_sample: self.inputs.lists_row(&inputs[..features]),
             by_feature: false,
         };
-        predict((&self.spec, &self.kernels, &self.stopwatch), &self.weights, &mut work, batch, &mut scratch);
+        predict((&self.spec, &self.kernels, &self.stopwatch), weights, &mut work, batch, &mut scratch);
         let space = scratch.outputs.of(each);
         for (sample, outputs) in outputs.chunks_exact_mut(each).enumerate() {
             work.copy_outputs(sample, outputs);

@@ -69,7 +69,7 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
             weight.values_mut().iter_mut().for_each(|w| *w = if random.below(2) == 0 { -0.0 } else { *w });
         }
     }
-    Model { spec, state }
+    Model::new(spec, state)
 }
 
 fn any_inputs(random: &mut Random, rows: usize, features: usize) -> Matrix {
@@ -113,7 +113,7 @@ fn any_network_predicts_to_the_reference_s_bits() {
 fn many_samples_are_as_one_and_one() {
     let mut random = Random::new(3, Stream::Augmentation, 2);
     let spec = Mlp::new(784).hidden(&[64, 33], Activation::Sigmoid).classes(10);
-    let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+    let model = Model::new(spec.clone(), State::initial(&spec, &Training::default()).unwrap());
     let inputs = any_inputs(&mut random, 1000, 784);
     let predictor = Predictor::new(&model).unwrap();
     let wanted: Vec<f32> = (0..1000)
@@ -135,7 +135,7 @@ fn threads_share_a_predictor() {
     let models: Vec<Model> = (0..2)
         .map(|i| {
             let spec = Mlp::new(4).hidden(&[[16, 70], [5, 200]][i], Activation::Tanh).classes(3);
-            Model { state: State::initial(&spec, &Training::default().seed(i as u32)).unwrap(), spec }
+            Model::new(spec.clone(), State::initial(&spec, &Training::default().seed(i as u32)).unwrap())
         })
         .collect();
     let predictors: Vec<Arc<Predictor>> = models.iter().map(|model| Arc::new(Predictor::new(model).unwrap())).collect();
@@ -174,7 +174,7 @@ fn what_servers_hold_can_be_held() {
 #[test]
 fn inputs_that_are_no_numbers_are_refused() {
     let spec = Mlp::new(3).hidden(&[4], Activation::Relu).classes(2);
-    let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+    let model = Model::new(spec.clone(), State::initial(&spec, &Training::default()).unwrap());
     let predictor = Predictor::new(&model).unwrap();
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for at in 0..60 {
@@ -202,7 +202,7 @@ fn inputs_that_are_no_numbers_are_refused() {
 #[test]
 fn models_that_cannot_answer_are_refused() {
     let spec = Mlp::new(3).hidden(&[4], Activation::Relu).classes(2);
-    let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+    let model = Model::new(spec.clone(), State::initial(&spec, &Training::default()).unwrap());
     let refused = |edit: &dyn Fn(&mut Model)| {
         let mut model = model.clone();
         edit(&mut model);

@@ -131,7 +131,7 @@ fn other_name(name: &str) -> Option<&'static str> {
 /// ```
 /// use syva::prelude::*;
 /// let spec = Mlp::new(2).hidden(&[3], Relu).values(1);
-/// let model = Model { state: State::initial(&spec, &Training::default())?, spec };
+/// let model = Model::new(spec.clone(), State::initial(&spec, &Training::default())?);
 /// let outputs = syva::predict(&model, &Matrix::new(2, 2, vec![0.0, 1.0, 2.0, 3.0])?)?;
 /// assert_eq!((outputs.rows(), outputs.columns()), (2, 1));
 /// let error = syva::predict(&model, &Matrix::new(1, 2, vec![0.0, f32::NAN])?).unwrap_err();

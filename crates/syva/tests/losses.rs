@@ -67,7 +67,7 @@ fn every_loss_trains_as_in_pytorch() {
             let inputs = Matrix::new(samples, data.features(), numbers(&golden["inputs"])).unwrap();
             let mut outputs = Matrix::zeros(samples, spec.outputs());
             session.predict(&inputs, &mut outputs).unwrap();
-            let model = syva::Model { spec: spec.clone(), state: trained.clone() };
+            let model = syva::Model::new(spec.clone(), trained.clone());
             let file = model.to_bytes().unwrap();
             assert_eq!(syva::Model::from_bytes(&file, "m.safetensors").unwrap(), model, "{}", spec.head);
             let same = Predictor::new(&model).unwrap().predict(&inputs).unwrap();

@@ -21,8 +21,7 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
         return Err(Error::setting(setting, "this model reads rows of a table, not images", "leave it out"));
     }
     let (engine, device) = args.on.engine()?;
-    let mut session = engine.open(&device, &model.spec, &Training::default())?;
-    session.set_state(&model.state)?;
+    let mut session = model.open(engine.as_ref(), &device, &Training::default())?;
     let names: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     let files = syva::tables::files(&names)?;
     let options = ReadOptions { texts: schema.texts(), numbers: schema.numbers(), ..args.read.options() };

@@ -96,7 +96,12 @@ pub fn task(
     }
     let parts = Parts::of(&all, config, validation, own_validation.is_some(), own_test.is_some())?;
     let train = all.select(&parts.train);
-    let fitted = Schema::fit(&all, &train, &config.columns)?;
+    // The networks of all folds read the same inputs, so that they can be one model.
+    let fitted_to = match validation {
+        Some(Validation::Fold { .. }) => Some(all.select(&[&parts.train[..], &parts.validation].concat())),
+        _ => None,
+    };
+    let fitted = Schema::fit(&all, fitted_to.as_ref().unwrap_or(&train), &config.columns)?;
     notes.splice(0..0, fitted.notes);
     let (schema, normalization, embedding) = (Arc::new(fitted.schema), fitted.normalization, fitted.embedding);
     let dataset = |table: &Table| dataset(&schema, table, config.columns.weight.as_deref());
@@ -208,6 +213,9 @@ impl Parts {
 
 /// Which of the `rows` are set aside: the last in time, whole groups, or rows drawn at random with each class in proportion.
 fn part_of(table: &Table, rows: &[usize], config: &TableConfig, part: Validation, setting: &str) -> Result<Vec<bool>> {
+    if let Validation::Fold { number, of, seed } = part {
+        return fold_of(table, rows, config, (number, of, seed), setting);
+    }
     let Validation::Part { size, seed } = part else {
         return Err(Error::setting(setting, "there are no test rows", "give a share, such as 0.2, or a file"));
     };
@@ -227,6 +235,47 @@ fn part_of(table: &Table, rows: &[usize], config: &TableConfig, part: Validation
         return Err(Error::setting(setting, problem, "give a share such as 0.2, or another number of rows"));
     }
     Ok(aside)
+}
+
+/// Which of the `rows` are in a fold. Groups stay together.
+fn fold_of(
+    table: &Table,
+    rows: &[usize],
+    config: &TableConfig,
+    (number, of, seed): (usize, usize, u32),
+    setting: &str,
+) -> Result<Vec<bool>> {
+    let folds = if config.split_by.is_some() {
+        let problem = "rows that are divided by time have no folds";
+        return Err(Error::setting(setting, problem, "leave --split-by out, or --folds"));
+    } else if let Some(name) = &config.columns.group {
+        group_folds(table.column(name)?, rows, of, seed)
+    } else {
+        let classes = classes(table, rows, &config.columns)?;
+        let classes = classes.as_ref().map(|(labels, classes)| (&labels[..], *classes));
+        super::folds(rows.len(), classes, of, seed)
+    };
+    let in_fold: Vec<bool> = folds.iter().map(|&fold| fold + 1 == number).collect();
+    if (0..of).any(|fold| !folds.contains(&fold)) {
+        let problem = format!("{of} folds of {} rows leave some empty", rows.len());
+        return Err(Error::setting(setting, problem, "use fewer folds"));
+    }
+    Ok(in_fold)
+}
+
+/// Deals whole groups to folds: each, in a random order, to the fold that has the fewest rows so far.
+fn group_folds(column: &Column, rows: &[usize], of: usize, seed: u32) -> Vec<usize> {
+    let mut members = members(column, rows);
+    let mut random = Random::new(seed, Stream::Split, 0);
+    let (mut fold, mut sizes) = (vec![0; rows.len()], vec![0; of]);
+    for place in 0..members.len() {
+        let other = place + random.below((members.len() - place) as u64) as usize;
+        members.swap(place, other);
+        let least = (0..of).min_by_key(|&fold| sizes[fold]).unwrap_or(0);
+        sizes[least] += members[place].len();
+        members[place].iter().for_each(|&i| fold[i] = least);
+    }
+    fold
 }
 
 /// The labels of rows, and the number of classes, if the target is a class.
@@ -274,8 +323,8 @@ fn last(column: &Column, rows: &[usize], share: f64) -> Result<Vec<bool>> {
     Ok(values.iter().map(|&value| value >= from).collect())
 }
 
-/// Rows of whole groups, drawn at random until there are as many as wanted. A row without a group is one of its own.
-fn groups(column: &Column, rows: &[usize], share: f64, seed: u32) -> Vec<bool> {
+/// The places of the rows of each group. A row without a group is one of its own.
+fn members(column: &Column, rows: &[usize]) -> Vec<Vec<usize>> {
     let mut places = std::collections::HashMap::new();
     let mut members: Vec<Vec<usize>> = Vec::new();
     for (i, &row) in rows.iter().enumerate() {
@@ -290,6 +339,12 @@ fn groups(column: &Column, rows: &[usize], share: f64, seed: u32) -> Vec<bool> {
             None => members.push(vec![i]),
         }
     }
+    members
+}
+
+/// Rows of whole groups, drawn at random until there are as many as wanted. A row without a group is one of its own.
+fn groups(column: &Column, rows: &[usize], share: f64, seed: u32) -> Vec<bool> {
+    let mut members = members(column, rows);
     let wanted = share_of(share, rows.len());
     let mut random = Random::new(seed, Stream::Split, 0);
     let mut aside = vec![false; rows.len()];
