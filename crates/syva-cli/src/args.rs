@@ -135,7 +135,7 @@ pub struct ResumeArgs {
     /// best:metric=val_acc) [default: the run's own]
     #[arg(long, value_name = "WHICH", value_parser = flag::<syva::run::Keep>)]
     pub keep: Option<syva::run::Keep>,
-    /// Folder with the MNIST files, if they have moved
+    /// Folder with the data, if it has moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Device: auto, or one that `syva devices` lists [default: the run's own]
@@ -222,7 +222,7 @@ pub struct EvalArgs {
     /// Data: auto, mnist, digits, or files of a table, all of whose rows are then judged [default: the run's own, or auto]
     #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
     pub data: Option<DataArg>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Part of the data to evaluate on: training, validation or test samples [default: val; test for a run whose
@@ -276,10 +276,10 @@ impl SplitArg {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct BenchArgs {
-    /// Data: auto, mnist or digits [default: auto]
+    /// Data: auto, mnist, fashion-mnist or digits [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
     pub data: Option<syva::data::source::Source>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
@@ -370,7 +370,7 @@ pub struct ReportFileArgs {
     /// Runs, or folders of runs such as `runs`
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Output file, .html [default: RUN/report.html, or report.html for several runs]
@@ -417,7 +417,7 @@ pub struct PlotArgs {
     /// Maximum number of images in the plot [default: 48 misread images, 50 units]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     pub count: Option<usize>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Colours
@@ -550,8 +550,11 @@ pub enum DataCommand {
         #[arg(long, short, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Download MNIST to the cache folder, or to --out
+    /// Download MNIST or Fashion-MNIST to the cache folder, or to --out
     Download {
+        /// The set: mnist or fashion-mnist
+        #[arg(value_name = "NAME", default_value = "mnist", value_parser = flag::<syva::data::source::Source>)]
+        source: syva::data::source::Source,
         /// Output folder [default: the cache folder]
         #[arg(long, short, value_name = "DIR")]
         out: Option<PathBuf>,
@@ -564,7 +567,7 @@ pub struct InfoArgs {
     /// Data: auto, mnist, digits, or the file of a table
     #[arg(long, value_name = "NAME|FILE", default_value = "auto", value_parser = flag::<DataArg>)]
     pub data: DataArg,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Columns that are to be predicted
@@ -580,10 +583,10 @@ pub struct InfoArgs {
 /// Which data.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Data: auto, mnist or digits
+    /// Data: auto, mnist, fashion-mnist or digits
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = flag::<syva::data::source::Source>)]
     pub data: syva::data::source::Source,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

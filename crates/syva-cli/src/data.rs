@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::source::{Notice, Source};
-use syva::data::{Dataset, Inputs, Targets, Task, idx, mnist};
+use syva::data::{Dataset, Inputs, Targets, Task, fashion_mnist, idx, mnist};
 use syva::files::write_atomically;
 use syva::run::DataConfig;
 use syva::text::grouped;
-use syva::{Error, Result};
+use syva::{Error, ImageShape, Result};
 
 use crate::args::{DataCommand, ReportArgs};
 use crate::output;
@@ -43,18 +43,35 @@ pub fn data(command: &DataCommand) -> Result<()> {
             let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
             export(&task, out)
         }
-        DataCommand::Download { out } => {
-            let cache = || {
-                let remedy = "name a folder with --out";
-                mnist::cache_dir().ok_or_else(|| Error::setting("out", "this system has no cache folder", remedy))
-            };
-            let folder = out.clone().map_or_else(cache, Ok)?;
-            let mut listener = listen(Talk::All);
-            mnist::download(&folder, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
-            output::line(format_args!("MNIST is complete in {}", folder.display()));
-            Ok(())
-        }
+        DataCommand::Download { source, out } => download(*source, out.as_deref()),
     }
+}
+
+/// Downloads the files of a set, into its cache folder if no other is named.
+fn download(source: Source, out: Option<&Path>) -> Result<()> {
+    let is_fashion = match source {
+        Source::Auto | Source::Mnist => false,
+        Source::FashionMnist => true,
+        Source::Digits => {
+            let problem = "syva draws them, so there is nothing to download";
+            return Err(Error::setting("NAME", problem, "use --data digits as it is"));
+        }
+    };
+    let cache = if is_fashion { fashion_mnist::cache_dir() } else { mnist::cache_dir() };
+    let folder = out.map(Path::to_path_buf).or(cache);
+    let folder =
+        folder.ok_or_else(|| Error::setting("out", "this system has no cache folder", "name a folder with --out"))?;
+    let mut listener = listen(Talk::All);
+    let mut progress = |progress: mnist::Progress<'_>| listener(&Notice::Download(&progress));
+    let title = if is_fashion {
+        fashion_mnist::download(&folder, fashion_mnist::MIRRORS, &mut progress)?;
+        "Fashion-MNIST"
+    } else {
+        mnist::download(&folder, mnist::MIRRORS, &mut progress)?;
+        "MNIST"
+    };
+    output::line(format_args!("{title} is complete in {}", folder.display()));
+    Ok(())
 }
 
 /// What is written to standard error.
@@ -109,17 +126,19 @@ pub fn open_of_run(
     if let Some(table) = &config.table {
         return tables::open_of_run(run, table, config.validation);
     }
+    let source = source_of(run, config)?;
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
-    open_any(source_of(run, config)?, dir.as_deref(), threads, talk)?.validated_by(config.validation)
+    open_any(source, dir.as_deref(), threads, talk)?.validated_by(config.validation)
 }
 
 /// The data folder in a run's configuration. If that is gone, another folder that has the data: data is identified by
 /// its digest, not by its place.
 pub fn place(run: &Path, config: &DataConfig, talk: Talk) -> Result<Option<PathBuf>> {
     let Some(dir) = &config.dir else { return Ok(None) };
-    let Err(Error::Setting { problem, .. }) = mnist::find(Some(dir)) else { return Ok(Some(dir.clone())) };
+    let source = source_of(run, config)?;
+    let Err(Error::Setting { problem, .. }) = source.find(Some(dir)) else { return Ok(Some(dir.clone())) };
     let (config, dir) = (run.join("config.toml"), dir.display());
-    let Ok(found) = mnist::find(None) else {
+    let Ok(Some(found)) = source.find(None) else {
         let remedy = "give the new folder with --data-dir";
         return Err(Error::file(config, "data.dir", format!("it names {dir}: {problem}"), remedy));
     };
@@ -181,8 +200,12 @@ pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
 /// Counts, moments and digests, as text.
 fn info(task: &Task) -> String {
     let mut text = format!("{}  {} features", task.name, task.train.features());
-    if let [height, width] = task.shape[..] {
-        text += &format!(" ({height} × {width})");
+    if let Some(image) = ImageShape::of(&task.shape) {
+        text += &format!(" ({image})");
+    }
+    if !task.class_names.is_empty() {
+        let names: Vec<String> = task.class_names.iter().map(|name| output::short(name)).collect();
+        text += &format!("\n{} classes: {}", names.len(), names.join(", "));
     }
     text += &format!("\nsha256 of the data  {}\n", task.digest());
     text +=

@@ -199,7 +199,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
                 values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
             report.insert("targets".into(), targets.into());
         }
-        if let (Some(classes), Some(report)) = (class_names(&model), report.as_object_mut()) {
+        if let (Some(classes), Some(report)) = (model.spec.named_classes(), report.as_object_mut()) {
             report.insert("classes".into(), serde_json::json!(classes));
         }
         if let Some(report) = report.as_object_mut() {
@@ -223,7 +223,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     );
     text += &format!("loss                {} (as in training)\n", number(evaluation.loss));
     if let Some(predictions) = &predictions {
-        text += &describe(predictions, class_names(&model));
+        text += &describe(predictions, model.spec.named_classes());
     }
     for (name, value) in labels(&model, &evaluation).into_iter().flatten() {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
@@ -232,11 +232,6 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     output::print(&text);
     output::warn(&found);
     Ok(())
-}
-
-/// The names of a model's classes, if it knows them.
-fn class_names(model: &Model) -> Option<&[String]> {
-    model.spec.schema.as_deref().and_then(|schema| schema.classes())
 }
 
 /// The scores of predicted numbers, in the units of the targets.

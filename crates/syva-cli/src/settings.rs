@@ -74,7 +74,8 @@ settings! {
     #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
     #[serde(deserialize_with = "list_from_file")]
     data: DataArg;
-    /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
+    /// Folder with the files of MNIST or Fashion-MNIST [default: $SYVA_MNIST_DIR or $SYVA_FASHION_MNIST_DIR, then the cache
+    /// folder]
     #[arg(long, value_name = "DIR")]
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;

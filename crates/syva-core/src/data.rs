@@ -1,6 +1,8 @@
 //! Data sets: inputs and targets in memory, decoded once, shared without copying.
 
 pub mod digits;
+#[cfg(feature = "files")]
+pub mod fashion_mnist;
 pub mod framing;
 #[cfg(feature = "files")]
 pub mod idx;
@@ -22,7 +24,7 @@ use crate::names::forms;
 use crate::ops::Nonlinearity;
 use crate::random::{Random, Stream};
 use crate::schema::{Schema, Target};
-use crate::spec::{Head, Normalization, Spec};
+use crate::spec::{Head, ImageShape, Normalization, Spec};
 use crate::state::{check_finite, hex};
 use crate::{Error, Result};
 
@@ -457,8 +459,11 @@ pub struct Task {
     pub validation: Dataset,
     /// The data's own test part, if the validation data is another ([`Task::validated_by`]).
     pub test: Option<Dataset>,
-    /// `[height, width]` if the inputs are images, otherwise empty.
+    /// `[height, width]` if the inputs are grey images, `[3, height, width]` for RGB (see [`ImageShape`]), otherwise empty.
     pub shape: Vec<usize>,
+    /// The names of the classes, in the order of their labels. Empty if they are called by their numbers, or if the schema
+    /// names them.
+    pub class_names: Vec<String>,
     /// How inputs are normalised, fitted on the training data.
     pub normalization: Normalization,
     /// The value of [`Task::digest`], if the source already knows it.
@@ -477,6 +482,7 @@ impl Task {
             validation,
             test: None,
             shape: Vec::new(),
+            class_names: Vec::new(),
             normalization: Normalization::None,
             known_digest: None,
             schema: None,
@@ -515,8 +521,8 @@ impl Task {
     #[must_use]
     pub fn network(&self, hidden: &[usize], activation: impl Into<Nonlinearity>) -> Spec {
         let mut mlp = Mlp::new(self.train.features());
-        if let [height, width] = self.shape[..] {
-            mlp = Mlp::image(height, width);
+        if let Some(image) = ImageShape::of(&self.shape) {
+            mlp = image.network();
         }
         let mlp = mlp.normalized(self.normalization.clone()).hidden(hidden, activation);
         let spec = match (self.train.targets(), self.schema.as_deref().map(|schema| &schema.target)) {
@@ -526,7 +532,7 @@ impl Task {
             }
             (Targets::Values { outputs, .. }, _) => mlp.values(*outputs),
         };
-        Spec { schema: self.schema.clone(), ..spec }
+        Spec { schema: self.schema.clone(), class_names: self.class_names.clone(), ..spec }
     }
 
     /// The same with another head, and as many outputs as it needs. Returns an error if the head does not fit the task's
@@ -575,6 +581,13 @@ impl Task {
             other => other,
         })?;
         Ok(spec)
+    }
+
+    /// The names of the classes, if they have any.
+    #[must_use]
+    pub fn named_classes(&self) -> Option<&[String]> {
+        let of_schema = self.schema.as_deref().and_then(Schema::classes);
+        of_schema.or((!self.class_names.is_empty()).then_some(&self.class_names))
     }
 
     /// One part of the data.
