@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use syva::data::{Dataset, Task};
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
+use crate::images::ImageArgs;
 use crate::settings::{Fixed, Settings};
 use crate::tables::{DataArg, Names, ReadArgs};
 use crate::values::{at_least_one, flag, number, seconds};
@@ -219,8 +220,9 @@ pub struct EvalArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Data: auto, mnist, digits, or files of a table, all of whose rows are then judged [default: the run's own, or auto]
-    #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
+    /// Data: auto, mnist, fashion-mnist or digits; a folder of images; or files of a table, all of whose rows are then judged
+    /// [default: the run's own, or auto]
+    #[arg(long, value_name = "NAME|FOLDER|FILE", value_parser = flag::<DataArg>)]
     pub data: Option<DataArg>,
     /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
@@ -564,12 +566,8 @@ pub enum DataCommand {
 /// `syva data info`
 #[derive(Args, Debug)]
 pub struct InfoArgs {
-    /// Data: auto, mnist, digits, or the file of a table
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto", value_parser = flag::<DataArg>)]
-    pub data: DataArg,
-    /// Folder with the files of MNIST or Fashion-MNIST
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Columns that are to be predicted
     #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>)]
     pub target: Option<Names>,
@@ -583,12 +581,14 @@ pub struct InfoArgs {
 /// Which data.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Data: auto, mnist, fashion-mnist or digits
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = flag::<syva::data::source::Source>)]
-    pub data: syva::data::source::Source,
+    /// Data: auto, mnist, fashion-mnist, digits, a folder of images (pictures, IDX or CIFAR files), or the file of a table
+    #[arg(long, value_name = "NAME|FOLDER|FILE", default_value = "auto", value_parser = flag::<DataArg>)]
+    pub data: DataArg,
     /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Images")]
+    pub images: ImageArgs,
 }
 
 /// What a network runs on.

@@ -9,41 +9,60 @@ use syva::data::{Dataset, Inputs, Targets, Task, fashion_mnist, idx, mnist};
 use syva::files::write_atomically;
 use syva::run::DataConfig;
 use syva::text::grouped;
-use syva::{Error, ImageShape, Result};
+use syva::{Error, ImageShape, Result, memory};
 
-use crate::args::{DataCommand, ReportArgs};
-use crate::output;
+use crate::args::{DataCommand, ReportArgs, SourceArgs};
 use crate::tables::{self, DataArg};
+use crate::{images, output, pictures};
 
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
-        DataCommand::Info(args) => match &args.data {
-            DataArg::Named(source) => {
-                if args.json {
-                    let problem = "it is for tables, and --data names none";
-                    return Err(Error::setting("json", problem, "leave it out, or give the file of a table"));
-                }
-                let task = open(*source, args.data_dir.as_deref(), None, Talk::All)?;
-                output::print(&info(&task));
-                Ok(())
-            }
-            DataArg::Table(names) => {
+        DataCommand::Info(args) => {
+            if let DataArg::Table(names) = &args.source.data {
+                args.source.images.refuse()?;
                 let target = args.target.clone().unwrap_or_default();
-                tables::info(names, target, &args.read, args.json)
+                return tables::info(names, target, &args.read, args.json);
             }
-        },
+            if args.json {
+                let problem = "it is for tables, and --data names none";
+                return Err(Error::setting("json", problem, "leave it out, or give the file of a table"));
+            }
+            output::print(&info(&open_source(&args.source)?));
+            Ok(())
+        }
         DataCommand::Grid { source, out, split, rows } => {
             output::check_ending("out", out, &["png"])?;
-            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
+            let task = open_source(source)?;
             grid(split.of(&task), &task.shape, *rows, out)?;
             output::line(format_args!("wrote {}", out.display()));
             Ok(())
         }
         DataCommand::Export { source, out } => {
-            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
+            let task = open_source(source)?;
             export(&task, out)
         }
         DataCommand::Download { source, out } => download(*source, out.as_deref()),
+    }
+}
+
+/// Opens the samples that flags name.
+fn open_source(args: &SourceArgs) -> Result<Task> {
+    match &args.data {
+        DataArg::Named(source) => {
+            args.images.refuse()?;
+            open(*source, args.data_dir.as_deref(), None, Talk::All)
+        }
+        DataArg::Images(path) => {
+            if args.data_dir.is_some() {
+                let problem = "it is the folder of MNIST, and --data names another folder";
+                return Err(Error::setting("data-dir", problem, "leave it out"));
+            }
+            Ok(images::open(&args.images.config(path)?, None, None, Talk::All)?.task)
+        }
+        DataArg::Table(_) => {
+            let problem = "this is for images, and --data names a table";
+            Err(Error::setting("data", problem, "give a named set, such as mnist, or a folder of images"))
+        }
     }
 }
 
@@ -125,6 +144,9 @@ pub fn open_of_run(
 ) -> Result<Task> {
     if let Some(table) = &config.table {
         return tables::open_of_run(run, table, config.validation);
+    }
+    if let Some(found) = &config.images {
+        return images::open_of_run(run, found, config.validation, dir, threads);
     }
     let source = source_of(run, config)?;
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
@@ -254,7 +276,7 @@ fn export(task: &Task, out: &Path) -> Result<()> {
         return Err(Error::file(path, "the file", "it already exists", "name another folder"));
     }
     let [height, width] = task.shape[..] else {
-        return Err(Error::mismatch("these samples are not images", "export a data set of images"));
+        return Err(Error::mismatch("these samples are not grey images", "export a data set of grey images"));
     };
     for (i, data) in [&task.train, &task.validation].into_iter().enumerate() {
         let (Inputs::U8(pixels), Targets::Classes { labels, .. }) = (data.inputs(), data.targets()) else {
@@ -294,32 +316,40 @@ const FIGURES: [[u8; 7]; 10] = [
 
 /// Draws the first `rows` samples of each class, one column per class under its label.
 fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> {
-    let (&[height, width], Targets::Classes { labels, classes }) = (shape, data.targets()) else {
+    let (Some(image), Targets::Classes { labels, classes }) = (ImageShape::of(shape), data.targets()) else {
         return Err(Error::mismatch("these samples are not images with classes", "draw a data set of images"));
     };
+    let ImageShape { height, width, channels } = image;
     if rows == 0 || rows > 200 {
         return Err(Error::setting("rows", format!("{rows} rows are not possible"), "give 1 to 200"));
     }
     let (cell_width, cell_height) = (width * ZOOM + GAP, height * ZOOM + GAP);
     let (picture_width, picture_height) = (classes * cell_width + GAP, HEADING + rows * cell_height + GAP);
-    let mut picture = vec![PAPER; picture_width * picture_height];
+    let bytes = (channels as u64).saturating_mul(picture_width as u64).saturating_mul(picture_height as u64);
+    memory::ask(bytes, "the picture", "draw fewer rows")?;
+    let mut picture = vec![PAPER; channels * picture_width * picture_height];
+    let lightness = pictures::lightness(data);
     for class in 0..*classes {
         let left = GAP + class * cell_width;
-        draw_number(&mut picture, picture_width, left + width * ZOOM / 2, class);
+        draw_number(&mut picture, picture_width, channels, left + width * ZOOM / 2, class);
         let samples = (0..data.samples()).filter(|&sample| labels[sample] as usize == class).take(rows);
         for (row, sample) in samples.enumerate() {
             let top = HEADING + row * cell_height;
             for y in 0..height * ZOOM {
                 for x in 0..width * ZOOM {
-                    let pixel = data.inputs().get(sample * data.features() + y / ZOOM * width + x / ZOOM);
-                    picture[(top + y) * picture_width + left + x] = pixel as u8;
+                    for channel in 0..channels {
+                        let feature = (channel * height + y / ZOOM) * width + x / ZOOM;
+                        let value = lightness(data.inputs().get(sample * data.features() + feature));
+                        let at = ((top + y) * picture_width + left + x) * channels + channel;
+                        picture[at] = (255.0 * value).round() as u8;
+                    }
                 }
             }
         }
     }
     write_atomically(out, |file| {
         let mut encoder = png::Encoder::new(file, picture_width as u32, picture_height as u32);
-        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&picture)?;
         Ok(writer.finish()?)
@@ -327,7 +357,7 @@ fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> 
 }
 
 /// Draws a number in the heading, centred at `centre`.
-fn draw_number(picture: &mut [u8], picture_width: usize, centre: usize, number: usize) {
+fn draw_number(picture: &mut [u8], picture_width: usize, channels: usize, centre: usize, number: usize) {
     const DOT: usize = 3;
     let figures: Vec<usize> = number.to_string().bytes().map(|byte| usize::from(byte - b'0')).collect();
     let left = centre.saturating_sub((figures.len() * 6 - 1) * DOT / 2);
@@ -336,7 +366,8 @@ fn draw_number(picture: &mut [u8], picture_width: usize, centre: usize, number: 
             for x in (0..5).filter(|x| bits >> (4 - x) & 1 == 1) {
                 for dot in 0..DOT * DOT {
                     let (row, column) = (6 + y * DOT + dot / DOT, left + (place * 6 + x) * DOT + dot % DOT);
-                    picture[row * picture_width + column] = INK;
+                    let at = (row * picture_width + column) * channels;
+                    picture[at..at + channels].fill(INK);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use syva::data::source::Source;
-use syva::data::{Split, Task};
+use syva::data::{Split, Task, fashion_mnist};
 use syva::files::write_atomically;
 use syva::run::{Reached, RunConfig, no_run, read_config};
 use syva::text::{grouped, number};
@@ -15,8 +15,8 @@ use syva::{
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
 use crate::folders::runs_in;
-use crate::output;
 use crate::tables::{self, DataArg};
+use crate::{images, output};
 
 /// The model in a file or in a run's folder, and the file that it comes from. Prints a note if the run is not finished.
 pub fn load(path: &Path) -> Result<Reached> {
@@ -119,9 +119,16 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
             let name = tables::name_of(&syva::tables::files(&names.0)?);
             return Ok(Task { schema: model.spec.schema.clone(), ..Task::new(&name, data.clone(), data) });
         }
+        (Some(DataArg::Images(path)), None) => {
+            return images::task_for(model, path, args.split, args.on.threads);
+        }
         (Some(DataArg::Table(_)), None) => {
             let problem = "this model was not trained on a table";
-            return Err(Error::setting("data", problem, "give a named set, such as mnist, or leave it out"));
+            return Err(Error::setting(
+                "data",
+                problem,
+                "give a named set, such as mnist, or a folder of images, or leave it out",
+            ));
         }
         (None, Some(_)) if args.model.is_dir() => None,
         (_, Some(_)) => {
@@ -131,7 +138,22 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
         (Some(DataArg::Named(source)), None) => Some(*source),
         (None, None) => None,
     };
-    if model.spec.schema.is_none() {
+    let has_own = config.is_some_and(|config| config.data.images.is_some() || config.data.table.is_some());
+    let source = match source {
+        // MNIST's classes have no names.
+        None if !args.model.is_dir() && !model.spec.class_names.is_empty() => {
+            if model.spec.class_names != fashion_mnist::CLASS_NAMES {
+                let problem = format!(
+                    "this model tells {}, and nothing says where such data is",
+                    model.spec.class_names.join(", ")
+                );
+                return Err(Error::setting("data", problem, "give a folder of images with --data"));
+            }
+            Some(Source::FashionMnist)
+        }
+        other => other,
+    };
+    if source.is_some() || !has_own {
         source.unwrap_or(Source::Auto).check(&model.spec)?;
     }
     task_for(&args.model, source, args.data_dir.as_deref(), args.on.threads, talk)

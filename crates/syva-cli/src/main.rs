@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod folders;
 mod hyperparameters;
+mod images;
 mod lr_find;
 mod output;
 mod picture;

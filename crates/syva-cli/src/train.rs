@@ -14,7 +14,7 @@ use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, P
 use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TimeArgs, TrainArgs};
 use crate::data::Talk;
 use crate::progress::Report;
-use crate::settings::Settings;
+use crate::settings::{OpenData, Settings};
 use crate::tensorboard::TensorBoard;
 use crate::tui::Screen;
 use crate::{data, eval, output, signals};
@@ -43,13 +43,14 @@ impl SetUp {
         let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
         let options = EngineOptions { threads: settings.threads, exact, precision };
         let (engine, device) = syva::engine(device_name, options)?;
-        let (task, validation, table) = settings.open(talk)?;
+        let OpenData { task, validation, table, images } = settings.open(talk)?;
         let settings = settings.suited_to(&task)?;
         let training = settings.training()?;
         let network = match &like {
             // The network is taken as it is, even if no flags can describe it.
             Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
-                Spec { schema: task.schema.clone(), ..config.network.clone() }
+                let class_names = task.class_names.clone();
+                Spec { schema: task.schema.clone(), class_names, ..config.network.clone() }
             }
             _ => settings.network(&task)?,
         };
@@ -68,7 +69,7 @@ impl SetUp {
             precision,
             keep: settings.keep(),
             training,
-            data: DataConfig { source: task.name.clone(), dir, validation, table, digest },
+            data: DataConfig { source: task.name.clone(), dir, validation, table, images, digest },
             network,
         };
         Ok(Self { settings, config, task, engine, device })

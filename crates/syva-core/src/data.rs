@@ -6,6 +6,7 @@ pub mod fashion_mnist;
 pub mod framing;
 #[cfg(feature = "files")]
 pub mod idx;
+pub mod images;
 #[cfg(feature = "files")]
 pub mod mnist;
 #[cfg(feature = "files")]

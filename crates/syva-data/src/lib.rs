@@ -1,4 +1,4 @@
-//! Readers of tables: CSV and other delimited text, Parquet, and NumPy's arrays.
+//! Readers of tables: CSV and other delimited text, Parquet, and NumPy's arrays. [`images`] reads sets of images.
 //!
 //! [`read`] reads files as one [`Table`], and [`parts`] reads a large one part by part. What a file is follows from its
 //! content, and how a text is written (delimiter, header, decimal sign, encoding, missing values) from its beginning,
@@ -24,6 +24,8 @@ mod cells;
 mod dialect;
 #[cfg(any(feature = "npz", feature = "parquet"))]
 mod half;
+#[cfg(feature = "images")]
+pub mod images;
 mod input;
 #[cfg(feature = "npz")]
 mod numpy;
