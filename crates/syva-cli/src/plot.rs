@@ -209,9 +209,10 @@ fn weights(name: &str, model: &Model, image: ImageShape, count: usize, theme: Th
         Tile { pixels, caption }
     };
     let tiles: Vec<Tile> = (0..weight.rows().min(count).min(MAX_WEIGHTS)).map(tile).collect();
+    let channels = if image.channels == 3 { "; red, green and blue from top to bottom" } else { "" };
     let of = match (tiles.len(), weight.rows()) {
-        (shown, all) if shown == all => format!("all {all}"),
-        (shown, all) => format!("{shown} of {all}"),
+        (shown, all) if shown == all => format!("all {all}{channels}"),
+        (shown, all) => format!("{shown} of {all}{channels}"),
     };
     let title = match (classes, outputs) {
         (true, _) => format!("{name}: weights for and against each class ({of})"),

@@ -74,7 +74,8 @@ settings! {
     #[serde(deserialize_with = "from_file")]
     recipe: Recipe;
     /// Data: auto, mnist, fashion-mnist or digits; a folder of images (a folder of pictures for each class, IDX or CIFAR
-    /// files); or the file of a table: CSV, TSV, Parquet, NPY or NPZ; several files of one table are separated by commas or
+    /// files); or the file of a table: CSV, TSV, Parquet, NPY, NPZ or
+    /// safetensors; several files of one table are separated by commas or
     /// matched by a pattern, and - is standard input [default: auto]
     #[arg(long, value_name = "NAME|FOLDER|FILE", value_parser = flag::<DataArg>)]
     #[serde(deserialize_with = "list_from_file")]

@@ -202,7 +202,10 @@ pub fn name_of(files: &[PathBuf]) -> String {
     let mut stem = name.as_str();
     while let Some((before, ending)) = stem.rsplit_once('.') {
         if before.is_empty()
-            || !matches!(ending, "gz" | "zst" | "csv" | "tsv" | "txt" | "data" | "parquet" | "npz" | "npy")
+            || !matches!(
+                ending,
+                "gz" | "zst" | "csv" | "tsv" | "txt" | "data" | "parquet" | "npz" | "npy" | "safetensors"
+            )
         {
             break;
         }
