@@ -343,11 +343,12 @@ pub struct PredictArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); for a model that was
-    /// trained on a table, files with its columns, in any order; - for standard input
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, folders of them, or IDX files of images (gzipped or not); for a model
+    /// that was trained on a table, files with its columns, in any order; - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Write the rows of a table with their predictions to this .csv file [default: standard output]
+    /// Write the predictions to this .csv file: the rows of a table with them, or a row for each picture [default: standard
+    /// output, which for a folder is CSV, too]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Tables")]
@@ -356,6 +357,10 @@ pub struct PredictArgs {
     /// in them
     #[arg(long)]
     pub as_is: bool,
+    /// Find a figure in each picture, as is done for MNIST's digits, also for a model whose classes have names (such as
+    /// EMNIST's letters); pictures are otherwise stretched to the size that such a model reads
+    #[arg(long, conflicts_with = "as_is")]
+    pub frame: bool,
     /// Also print the image that the network sees
     #[arg(long, conflicts_with = "json")]
     pub show: bool,

@@ -16,6 +16,7 @@ use syva_core::data::{Dataset, Inputs, Targets, Task, Validation};
 use syva_core::{Error, ImageShape, Normalization, Result};
 
 pub use folder::{is_picture, pictures};
+pub use idx::read_idx;
 pub use picture::{Picture, decode};
 
 /// What a place holds.

@@ -184,6 +184,17 @@ pub(super) fn read(config: &ImagesConfig, place: &Path) -> Result<Set> {
     set(name, parts, (shape, features), classes, names, config, notes)
 }
 
+/// Reads the images in an IDX file: their shape, `[height, width]` or `[3, height, width]`, and their values. A file whose
+/// name is one of EMNIST's is turned upright. The shape is empty if the samples are not images.
+///
+/// # Errors
+/// Those of [`read_array`], and [`Error::File`] if the samples are neither grey nor RGB images.
+pub fn read_idx(path: &Path) -> Result<(Vec<usize>, Inputs)> {
+    let Array { shape, elements } = read_array(path)?;
+    let is_emnist = Name::of(path).is_some_and(|name| name.set.starts_with("emnist-"));
+    arranged(path, &shape[1..], elements, is_emnist)
+}
+
 /// Whether these are labels of Fashion-MNIST.
 fn is_fashion(labels: &[u8]) -> bool {
     let mut content = vec![0, 0, 8, 1];
