@@ -242,11 +242,11 @@ fn arranged(path: &Path, dimensions: &[usize], elements: Elements, transposed: b
             (vec![columns, rows], Some(Box::new(order)))
         }
         [_, _] | [3, _, _] => (dimensions.to_vec(), None),
-        [height, width, 1] | [1, height, width] => (vec![height, width], None),
         [height, width, 3] => {
             let order = move |at: usize| at % (height * width) * 3 + at / (height * width);
             (vec![3, height, width], Some(Box::new(order)))
         }
+        [height, width, 1] | [1, height, width] => (vec![height, width], None),
         _ => {
             let problem = format!("its samples are {dimensions:?}, which are neither grey nor RGB images");
             return Err(Error::file(path, "header", problem, "give [height, width] or [height, width, 3] for each"));
