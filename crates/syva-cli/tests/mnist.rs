@@ -58,5 +58,10 @@ fn is_found_where_it_is_named() -> Result<(), Failed> {
     assert!(by_flag.stdout.starts_with("mnist  784 features"), "{}", by_flag.stdout);
     assert_eq!(by_flag.stdout, by_variable.stdout);
     assert_eq!(by_flag.stderr, "");
+    // As a folder of IDX files it is any set of images.
+    let by_folder = Ran::new(place.syva(["data", "info", "--data"]).arg(&dir).output()?).succeeds();
+    let samples = |text: &str| text.lines().filter(|line| line.contains("0.13")).collect::<Vec<_>>().join("\n");
+    assert_eq!(samples(&by_folder.stdout).lines().count(), 2);
+    assert_eq!(samples(&by_folder.stdout), samples(&by_flag.stdout));
     Ok(())
 }

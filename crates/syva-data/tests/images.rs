@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use syva_core::data::images::{Channels, ImageSize, ImagesConfig};
-use syva_core::data::{Dataset, Inputs, Targets, idx, mnist};
+use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::{ImageShape, Normalization};
 use syva_data::images::{Set, decode, read, task};
 use tempfile::TempDir;
@@ -348,26 +348,4 @@ fn cifar_100_has_fine_labels_and_its_pickles_are_refused() {
     let pickled = self::folder();
     write(&pickled, "data_batch_1", "\u{80}");
     says(&config(&pickled), &["pickles, and reading a pickle can run code", "binary version"]);
-}
-
-/// MNIST as pictures is MNIST.
-#[test]
-fn pictures_of_idx_images_are_the_same_set() {
-    let dir = match mnist::find(None) {
-        Ok(dir) => dir,
-        Err(_) => {
-            eprintln!("ignored: needs SYVA_MNIST_DIR");
-            return;
-        }
-    };
-    let path = ["t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz"].map(|name| dir.join(name));
-    let path = path.iter().find(|path| path.is_file()).unwrap();
-    let images = idx::read_images(path).unwrap();
-    let folder = folder();
-    for (i, pixels) in images.pixels.chunks(784).take(60).enumerate() {
-        write(&folder, &format!("{}/{i:02}.pgm", i % 2), pnm(28, 28, pixels));
-    }
-    let train = set(&folder).train.unwrap();
-    let evens = images.pixels.chunks(784).take(60).step_by(2).flatten();
-    assert!(bytes(&train)[..30 * 784].iter().eq(evens));
 }
