@@ -339,6 +339,7 @@ pub struct BenchArgs {
 
 /// `syva predict`
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct PredictArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]

@@ -54,11 +54,10 @@ pub fn weight_tiles(weight: &Matrix, image: ImageShape) -> Picture {
 
 /// How light the inputs of images are, from 0 to 1: pixels as shares of 255, other numbers by their range in the data.
 pub fn lightness(data: &Dataset) -> impl Fn(f32) -> f64 {
-    let (low, high) = match data.inputs() {
-        Inputs::F32(values) => {
-            values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
-        }
-        _ => (0.0, 255.0),
+    let (low, high) = if let Inputs::F32(values) = data.inputs() {
+        values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
+    } else {
+        (0.0, 255.0)
     };
     let (low, range) = (f64::from(low), (f64::from(high) - f64::from(low)).max(f64::MIN_POSITIVE));
     move |value| ((f64::from(value) - low) / range).clamp(0.0, 1.0)

@@ -209,19 +209,16 @@ fn normalization(data: &Dataset, shape: &[usize]) -> Result<Normalization> {
         return Ok(Normalization::fit(data));
     }
     let count = data.inputs().len() as f64;
-    let (mean, std) = match data.inputs() {
-        Inputs::U8(pixels) => {
-            let (sum, squares) = pixels.iter().fold((0u64, 0u64), |(sum, squares), &pixel| {
-                (sum + u64::from(pixel), squares + u64::from(pixel) * u64::from(pixel))
-            });
-            let mean = sum as f64 / count;
-            (mean, (squares as f64 / count - mean * mean).max(0.0).sqrt())
-        }
-        inputs => {
-            let values = || (0..inputs.len()).map(|i| f64::from(inputs.get(i)));
-            let mean = values().sum::<f64>() / count;
-            (mean, (values().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt())
-        }
+    let (mean, std) = if let Inputs::U8(pixels) = data.inputs() {
+        let (sum, squares) = pixels.iter().fold((0u64, 0u64), |(sum, squares), &pixel| {
+            (sum + u64::from(pixel), squares + u64::from(pixel) * u64::from(pixel))
+        });
+        let mean = sum as f64 / count;
+        (mean, (squares as f64 / count - mean * mean).max(0.0).sqrt())
+    } else {
+        let values = || (0..data.inputs().len()).map(|i| f64::from(data.inputs().get(i)));
+        let mean = values().sum::<f64>() / count;
+        (mean, (values().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt())
     };
     let (scale, shift) = ((1.0 / std) as f32, (-mean / std) as f32);
     if scale.is_finite() && shift.is_finite() && std > 0.0 {
@@ -232,7 +229,7 @@ fn normalization(data: &Dataset, shape: &[usize]) -> Result<Normalization> {
 
 /// A set of parts whose samples have this shape.
 fn set(
-    name: String,
+    name: &str,
     parts: Parts,
     (shape, features): (Vec<usize>, usize),
     classes: usize,
@@ -251,7 +248,7 @@ fn set(
         part.map(make).transpose()
     };
     Ok(Set {
-        name: plain(&name),
+        name: plain(name),
         train: dataset(parts.train)?,
         validation: dataset(parts.validation)?,
         test: dataset(parts.test)?,

@@ -195,6 +195,16 @@ fn colours_and_sizes_are_found_out_or_said() {
     assert_eq!(read(&small, 1).unwrap().shape, [3, 1, 1]);
 }
 
+/// By its Exif data this picture lies on its side: 24 rows are stored, and 36 columns.
+#[test]
+fn the_size_of_a_turned_picture_is_that_of_the_upright_one() {
+    let folder = folder();
+    for name in ["a/1.jpg", "b/2.jpg"] {
+        write(&folder, name, fs::read(golden("pictures/turned.jpg")).unwrap());
+    }
+    assert_eq!(set(&folder).shape, [3, 36, 24]);
+}
+
 #[test]
 fn what_a_folder_lacks_or_has_wrong_is_named() {
     let folder = folder();

@@ -112,7 +112,7 @@ pub(super) fn read(config: &ImagesConfig, folder: &Path) -> Result<Set> {
     };
     let parts = Parts { train: part(Role::Train)?, validation: None, test: part(Role::Test)? };
     let config = ImagesConfig { classes: names.clone(), ..config.clone() };
-    set(kind.name.into(), parts, (SHAPE.to_vec(), PIXELS), kind.classes, names, config, Vec::new())
+    set(kind.name, parts, (SHAPE.to_vec(), PIXELS), kind.classes, names, config, Vec::new())
 }
 
 /// Adds the images of a file. `numbers` has the class of each label.

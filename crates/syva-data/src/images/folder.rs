@@ -194,7 +194,7 @@ pub(super) fn read(config: &ImagesConfig, folder: &Path, threads: usize) -> Resu
         ..config.clone()
     };
     let form = (shape.shape(), shape.features());
-    set(folder_name(folder), read, form, classes.len(), classes, config, notes)
+    set(&folder_name(folder), read, form, classes.len(), classes, config, notes)
 }
 
 /// The classes of all parts, in the order of their names; numbers in the order of numbers.

@@ -8,7 +8,7 @@ use syva_core::data::idx::{Array, Elements, read_array};
 use syva_core::data::images::ImagesConfig;
 use syva_core::data::mnist::Source;
 use syva_core::data::{Inputs, fashion_mnist};
-use syva_core::{Error, ImageShape, Result};
+use syva_core::{Error, Result};
 
 use super::{Part, Parts, Role, Set, check_shape, folder_name, set};
 
@@ -96,92 +96,110 @@ fn sets(folder: &Path) -> Result<BTreeMap<String, Files>> {
     Ok(sets)
 }
 
-/// Reads the set in a folder, or the one that a file is of.
-pub(super) fn read(config: &ImagesConfig, place: &Path) -> Result<Set> {
-    let named = if place.is_file() { Name::of(place).map(|name| name.set) } else { None };
-    let folder = if place.is_file() { place.parent().unwrap_or(Path::new("")) } else { place };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+/// The set in a folder, or the one that a file is of, with its name.
+fn chosen(folder: &Path, place: &Path) -> Result<(String, Files)> {
     let mut sets = sets(folder)?;
-    let (name, files) = match named {
-        Some(name) => sets.remove_entry(&name),
-        None if sets.len() > 1 => {
-            let names: Vec<String> =
-                sets.keys().map(|name| if name.is_empty() { "(MNIST's names)".into() } else { name.clone() }).collect();
-            let problem = format!("it has {} sets: {}", names.len(), names.join(", "));
-            return Err(Error::file(
-                folder,
-                "the folder",
-                problem,
-                "name one of its files, such as …-train-images-idx3-ubyte.gz",
-            ));
-        }
-        None => sets.pop_first(),
-    }
-    .ok_or_else(|| Error::file(place, "the name", "it is no IDX file of images or labels", "name the folder"))?;
-    let emnist = name.strip_prefix("emnist-");
-    let mut notes = Vec::new();
-    let mut read = Vec::new();
-    for (what, (role, [images, labels])) in files {
-        let (Some(images), Some(labels)) = (&images, &labels) else {
-            let there = images.or(labels).unwrap_or_default();
-            let lacks = if Name::of(&there).is_some_and(|name| name.is_images) { "labels" } else { "images" };
-            let problem = format!("the {lacks} of its {what} part are missing, which belong beside it");
-            return Err(Error::file(there, "the file", problem, "put both into the same folder"));
+    let found = if place.is_file() {
+        Name::of(place).and_then(|name| sets.remove_entry(&name.set))
+    } else if sets.len() > 1 {
+        let name = |name: &String| if name.is_empty() { "(MNIST's names)".into() } else { name.clone() };
+        let names: Vec<String> = sets.keys().map(name).collect();
+        let problem = format!("it has {} sets: {}", names.len(), names.join(", "));
+        let remedy = "name one of its files, such as …-train-images-idx3-ubyte.gz";
+        return Err(Error::file(folder, "the folder", problem, remedy));
+    } else {
+        sets.pop_first()
+    };
+    found.ok_or_else(|| Error::file(place, "the name", "it is no IDX file of images or labels", "name the folder"))
+}
+
+/// Images and labels of a part, as their files have them.
+struct Raw {
+    role: Role,
+    images: PathBuf,
+    array: Array,
+    labels: PathBuf,
+    numbers: Vec<i64>,
+}
+
+/// Reads the two files of each part.
+fn raw(files: Files) -> Result<Vec<Raw>> {
+    let mut parts = Vec::new();
+    for (what, (role, pair)) in files {
+        let (images, labels) = match pair {
+            [Some(images), Some(labels)] => (images, labels),
+            [Some(there), None] | [None, Some(there)] => {
+                let lacks = if Name::of(&there).is_some_and(|name| name.is_images) { "labels" } else { "images" };
+                let problem = format!("the {lacks} of its {what} part are missing, which belong beside it");
+                return Err(Error::file(there, "the file", problem, "put both into the same folder"));
+            }
+            [None, None] => continue,
         };
-        let (pixels, found) = (read_array(images)?, self::labels(labels)?);
-        if pixels.shape[0] != found.len() {
-            let problem =
-                format!("it has {} images, and {} has {} labels", pixels.shape[0], labels.display(), found.len());
+        let (array, numbers) = (read_array(&images)?, self::labels(&labels)?);
+        let count = array.shape[0];
+        if count != numbers.len() {
+            let problem = format!("it has {count} images, and {} has {} labels", labels.display(), numbers.len());
             return Err(Error::file(images, "byte 4", problem, "use files that belong together"));
         }
-        read.push((role, images.clone(), pixels, labels.clone(), found));
+        parts.push(Raw { role, images, array, labels, numbers });
     }
-    let first = read[0].2.shape[1..].to_vec();
-    let all_labels: BTreeSet<i64> = read.iter().flat_map(|(.., labels)| labels.iter().copied()).collect();
-    let known = match emnist {
-        Some(kind) => {
-            EMNIST.iter().find(|(name, _)| *name == kind).map(|(_, names)| names.chars().map(String::from).collect())
-        }
-        None => {
-            let bytes: Vec<u8> = read[0].4.iter().map(|&label| label as u8).collect();
-            is_fashion(&bytes).then(|| fashion_mnist::CLASS_NAMES.map(String::from).to_vec())
-        }
+    Ok(parts)
+}
+
+/// Reads the set in a folder, or the one that a file is of.
+pub(super) fn read(config: &ImagesConfig, place: &Path) -> Result<Set> {
+    let folder = if place.is_file() { place.parent().unwrap_or(Path::new("")) } else { place };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let (name, files) = chosen(folder, place)?;
+    let raw = raw(files)?;
+    let emnist = name.strip_prefix("emnist-");
+    let from_one = emnist == Some("letters");
+    let Some(first) = raw.first().map(|part| part.array.shape[1..].to_vec()) else {
+        return Err(Error::file(folder, "the folder", "it has no images with labels", "name another folder"));
     };
-    let labelling = Labelling::of(&all_labels, &config.classes, known.unwrap_or_default(), emnist == Some("letters"))
-        .map_err(|error| match error {
-        Error::Mismatch { problem, remedy } => Error::file(&read[0].3, "the labels", problem, remedy),
+    let known = if let Some(kind) = emnist {
+        let letters = EMNIST.iter().find(|(name, _)| *name == kind).map_or("", |(_, letters)| letters);
+        letters.chars().map(String::from).collect()
+    } else if is_fashion(&raw[0].numbers) {
+        fashion_mnist::CLASS_NAMES.map(String::from).to_vec()
+    } else {
+        Vec::new()
+    };
+    let labels: BTreeSet<i64> = raw.iter().flat_map(|part| part.numbers.iter().copied()).collect();
+    let labelling = Labelling::of(&labels, &config.classes, known, from_one).map_err(|error| match error {
+        Error::Mismatch { problem, remedy } => Error::file(&raw[0].labels, "the labels", problem, remedy),
         other => other,
     })?;
-    let classes: BTreeMap<i64, Option<u32>> = all_labels.iter().map(|&label| (label, labelling.class(label))).collect();
-    let mut parts = Parts::default();
-    let mut shape = Vec::new();
-    for (role, images, Array { shape: dimensions, elements }, labels, found) in read {
-        if dimensions[1..] != first {
-            let problem = format!("its images are {:?}, and those of another part {first:?}", &dimensions[1..]);
+    let classes: BTreeMap<i64, Option<u32>> = labels.iter().map(|&label| (label, labelling.class(label))).collect();
+    let (mut parts, mut shape) = (Parts::default(), Vec::new());
+    for Raw { role, images, array, labels, numbers } in raw {
+        if array.shape[1..] != first {
+            let problem = format!("its images are {:?}, and those of another part {first:?}", &array.shape[1..]);
             return Err(Error::file(images, "header", problem, "use files that belong together"));
         }
-        let (own, inputs) = arranged(&images, &first, elements, emnist.is_some())?;
-        shape = own;
-        let numbers = found.iter().enumerate().map(|(i, label)| classes[label].ok_or(i));
-        let numbers = numbers.collect::<std::result::Result<Vec<u32>, usize>>().map_err(|i| {
-            let classes = config.classes.join(", ");
-            let problem = format!("label {} of image {i} is none of the classes {classes}", found[i]);
+        let inputs;
+        (shape, inputs) = arranged(&images, &first, array.elements, emnist.is_some())?;
+        let of_images = numbers.iter().enumerate().map(|(i, label)| classes[label].ok_or(i));
+        let of_images = of_images.collect::<std::result::Result<Vec<u32>, usize>>().map_err(|i| {
+            let problem =
+                format!("label {} of image {i} is none of the classes {}", numbers[i], config.classes.join(", "));
             Error::file(labels, "the labels", problem, "give a name for every label with --classes")
         })?;
-        *parts.place(role) = Some(Part { inputs, labels: numbers });
-    }
-    if emnist.is_some() {
-        notes.push("EMNIST's images are stored transposed: turned upright".into());
-    }
-    if emnist == Some("letters") && config.classes.is_empty() {
-        notes.push("labels 1 to 26 are the letters A to Z, each in both cases".into());
+        *parts.place(role) = Some(Part { inputs, labels: of_images });
     }
     let features = first.iter().product();
     check_shape(config, &shape, features)?;
+    let mut notes = Vec::new();
+    if emnist.is_some() {
+        notes.push("EMNIST's images are stored transposed: turned upright".into());
+    }
+    if from_one && config.classes.is_empty() {
+        notes.push("labels 1 to 26 are the letters A to Z, each in both cases".into());
+    }
     let Labelling { classes, names, .. } = labelling;
     let config = ImagesConfig { classes: names.clone(), ..config.clone() };
     let name = if name.is_empty() { folder_name(folder) } else { name };
-    set(name, parts, (shape, features), classes, names, config, notes)
+    set(&name, parts, (shape, features), classes, names, config, notes)
 }
 
 /// Reads the images in an IDX file: their shape, `[height, width]` or `[3, height, width]`, and their values. A file whose
@@ -195,11 +213,11 @@ pub fn read_idx(path: &Path) -> Result<(Vec<usize>, Inputs)> {
     arranged(path, &shape[1..], elements, is_emnist)
 }
 
-/// Whether these are labels of Fashion-MNIST.
-fn is_fashion(labels: &[u8]) -> bool {
+/// Whether these are labels of Fashion-MNIST, by the SHA-256 of the file that they would be.
+fn is_fashion(labels: &[i64]) -> bool {
     let mut content = vec![0, 0, 8, 1];
     content.extend((labels.len() as u32).to_be_bytes());
-    content.extend(labels);
+    content.extend(labels.iter().map(|&label| label as u8));
     let digest: [u8; 32] = Sha256::digest(content).into();
     Source::of_labels(&digest.map(|byte| format!("{byte:02x}")).concat()).is_some_and(|set| set.name == "fashion-mnist")
 }
@@ -233,18 +251,17 @@ fn labels(path: &Path) -> Result<Vec<i64>> {
 
 /// The shape of the samples, and their values as features.
 fn arranged(path: &Path, dimensions: &[usize], elements: Elements, transposed: bool) -> Result<(Vec<usize>, Inputs)> {
-    // Where a feature of a sample comes from.
-    let (shape, order): (Vec<usize>, Option<Box<dyn Fn(usize) -> usize>>) = match *dimensions {
+    let features: usize = dimensions.iter().product();
+    // Where each feature of a sample is stored, if it is not at its own place.
+    let order = |place: &dyn Fn(usize) -> usize| Some((0..features).map(place).collect::<Vec<usize>>());
+    let (shape, order) = match *dimensions {
         [] | [_] => (Vec::new(), None),
-        [rows, columns] if transposed => {
-            // Stored [columns, rows].
-            let order = move |at: usize| at % rows * columns + at / rows;
-            (vec![columns, rows], Some(Box::new(order)))
-        }
+        // Stored `[width, height]`.
+        [width, height] if transposed => (vec![height, width], order(&|at| at % width * height + at / width)),
         [_, _] | [3, _, _] => (dimensions.to_vec(), None),
         [height, width, 3] => {
-            let order = move |at: usize| at % (height * width) * 3 + at / (height * width);
-            (vec![3, height, width], Some(Box::new(order)))
+            let pixels = height * width;
+            (vec![3, height, width], order(&|at| at % pixels * 3 + at / pixels))
         }
         [height, width, 1] | [1, height, width] => (vec![height, width], None),
         _ => {
@@ -252,25 +269,22 @@ fn arranged(path: &Path, dimensions: &[usize], elements: Elements, transposed: b
             return Err(Error::file(path, "header", problem, "give [height, width] or [height, width, 3] for each"));
         }
     };
-    let features: usize = dimensions.iter().product();
     let inputs = match elements {
-        Elements::U8(values) => Inputs::U8(reordered(values, features, order.as_deref()).into()),
+        Elements::U8(values) => Inputs::U8(reordered(values, features, order).into()),
         other => {
             let values = other.into_f32();
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 let problem = format!("a value of sample {} is not finite", at / features);
                 return Err(Error::file(path, "data", problem, "give finite numbers"));
             }
-            Inputs::F32(reordered(values, features, order.as_deref()).into())
+            Inputs::F32(reordered(values, features, order).into())
         }
     };
-    debug_assert!(shape.is_empty() || ImageShape::of(&shape).is_some_and(|image| image.features() == features));
     Ok((shape, inputs))
 }
 
-fn reordered<T: Copy>(values: Vec<T>, features: usize, order: Option<&dyn Fn(usize) -> usize>) -> Vec<T> {
+fn reordered<T: Copy>(values: Vec<T>, features: usize, order: Option<Vec<usize>>) -> Vec<T> {
     let Some(order) = order else { return values };
-    let order: Vec<usize> = (0..features).map(order).collect();
     values.chunks_exact(features).flat_map(|sample| order.iter().map(|&at| sample[at])).collect()
 }
 
