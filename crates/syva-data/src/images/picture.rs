@@ -70,8 +70,8 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
 /// let picture = syva_data::images::decode(&path, &std::fs::read(&path)?)?;
 /// let grey = syva_core::ImageShape { height: 1, width: 1, channels: 1 };
 /// assert_eq!(picture.fit(grey), [54]); // 0.2126 of 255
-/// let error = syva_data::images::decode(&path, b"GIF8").unwrap_err().to_string();
-/// assert!(error.contains("red.png (the image): it begins like a GIF picture, but"), "{error}");
+/// let error = syva_data::images::decode(&path, b"no picture").unwrap_err().to_string();
+/// assert!(error.contains("red.png (the image): it is a text file; give a PNG, JPEG"), "{error}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
