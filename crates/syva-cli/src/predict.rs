@@ -176,7 +176,11 @@ impl Predicting<'_> {
                 self.some(&std::mem::take(&mut waiting), to)?;
             }
         }
-        self.some(&waiting, to)
+        self.some(&waiting, to)?;
+        if self.args.out.is_some() && self.rows == 0 {
+            return Err(Error::mismatch("no image could be read, so nothing is written", "name other files"));
+        }
+        Ok(())
     }
 
     fn write(&self, to: &mut dyn Write, text: &str) -> Result<()> {
