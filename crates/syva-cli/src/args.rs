@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use syva::data::{Dataset, Task};
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
+use crate::images::ImageArgs;
 use crate::settings::{Fixed, Settings};
 use crate::tables::{DataArg, Names, ReadArgs};
 use crate::values::{at_least_one, flag, number, seconds};
@@ -142,7 +143,7 @@ pub struct ResumeArgs {
     /// best:metric=val_acc) [default: the run's own]
     #[arg(long, value_name = "WHICH", value_parser = flag::<syva::run::Keep>)]
     pub keep: Option<syva::run::Keep>,
-    /// Folder with the MNIST files, if they have moved
+    /// Folder with the data, if it has moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Device: auto, or one that `syva devices` lists [default: the run's own]
@@ -226,10 +227,11 @@ pub struct EvalArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Data: auto, mnist, digits, or files of a table, all of whose rows are then judged [default: the run's own, or auto]
-    #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
+    /// Data: auto, mnist, fashion-mnist or digits; a folder of images; or files of a table, all of whose rows are then judged
+    /// [default: the run's own, or auto]
+    #[arg(long, value_name = "NAME|FOLDER|FILE", value_parser = flag::<DataArg>)]
     pub data: Option<DataArg>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Part of the data to evaluate on: training, validation or test samples [default: val; test for a run whose
@@ -283,10 +285,10 @@ impl SplitArg {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct BenchArgs {
-    /// Data: auto, mnist or digits [default: auto]
+    /// Data: auto, mnist, fashion-mnist or digits [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
     pub data: Option<syva::data::source::Source>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
@@ -344,15 +346,17 @@ pub struct BenchArgs {
 
 /// `syva predict`
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct PredictArgs {
     /// A model file or a run's folder
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, or IDX files of images (gzipped or not); for a model that was
-    /// trained on a table, files with its columns, in any order; - for standard input
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP or PNM pictures, folders of them, or IDX files of images (gzipped or not); for a model
+    /// that was trained on a table, files with its columns, in any order; - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Write the rows of a table with their predictions to this .csv file [default: standard output]
+    /// Write the predictions to this .csv file: the rows of a table with them, or a row for each picture [default: standard
+    /// output, which for a folder is CSV, too]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Tables")]
@@ -361,6 +365,10 @@ pub struct PredictArgs {
     /// in them
     #[arg(long)]
     pub as_is: bool,
+    /// Find a figure in each picture, as is done for MNIST's digits, also for a model whose classes have names (such as
+    /// EMNIST's letters); pictures are otherwise stretched to the size that such a model reads
+    #[arg(long, conflicts_with = "as_is")]
+    pub frame: bool,
     /// Also print the image that the network sees
     #[arg(long, conflicts_with = "json")]
     pub show: bool,
@@ -377,7 +385,7 @@ pub struct ReportFileArgs {
     /// Runs, or folders of runs such as `runs`
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Output file, .html [default: RUN/report.html, or report.html for several runs]
@@ -424,7 +432,7 @@ pub struct PlotArgs {
     /// Maximum number of images in the plot [default: 48 misread images, 50 units]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     pub count: Option<usize>,
-    /// Folder with the MNIST files
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Colours
@@ -557,8 +565,11 @@ pub enum DataCommand {
         #[arg(long, short, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Download MNIST to the cache folder, or to --out
+    /// Download MNIST or Fashion-MNIST to the cache folder, or to --out
     Download {
+        /// The set: mnist or fashion-mnist
+        #[arg(value_name = "NAME", default_value = "mnist", value_parser = flag::<syva::data::source::Source>)]
+        source: syva::data::source::Source,
         /// Output folder [default: the cache folder]
         #[arg(long, short, value_name = "DIR")]
         out: Option<PathBuf>,
@@ -568,12 +579,8 @@ pub enum DataCommand {
 /// `syva data info`
 #[derive(Args, Debug)]
 pub struct InfoArgs {
-    /// Data: auto, mnist, digits, or the file of a table
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto", value_parser = flag::<DataArg>)]
-    pub data: DataArg,
-    /// Folder with the MNIST files
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Columns that are to be predicted
     #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>)]
     pub target: Option<Names>,
@@ -587,12 +594,14 @@ pub struct InfoArgs {
 /// Which data.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Data: auto, mnist or digits
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = flag::<syva::data::source::Source>)]
-    pub data: syva::data::source::Source,
-    /// Folder with the MNIST files
+    /// Data: auto, mnist, fashion-mnist, digits, a folder of images (pictures, IDX or CIFAR files), or the file of a table
+    #[arg(long, value_name = "NAME|FOLDER|FILE", default_value = "auto", value_parser = flag::<DataArg>)]
+    pub data: DataArg,
+    /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Images")]
+    pub images: ImageArgs,
 }
 
 /// What a network runs on.

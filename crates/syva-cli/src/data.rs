@@ -5,56 +5,92 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::source::{Notice, Source};
-use syva::data::{Dataset, Inputs, Targets, Task, idx, mnist};
+use syva::data::{Dataset, Inputs, Targets, Task, fashion_mnist, idx, mnist};
 use syva::files::write_atomically;
 use syva::run::DataConfig;
 use syva::text::grouped;
-use syva::{Error, Result};
+use syva::{Error, ImageShape, Result, memory};
 
-use crate::args::{DataCommand, ReportArgs};
-use crate::output;
+use crate::args::{DataCommand, ReportArgs, SourceArgs};
 use crate::tables::{self, DataArg};
+use crate::{images, output, pictures};
 
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
-        DataCommand::Info(args) => match &args.data {
-            DataArg::Named(source) => {
-                if args.json {
-                    let problem = "it is for tables, and --data names none";
-                    return Err(Error::setting("json", problem, "leave it out, or give the file of a table"));
-                }
-                let task = open(*source, args.data_dir.as_deref(), None, Talk::All)?;
-                output::print(&info(&task));
-                Ok(())
-            }
-            DataArg::Table(names) => {
+        DataCommand::Info(args) => {
+            if let DataArg::Table(names) = &args.source.data {
+                args.source.images.refuse()?;
                 let target = args.target.clone().unwrap_or_default();
-                tables::info(names, target, &args.read, args.json)
+                return tables::info(names, target, &args.read, args.json);
             }
-        },
+            if args.json {
+                let problem = "it is for tables, and --data names none";
+                return Err(Error::setting("json", problem, "leave it out, or give the file of a table"));
+            }
+            output::print(&info(&open_source(&args.source)?));
+            Ok(())
+        }
         DataCommand::Grid { source, out, split, rows } => {
             output::check_ending("out", out, &["png"])?;
-            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
+            let task = open_source(source)?;
             grid(split.of(&task), &task.shape, *rows, out)?;
             output::line(format_args!("wrote {}", out.display()));
             Ok(())
         }
         DataCommand::Export { source, out } => {
-            let task = open(source.data, source.data_dir.as_deref(), None, Talk::All)?;
+            let task = open_source(source)?;
             export(&task, out)
         }
-        DataCommand::Download { out } => {
-            let cache = || {
-                let remedy = "name a folder with --out";
-                mnist::cache_dir().ok_or_else(|| Error::setting("out", "this system has no cache folder", remedy))
-            };
-            let folder = out.clone().map_or_else(cache, Ok)?;
-            let mut listener = listen(Talk::All);
-            mnist::download(&folder, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
-            output::line(format_args!("MNIST is complete in {}", folder.display()));
-            Ok(())
+        DataCommand::Download { source, out } => download(*source, out.as_deref()),
+    }
+}
+
+/// Opens the samples that flags name.
+fn open_source(args: &SourceArgs) -> Result<Task> {
+    match &args.data {
+        DataArg::Named(source) => {
+            args.images.refuse()?;
+            open(*source, args.data_dir.as_deref(), None, Talk::All)
+        }
+        DataArg::Images(path) => {
+            if args.data_dir.is_some() {
+                let problem = "it is the folder of MNIST, and --data names another folder";
+                return Err(Error::setting("data-dir", problem, "leave it out"));
+            }
+            Ok(images::open(&args.images.config(path)?, None, None, Talk::All)?.task)
+        }
+        DataArg::Table(_) => {
+            let problem = "this is for images, and --data names a table";
+            Err(Error::setting("data", problem, "give a named set, such as mnist, or a folder of images"))
         }
     }
+}
+
+/// Downloads the files of a set, into its cache folder if no other is named.
+fn download(source: Source, out: Option<&Path>) -> Result<()> {
+    let is_fashion = match source {
+        Source::Auto | Source::Mnist => false,
+        Source::FashionMnist => true,
+        Source::Digits => {
+            let problem = "syva draws them, so there is nothing to download";
+            return Err(Error::setting("NAME", problem, "use --data digits as it is"));
+        }
+    };
+    let cache = if is_fashion { fashion_mnist::cache_dir() } else { mnist::cache_dir() };
+    let folder = out.map(Path::to_path_buf).or(cache);
+    let folder =
+        folder.ok_or_else(|| Error::setting("out", "this system has no cache folder", "name a folder with --out"))?;
+    let mut listener = listen(Talk::All);
+    let mut progress = |progress: mnist::Progress<'_>| listener(&Notice::Download(&progress));
+    let title = if is_fashion {
+        fashion_mnist::download(&folder, fashion_mnist::MIRRORS, &mut progress)?;
+        "Fashion-MNIST"
+    } else {
+        mnist::download(&folder, mnist::MIRRORS, &mut progress)?;
+        "MNIST"
+    };
+    output::line(format_args!("{title} is complete in {}", folder.display()));
+    Ok(())
 }
 
 /// What is written to standard error.
@@ -109,17 +145,22 @@ pub fn open_of_run(
     if let Some(table) = &config.table {
         return tables::open_of_run(run, table, config.validation);
     }
+    if let Some(found) = &config.images {
+        return images::open_of_run(run, found, config.validation, dir, threads);
+    }
+    let source = source_of(run, config)?;
     let dir = dir.map_or_else(|| place(run, config, talk), |dir| Ok(Some(dir.to_path_buf())))?;
-    open_any(source_of(run, config)?, dir.as_deref(), threads, talk)?.validated_by(config.validation)
+    open_any(source, dir.as_deref(), threads, talk)?.validated_by(config.validation)
 }
 
 /// The data folder in a run's configuration. If that is gone, another folder that has the data: data is identified by
 /// its digest, not by its place.
 pub fn place(run: &Path, config: &DataConfig, talk: Talk) -> Result<Option<PathBuf>> {
     let Some(dir) = &config.dir else { return Ok(None) };
-    let Err(Error::Setting { problem, .. }) = mnist::find(Some(dir)) else { return Ok(Some(dir.clone())) };
+    let source = source_of(run, config)?;
+    let Err(Error::Setting { problem, .. }) = source.find(Some(dir)) else { return Ok(Some(dir.clone())) };
     let (config, dir) = (run.join("config.toml"), dir.display());
-    let Ok(found) = mnist::find(None) else {
+    let Ok(Some(found)) = source.find(None) else {
         let remedy = "give the new folder with --data-dir";
         return Err(Error::file(config, "data.dir", format!("it names {dir}: {problem}"), remedy));
     };
@@ -181,8 +222,12 @@ pub fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
 /// Counts, moments and digests, as text.
 fn info(task: &Task) -> String {
     let mut text = format!("{}  {} features", task.name, task.train.features());
-    if let [height, width] = task.shape[..] {
-        text += &format!(" ({height} × {width})");
+    if let Some(image) = ImageShape::of(&task.shape) {
+        text += &format!(" ({image})");
+    }
+    if !task.class_names.is_empty() {
+        let names: Vec<String> = task.class_names.iter().map(|name| output::short(name)).collect();
+        text += &format!("\n{} classes: {}", names.len(), names.join(", "));
     }
     text += &format!("\nsha256 of the data  {}\n", task.digest());
     text +=
@@ -231,7 +276,7 @@ fn export(task: &Task, out: &Path) -> Result<()> {
         return Err(Error::file(path, "the file", "it already exists", "name another folder"));
     }
     let [height, width] = task.shape[..] else {
-        return Err(Error::mismatch("these samples are not images", "export a data set of images"));
+        return Err(Error::mismatch("these samples are not grey images", "export a data set of grey images"));
     };
     for (i, data) in [&task.train, &task.validation].into_iter().enumerate() {
         let (Inputs::U8(pixels), Targets::Classes { labels, .. }) = (data.inputs(), data.targets()) else {
@@ -271,32 +316,40 @@ const FIGURES: [[u8; 7]; 10] = [
 
 /// Draws the first `rows` samples of each class, one column per class under its label.
 fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> {
-    let (&[height, width], Targets::Classes { labels, classes }) = (shape, data.targets()) else {
+    let (Some(image), Targets::Classes { labels, classes }) = (ImageShape::of(shape), data.targets()) else {
         return Err(Error::mismatch("these samples are not images with classes", "draw a data set of images"));
     };
+    let ImageShape { height, width, channels } = image;
     if rows == 0 || rows > 200 {
         return Err(Error::setting("rows", format!("{rows} rows are not possible"), "give 1 to 200"));
     }
     let (cell_width, cell_height) = (width * ZOOM + GAP, height * ZOOM + GAP);
     let (picture_width, picture_height) = (classes * cell_width + GAP, HEADING + rows * cell_height + GAP);
-    let mut picture = vec![PAPER; picture_width * picture_height];
+    let bytes = (channels as u64).saturating_mul(picture_width as u64).saturating_mul(picture_height as u64);
+    memory::ask(bytes, "the picture", "draw fewer rows")?;
+    let mut picture = vec![PAPER; channels * picture_width * picture_height];
+    let lightness = pictures::lightness(data);
     for class in 0..*classes {
         let left = GAP + class * cell_width;
-        draw_number(&mut picture, picture_width, left + width * ZOOM / 2, class);
+        draw_number(&mut picture, picture_width, channels, left + width * ZOOM / 2, class);
         let samples = (0..data.samples()).filter(|&sample| labels[sample] as usize == class).take(rows);
         for (row, sample) in samples.enumerate() {
             let top = HEADING + row * cell_height;
             for y in 0..height * ZOOM {
                 for x in 0..width * ZOOM {
-                    let pixel = data.inputs().get(sample * data.features() + y / ZOOM * width + x / ZOOM);
-                    picture[(top + y) * picture_width + left + x] = pixel as u8;
+                    for channel in 0..channels {
+                        let feature = (channel * height + y / ZOOM) * width + x / ZOOM;
+                        let value = lightness(data.inputs().get(sample * data.features() + feature));
+                        let at = ((top + y) * picture_width + left + x) * channels + channel;
+                        picture[at] = (255.0 * value).round() as u8;
+                    }
                 }
             }
         }
     }
     write_atomically(out, |file| {
         let mut encoder = png::Encoder::new(file, picture_width as u32, picture_height as u32);
-        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&picture)?;
         Ok(writer.finish()?)
@@ -304,7 +357,7 @@ fn grid(data: &Dataset, shape: &[usize], rows: usize, out: &Path) -> Result<()> 
 }
 
 /// Draws a number in the heading, centred at `centre`.
-fn draw_number(picture: &mut [u8], picture_width: usize, centre: usize, number: usize) {
+fn draw_number(picture: &mut [u8], picture_width: usize, channels: usize, centre: usize, number: usize) {
     const DOT: usize = 3;
     let figures: Vec<usize> = number.to_string().bytes().map(|byte| usize::from(byte - b'0')).collect();
     let left = centre.saturating_sub((figures.len() * 6 - 1) * DOT / 2);
@@ -313,7 +366,8 @@ fn draw_number(picture: &mut [u8], picture_width: usize, centre: usize, number: 
             for x in (0..5).filter(|x| bits >> (4 - x) & 1 == 1) {
                 for dot in 0..DOT * DOT {
                     let (row, column) = (6 + y * DOT + dot / DOT, left + (place * 6 + x) * DOT + dot % DOT);
-                    picture[row * picture_width + column] = INK;
+                    let at = (row * picture_width + column) * channels;
+                    picture[at..at + channels].fill(INK);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use syva::data::source::Source;
-use syva::data::{Split, Task};
+use syva::data::{Split, Task, fashion_mnist};
 use syva::files::write_atomically;
 use syva::run::{Reached, RunConfig, no_run, read_config};
 use syva::text::{grouped, number};
@@ -15,8 +15,8 @@ use syva::{
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
 use crate::folders::runs_in;
-use crate::output;
 use crate::tables::{self, DataArg};
+use crate::{images, output};
 
 /// The model in a file or in a run's folder, and the file that it comes from. Prints a note if the run is not finished.
 pub fn load(path: &Path) -> Result<Reached> {
@@ -119,9 +119,16 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
             let name = tables::name_of(&syva::tables::files(&names.0)?);
             return Ok(Task { schema: model.spec.schema.clone(), ..Task::new(&name, data.clone(), data) });
         }
+        (Some(DataArg::Images(path)), None) => {
+            return images::task_for(model, path, args.split, args.on.threads);
+        }
         (Some(DataArg::Table(_)), None) => {
             let problem = "this model was not trained on a table";
-            return Err(Error::setting("data", problem, "give a named set, such as mnist, or leave it out"));
+            return Err(Error::setting(
+                "data",
+                problem,
+                "give a named set, such as mnist, or a folder of images, or leave it out",
+            ));
         }
         (None, Some(_)) if args.model.is_dir() => None,
         (_, Some(_)) => {
@@ -131,7 +138,22 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
         (Some(DataArg::Named(source)), None) => Some(*source),
         (None, None) => None,
     };
-    if model.spec.schema.is_none() {
+    let has_own = config.is_some_and(|config| config.data.images.is_some() || config.data.table.is_some());
+    let source = match source {
+        // MNIST's classes have no names.
+        None if !args.model.is_dir() && !model.spec.class_names.is_empty() => {
+            if model.spec.class_names != fashion_mnist::CLASS_NAMES {
+                let problem = format!(
+                    "this model tells {}, and nothing says where such data is",
+                    model.spec.class_names.join(", ")
+                );
+                return Err(Error::setting("data", problem, "give a folder of images with --data"));
+            }
+            Some(Source::FashionMnist)
+        }
+        other => other,
+    };
+    if source.is_some() || !has_own {
         source.unwrap_or(Source::Auto).check(&model.spec)?;
     }
     task_for(&args.model, source, args.data_dir.as_deref(), args.on.threads, talk)
@@ -198,7 +220,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
                 values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
             report.insert("targets".into(), targets.into());
         }
-        if let (Some(classes), Some(report)) = (class_names(&model), report.as_object_mut()) {
+        if let (Some(classes), Some(report)) = (model.spec.named_classes(), report.as_object_mut()) {
             report.insert("classes".into(), serde_json::json!(classes));
         }
         if let Some(report) = report.as_object_mut() {
@@ -222,7 +244,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     );
     text += &format!("loss                {} (as in training)\n", number(evaluation.loss));
     if let Some(predictions) = &predictions {
-        text += &describe(predictions, class_names(&model));
+        text += &describe(predictions, model.spec.named_classes());
     }
     for (name, value) in labels(&model, &evaluation).into_iter().flatten() {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
@@ -231,11 +253,6 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     output::print(&text);
     output::warn(&found);
     Ok(())
-}
-
-/// The names of a model's classes, if it knows them.
-fn class_names(model: &Model) -> Option<&[String]> {
-    model.spec.schema.as_deref().and_then(|schema| schema.classes())
 }
 
 /// The scores of predicted numbers, in the units of the targets.

@@ -128,6 +128,7 @@ mod tests {
             dir: None,
             validation: "test".parse().unwrap(),
             table: None,
+            images: None,
             digest: "d1".into(),
         };
         let training = Training { learning_rate: 0.1, ..Training::default() };

@@ -16,6 +16,7 @@ mod eval;
 mod folders;
 mod folds;
 mod hyperparameters;
+mod images;
 mod lr_find;
 mod output;
 mod picture;

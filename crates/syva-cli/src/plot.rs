@@ -6,14 +6,15 @@ use clap::ValueEnum;
 use syva::data::Dataset;
 use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
-use syva::schema::Schema;
 use syva::text::grouped;
-use syva::{Activation, EngineOptions, Error, Head, Mlp, Model, Predictions, Result, Spec, State, Training, memory};
+use syva::{
+    Activation, EngineOptions, Error, Head, ImageShape, Mlp, Model, Predictions, Result, Spec, State, Training, memory,
+};
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
 use crate::args::{PlotArgs, PlotWhat, ThemeArg};
 use crate::data::Talk;
-use crate::{curves, eval, output};
+use crate::{curves, eval, output, pictures};
 
 /// Each flag that only some plots read, whether it was given, and those plots.
 type Flag = (&'static str, bool, &'static [PlotWhat]);
@@ -165,10 +166,10 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let name = output::name_of(run);
     let no_images = |problem: &str| Err(Error::file(&path, "the model", problem, "choose another plot with --what"));
     if what == PlotWhat::Weights {
-        let &[height, width] = &model.spec.input.shape[..] else {
+        let Some(image) = ImageShape::of(&model.spec.input.shape) else {
             return no_images("its inputs are not images, so its weights cannot be shown as images");
         };
-        return Ok(weights(&name, &model, [height, width], args.count.unwrap_or(50), theme));
+        return Ok(weights(&name, &model, image, args.count.unwrap_or(50), theme));
     }
     let task = eval::task_for(run, None, args.data_dir.as_deref(), None, Talk::Notices)?;
     let data = &task.validation;
@@ -177,19 +178,21 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;
     Ok(match what {
         PlotWhat::Confusion => {
-            let names = class_names(model.spec.schema.as_deref());
+            let names = class_names(model.spec.named_classes());
             syva_plot::confusion(&format!("{name}: confusion matrix"), &counts(&predictions), names.as_deref(), theme)
         }
         PlotWhat::Reliability => reliability(&name, &predictions, theme),
         _ => {
-            let &[height, width] = &task.shape[..] else { return no_images("its inputs are not images") };
-            misread(&name, &predictions, data, [height, width], args.count.unwrap_or(48), theme)
+            let Some(image) = ImageShape::of(&task.shape) else { return no_images("its inputs are not images") };
+            let names = class_names(model.spec.named_classes());
+            misread(&name, &predictions, data, image, names.as_deref(), args.count.unwrap_or(48), theme)
         }
     })
 }
 
-/// The weights of the first layer's units as images. Without hidden layers these units are the outputs.
-fn weights(name: &str, model: &Model, shape: [usize; 2], count: usize, theme: Theme) -> Picture {
+/// The weights of the first layer's units as images, those of RGB channel by channel. Without hidden layers these units
+/// are the outputs.
+fn weights(name: &str, model: &Model, image: ImageShape, count: usize, theme: Theme) -> Picture {
     let (spec, weight) = (&model.spec, &model.state.layers[0].weight);
     let outputs = spec.layers.len() == 1;
     let classes = outputs && matches!(spec.head, Head::Logits | Head::LogSoftmax);
@@ -197,25 +200,32 @@ fn weights(name: &str, model: &Model, shape: [usize; 2], count: usize, theme: Th
         let largest = weight.row(unit).iter().fold(f32::MIN_POSITIVE, |largest, w| largest.max(w.abs()));
         let pixels = weight.row(unit).iter().map(|w| f64::from(w / largest)).collect();
         // Numbered as in the network's diagram.
-        let caption = if classes { format!("class {unit}") } else { (unit + 1).to_string() };
+        let caption = match model.spec.named_classes() {
+            Some(names) if classes => middle(&names[unit], CAPTION),
+            _ if classes => format!("class {unit}"),
+            _ => (unit + 1).to_string(),
+        };
         Tile { pixels, caption }
     };
     let tiles: Vec<Tile> = (0..weight.rows().min(count).min(MAX_WEIGHTS)).map(tile).collect();
+    let channels = if image.channels == 3 { "; red, green and blue from top to bottom" } else { "" };
     let of = match (tiles.len(), weight.rows()) {
-        (shown, all) if shown == all => format!("all {all}"),
-        (shown, all) => format!("{shown} of {all}"),
+        (shown, all) if shown == all => format!("all {all}{channels}"),
+        (shown, all) => format!("{shown} of {all}{channels}"),
     };
     let title = match (classes, outputs) {
         (true, _) => format!("{name}: weights for and against each class ({of})"),
         (false, true) => format!("{name}: weights of the outputs ({of})"),
         _ => format!("{name}: weights of units of the first layer ({of})"),
     };
+    // The channels lie one below the other.
+    let shape = [image.channels * image.height, image.width];
     syva_plot::tiles(&title, &tiles, shape, 10, Tone::Signed, theme)
 }
 
-/// The names of the classes of a table's target, to be shown.
-pub fn class_names(schema: Option<&Schema>) -> Option<Vec<String>> {
-    schema?.classes().map(|names| names.iter().map(|name| output::short(name)).collect())
+/// The names of classes, to be shown.
+pub fn class_names(names: Option<&[String]>) -> Option<Vec<String>> {
+    names.map(|names| names.iter().map(|name| output::short(name)).collect())
 }
 
 /// The confusion matrix, row by row.
@@ -238,21 +248,33 @@ pub fn misread(
     name: &str,
     predictions: &Predictions,
     data: &Dataset,
-    shape: [usize; 2],
+    image: ImageShape,
+    names: Option<&[String]>,
     count: usize,
     theme: Theme,
 ) -> Picture {
     let (samples, all) = surest_misread(predictions, count.min(500));
+    let lightness = pictures::lightness(data);
     let tile = |&sample: &usize| {
         let pixels = sample * data.features()..(sample + 1) * data.features();
-        let pixels = pixels.map(|i| f64::from(data.inputs().get(i)) / 255.0).collect();
-        Tile { pixels, caption: misread_caption(predictions, sample) }
+        let pixels = pixels.map(|i| lightness(data.inputs().get(i))).collect();
+        let (truth, guess, probability) = misreading(predictions, sample, names);
+        let caption = match names {
+            // Names are too long for one line.
+            Some(_) => {
+                let guess = middle(&guess, CAPTION - probability.len() - 2);
+                format!("{}\n→ {guess}, {probability}", middle(&truth, CAPTION))
+            }
+            None => format!("{truth} → {guess}, {probability}"),
+        };
+        Tile { pixels, caption }
     };
     let tiles: Vec<Tile> = samples.iter().map(tile).collect();
     let samples = grouped(predictions.samples() as u64);
     let title =
         format!("{name}: {} of {all} misread images ({samples} in total): true → predicted, probability", tiles.len());
-    syva_plot::tiles(&title, &tiles, shape, 8, Tone::Gray, theme)
+    let tone = if image.channels == 3 { Tone::Rgb } else { Tone::Gray };
+    syva_plot::tiles(&title, &tiles, [image.height, image.width], 8, tone, theme)
 }
 
 /// The misread samples, `count` at most, those with the most certain predictions first; and the number of all of them.
@@ -266,8 +288,22 @@ pub fn surest_misread(predictions: &Predictions, count: usize) -> (Vec<usize>, u
     (samples, all)
 }
 
-/// The caption of a misread image: true → predicted, and the probability of the prediction.
-pub fn misread_caption(predictions: &Predictions, sample: usize) -> String {
+/// What a misread image is, what is predicted, and with which probability.
+pub fn misreading(predictions: &Predictions, sample: usize, names: Option<&[String]>) -> (String, String, String) {
     let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
-    format!("{truth} → {guess}, {:.0} %", 100.0 * predictions.probabilities(sample)[guess])
+    let name = |class: usize| names.map_or_else(|| class.to_string(), |names| names[class].clone());
+    (name(truth), name(guess), format!("{:.0} %", 100.0 * predictions.probabilities(sample)[guess]))
+}
+
+/// The most characters of a caption's line.
+const CAPTION: usize = 14;
+
+/// The beginning and the end of a name that is longer than `most`.
+fn middle(name: &str, most: usize) -> String {
+    let name: Vec<char> = output::shown(name).chars().collect();
+    if name.len() <= most {
+        return name.into_iter().collect();
+    }
+    let end = most / 2;
+    name[..most - end - 1].iter().chain(['…'].iter()).chain(&name[name.len() - end..]).collect()
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
 use serde::Deserialize;
+use syva::data::images::{Channels, ImageSize, ImagesConfig};
 use syva::data::source::Source;
 use syva::data::tabular::{self, TableConfig};
 use syva::data::{Targets, Task, Validation};
@@ -20,7 +21,10 @@ use syva::{
     Optimizer, Parametrization, Precision, Result, Schedule, Spec, Stop, Ties, Training,
 };
 
+use syva::tables::images::Opened;
+
 use crate::data::{self, Talk};
+use crate::images::{self, ImageArgs};
 use crate::tables::{DataArg, Mark, Names, PartArg, ReadArgs, YesNo, files, list_from_file};
 use crate::values::{flag, from_file, number, number_from_file, yes_no, yes_no_from_file};
 
@@ -71,22 +75,26 @@ settings! {
     #[arg(long, visible_alias = "preset", value_name = "NAME", value_parser = flag::<Recipe>)]
     #[serde(deserialize_with = "from_file")]
     recipe: Recipe;
-    /// Data: auto, mnist, digits, or the file of a table: CSV, TSV, Parquet, NPY or NPZ; several files of one table are
-    /// separated by commas or matched by a pattern, and - is standard input [default: auto]
-    #[arg(long, value_name = "NAME|FILE", value_parser = flag::<DataArg>)]
+    /// Data: auto, mnist, fashion-mnist or digits; a folder of images (a folder of pictures for each class, IDX or CIFAR
+    /// files); or the file of a table: CSV, TSV, Parquet, NPY, NPZ or
+    /// safetensors; several files of one table are separated by commas or
+    /// matched by a pattern, and - is standard input [default: auto]
+    #[arg(long, value_name = "NAME|FOLDER|FILE", value_parser = flag::<DataArg>)]
     #[serde(deserialize_with = "list_from_file")]
     data: DataArg;
-    /// Folder with the MNIST files [default: $SYVA_MNIST_DIR, then the cache folder]
+    /// Folder with the files of MNIST or Fashion-MNIST [default: $SYVA_MNIST_DIR or $SYVA_FASHION_MNIST_DIR, then the cache
+    /// folder]
     #[arg(long, value_name = "DIR")]
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;
     /// What the training is judged by: test (the data's own test part), or a share (0.1) or a number (5000) of the
     /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.2 for a
-    /// table]
+    /// table, and for a folder without test images]
     #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>)]
     #[serde(deserialize_with = "from_file")]
     validation: PartArg;
-    /// The rows of a table that are set aside for `syva eval`: a share, a number, or a file [default: none]
+    /// The rows of a table, or the images of a folder, that are set aside for `syva eval`: a share, a number, or for a table a
+    /// file [default: none]
     #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>, help_heading = TABLES)]
     #[serde(deserialize_with = "from_file")]
     test: PartArg;
@@ -176,6 +184,18 @@ settings! {
     #[arg(long, value_name = "TEXTS", value_parser = flag::<Names>, help_heading = TABLES)]
     #[serde(deserialize_with = "list_from_file")]
     missing: Names;
+    /// Names of the classes, in the order of the outputs [default: as the folders or files have them]
+    #[arg(long, value_name = "NAMES", value_parser = flag::<Names>, help_heading = IMAGES)]
+    #[serde(deserialize_with = "list_from_file")]
+    classes: Names;
+    /// Size that pictures are brought to, such as 32x32 [default: the size that most of them have]
+    #[arg(long, value_name = "HxW", value_parser = flag::<ImageSize>, help_heading = IMAGES)]
+    #[serde(alias = "image_size", deserialize_with = "from_file")]
+    image_size: ImageSize;
+    /// Colours that pictures are read in: grey or rgb [default: rgb if any has colours]
+    #[arg(long, value_name = "NAME", value_parser = flag::<Channels>, help_heading = IMAGES)]
+    #[serde(deserialize_with = "from_file")]
+    channels: Channels;
     /// Widths of the hidden layers, such as 300,100, or none [default: 256,128]
     #[arg(long, value_name = "WIDTHS", allow_negative_numbers = true, value_parser = flag::<Hidden>)]
     hidden: Hidden;
@@ -328,6 +348,17 @@ settings! {
     out: PathBuf;
 }
 
+/// Data, and what makes it again.
+pub struct OpenData {
+    pub task: Task,
+    /// What of it validates.
+    pub validation: Validation,
+    /// The table that it is.
+    pub table: Option<TableConfig>,
+    /// The images that it is.
+    pub images: Option<ImagesConfig>,
+}
+
 impl Settings {
     /// These settings. Those that are missing come from a TOML file, and then from the recipe that one of them names.
     pub fn or_from_file(self, path: Option<&Path>) -> Result<Self> {
@@ -347,6 +378,9 @@ impl Settings {
             _ => None,
         };
         let of_table = config.data.table.as_ref().map(Self::of_table).unwrap_or_default();
+        // What was found out of one folder says nothing of another.
+        let images = config.data.images.as_ref().filter(|_| self.data.is_none());
+        let of_images = images.map(Self::of_images).unwrap_or_default();
         let (network, training) = (&config.network, &config.training);
         let hidden = &network.layers[..network.layers.len() - 1];
         let activation = hidden.first().map(Layer::nonlinearity);
@@ -358,9 +392,10 @@ impl Settings {
             return Err(Error::setting("like", problem, "choose one for all of them with --activation"));
         }
         Ok(self.or(Self {
-            data: Some(match &config.data.table {
-                Some(table) => DataArg::Table(names_of(&table.files)),
-                None => DataArg::Named(data::source_of(run, &config.data)?),
+            data: Some(match (&config.data.table, &config.data.images) {
+                (Some(table), _) => DataArg::Table(names_of(&table.files)),
+                (None, Some(images)) => DataArg::Images(images.path.clone()),
+                (None, None) => DataArg::Named(data::source_of(run, &config.data)?),
             }),
             data_dir,
             validation: Some(match &config.data.table {
@@ -374,8 +409,20 @@ impl Settings {
             device: Some(config.device.clone()),
             exact: Some(config.exact),
             precision: Some(config.precision),
-            ..Self::of(&training.clone().without_lengths()).or(of_table)
+            ..Self::of(&training.clone().without_lengths()).or(of_table).or(of_images)
         }))
+    }
+
+    /// The settings that say of images what this configuration says.
+    fn of_images(images: &ImagesConfig) -> Self {
+        let ImagesConfig { classes, size, channels, test, .. } = images;
+        Self {
+            classes: (!classes.is_empty()).then(|| Names(classes.clone())),
+            image_size: *size,
+            channels: *channels,
+            test: test.map(PartArg::Part),
+            ..Self::default()
+        }
     }
 
     /// The settings that say of a table what this configuration says.
@@ -415,7 +462,7 @@ impl Settings {
         match self.data {
             None => Some(Source::Auto),
             Some(DataArg::Named(source)) => Some(source),
-            Some(DataArg::Table(_)) => None,
+            Some(DataArg::Table(_) | DataArg::Images(_)) => None,
         }
     }
 
@@ -423,6 +470,7 @@ impl Settings {
     pub fn table(&self) -> Result<Option<TableConfig>> {
         let list = |names: &Option<Names>| names.clone().unwrap_or_default().0;
         let Some(DataArg::Table(data)) = &self.data else {
+            let is_images = matches!(self.data, Some(DataArg::Images(_)));
             for (given, setting) in [
                 (self.target.is_some(), "target"),
                 (self.task.is_some(), "task"),
@@ -439,7 +487,8 @@ impl Settings {
                 (self.embed_above.is_some(), "embed-above"),
                 (self.embedding_size.is_some(), "embedding-size"),
                 (self.input_factors.is_some(), "input-factors"),
-                (self.test.is_some(), "test"),
+                (self.test.is_some() && !is_images, "test"),
+                (matches!(self.test, Some(PartArg::Files(_))), "test"),
                 (matches!(self.validation, Some(PartArg::Files(_))), "validation"),
                 (self.delimiter.is_some(), "delimiter"),
                 (self.header.is_some(), "header"),
@@ -457,6 +506,7 @@ impl Settings {
         if self.data_dir.is_some() {
             return Err(Error::setting("data-dir", "it is the folder of MNIST, not of a table", "leave it out"));
         }
+        self.image_args().refuse()?;
         let part_files = |part: &Option<PartArg>| match part {
             Some(PartArg::Files(names)) => files(names),
             _ => Ok(Vec::new()),
@@ -510,18 +560,34 @@ impl Settings {
         }))
     }
 
-    /// Opens the data. Returns it with what of it validates, and what makes a table again.
-    pub fn open(&self, talk: Talk) -> Result<(Task, Validation, Option<TableConfig>)> {
+    /// What the settings say of images.
+    fn image_args(&self) -> ImageArgs {
+        ImageArgs { classes: self.classes.clone(), image_size: self.image_size, channels: self.channels }
+    }
+
+    /// Opens the data.
+    pub fn open(&self, talk: Talk) -> Result<OpenData> {
         let part = if let Some(PartArg::Part(part)) = self.validation { Some(part) } else { None };
         if let Some(config) = self.table()? {
             let validation = part.unwrap_or(tabular::VALIDATION);
             let opened = crate::tables::open(config, Some(validation), talk)?;
-            return Ok((opened.task, validation, Some(opened.config)));
+            return Ok(OpenData { task: opened.task, validation, table: Some(opened.config), images: None });
         }
+        if let Some(DataArg::Images(path)) = &self.data {
+            if self.data_dir.is_some() {
+                let problem = "it is the folder of MNIST, and --data names another folder";
+                return Err(Error::setting("data-dir", problem, "leave it out"));
+            }
+            let test = if let Some(PartArg::Part(part)) = self.test { Some(part) } else { None };
+            let config = ImagesConfig { test, ..self.image_args().config(path)? };
+            let Opened { task, config, validation, .. } = images::open(&config, part, self.threads, talk)?;
+            return Ok(OpenData { task, validation, table: None, images: Some(config) });
+        }
+        self.image_args().refuse()?;
         let validation = part.unwrap_or_default();
         let source = self.source().unwrap_or(Source::Auto);
         let task = data::open(source, self.data_dir.as_deref(), self.threads, talk)?.validated_by(validation)?;
-        Ok((task, validation, None))
+        Ok(OpenData { task, validation, table: None, images: None })
     }
 
     /// These settings for this data. What is missing comes from the recipe for tables, if they are for one.
@@ -761,6 +827,8 @@ impl FromStr for Above {
 
 /// The heading of the flags that are for tables.
 const TABLES: &str = "Tables";
+/// The heading of the flags that are for folders of images.
+const IMAGES: &str = "Images";
 
 /// Files as a list of names.
 fn names_of(files: &[PathBuf]) -> Names {

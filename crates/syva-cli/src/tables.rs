@@ -17,11 +17,13 @@ use syva::{Error, Result};
 use crate::data::{Talk, absolute};
 use crate::output;
 
-/// What `--data` names: a set that has a name, or files of a table.
+/// What `--data` names: a set that has a name, a place with images, or files of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataArg {
     /// A named set.
     Named(Source),
+    /// A folder, or an IDX file.
+    Images(PathBuf),
     /// Files, or patterns of files' names.
     Table(Names),
 }
@@ -32,14 +34,19 @@ impl FromStr for DataArg {
         if let Ok(source) = text.parse() {
             return Ok(Self::Named(source));
         }
+        if syva::tables::images::is_place(Path::new(text)) {
+            return Ok(Self::Images(text.into()));
+        }
         // A name without any mark of a path is a name, unless there is such a file.
         let is_path = text == "-" || text.contains(['.', '/', '\\', '*', '?']) || Path::new(text).exists();
         if !is_path {
             let names: Vec<&str> = Source::NAMES.iter().map(|(name, _)| *name).collect();
             return Err(match unknown("data", text, &names) {
-                Error::Setting { setting, problem, remedy } => {
-                    Error::Setting { setting, problem, remedy: format!("{remedy}, or the file of a table") }
-                }
+                Error::Setting { setting, problem, remedy } => Error::Setting {
+                    setting,
+                    problem,
+                    remedy: format!("{remedy}, or the file of a table, or a folder of images"),
+                },
                 other => other,
             });
         }
@@ -195,7 +202,10 @@ pub fn name_of(files: &[PathBuf]) -> String {
     let mut stem = name.as_str();
     while let Some((before, ending)) = stem.rsplit_once('.') {
         if before.is_empty()
-            || !matches!(ending, "gz" | "zst" | "csv" | "tsv" | "txt" | "data" | "parquet" | "npz" | "npy")
+            || !matches!(
+                ending,
+                "gz" | "zst" | "csv" | "tsv" | "txt" | "data" | "parquet" | "npz" | "npy" | "safetensors"
+            )
         {
             break;
         }

@@ -9,7 +9,7 @@ use syva::data::Task;
 use syva::files::stay_inside;
 use syva::run::RunConfig;
 use syva::trainer::Event;
-use syva::{Activation, Epoch, Parameters, Predictions, Spec, State};
+use syva::{Activation, Epoch, ImageShape, Parameters, Predictions, Spec, State};
 use syva_tensorboard::{Domain, Experiment, HParam, HParamValue, Image, Metric, Node, PrCurve, Status, Writer};
 
 use crate::hyperparameters::{self, Setting};
@@ -33,7 +33,7 @@ pub struct TensorBoard {
     writer: Option<Writer>,
     warned: bool,
     steps_per_epoch: u64,
-    /// `[height, width]` of the inputs if they are images.
+    /// The shape of the inputs if they are images.
     shape: Vec<usize>,
     last: Option<Epoch>,
 }
@@ -105,14 +105,19 @@ impl TensorBoard {
 
     /// Logs the validation images with the worst predictions: a picture, and a line about each.
     pub fn worst_read(&mut self, predictions: &Predictions, task: &Task) {
-        let &[height, width] = &task.shape[..] else { return };
+        let Some(shape) = ImageShape::of(&task.shape) else { return };
         let worst = predictions.worst(50);
-        let picture = pictures::sample_tiles(&task.validation, &worst, height, width);
+        let names = task.named_classes();
+        let name = |class: usize| {
+            names.map_or_else(|| class.to_string(), |names| output::short(&names[class]).replace('|', "\\|"))
+        };
+        let picture = pictures::sample_tiles(&task.validation, &worst, shape);
         let mut text = String::from("| row, column | sample | truth | guess | confidence |\n|---|---|---|---|---|\n");
         for (place, &sample) in worst.iter().enumerate() {
             let (truth, guess) = (predictions.label(sample), predictions.guess(sample));
             let confidence = 100.0 * predictions.probabilities(sample)[guess];
             let (row, column) = (place / 10 + 1, place % 10 + 1);
+            let (truth, guess) = (name(truth), name(guess));
             text += &format!("| {row}, {column} | {sample} | {truth} | {guess} | {confidence:.1} % |\n");
         }
         let step = self.last.as_ref().map_or(0, |epoch| epoch.epoch * self.steps_per_epoch);
@@ -190,14 +195,19 @@ fn inspection(
             }
         }
     }
-    if let &[height, width] = shape {
-        writer.image("weights/fc1", step, &image(pictures::weight_tiles(&state.layers[0].weight, height, width)))?;
+    if let Some(shape) = ImageShape::of(shape) {
+        writer.image("weights/fc1", step, &image(pictures::weight_tiles(&state.layers[0].weight, shape)))?;
     }
     Ok(())
 }
 
 fn image(picture: pictures::Picture) -> Image {
-    Image::gray(picture.width as u32, picture.height as u32, picture.pixels)
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    if picture.channels == 3 {
+        Image::rgb(width, height, picture.pixels)
+    } else {
+        Image::gray(width, height, picture.pixels)
+    }
 }
 
 /// Logs how the run is trained from this step on. A run that is resumed may change its device, for example.

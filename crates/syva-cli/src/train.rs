@@ -15,7 +15,7 @@ use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TimeArgs, TrainArgs};
 use crate::data::Talk;
 use crate::folds;
 use crate::progress::Report;
-use crate::settings::Settings;
+use crate::settings::{OpenData, Settings};
 use crate::tensorboard::TensorBoard;
 use crate::tui::Screen;
 use crate::{data, eval, output, signals};
@@ -44,13 +44,14 @@ impl SetUp {
         let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
         let options = EngineOptions { threads: settings.threads, exact, precision };
         let (engine, device) = syva::engine(device_name, options)?;
-        let (task, validation, table) = settings.open(talk)?;
+        let OpenData { task, validation, table, images } = settings.open(talk)?;
         let settings = settings.suited_to(&task)?;
         let training = settings.training()?;
         let network = match &like {
             // The network is taken as it is, even if no flags can describe it.
             Some((_, config)) if !given.change_network() && task.train.check(&config.network).is_ok() => {
-                Spec { schema: task.schema.clone(), ..config.network.clone() }
+                let class_names = task.class_names.clone();
+                Spec { schema: task.schema.clone(), class_names, ..config.network.clone() }
             }
             _ => settings.network(&task)?,
         };
@@ -69,7 +70,7 @@ impl SetUp {
             precision,
             keep: settings.keep(),
             training,
-            data: DataConfig { source: task.name.clone(), dir, validation, table, digest },
+            data: DataConfig { source: task.name.clone(), dir, validation, table, images, digest },
             network,
         };
         Ok(Self { settings, config, task, engine, device })

@@ -517,6 +517,7 @@ mod tests {
                 dir: None,
                 validation: "test".parse().unwrap(),
                 table: None,
+                images: None,
                 digest: String::new(),
             },
             network: Mlp::new(784).hidden(&[256, 128], Sigmoid).classes(10),

@@ -206,7 +206,11 @@ fn what_else_a_file_is_gets_its_name() {
         ("scan.pdf", b"%PDF-1.7\n%\xe2\xe3", "a PDF document; save it"),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; save it"),
         ("x.npy", b"\x93NUMPY\x01\0v\0{'descr': '|u1'", "a NumPy array; give a PNG"),
-        ("f32-idx3", b"\0\0\x0d\x03\0\0\0\x01\0\0\0\x1c\0\0\0\x1c", "an IDX file of f32 elements with 3 dimensions"),
+        (
+            "f32-idx3",
+            b"\0\0\x0d\x03\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\0",
+            "the images are 1 × 1, but the network reads 28 × 28",
+        ),
         ("noise.bin", &[7, 200, 3, 250], "its format is not known"),
         ("cut.png", b"\x89PNG\r\n\x1a\n\0\0", "it begins like a PNG picture, but it is truncated; copy"),
         ("cut.pgm", b"P5\n28 28\n255\n\0\0", "but it is truncated; copy the file again"),
@@ -274,7 +278,7 @@ fn what_is_no_image_is_told_and_the_rest_is_read() {
     place.write("blank.bmp", bmp(50, 50, |_, _| 230));
     place.write("cut.bmp", &bmp(150, 160, one)[..3000]);
     std::fs::create_dir(place.path("folder")).unwrap();
-    place.run("predict run folder").fails(1, &["folder (the image): it is a folder; name the images in it"]);
+    place.run("predict run folder").fails(1, &["folder (the folder): there are no pictures in it, by their names"]);
     let ran = place.run("predict run empty.png one.bmp page.html blank.bmp cut.bmp missing.png");
     assert!(ran.stdout.contains("one.bmp: ") && ran.stdout.lines().count() == 1, "{}", ran.stdout);
     ran.fails(1, &["empty.png (the image)", "page.html (the image)", "no digit was found", "cut.bmp", "missing.png"]);

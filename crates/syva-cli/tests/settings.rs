@@ -46,7 +46,7 @@ fn flags_without_sense_are_refused_and_leave_nothing() {
         ("--init constant:nan", "'nan' is not a finite number; write constant:value=NUMBER"),
         ("--init xavier-unifrom", "unknown name (did you mean 'xavier-uniform'?)"),
         ("--optimizer lbfgs", "'lbfgs' for '--optimizer <NAME>': unknown name; use sgd, adam, adamw"),
-        ("--data cifar", "use auto, mnist or digits"),
+        ("--data cifar", "use auto, mnist, fashion-mnist or digits"),
         ("--data minst", "did you mean 'mnist'?"),
         ("--device mps", "Metal (mps) is called gpu here; use auto, cpu"),
         ("--device abacus", "device: there is no device 'abacus' here; use auto, cpu"),

@@ -235,7 +235,8 @@ fn what_makes_no_sense_is_refused() {
     place.finished("digits");
     place.run("eval digits --data flowers.csv").fails(2, &["data: this model was not trained on a table"]);
     place.run("predict digits flowers.csv").fails(1, &["flowers.csv"]);
-    place.run("predict digits x.png -o y.csv").fails(2, &["out:"]);
+    place.run("predict digits x.png -o y.csv").fails(1, &["cannot read x.png", "so nothing is written"]);
+    assert!(!place.path("y.csv").exists());
 }
 
 #[test]

@@ -40,6 +40,11 @@ impl ClassNames {
         Self::new(spec, (0..spec.classes()).map(|class| class.to_string()))
     }
 
+    /// The names that the network itself has for its classes, or else their labels.
+    pub fn of(spec: &Spec) -> Result<Self> {
+        spec.named_classes().map_or_else(|| Self::numbers(spec), |names| Self::new(spec, names))
+    }
+
     /// The name of a class.
     #[must_use]
     pub fn name(&self, class: usize) -> &str {

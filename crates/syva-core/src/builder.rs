@@ -34,6 +34,19 @@ impl Mlp {
         mlp
     }
 
+    /// A network that reads RGB images of `height` by `width` pixels, laid out as [`ImageShape`](crate::ImageShape) says.
+    ///
+    /// ```
+    /// use syva_core::{Activation::Relu, Mlp};
+    /// assert_eq!(Mlp::rgb(32, 32).hidden(&[64], Relu).classes(10).widths(), "3072-64-10");
+    /// ```
+    #[must_use]
+    pub fn rgb(height: usize, width: usize) -> Self {
+        let mut mlp = Self::new(3 * height * width);
+        mlp.input.shape = vec![3, height, width];
+        mlp
+    }
+
     /// Sets how the first layer normalises its inputs.
     #[must_use]
     pub fn normalized(mut self, normalization: Normalization) -> Self {
@@ -87,7 +100,7 @@ impl Mlp {
 
     fn end(mut self, units: usize, head: Head) -> Spec {
         self.layers.push(Layer::new(units, Activation::Identity));
-        Spec { input: self.input, layers: self.layers, head, schema: None }
+        Spec { input: self.input, layers: self.layers, head, schema: None, class_names: Vec::new() }
     }
 }
 
@@ -175,6 +188,7 @@ impl Sequential {
             layers: self.linear.into_iter().map(|(_, layer)| layer).collect(),
             head,
             schema: None,
+            class_names: Vec::new(),
         };
         spec.validate()?;
         Ok(spec)

@@ -64,11 +64,11 @@ impl Spec1 {
         let schedule = schedule.unwrap_or(Schedule::CONSTANT);
         let training =
             Training { epochs, batch_size, learning_rate, seed, init, optimizer, schedule, ..Training::default() };
-        (Spec { input, layers, head, schema: None }, training)
+        (Spec { input, layers, head, schema: None, class_names: Vec::new() }, training)
     }
 
     /// The network of a model, which needs no training.
     pub(crate) fn network(self) -> Spec {
-        Spec { input: self.input, layers: self.layers, head: self.head, schema: None }
+        Spec { input: self.input, layers: self.layers, head: self.head, schema: None, class_names: Vec::new() }
     }
 }

@@ -1,9 +1,12 @@
 //! Data sets: inputs and targets in memory, decoded once, shared without copying.
 
 pub mod digits;
+#[cfg(feature = "files")]
+pub mod fashion_mnist;
 pub mod framing;
 #[cfg(feature = "files")]
 pub mod idx;
+pub mod images;
 mod mixed;
 #[cfg(feature = "files")]
 pub mod mnist;
@@ -26,7 +29,7 @@ use crate::names::forms;
 use crate::ops::Nonlinearity;
 use crate::random::{Random, Stream};
 use crate::schema::{Schema, Target};
-use crate::spec::{Head, Input, Normalization, Spec};
+use crate::spec::{Head, ImageShape, Input, Normalization, Spec};
 use crate::state::{check_finite, hex};
 use crate::{Error, Result};
 
@@ -267,6 +270,25 @@ impl Dataset {
             Targets::Values { .. } => draw(samples, None, share, seed),
         };
         self.divided(&is_second)
+    }
+
+    /// Divides the data into so many parts of about the same size, to which each class contributes its share, and returns
+    /// all others and the one with this number, counted from 1. The same data, number of parts and seed give the same parts.
+    ///
+    /// # Errors
+    /// If a part would be empty.
+    pub fn fold(&self, number: usize, of: usize, seed: u32) -> Result<(Self, Self)> {
+        let samples = self.samples();
+        if of > samples {
+            let problem = format!("{of} folds of {samples} training samples leave some empty");
+            return Err(Error::setting("folds", problem, "use fewer folds"));
+        }
+        let classes = match &self.targets {
+            Targets::Classes { labels, classes } => Some((&labels[..], *classes)),
+            Targets::Values { .. } => None,
+        };
+        let in_fold: Vec<bool> = folds(samples, classes, of, seed).iter().map(|&fold| fold + 1 == number).collect();
+        self.divided(&in_fold)
     }
 
     /// The samples that are not in the second part, and those that are.
@@ -547,8 +569,11 @@ pub struct Task {
     pub validation: Dataset,
     /// The data's own test part, if the validation data is another ([`Task::validated_by`]).
     pub test: Option<Dataset>,
-    /// `[height, width]` if the inputs are images, otherwise empty.
+    /// `[height, width]` if the inputs are grey images, `[3, height, width]` for RGB (see [`ImageShape`]), otherwise empty.
     pub shape: Vec<usize>,
+    /// The names of the classes, in the order of their labels. Empty if they are called by their numbers, or if the schema
+    /// names them.
+    pub class_names: Vec<String>,
     /// How inputs are normalised, fitted on the training data.
     pub normalization: Normalization,
     /// The value of [`Task::digest`], if the source already knows it.
@@ -569,6 +594,7 @@ impl Task {
             validation,
             test: None,
             shape: Vec::new(),
+            class_names: Vec::new(),
             normalization: Normalization::None,
             known_digest: None,
             schema: None,
@@ -584,19 +610,7 @@ impl Task {
     pub fn validated_by(self, validation: Validation) -> Result<Self> {
         let samples = self.train.samples();
         if let Validation::Fold { number, of, seed } = validation {
-            let classes = match self.train.targets() {
-                Targets::Classes { labels, classes } => Some((&labels[..], *classes)),
-                Targets::Values { .. } => None,
-            };
-            if of > samples {
-                let problem = format!("{of} folds of {samples} training samples leave some empty");
-                return Err(Error::setting("folds", problem, "use fewer folds"));
-            }
-            let in_fold: Vec<bool> = folds(samples, classes, of, seed).iter().map(|&fold| fold + 1 == number).collect();
-            let (train, part) = self.train.divided(&in_fold).map_err(|_| {
-                let problem = format!("{of} folds of {samples} training samples leave a part empty");
-                Error::setting("folds", problem, "use fewer folds")
-            })?;
+            let (train, part) = self.train.fold(number, of, seed)?;
             let digest = hex(&Sha256::digest(format!("{} validation {validation}", self.digest())));
             return Ok(Self {
                 train,
@@ -631,8 +645,8 @@ impl Task {
     #[must_use]
     pub fn network(&self, hidden: &[usize], activation: impl Into<Nonlinearity>) -> Spec {
         let mut mlp = Mlp::new(self.train.features());
-        if let [height, width] = self.shape[..] {
-            mlp = Mlp::image(height, width);
+        if let Some(image) = ImageShape::of(&self.shape) {
+            mlp = image.network();
         }
         let mlp = mlp.normalized(self.normalization.clone()).hidden(hidden, activation);
         let spec = match (self.train.targets(), self.schema.as_deref().map(|schema| &schema.target)) {
@@ -643,7 +657,7 @@ impl Task {
             (Targets::Values { outputs, .. }, _) => mlp.values(*outputs),
         };
         let input = Input { embedding: self.embedding.clone(), ..spec.input };
-        Spec { input, schema: self.schema.clone(), ..spec }
+        Spec { input, schema: self.schema.clone(), class_names: self.class_names.clone(), ..spec }
     }
 
     /// The same with another head, and as many outputs as it needs. Returns an error if the head does not fit the task's
@@ -692,6 +706,13 @@ impl Task {
             other => other,
         })?;
         Ok(spec)
+    }
+
+    /// The names of the classes, if they have any.
+    #[must_use]
+    pub fn named_classes(&self) -> Option<&[String]> {
+        let of_schema = self.schema.as_deref().and_then(Schema::classes);
+        of_schema.or((!self.class_names.is_empty()).then_some(&self.class_names))
     }
 
     /// One part of the data.

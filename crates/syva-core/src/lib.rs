@@ -70,7 +70,7 @@ pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities}
 pub use rate_test::{RateRange, RateTest};
 pub use regression::{Decoder, PredictedValues, ValueScores};
 pub use schedule::Schedule;
-pub use spec::{Head, Input, Layer, Normalization, Spec};
+pub use spec::{Head, ImageShape, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};
 pub use stopping::{Keep, Metric, Stop, Ties};
 pub use summary::Summary;

@@ -599,6 +599,21 @@ mod tests {
     }
 
     #[test]
+    fn names_of_classes_and_the_layout_of_images_are_in_the_file() {
+        let names = || vec!["no".to_string(), "yes".into()];
+        let mut spec = Mlp::rgb(1, 2).hidden(&[2], Activation::Relu).classes(2);
+        spec.class_names = names();
+        let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+        let bytes = model.to_bytes().unwrap();
+        let again = Model::from_bytes(&bytes, "m.safetensors").unwrap();
+        assert_eq!((again.spec.named_classes(), &again.spec.input.shape[..]), (Some(&names()[..]), &[3, 1, 2][..]));
+        let said = message(&edit(&bytes, r#"[\"no\",\"yes\"]"#, r#"[\"no\"]"#));
+        assert!(said.contains("1 names for 2 classes"), "{said}");
+        // Without names, the file is as it was before there were any.
+        assert!(!String::from_utf8_lossy(&self::model().to_bytes().unwrap()).contains("class_names"));
+    }
+
+    #[test]
     fn every_kind_of_damage_is_named() {
         let good = model().to_bytes().unwrap();
         for end in 0..good.len() {

@@ -27,6 +27,7 @@ use self::lock::{LOCK, Lock};
 use self::metrics::METRICS;
 use crate::clearing::clear;
 use crate::compat::{self, FORMAT, Spec1, Training1, Version};
+use crate::data::images::ImagesConfig;
 use crate::data::tabular::TableConfig;
 use crate::data::{Task, Validation};
 use crate::engine::{DeviceId, Engine};
@@ -112,6 +113,9 @@ pub struct DataConfig {
     /// The table that it is, and its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableConfig>,
+    /// The images that it is, and their files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImagesConfig>,
     /// SHA-256 of the data, which tells how it is divided, too.
     pub digest: String,
 }
@@ -404,7 +408,7 @@ impl RunFolder {
     ///     precision: Default::default(),
     ///     keep: Keep::best_by(Metric::ValAcc),
     ///     training: Training { epochs: 3, ..Training::default() },
-    ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), table: None, digest: task.digest() },
+    ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), table: None, images: None, digest: task.digest() },
     ///     network: Mlp::new(2).hidden(&[8], Tanh).classes(2),
     /// };
     /// # let place = tempfile::tempdir().unwrap();
@@ -620,6 +624,7 @@ mod tests {
                 dir: None,
                 validation: Validation::Test,
                 table: None,
+                images: None,
                 digest: "00".into(),
             },
             network,

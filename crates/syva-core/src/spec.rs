@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::Number;
+use crate::builder::Mlp;
 use crate::data::Dataset;
 use crate::embedding::Embedding;
 use crate::metrics::{Confusion, Tally};
@@ -36,6 +37,9 @@ pub struct Spec {
     /// What makes inputs and targets of a table's rows, for a network that was trained on a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Arc<Schema>>,
+    /// The names of the classes, in the order of the outputs, if the data names them and no schema does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
 }
 
 /// The network's input: raw features as the data set stores them, and how the first layer normalises them.
@@ -43,7 +47,8 @@ pub struct Spec {
 pub struct Input {
     /// Values per sample.
     pub features: usize,
-    /// `[height, width]` if the features are an image, otherwise empty.
+    /// `[height, width]` if the features are a grey image, `[3, height, width]` for RGB (see [`ImageShape`]), otherwise
+    /// empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<usize>,
     /// Applied by the first layer to each feature.
@@ -59,6 +64,69 @@ impl Input {
     #[must_use]
     pub fn new(features: usize) -> Self {
         Self { features, shape: Vec::new(), normalization: Normalization::None, embedding: None }
+    }
+}
+
+/// How images are laid out as features: grey ones `[height, width]`, row by row; RGB ones `[3, height, width]`, first all
+/// red values, then the green, then the blue ones, as `ToTensor` and `Flatten` lay them out in PyTorch.
+///
+/// ```
+/// use syva_core::ImageShape;
+/// let image = ImageShape::of(&[3, 32, 48]).unwrap();
+/// assert_eq!((image.height, image.width, image.channels, image.features()), (32, 48, 3, 4608));
+/// assert_eq!(image.to_string(), "32 × 48 RGB");
+/// assert_eq!(ImageShape::of(&[28, 28]).unwrap().to_string(), "28 × 28");
+/// assert_eq!(ImageShape::of(&[784]), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageShape {
+    /// Pixel rows.
+    pub height: usize,
+    /// Pixel columns.
+    pub width: usize,
+    /// 1 for grey, 3 for RGB.
+    pub channels: usize,
+}
+
+impl ImageShape {
+    /// The layout that a shape means, `None` if it is not that of images.
+    #[must_use]
+    pub fn of(shape: &[usize]) -> Option<Self> {
+        match *shape {
+            [height, width] => Some(Self { height, width, channels: 1 }),
+            [3, height, width] => Some(Self { height, width, channels: 3 }),
+            _ => None,
+        }
+    }
+
+    /// The shape that means this layout.
+    #[must_use]
+    pub fn shape(self) -> Vec<usize> {
+        match self.channels {
+            1 => vec![self.height, self.width],
+            channels => vec![channels, self.height, self.width],
+        }
+    }
+
+    /// Values per image.
+    #[must_use]
+    pub fn features(self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// The beginning of a network that reads such images.
+    #[must_use]
+    pub fn network(self) -> Mlp {
+        match self.channels {
+            1 => Mlp::image(self.height, self.width),
+            _ => Mlp::rgb(self.height, self.width),
+        }
+    }
+}
+
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × {}{}", self.height, self.width, if self.channels == 3 { " RGB" } else { "" })
     }
 }
 
@@ -241,6 +309,13 @@ impl Spec {
         }
     }
 
+    /// The names of the classes, if they have any: those of the schema, or [`Spec::class_names`].
+    #[must_use]
+    pub fn named_classes(&self) -> Option<&[String]> {
+        let of_schema = self.schema.as_deref().and_then(Schema::classes);
+        of_schema.or((!self.class_names.is_empty()).then_some(&self.class_names))
+    }
+
     /// Target values of a sample; for classes, 1.
     #[must_use]
     pub fn targets(&self) -> usize {
@@ -346,6 +421,10 @@ impl Spec {
             | Head::MultiLabel
             | Head::Logits
             | Head::LogSoftmax => {}
+        }
+        if !self.class_names.is_empty() && self.class_names.len() != self.classes() {
+            let problem = format!("{} names for {} classes", self.class_names.len(), self.classes());
+            return refuse("class_names", problem, "give one per class, in the order of the outputs, or none");
         }
         self.validate_normalization()?;
         self.schema.as_deref().map_or(Ok(()), |schema| self.validate_schema(schema))

@@ -53,7 +53,7 @@ impl Fake {
         limits.idle = Duration::from_millis(300);
         limits.lock = Duration::from_secs(20);
         let file = |i: usize| FileSpec { name: NAMES[i], alias: NAMES[i], shape: SHAPES[i], sha256: &self.digests[i] };
-        Source { files: [0, 1, 2, 3].map(file), limits }
+        Source { files: [0, 1, 2, 3].map(file), limits, ..Source::MNIST }
     }
 
     fn download(&self, dir: &Path, mirrors: &[&str]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use syva_core::Error;
-use syva_core::data::idx::{Images, read_images, read_labels, write_images, write_labels};
+use syva_core::data::idx::{Array, Elements, Images, read_array, read_images, read_labels, write_images, write_labels};
 use tempfile::TempDir;
 
 /// Two images of 2×3, written out by hand from the format's description.
@@ -251,4 +251,44 @@ fn no_changed_byte_causes_a_panic() {
             }
         }
     }
+}
+
+/// Every element type, with values whose bytes were worked out by hand.
+#[test]
+fn arrays_of_every_element_type_and_shape_are_read() {
+    let cases: [(&[u8], Vec<usize>, Elements); 6] = [
+        (b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02\x07\xff", vec![1, 2], Elements::U8(vec![7, 255])),
+        (b"\0\0\x09\x01\0\0\0\x02\x7f\x80", vec![2], Elements::I8(vec![127, -128])),
+        (b"\0\0\x0b\x01\0\0\0\x02\x01\x00\xff\xff", vec![2], Elements::I16(vec![256, -1])),
+        (b"\0\0\x0c\x01\0\0\0\x01\x00\x01\x00\x00", vec![1], Elements::I32(vec![65536])),
+        (b"\0\0\x0d\x04\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x01\xbf\x80\0\0", vec![1; 4], Elements::F32(vec![-1.0])),
+        (b"\0\0\x0e\x01\0\0\0\x01\x3f\xe0\0\0\0\0\0\0", vec![1], Elements::F64(vec![0.5])),
+    ];
+    for (content, shape, elements) in cases {
+        for content in [content.to_vec(), gzip(content)] {
+            let (_dir, path) = file(&content);
+            assert_eq!(read_array(&path).unwrap(), Array { shape: shape.clone(), elements: elements.clone() });
+        }
+    }
+}
+
+#[test]
+fn bad_arrays_are_refused() {
+    let says = |content: &[u8], problem: &str| {
+        let (_dir, path) = file(content);
+        judge(read_array(&path).map(drop), &path, problem)
+    };
+    assert_eq!(says(b"", "empty"), "byte 0");
+    assert_eq!(says(b"\0\0\x0a\x01\0\0\0\x01\x01", "expected"), "byte 0");
+    assert_eq!(says(b"\0\0\x08\0", "expected"), "byte 0");
+    says(b"<html>", "an IDX file was expected");
+    assert_eq!(says(b"\0\0\x08\x09", "9 dimensions"), "byte 3");
+    assert_eq!(says(b"\0\0\x08\x02\0\0\0\x02\0", "cut off"), "byte 9");
+    assert_eq!(says(b"\0\0\x08\x01\0\0\0\0", "nothing"), "byte 4");
+    let huge = [&b"\0\0\x0e\x08"[..], &[0xff; 32]].concat();
+    assert_eq!(says(&huge, "more than can be addressed"), "byte 4");
+    assert_eq!(says(b"\0\0\x0b\x01\0\0\0\x02\x01\x00\xff", "ends after 11"), "byte 11");
+    assert_eq!(says(b"\0\0\x0b\x01\0\0\0\x01\x01\x00\xff", "1 more"), "byte 10");
+    // A packed file promises a terabyte: no memory is taken for it.
+    says(&gzip(b"\0\0\x08\x02\0\x10\0\0\0\x10\0\0\x01"), "ends after 13");
 }

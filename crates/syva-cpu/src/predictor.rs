@@ -110,7 +110,7 @@ impl Predictor {
             inputs: InputKernel::detect()?,
             stopwatch: Stopwatch::new(spec.layers.len()),
             threads: threads::cores(),
-            names: ClassNames::numbers(spec).ok(),
+            names: ClassNames::of(spec).ok(),
         })
     }
 

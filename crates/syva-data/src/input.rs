@@ -15,7 +15,7 @@ use syva_core::{Error, Result, threads};
 /// How much is read from a stream at once.
 const STEP: usize = 1 << 20;
 
-const NAME_A_TABLE: &str = "name a table: CSV or other delimited text, Parquet, NPY or NPZ";
+const NAME_A_TABLE: &str = "name a table: CSV or other delimited text, Parquet, NPY, NPZ or safetensors";
 
 /// What a path holds.
 pub(crate) enum Input {
@@ -25,6 +25,8 @@ pub(crate) enum Input {
     Parquet,
     /// A NumPy array, or an archive of them.
     Numpy,
+    /// A file of tensors.
+    Safetensors,
 }
 
 /// Text as a stream of UTF-8, except that a byte 0xFF stands where the encoding allows none.
@@ -130,6 +132,7 @@ fn recognised(path: &Path, begin: &[u8], packed: Option<&str>) -> Result<Option<
     let promised = match ending.as_str() {
         "parquet" | "pq" => Some("Parquet table"),
         "npy" | "npz" => Some("NumPy array"),
+        "safetensors" => Some("safetensors file"),
         _ => None,
     };
     let refuse = |found: &str, remedy: &str| {
@@ -143,6 +146,7 @@ fn recognised(path: &Path, begin: &[u8], packed: Option<&str>) -> Result<Option<
     let table = match name.as_str() {
         "a Parquet table" => Some(Input::Parquet),
         "a NumPy array" | "an archive of NumPy arrays (npz)" => Some(Input::Numpy),
+        "a safetensors file" => Some(Input::Safetensors),
         _ => None,
     };
     if let Some(table) = table {
@@ -165,7 +169,10 @@ fn recognised(path: &Path, begin: &[u8], packed: Option<&str>) -> Result<Option<
         Family::StandIn if name.contains("LFS") => refuse(&name, "run `git lfs pull` to get the file itself"),
         Family::StandIn => refuse(&name, "open it to see what it says, and download the table again"),
         Family::Packed => refuse(&name, "unpack it first; gzip and zstd around text are unpacked as they are read"),
-        Family::Idx => refuse(&name, "images are no table: give them as a data set of images, or convert them to NPZ"),
+        Family::Idx => refuse(
+            &name,
+            "images are no table: put it into a folder beside its labels, and give the folder with --data",
+        ),
         Family::Document if name.contains("office") => refuse(&name, "save the sheet as CSV there"),
         Family::Network if name.contains("pickle") || name.contains("PyTorch") => {
             refuse(&name, "such files can run code when they are read: save the table as CSV, Parquet or NPZ")

@@ -1,4 +1,4 @@
-//! Readers of tables: CSV and other delimited text, Parquet, and NumPy's arrays.
+//! Readers of tables: CSV and other delimited text, Parquet, NumPy's arrays, and safetensors. [`images`] reads sets of images.
 //!
 //! [`read`] reads files as one [`Table`], and [`parts`] reads a large one part by part. What a file is follows from its
 //! content, and how a text is written (delimiter, header, decimal sign, encoding, missing values) from its beginning,
@@ -18,18 +18,20 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
-#[cfg(any(feature = "npz", feature = "parquet"))]
+#[cfg_attr(not(any(feature = "npz", feature = "parquet")), allow(dead_code, reason = "tensors have no texts"))]
 mod builder;
 mod cells;
 mod dialect;
-#[cfg(any(feature = "npz", feature = "parquet"))]
 mod half;
+#[cfg(feature = "images")]
+pub mod images;
 mod input;
 #[cfg(feature = "npz")]
 mod numpy;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod rows;
+mod safetensors;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -74,6 +76,7 @@ pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<(Table, ReadOpti
             }
             Input::Parquet => read_parquet(path, options)?,
             Input::Numpy => read_numpy(path, options)?,
+            Input::Safetensors => safetensors::Rows::open(path, options)?.all()?,
         };
         if i > 0 {
             let names = |table: &Table| table.columns().iter().map(|column| column.name.clone()).collect::<Vec<_>>();
@@ -130,6 +133,7 @@ enum Kind {
     Parquet(Box<parquet::Rows>),
     #[cfg(feature = "npz")]
     Numpy(Box<numpy::Rows>),
+    Safetensors(Box<safetensors::Rows>),
 }
 
 /// Reads a file part by part, in the order of its rows, with memory for about 8 MiB of text at a time. Each part counts
@@ -155,6 +159,7 @@ pub fn parts(path: &Path, options: &ReadOptions) -> Result<Parts> {
         Input::Parquet => Kind::Parquet(Box::new(parquet::Rows::open(path, options)?)),
         #[cfg(feature = "npz")]
         Input::Numpy => Kind::Numpy(Box::new(numpy::Rows::open(path, options)?)),
+        Input::Safetensors => Kind::Safetensors(Box::new(safetensors::Rows::open(path, options)?)),
         #[cfg(not(feature = "parquet"))]
         Input::Parquet => return Err(left_out(path, "Parquet")),
         #[cfg(not(feature = "npz"))]
@@ -176,6 +181,7 @@ impl Iterator for Parts {
             Kind::Parquet(rows) => rows.next(),
             #[cfg(feature = "npz")]
             Kind::Numpy(rows) => rows.next(),
+            Kind::Safetensors(rows) => rows.next(),
         };
         self.done = !matches!(next, Ok(Some(_)));
         next.transpose()

@@ -212,3 +212,65 @@ fn damaged_files_never_panic() {
         }
     }
 }
+
+#[test]
+fn safetensors_are_tables_by_the_rules_of_npz() {
+    let table = read("types.safetensors");
+    let expected = [
+        numbers("f16", &[0.5, -2.0, 65504.0]),
+        numbers("f32", &[0.25, -1.0, 3.0]),
+        numbers("f64", &[0.1, 1e300, -1.0]),
+        numbers("i16", &[-32768.0, 0.0, 5.0]),
+        numbers("i64", &[-(2f64.powi(40)), 2f64.powi(53), 0.0]),
+        numbers("i8", &[-128.0, 127.0, 0.0]),
+        numbers("matrix_1", &[0.0, 2.0, 4.0]),
+        numbers("matrix_2", &[1.0, 3.0, 5.0]),
+        numbers("truth", &[1.0, 0.0, 1.0]),
+        numbers("u64", &[2f64.powi(63), 1.0, 2.0]),
+    ];
+    assert_eq!(table.columns(), expected);
+}
+
+/// A safetensors file with this header and so many bytes of values.
+fn tensors(header: &str, values: &[u8]) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
+    let content = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), values].concat();
+    std::fs::write(file.path(), content).unwrap();
+    file
+}
+
+#[test]
+fn bad_safetensors_are_refused() {
+    let tensor = |dtype: &str, shape: &str, end: usize| {
+        format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#)
+    };
+    let read = |file: &tempfile::NamedTempFile| syva_data::read(&[file.path().to_path_buf()], &ReadOptions::default());
+    let says = |header: &str, bytes: usize, says: &str| {
+        let said = read(&tensors(header, &vec![0; bytes])).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    };
+    // 1.0 and -2.0.
+    let (table, _) = read(&tensors(&tensor("BF16", "[2]", 4), &[0x80, 0x3f, 0, 0xc0])).unwrap();
+    assert_eq!(table.columns(), [numbers("x", &[1.0, -2.0])]);
+    says(&tensor("F32", "[2]", 8), 7, "promises 8 bytes of values, and there are 7");
+    says(&tensor("F32", "[2]", 4), 4, "not that of safetensors");
+    says(&tensor("F32", "[4294967296,4294967296]", 8), 8, "not that of safetensors");
+    says(&tensor("F32", "[2,1,1]", 8), 8, "its shape is [2, 1, 1]");
+    says(&tensor("F32", "[0]", 0), 0, "it has no rows");
+    says(&tensor("F8_E4M3", "[1]", 1), 1, "it holds F8_E4M3");
+    says(
+        r#"{"__metadata__":{"syva":"x"},"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
+        1,
+        "a model of syva's",
+    );
+    says(
+        r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"y":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#,
+        3,
+        "it has 2 rows, and 'x' has 1",
+    );
+    let file = tensors("{\"x\"", &[]);
+    let mut content = std::fs::read(file.path()).unwrap();
+    content[..8].copy_from_slice(&0x00ff_ffffu64.to_le_bytes());
+    std::fs::write(file.path(), content).unwrap();
+    assert!(read(&file).unwrap_err().to_string().contains("more than it can have"));
+}

@@ -8,6 +8,8 @@ use crate::{Picture, Theme, mix, text};
 pub enum Tone {
     /// From 0, black, to 1, white.
     Gray,
+    /// Red, green and blue, each from 0 to 1.
+    Rgb,
     /// Weights: −1 is orange, 0 the colour of the paper, 1 blue.
     Signed,
 }
@@ -15,9 +17,9 @@ pub enum Tone {
 /// An image with a line of text below.
 #[derive(Clone, Debug)]
 pub struct Tile {
-    /// `[height, width]`, row by row; see [`Tone`].
+    /// `[height, width]`, row by row; see [`Tone`]. Of RGB all of one colour, then of the next: `[3, height, width]`.
     pub pixels: Vec<f64>,
-    /// The text below the image. It may be empty.
+    /// The lines of text below the image. It may be empty.
     pub caption: String,
 }
 
@@ -32,7 +34,8 @@ pub fn tiles(title: &str, tiles: &[Tile], shape: [usize; 2], columns: usize, ton
     let top_margin = if tone == Tone::Signed { 70.0 } else { 48.0 };
     let [height, width] = shape;
     let pixel = (84.0 / width.max(height) as f64).max(1.0);
-    let caption = if tiles.iter().all(|tile| tile.caption.is_empty()) { 0.0 } else { 18.0 };
+    let lines = tiles.iter().map(|tile| tile.caption.lines().count()).max().unwrap_or(0);
+    let caption = if lines == 0 { 0.0 } else { 4.0 + 14.0 * lines as f64 };
     let (cell_width, cell_height) = (width as f64 * pixel + GAP, height as f64 * pixel + GAP + caption);
     let columns = columns.clamp(1, tiles.len().max(1));
     let rows = tiles.len().div_ceil(columns);
@@ -48,20 +51,30 @@ pub fn tiles(title: &str, tiles: &[Tile], shape: [usize; 2], columns: usize, ton
         let left = margin + (place % columns) as f64 * cell_width;
         let top = top_margin + (place / columns) as f64 * cell_height;
         for row in 0..height {
-            let tones: Vec<i32> =
-                (0..width).map(|column| (tile.pixels[row * width + column] * TONES).round() as i32).collect();
+            let tones: Vec<[i32; 3]> = (0..width)
+                .map(|column| {
+                    let of = |channel: usize| {
+                        let at = (channel * height + row) * width + column;
+                        (tile.pixels[at] * TONES).round() as i32
+                    };
+                    if tone == Tone::Rgb { [of(0), of(1), of(2)] } else { [of(0); 3] }
+                })
+                .collect();
             let mut column = 0;
             for run in tones.chunk_by(|a, b| a == b) {
                 x.push(left + column as f64 * pixel);
                 y.push(top + row as f64 * pixel);
                 w.push(run.len() as f64 * pixel);
                 h.push(pixel);
-                fills.push(color(f64::from(run[0]) / TONES, tone, theme));
+                fills.push(color(run[0].map(|level| f64::from(level) / TONES), tone, theme));
                 column += run.len();
             }
         }
-        let below = (left + width as f64 * pixel / 2.0, top + height as f64 * pixel + 14.0);
-        scene.add(text(below, tile.caption.clone(), 11, TextAnchor::Middle, theme.ink()));
+        for (line, caption) in tile.caption.lines().enumerate() {
+            let y = top + height as f64 * pixel + 14.0 * (line + 1) as f64;
+            let below = (left + width as f64 * pixel / 2.0, y);
+            scene.add(text(below, caption, 11, TextAnchor::Middle, theme.ink()));
+        }
     }
     scene.add(Primitive::RectBatch { x, y, w, h, fills });
     Picture(scene)
@@ -75,7 +88,7 @@ fn key(scene: &mut Scene, x: f64, y: f64, theme: Theme) {
             y: vec![y - 10.0],
             w: vec![12.0],
             h: vec![12.0],
-            fills: vec![color(value, Tone::Signed, theme)],
+            fills: vec![color([value; 3], Tone::Signed, theme)],
         });
         scene.add(text((left + 18.0, y), says, 12, TextAnchor::Start, theme.pale()));
     }
@@ -83,10 +96,15 @@ fn key(scene: &mut Scene, x: f64, y: f64, theme: Theme) {
     scene.add(text((x, y), says, 12, TextAnchor::Start, theme.pale()));
 }
 
-fn color(value: f64, tone: Tone, theme: Theme) -> Color {
+fn color(levels: [f64; 3], tone: Tone, theme: Theme) -> Color {
     let [blue, orange, ..] = theme.palette();
+    let value = levels[0];
     match tone {
         Tone::Gray => mix("#000000", "#ffffff", value.clamp(0.0, 1.0)),
+        Tone::Rgb => {
+            let [r, g, b] = levels.map(|level| (255.0 * level.clamp(0.0, 1.0)).round() as u8);
+            Color::Rgb(r, g, b)
+        }
         Tone::Signed => mix(theme.paper(), if value < 0.0 { orange } else { blue }, value.abs().min(1.0)),
     }
 }

@@ -1,11 +1,10 @@
 //! `syva predict` for a table: the same rows, with what is predicted of each in further columns.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use syva::files::write_atomically;
 use syva::schema::{Schema, Target};
 use syva::table::{ReadOptions, Table};
 use syva::text::grouped;
@@ -16,8 +15,14 @@ use crate::output;
 
 /// Predicts every row of the files.
 pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) -> Result<ExitCode> {
-    if args.as_is || args.show {
-        let setting = if args.as_is { "as-is" } else { "show" };
+    if args.as_is || args.frame || args.show {
+        let setting = if args.as_is {
+            "as-is"
+        } else if args.frame {
+            "frame"
+        } else {
+            "show"
+        };
         return Err(Error::setting(setting, "this model reads rows of a table, not images", "leave it out"));
     }
     let (engine, device) = args.on.engine()?;
@@ -48,28 +53,7 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
         }
         Ok(())
     };
-    if let Some(out) = &args.out {
-        output::check_out("out", out)?;
-        output::check_ending("out", out, &["csv"])?;
-        let mut problem = None;
-        let written = write_atomically(out, |file| {
-            all(file).map_err(|error| {
-                let said = error.to_string();
-                problem = Some(error);
-                io::Error::other(said)
-            })
-        });
-        match problem {
-            Some(error) => return Err(error),
-            None => written?,
-        }
-    } else {
-        match all(&mut io::stdout().lock()) {
-            // The reader of a pipe may stop reading at any time.
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
-    }
+    super::write_out(args.out.as_deref(), &mut all)?;
     for (column, (cells, example)) in &predicting.unseen {
         let (have, cells) = (if *cells == 1 { "has" } else { "have" }, output::count(*cells as u64, "cell"));
         output::note(format_args!(
@@ -226,7 +210,7 @@ impl Found {
     }
 }
 
-fn write_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
+pub fn write_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
     for (i, cell) in cells.enumerate() {
         if i > 0 {
             text.push(',');

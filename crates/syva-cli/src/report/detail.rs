@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use syva::data::Dataset;
 use syva::text::{grouped, number};
-use syva::{Model, Predictions, Scores, ValueScores};
+use syva::{ImageShape, Model, Predictions, Scores, ValueScores};
 
 use super::themed::Palette;
 use super::{Judged, escape};
@@ -30,7 +30,7 @@ pub fn detail(
 ) -> String {
     let mut html = note.map_or(String::new(), |note| format!("<p class=nothing>{}</p>\n", escape(note)));
     if let Some(Judged { predictions, evaluation, values, task }) = judged {
-        let names = plot::class_names(task.schema.as_deref());
+        let names = plot::class_names(task.named_classes());
         if let Some(evaluation) = evaluation {
             html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
         }
@@ -49,8 +49,8 @@ pub fn detail(
             }
             html += &palette.svg("reliability", |theme| plot::reliability(name, predictions, theme));
             html += "</div>\n";
-            if let &[height, width] = &task.shape[..] {
-                html += &misread(predictions, &task.validation, [height, width]);
+            if let Some(image) = ImageShape::of(&task.shape) {
+                html += &misread(predictions, &task.validation, image, names.as_deref());
             }
         }
     }
@@ -68,13 +68,13 @@ pub fn network(model: &Model, palette: &mut Palette) -> String {
     palette.svg("network", |theme| plot::diagram(&model.spec, None, true, theme))
 }
 
-/// The misread images, those with the most certain predictions first: one grey picture that both themes share, cut into
-/// tiles by the page's style.
-fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2]) -> String {
+/// The misread images, those with the most certain predictions first: one picture that both themes share, cut into tiles
+/// by the page's style.
+fn misread(predictions: &Predictions, data: &Dataset, image: ImageShape, names: Option<&[String]>) -> String {
     let (samples, all) = plot::surest_misread(predictions, MISREAD);
-    let Some(png) = pictures::column(data, &samples, height, width) else { return String::new() };
-    let scale = SIDE as f64 / height.max(width) as f64;
-    let (w, h) = (scale * width as f64, scale * height as f64);
+    let Some(png) = pictures::column(data, &samples, image) else { return String::new() };
+    let scale = SIDE as f64 / image.height.max(image.width) as f64;
+    let (w, h) = (scale * image.width as f64, scale * image.height as f64);
     let mut html = format!(
         "<h3>Misread</h3>\n<p class=note>{} of {all} misread images ({} in total): true → predicted, probability</p>\n\
          <div class=tiles style=\"--w:{w:.0}px;--h:{h:.0}px;--sheet:url(data:image/png;base64,{})\">",
@@ -83,9 +83,11 @@ fn misread(predictions: &Predictions, data: &Dataset, [height, width]: [usize; 2
         BASE64_STANDARD.encode(png)
     );
     for (place, &sample) in samples.iter().enumerate() {
+        let (truth, guess, probability) = plot::misreading(predictions, sample, names);
         html += &format!(
-            "<figure><i style=\"--i:{place}\"></i><figcaption>{}</figcaption></figure>",
-            plot::misread_caption(predictions, sample)
+            "<figure><i style=\"--i:{place}\"></i><figcaption>{} → {}, {probability}</figcaption></figure>",
+            escape(&truth),
+            escape(&guess)
         );
     }
     html + "</div>\n"

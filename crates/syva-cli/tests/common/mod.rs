@@ -57,7 +57,11 @@ impl Place {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("SYVA_MNIST_DIR").env_remove("SYVA_ISA").env_remove("RUST_BACKTRACE");
+        command
+            .env_remove("SYVA_MNIST_DIR")
+            .env_remove("SYVA_FASHION_MNIST_DIR")
+            .env_remove("SYVA_ISA")
+            .env_remove("RUST_BACKTRACE");
         command.env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("home/cache"));
         // Mesa's drivers complain if there is no desktop.
         command.env("XDG_RUNTIME_DIR", self.folder.path()).env("MESA_SHADER_CACHE_DISABLE", "true");

@@ -1,4 +1,4 @@
-//! IDX, the format of MNIST's four files: reading (gzip or not) and writing.
+//! IDX, the format of MNIST's four files: reading (gzip or not) and writing. [`read_array`] reads any file of the format.
 //!
 //! A reader trusts no length. The header says how many bytes follow; a plain file's size is held against that before
 //! anything is allocated, and of a gzip stream at most that many bytes and one more are ever unpacked, into memory that
@@ -6,7 +6,7 @@
 
 use crate::files::write_atomically;
 use crate::recognise::{BEGIN, Family, Format, recognise};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -16,7 +16,7 @@ use std::path::Path;
 //
 //     offset  bytes  images                          labels
 //     0       2      0                               0
-//     2       1      element type: 08 = u8           the same
+//     2       1      element type: 08 = u8           the same (09 = i8, 0b = i16, 0c = i32, 0d = f32, 0e = f64)
 //     3       1      number of dimensions: 3         1
 //     4       4      count                           count
 //     8       4      rows                            the labels, one byte each
@@ -93,6 +93,130 @@ pub fn parse_images(name: &Path, content: Vec<u8>) -> Result<Images> {
 /// ```
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     Ok(read(path.as_ref(), Kind::Labels, None, &mut |_| ())?.1)
+}
+
+/// The content of an IDX file of any shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// The dimensions, of which the first counts the samples. Each is 1 or more.
+    pub shape: Vec<usize>,
+    /// The elements, row-major.
+    pub elements: Elements,
+}
+
+/// The elements of an [`Array`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elements {
+    /// Type 08.
+    U8(Vec<u8>),
+    /// Type 09.
+    I8(Vec<i8>),
+    /// Type 0b.
+    I16(Vec<i16>),
+    /// Type 0c.
+    I32(Vec<i32>),
+    /// Type 0d.
+    F32(Vec<f32>),
+    /// Type 0e.
+    F64(Vec<f64>),
+}
+
+impl Elements {
+    /// The bytes of an element of this type, if there is such a type.
+    fn size(kind: u8) -> Option<usize> {
+        match kind {
+            0x08 | 0x09 => Some(1),
+            0x0b => Some(2),
+            0x0c | 0x0d => Some(4),
+            0x0e => Some(8),
+            _ => None,
+        }
+    }
+
+    /// From big-endian bytes.
+    fn of(kind: u8, bytes: Vec<u8>) -> Self {
+        fn each<const N: usize, T>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> Vec<T> {
+            bytes.as_chunks::<N>().0.iter().map(|&bytes| element(bytes)).collect()
+        }
+        match kind {
+            0x09 => Self::I8(each(&bytes, i8::from_be_bytes)),
+            0x0b => Self::I16(each(&bytes, i16::from_be_bytes)),
+            0x0c => Self::I32(each(&bytes, i32::from_be_bytes)),
+            0x0d => Self::F32(each(&bytes, f32::from_be_bytes)),
+            0x0e => Self::F64(each(&bytes, f64::from_be_bytes)),
+            _ => Self::U8(bytes),
+        }
+    }
+
+    /// The elements as f32. Those of more than 24 bits are rounded.
+    #[must_use]
+    pub fn into_f32(self) -> Vec<f32> {
+        match self {
+            Self::U8(values) => values.into_iter().map(f32::from).collect(),
+            Self::I8(values) => values.into_iter().map(f32::from).collect(),
+            Self::I16(values) => values.into_iter().map(f32::from).collect(),
+            Self::I32(values) => values.into_iter().map(|value| value as f32).collect(),
+            Self::F32(values) => values,
+            Self::F64(values) => values.into_iter().map(|value| value as f32).collect(),
+        }
+    }
+}
+
+/// The most dimensions of an array.
+const MAX_DIMENSIONS: usize = 8;
+
+/// Reads an IDX file of any element type and of up to 8 dimensions, compressed with gzip or not.
+///
+/// # Errors
+/// As for [`read_images`], and [`Error::Resource`] if there is not enough memory.
+///
+/// ```
+/// use syva_core::data::idx::{Array, Elements, read_array};
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("two-labels-idx1-short");
+/// std::fs::write(&path, [0, 0, 0x0b, 1, 0, 0, 0, 2, 0, 1, 0xff, 0xfe])?;
+/// assert_eq!(read_array(&path)?, Array { shape: vec![2], elements: Elements::I16(vec![1, -2]) });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_array(path: impl AsRef<Path>) -> Result<Array> {
+    let path = path.as_ref();
+    let mut input = Input::open(path)?;
+    let mut header = Vec::with_capacity(16);
+    input.read(&mut header, 4)?;
+    let size = match header[..] {
+        [0, 0, kind, dimensions] if dimensions > 0 => Elements::size(kind),
+        _ => None,
+    };
+    let Some(size) = size else {
+        if header.is_empty() {
+            return Err(Error::file(path, "byte 0", "the file is empty", FETCH_AGAIN));
+        }
+        let _ = input.read(&mut header, BEGIN as u64);
+        let problem = format!("an IDX file was expected, but this is {}", name_of(&header));
+        return Err(Error::file(path, "byte 0", problem, "give an IDX file (its first two bytes are 0)"));
+    };
+    let (kind, dimensions) = (header[2], usize::from(header[3]));
+    if dimensions > MAX_DIMENSIONS {
+        let problem = format!("it has {dimensions} dimensions, more than {MAX_DIMENSIONS}");
+        return Err(Error::file(path, "byte 3", problem, "give an array of fewer dimensions"));
+    }
+    input.read(&mut header, 4 * dimensions as u64)?;
+    if header.len() < 4 + 4 * dimensions {
+        return Err(Error::file(path, format!("byte {}", header.len()), "the header is cut off", FETCH_AGAIN));
+    }
+    let shape: Vec<usize> = header[4..].as_chunks::<4>().0.iter().map(|&d| u32::from_be_bytes(d) as usize).collect();
+    let promise = format!("an array {shape:?} of {size}-byte elements");
+    let promised = shape.iter().try_fold(size, |product, &d| product.checked_mul(d));
+    let promised = promised.filter(|&promised| promised > 0 && isize::try_from(promised + header.len()).is_ok());
+    let Some(promised) = promised else {
+        let problem = format!("the header promises {promise}, which is nothing, or more than can be addressed");
+        return Err(Error::file(path, "byte 4", problem, FETCH_AGAIN));
+    };
+    let bytes = read_body(&mut input, &header, promised, &promise, &mut |_| ())?;
+    if kind != 0x08 {
+        memory::ask(promised as u64, &path.display().to_string(), "end other programs, or raise the limit")?;
+    }
+    Ok(Array { shape, elements: Elements::of(kind, bytes) })
 }
 
 /// Writes images as an uncompressed IDX file, replacing an existing file atomically.
@@ -204,11 +328,24 @@ fn read_all(
     }
     // Fits: parse_dimensions has checked the product.
     let promised = dimensions.iter().product::<usize>();
-    let total = (kind.header_bytes() + promised) as u64;
+    let data = read_body(&mut input, &header, promised, &kind.describe(dimensions), observe)?;
+    Ok((dimensions, data))
+}
+
+/// What follows the header: so many bytes and no more. `promise` is what the header promises, in words.
+fn read_body(
+    input: &mut Input,
+    header: &[u8],
+    promised: usize,
+    promise: &str,
+    observe: &mut dyn FnMut(&[u8]),
+) -> Result<Vec<u8>> {
+    let path = input.path;
+    let total = (header.len() + promised) as u64;
     if let Some(length) = input.plain_bytes.filter(|&length| length != total) {
-        return Err(wrong_length(path, kind, dimensions, total, Some(length)));
+        return Err(wrong_length(path, promise, total, Some(length)));
     }
-    observe(&header);
+    observe(header);
 
     // The first allocation is in proportion to bytes that are really there (MNIST packs to a fifth); content that
     // packs better grows it as it comes.
@@ -222,7 +359,7 @@ fn read_all(
         let before = data.len();
         input.read(&mut data, CHUNK.min((promised - before) as u64))?;
         if data.len() == before {
-            return Err(wrong_length(path, kind, dimensions, total, Some(input.offset)));
+            return Err(wrong_length(path, promise, total, Some(input.offset)));
         }
         observe(&data[before..]);
     }
@@ -230,9 +367,9 @@ fn read_all(
     let mut rest = Vec::new();
     input.read(&mut rest, 1)?;
     if !rest.is_empty() {
-        return Err(wrong_length(path, kind, dimensions, total, None));
+        return Err(wrong_length(path, promise, total, None));
     }
-    Ok((dimensions, data))
+    Ok(data)
 }
 
 /// The header's bytes, once they are known to be those of a file of this kind.
@@ -289,8 +426,8 @@ fn parse_dimensions(path: &Path, kind: Kind, header: &[u8]) -> Result<[usize; 3]
 }
 
 /// The content has `length` bytes where the header promises `total`; `None`: more, it is not known how many.
-fn wrong_length(path: &Path, kind: Kind, dimensions: [usize; 3], total: u64, length: Option<u64>) -> Error {
-    let promise = format!("the header promises {}, {total} bytes in all", kind.describe(dimensions));
+fn wrong_length(path: &Path, promise: &str, total: u64, length: Option<u64>) -> Error {
+    let promise = format!("the header promises {promise}, {total} bytes in all");
     let (place, problem) = match length {
         Some(length) if length < total => (length, format!("{promise}, but the content ends after {length}")),
         Some(length) => (total, format!("{promise}, but there are {} more", length - total)),

@@ -1,10 +1,10 @@
-//! Where data comes from by name: `mnist`, `digits`, or whichever of them can be had.
+//! Where data comes from by name: `mnist`, `fashion-mnist`, `digits`, or whichever of `mnist` and `digits` can be had.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::data::{Dataset, Inputs, Targets, Task, digits, mnist};
+use crate::data::{Dataset, Inputs, Targets, Task, digits, fashion_mnist, mnist};
 use crate::spec::{Normalization, Spec, names};
 use crate::{Error, Result, threads};
 
@@ -19,11 +19,13 @@ pub enum Source {
     Auto,
     /// The real MNIST, or an error.
     Mnist,
+    /// Fashion-MNIST, or an error.
+    FashionMnist,
     /// The digits that the program draws itself.
     Digits,
 }
 
-names!(Source, "data", Auto = "auto", Mnist = "mnist", Digits = "digits");
+names!(Source, "data", Auto = "auto", Mnist = "mnist", FashionMnist = "fashion-mnist", Digits = "digits");
 
 impl Source {
     /// Checks that a network can be trained on, or judged by, this source, before anything is opened: all of them have
@@ -40,12 +42,30 @@ impl Source {
         let features = mnist::SIDE * mnist::SIDE;
         Dataset::new(Inputs::U8(vec![0; features].into()), features, targets)?.check(spec)
     }
+
+    /// The files of this source, if it has any.
+    fn files(self) -> Option<mnist::Source<'static>> {
+        match self {
+            Self::Auto | Self::Mnist => Some(mnist::Source::MNIST),
+            Self::FashionMnist => Some(mnist::Source::FASHION_MNIST),
+            Self::Digits => None,
+        }
+    }
+
+    /// The folder with the files of this source: `dir` if it is given, otherwise where it is usually
+    /// ([`mnist::find`], [`fashion_mnist::find`]). `None` for digits, which are drawn.
+    ///
+    /// # Errors
+    /// As for [`mnist::find`].
+    pub fn find(self, dir: Option<&Path>) -> Result<Option<PathBuf>> {
+        self.files().map(|files| files.find(dir)).transpose()
+    }
 }
 
 /// What happens while data is opened.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// MNIST is being downloaded.
+    /// MNIST, or Fashion-MNIST, is being downloaded.
     #[cfg(feature = "network")]
     Download(&'a mnist::Progress<'a>),
     /// MNIST could not be had, for this reason; `digits` is used instead.
@@ -54,8 +74,9 @@ pub enum Notice<'a> {
 
 /// Opens a source: decoded, checked, in memory.
 ///
-/// `dir` names a folder with MNIST's four files; it and the environment variable `SYVA_MNIST_DIR` are taken at their
-/// word: when the files are not there, or not whole, that is an error, also for [`Source::Auto`].
+/// `dir` names a folder with the four files of MNIST or Fashion-MNIST; it and the environment variables `SYVA_MNIST_DIR` and
+/// `SYVA_FASHION_MNIST_DIR` are taken at their word: when the files are not there, or not whole, that is an error, also for
+/// [`Source::Auto`].
 ///
 /// ```no_run
 /// use syva_core::data::source::{Source, open};
@@ -74,52 +95,51 @@ pub fn open_on(
     dir: Option<&Path>,
     listener: &mut dyn FnMut(&Notice<'_>),
 ) -> Result<Task> {
-    match source {
-        Source::Digits if dir.is_some() => {
-            Err(Error::setting("data-dir", "digits are drawn, not read", "leave it out, or use --data mnist"))
+    let Some(files) = source.files() else {
+        if dir.is_some() {
+            return Err(Error::setting("data-dir", "digits are drawn, not read", "leave it out, or use --data mnist"));
         }
-        Source::Digits => open_digits(threads),
-        Source::Mnist => open_mnist(threads, &locate(dir, listener)?),
-        Source::Auto if is_named(dir) => open_mnist(threads, &mnist::find(dir)?),
-        Source::Auto => match locate(None, listener) {
-            Ok(found) => open_mnist(threads, &found),
+        return open_digits(threads);
+    };
+    match source {
+        Source::Auto if !files.is_placed(dir) => match locate(&files, None, listener) {
+            Ok(found) => open_files(threads, source, &files, &found),
             Err(error) => {
                 listener(&Notice::Fallback(&error));
                 open_digits(threads)
             }
         },
+        _ => open_files(threads, source, &files, &locate(&files, dir, listener)?),
     }
 }
 
-/// Whether someone said where MNIST is. An empty variable says nothing, as in [`mnist::find`].
-fn is_named(dir: Option<&Path>) -> bool {
-    dir.is_some() || std::env::var_os(mnist::DIR_VARIABLE).is_some_and(|value| !value.is_empty())
-}
-
-/// The folder with MNIST's files; downloaded to the cache folder if they are nowhere else.
-fn locate(dir: Option<&Path>, listener: &mut dyn FnMut(&Notice<'_>)) -> Result<PathBuf> {
-    let missing = match mnist::find(dir) {
+/// The folder with the files; they are downloaded to the cache folder if they are nowhere else.
+fn locate(
+    files: &mnist::Source<'static>,
+    dir: Option<&Path>,
+    listener: &mut dyn FnMut(&Notice<'_>),
+) -> Result<PathBuf> {
+    let missing = match files.find(dir) {
         Ok(found) => return Ok(found),
         Err(error) => error,
     };
-    if is_named(dir) {
+    if files.is_placed(dir) {
         return Err(missing);
     }
     #[cfg(feature = "network")]
-    if let Some(cache) = mnist::cache_dir() {
-        mnist::download(&cache, mnist::MIRRORS, &mut |progress| listener(&Notice::Download(&progress)))?;
+    if let Some(cache) = files.cache_dir() {
+        files.download(&cache, files.mirrors, &mut |progress| listener(&Notice::Download(&progress)))?;
         return Ok(cache);
     }
     let _ = listener;
     Err(missing)
 }
 
-fn task(name: &str, train: (Vec<u8>, Vec<u8>), test: (Vec<u8>, Vec<u8>)) -> Result<Task> {
+fn task(name: &str, (mean, std): (f64, f64), train: (Vec<u8>, Vec<u8>), test: (Vec<u8>, Vec<u8>)) -> Result<Task> {
     let dataset = |(pixels, labels): (Vec<u8>, Vec<u8>)| {
         let labels = labels.into_iter().map(u32::from).collect();
         Dataset::new(Inputs::U8(pixels.into()), 784, Targets::Classes { labels, classes: 10 })
     };
-    let (mean, std) = MNIST_MEAN_STD;
     Ok(Task {
         shape: vec![28, 28],
         normalization: Normalization::pixels(mean, std),
@@ -127,10 +147,14 @@ fn task(name: &str, train: (Vec<u8>, Vec<u8>), test: (Vec<u8>, Vec<u8>)) -> Resu
     })
 }
 
-fn open_mnist(threads: usize, dir: &Path) -> Result<Task> {
-    let mnist::Mnist { train, test } = mnist::load_on(threads, dir)?;
-    let task = task("mnist", (train.pixels, train.labels), (test.pixels, test.labels))?;
-    Ok(Task { known_digest: Some(mnist::digest()), ..task })
+fn open_files(threads: usize, source: Source, files: &mnist::Source<'_>, dir: &Path) -> Result<Task> {
+    let mnist::Mnist { train, test } = files.load(threads, dir)?;
+    let (mean_std, class_names) = match source {
+        Source::FashionMnist => (fashion_mnist::MEAN_STD, fashion_mnist::CLASS_NAMES.map(String::from).to_vec()),
+        Source::Auto | Source::Mnist | Source::Digits => (MNIST_MEAN_STD, Vec::new()),
+    };
+    let task = task(files.name, mean_std, (train.pixels, train.labels), (test.pixels, test.labels))?;
+    Ok(Task { known_digest: Some(files.digest()), class_names, ..task })
 }
 
 fn open_digits(threads: usize) -> Result<Task> {
@@ -138,5 +162,5 @@ fn open_digits(threads: usize) -> Result<Task> {
     let (mut pixels, mut labels) = digits::draw_on(threads, digits::SEED, 0, digits::TRAIN + digits::TEST)?;
     let test = (pixels.split_off(digits::TRAIN * 784), labels.split_off(digits::TRAIN));
     pixels.shrink_to_fit();
-    task("digits", (pixels, labels), test)
+    task("digits", MNIST_MEAN_STD, (pixels, labels), test)
 }

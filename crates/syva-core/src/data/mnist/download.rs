@@ -23,8 +23,6 @@ pub const MIRRORS: &[&str] =
 /// Rounds through the mirrors for a file; a bound, as each round but the last has brought something.
 const ROUNDS: usize = 8;
 
-const REMEDY: &str = "put its four files into a folder and name it with --data-dir or SYVA_MNIST_DIR";
-
 const NO_NETWORK: &str = "no network: the address was not found";
 
 /// How far a download is. The first call for a file tells what was there already.
@@ -96,7 +94,11 @@ impl Source<'_> {
     #[doc(hidden)]
     pub fn download(&self, dir: &Path, mirrors: &[&str], progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         if mirrors.is_empty() {
-            return Err(Error::setting("mirrors", "there is none to download MNIST from", "give at least one address"));
+            return Err(Error::setting(
+                "mirrors",
+                format!("there is none to download {} from", self.title),
+                "give at least one address",
+            ));
         }
         fs::create_dir_all(dir).map_err(Error::io("create folder", dir))?;
         let _lock = lock(dir, self.limits.lock)?;
@@ -112,7 +114,7 @@ impl Source<'_> {
             let name = format!("{}.gz", file.name);
             let place = dir.join(&name);
             if let Some(present) = file.locate(dir) {
-                match file.read(&present) {
+                match file.read(&present, self) {
                     Ok(_) => continue,
                     // Ours, and damaged: the good one will replace it.
                     Err(_) if present == place => {}
@@ -121,8 +123,7 @@ impl Source<'_> {
                 }
             }
             let part = dir.join(format!("{name}.part"));
-            let mut transfer =
-                Transfer { agent: &agent, limits: self.limits, file, name: &name, part: &part, progress };
+            let mut transfer = Transfer { agent: &agent, source: self, file, name: &name, part: &part, progress };
             transfer.run(mirrors)?;
             // The content must be on the disk before it gets the name that says it is whole.
             OpenOptions::new().write(true).open(&part).and_then(|f| f.sync_all()).map_err(Error::io("write", &part))?;
@@ -169,7 +170,7 @@ enum Failure {
 /// One file on its way.
 struct Transfer<'a> {
     agent: &'a Agent,
-    limits: Limits,
+    source: &'a Source<'a>,
     file: &'a FileSpec<'a>,
     name: &'a str,
     part: &'a Path,
@@ -180,7 +181,7 @@ impl Transfer<'_> {
     /// Fills the part file until it is whole.
     fn run(&mut self, mirrors: &[&str]) -> Result<()> {
         // An earlier process may have been stopped between the last byte and the rename.
-        if self.part.exists() && self.file.read(self.part).is_ok() {
+        if self.part.exists() && self.file.read(self.part, self.source).is_ok() {
             return Ok(());
         }
         let mut reasons = vec![String::new(); mirrors.len()];
@@ -206,13 +207,15 @@ impl Transfer<'_> {
                 mirrors.iter().zip(reasons).map(|(mirror, why)| format!("{}: {why}", address(mirror, self.name)));
             tried.collect::<Vec<_>>().join("; ")
         };
-        Err(Error::Network { what: "MNIST".into(), problem, remedy: REMEDY.into() })
+        let Source { title, variable, .. } = self.source;
+        let remedy = format!("put its four files into a folder and name it with --data-dir or {variable}");
+        Err(Error::Network { what: (*title).into(), problem, remedy })
     }
 
     /// Asks one mirror once.
     fn attempt(&mut self, mirror: &str) -> Result<(), Failure> {
         let resumed = self.fetch(mirror)?;
-        let Err(error) = self.file.read(self.part) else { return Ok(()) };
+        let Err(error) = self.file.read(self.part, self.source) else { return Ok(()) };
         let problem = match error {
             Error::File { problem, place, .. } => format!("what it sent is not the file: {problem} ({place})"),
             other => return Err(Failure::Local(other)),
@@ -241,7 +244,7 @@ impl Transfer<'_> {
             }
             status => return Err(Failure::Never(format!("it answered {status}"))),
         };
-        if total.is_some_and(|total| total > self.limits.bytes) {
+        if total.is_some_and(|total| total > self.source.limits.bytes) {
             return Err(Failure::Never(self.too_large()));
         }
         let mut part = self.open_part()?;
@@ -272,7 +275,7 @@ impl Transfer<'_> {
                 Ok(0) => "the connection was closed".to_string(),
                 Ok(count) => {
                     done += count as u64;
-                    if done > self.limits.bytes {
+                    if done > self.source.limits.bytes {
                         self.drop_part()?;
                         return Err(Failure::Never(self.too_large()));
                     }
@@ -293,9 +296,9 @@ impl Transfer<'_> {
     fn explain(&self, error: &ureq::Error) -> String {
         use ureq::Timeout::{Connect, PerRead, Resolve};
         match error {
-            ureq::Error::Timeout(Resolve) => format!("its address was not found in {:?}", self.limits.connect),
-            ureq::Error::Timeout(Connect) => format!("no connection in {:?}", self.limits.connect),
-            ureq::Error::Timeout(PerRead) => format!("nothing came for {:?}", self.limits.idle),
+            ureq::Error::Timeout(Resolve) => format!("its address was not found in {:?}", self.source.limits.connect),
+            ureq::Error::Timeout(Connect) => format!("no connection in {:?}", self.source.limits.connect),
+            ureq::Error::Timeout(PerRead) => format!("nothing came for {:?}", self.source.limits.idle),
             ureq::Error::HostNotFound => NO_NETWORK.into(),
             // The system's error for this has no kind of its own.
             ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => NO_NETWORK.into(),
@@ -324,7 +327,7 @@ impl Transfer<'_> {
     }
 
     fn too_large(&self) -> String {
-        format!("the file there is larger than the {} bytes that are allowed", self.limits.bytes)
+        format!("the file there is larger than the {} bytes that are allowed", self.source.limits.bytes)
     }
 }
 
