@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod folders;
 mod hyperparameters;
+mod import;
 mod lr_find;
 mod output;
 mod picture;
@@ -70,6 +71,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::LrFind(args) => lr_find::lr_find(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
+        Command::Import(args) => import::import(&args)?,
         Command::Report(args) => report::report(&args)?,
         Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,

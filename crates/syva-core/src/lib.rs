@@ -51,6 +51,8 @@ mod weighting;
 
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
+#[doc(hidden)]
+pub use container::read as read_safetensors;
 pub use diagnosis::{Activity, Diagnosis};
 pub use engine::{
     Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Rates, Report, Session, Span, StepPart,

@@ -1,0 +1,11 @@
+//! Syvä's models from and for other programs: [weights of PyTorch](import()) become models, and models become
+//! [ONNX files](onnx()) and [PyTorch code](pytorch()).
+//!
+//! Nothing here computes with a network. What a model means to another program is said in that program's own words, and is
+//! checked with the program itself (`cargo xtask verify`).
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod import;
+
+pub use self::import::{ImportOptions, Imported, import};
