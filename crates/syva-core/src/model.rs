@@ -172,6 +172,59 @@ impl Model {
         Ok(decode(bytes, name.as_ref())?.model)
     }
 
+    /// The state with which a training of the network `spec` begins that goes on from this model's weights: these weights, 0
+    /// steps, and fresh slots. Gains of activations that this model does not learn begin as they do in a new network.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] that says what does not fit: the widths, learned activations, the names of inputs or classes.
+    ///
+    /// ```
+    /// use syva_core::{Activation::Relu, Mlp, Model, State, Training};
+    /// let training = Training::default();
+    /// let spec = Mlp::new(4).hidden(&[8], Relu).classes(3);
+    /// let model = Model { state: State::initial(&spec, &training.clone().seed(7))?, spec };
+    /// assert_eq!(model.beginning(&model.spec, &training)?.layers, model.state.layers);
+    /// let error = model.beginning(&Mlp::new(4).hidden(&[9], Relu).classes(3), &training).unwrap_err();
+    /// assert!(error.to_string().starts_with("the model is 4-8-3, the network to train 4-9-3"));
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    pub fn beginning(&self, spec: &Spec, training: &Training) -> Result<State> {
+        spec.validate()?;
+        let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
+        if self.spec.widths() != spec.widths() {
+            let problem = format!("the model is {}, the network to train {}", self.spec.widths(), spec.widths());
+            return refuse(problem, "train a network of the model's widths, on data with as many inputs and outputs");
+        }
+        if let (Some(theirs), Some(ours)) = (&self.spec.schema, &spec.schema) {
+            let (before, now) = (theirs.input_names(), ours.input_names());
+            if let Some(k) = (0..before.len()).find(|&k| before.get(k) != now.get(k)) {
+                let now = now.get(k).map_or("nothing", String::as_str);
+                let problem = format!("input {} of the model is '{}', and '{now}' in the data", k + 1, before[k]);
+                return refuse(problem, "use data with the same columns and categories");
+            }
+            if theirs.classes() != ours.classes() {
+                let said = |names: Option<&[String]>| names.unwrap_or_default().join(", ");
+                let problem =
+                    format!("the model's classes are {}, the data's {}", said(theirs.classes()), said(ours.classes()));
+                return refuse(problem, "use data with the same classes");
+            }
+        }
+        let mut state = State { step: 0, layers: self.state.clone().for_prediction().layers, slots: Vec::new() };
+        for (k, (layer, parameters)) in spec.layers.iter().zip(&mut state.layers).enumerate() {
+            if layer.learned == self.spec.layers[k].learned {
+                continue;
+            }
+            if !parameters.gain.is_empty() {
+                let (theirs, ours) = (self.spec.layers[k].nonlinearity(), layer.nonlinearity());
+                let problem = format!("layer {} of the model has {theirs}, the network to train {ours}", k + 1);
+                return refuse(problem, "train a network with the model's activation");
+            }
+            parameters.gain = vec![layer.learned.initial(layer.activation); layer.gains()];
+        }
+        state.check(spec)?;
+        Ok(state.with_slots(training))
+    }
+
     /// Writes the file atomically.
     #[cfg(feature = "files")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
