@@ -39,6 +39,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Make a model of a network's weights as PyTorch stores them
     Import(ImportArgs),
+    /// Write a model for other programs: as ONNX, or as PyTorch code
+    Export(ExportArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
     /// Compare runs in one HTML file
@@ -364,6 +366,18 @@ pub struct PredictArgs {
     /// Print a JSON object per image
     #[arg(long)]
     pub json: bool,
+}
+
+/// `syva export`
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The file to write: .onnx for the network with what is done to its inputs and outputs, .py for PyTorch code that loads
+    /// the model file
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// `syva import`

@@ -13,6 +13,7 @@ mod curves;
 mod data;
 mod devices;
 mod eval;
+mod export;
 mod folders;
 mod hyperparameters;
 mod import;
@@ -71,6 +72,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::LrFind(args) => lr_find::lr_find(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
+        Command::Export(args) => export::export(&args)?,
         Command::Import(args) => import::import(&args)?,
         Command::Report(args) => report::report(&args)?,
         Command::Plot(args) => plot::plot(&args)?,

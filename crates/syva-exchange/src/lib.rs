@@ -7,5 +7,7 @@
 
 mod checkpoint;
 mod import;
+mod onnx;
 
 pub use self::import::{ImportOptions, Imported, import};
+pub use self::onnx::onnx;

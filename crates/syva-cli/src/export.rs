@@ -1,0 +1,27 @@
+//! `syva export`: writes a model for other programs.
+
+use syva::files::write_atomically;
+use syva::run::Reached;
+use syva::text::grouped;
+use syva::{Error, Result};
+
+use crate::args::ExportArgs;
+use crate::{eval, output};
+
+pub fn export(args: &ExportArgs) -> Result<()> {
+    let out = &args.out;
+    output::check_out("out", out)?;
+    let ending = output::check_ending("out", out, &["onnx", "py"])?;
+    let Reached { file, model, .. } = eval::load(&args.model)?;
+    let bytes = match ending {
+        "onnx" => syva::exchange::onnx(&model),
+        _ => Ok(Vec::new()),
+    };
+    let bytes = bytes.map_err(|error| match error {
+        Error::Mismatch { problem, remedy } => Error::file(&file, "the model", problem, remedy),
+        other => other,
+    })?;
+    write_atomically(out, |to| to.write_all(&bytes))?;
+    output::line(format_args!("wrote {} ({} bytes)", out.display(), grouped(bytes.len() as u64)));
+    Ok(())
+}
