@@ -19,6 +19,8 @@ import numpy as np
 
 MOST_ROWS = 3000
 TOLERANCE = 1e-6
+# PyTorch code normalises pixels before the first layer, whose sums of hundreds of them are then rounded in other places.
+OF_PYTORCH_IMAGES = 2e-6
 
 
 def read_table(path):
@@ -35,26 +37,26 @@ def read_images(path):
     return pixels[:MOST_ROWS].astype(np.float32)
 
 
-def differ(name, ours, theirs):
+def differ(name, ours, theirs, tolerance):
     """Compares numbers by the scale of the column."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if ours.shape != theirs.shape:
         raise SystemExit(f"{name}: shape {theirs.shape}, not {ours.shape}")
     scale = max(1e-30, np.abs(ours).max())
     worst = np.abs(ours - theirs).max() / scale
-    if not worst <= TOLERANCE:
+    if not worst <= tolerance:
         raise SystemExit(f"{name}: differs by {worst:.2e} of its scale")
     return worst
 
 
-def compare(outputs, wanted):
+def compare(outputs, wanted, tolerance):
     """Compares the outputs by name with what syva predicted, by column. Returns the largest deviation."""
     worst = 0.0
     prediction = outputs["prediction"]
     classes = [name.split(":", 1)[1] for name in wanted if name.startswith("probability:")]
     if "prediction" in wanted and classes:
         ours = np.array([wanted[f"probability:{name}"] for name in classes], np.float64).T
-        worst = max(worst, differ("probabilities", ours, outputs["probabilities"]))
+        worst = max(worst, differ("probabilities", ours, outputs["probabilities"], tolerance))
         ranked = np.sort(ours, axis=1)
         is_clear = ranked[:, -1] - ranked[:, -2] > 1e-5
         wrong = [a for a, b, clear in zip(wanted["prediction"], prediction, is_clear) if clear and a != str(b)]
@@ -62,7 +64,7 @@ def compare(outputs, wanted):
             raise SystemExit(f"{len(wrong)} classes differ, such as '{wrong[0]}'")
     elif classes:
         ours = np.array([wanted[f"probability:{name}"] for name in classes], np.float64).T
-        worst = max(worst, differ("probabilities", ours, outputs["probabilities"]))
+        worst = max(worst, differ("probabilities", ours, outputs["probabilities"], tolerance))
         labels = np.array([wanted[f"prediction:{name}"] for name in classes], np.float64).T
         is_clear = np.abs(ours - 0.5) > 1e-5
         if (labels != prediction)[is_clear].any():
@@ -71,7 +73,7 @@ def compare(outputs, wanted):
         for what, values in [("prediction", prediction), ("deviation", outputs.get("deviation"))]:
             names = [name for name in wanted if name == what or name.startswith(f"{what}:")]
             for k, name in enumerate(names):
-                worst = max(worst, differ(name, np.array(wanted[name], np.float64), np.asarray(values)[:, k]))
+                worst = max(worst, differ(name, np.array(wanted[name], np.float64), np.asarray(values)[:, k], tolerance))
     return worst
 
 
@@ -146,7 +148,8 @@ def main():
         columns, wanted = split(read_table(data))
         given = {"columns": columns}
     run = run_onnx if model[0].endswith(".onnx") else run_pytorch
-    worst = compare(run(*model, **given), wanted)
+    tolerance = OF_PYTORCH_IMAGES if run is run_pytorch and "images" in given else TOLERANCE
+    worst = compare(run(*model, **given), wanted, tolerance)
     print(f"{Path(model[0]).name}: agrees to {worst:.1e}")
 
 

@@ -12,10 +12,16 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let out = &args.out;
     output::check_out("out", out)?;
     let ending = output::check_ending("out", out, &["onnx", "py"])?;
-    let Reached { file, model, .. } = eval::load(&args.model)?;
-    let bytes = match ending {
-        "onnx" => syva::exchange::onnx(&model),
-        _ => Ok(Vec::new()),
+    let Reached { file, model, finished, .. } = eval::load(&args.model)?;
+    let bytes = if ending == "onnx" {
+        syva::exchange::onnx(&model)
+    } else if finished && model.state.slots.is_empty() {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        syva::exchange::pytorch(&model, &name).map(String::into_bytes)
+    } else {
+        let problem = "PyTorch code loads a model file, and this is a checkpoint";
+        let remedy = "finish the training with `syva resume`, or export an .onnx file";
+        return Err(Error::file(&file, "the model", problem, remedy));
     };
     let bytes = bytes.map_err(|error| match error {
         Error::Mismatch { problem, remedy } => Error::file(&file, "the model", problem, remedy),

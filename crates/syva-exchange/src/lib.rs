@@ -8,6 +8,8 @@
 mod checkpoint;
 mod import;
 mod onnx;
+mod pytorch;
 
 pub use self::import::{ImportOptions, Imported, import};
 pub use self::onnx::onnx;
+pub use self::pytorch::pytorch;

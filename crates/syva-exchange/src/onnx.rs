@@ -60,7 +60,9 @@ pub fn onnx(model: &Model) -> Result<Vec<u8>> {
     spec.validate()?;
     state.check(spec)?;
     let mut graph = Graph::default();
-    [PREDICTION, PROBABILITIES, DEVIATION].into_iter().for_each(|name| graph.reserve(name));
+    for name in [PREDICTION, PROBABILITIES, DEVIATION] {
+        graph.reserve(name);
+    }
     let inputs = match &spec.schema {
         Some(schema) => {
             check_names(schema)?;
@@ -115,74 +117,81 @@ fn raw_input(graph: &mut Graph, features: usize, shape: &[usize]) -> String {
 /// The network's layers over inputs `[N, features]`: its outputs `[N, outputs]` before its head. What is before the first layer
 /// belongs here.
 fn network(graph: &mut Graph, model: &Model, inputs: String) -> Result<String> {
-    let mut x = normalized(graph, &model.spec.input.normalization, inputs);
+    let mut x = scaled(graph, &model.spec.input.normalization, inputs);
     for (l, (layer, parameters)) in model.spec.layers.iter().zip(&model.state.layers).enumerate() {
         let Parameters { weight, bias, gain } = parameters;
         let w = graph.floats(&format!("fc{}.weight", l + 1), &[weight.rows(), weight.columns()], weight.values());
-        let b = graph.floats(&format!("fc{}.bias", l + 1), &[bias.len()], bias);
+        let bias = if l == 0 { shifted(&model.spec.input.normalization, parameters) } else { bias.clone() };
+        let b = graph.floats(&format!("fc{}.bias", l + 1), &[bias.len()], &bias);
         let z = graph.op_with("Gemm", &[&x, &w, &b], vec![int("transB", 1)]);
         let gain = (!gain.is_empty()).then(|| graph.floats(&format!("act{}.weight", l + 1), &[gain.len()], gain));
-        x = activated(graph, layer.nonlinearity(), z, gain.as_deref())?;
+        x = activated(graph, layer.nonlinearity(), &z, gain.as_deref())?;
     }
     Ok(x)
 }
 
-fn normalized(graph: &mut Graph, normalization: &Normalization, x: String) -> String {
-    let (scale, shift) = match normalization {
+/// The first half of the normalisation `scale · x + shift`, as Syvä's engines compute it: inputs that are 0 stay 0.
+fn scaled(graph: &mut Graph, normalization: &Normalization, x: String) -> String {
+    let scale = match normalization {
         Normalization::None => return x,
-        Normalization::Uniform { scale, shift } => {
-            (graph.floats("scale", &[], &[*scale]), graph.floats("shift", &[], &[*shift]))
-        }
-        Normalization::PerFeature { scale, shift } => {
-            (graph.floats("scale", &[scale.len()], scale), graph.floats("shift", &[shift.len()], shift))
-        }
+        Normalization::Uniform { scale, .. } => graph.floats("scale", &[], &[*scale]),
+        Normalization::PerFeature { scale, .. } => graph.floats("scale", &[scale.len()], scale),
     };
-    let scaled = graph.op("Mul", &[&x, &scale]);
-    graph.op("Add", &[&scaled, &shift])
+    graph.op("Mul", &[&x, &scale])
+}
+
+/// The other half: the biases of the first layer, with what the shifts add to them.
+fn shifted(normalization: &Normalization, Parameters { weight, bias, .. }: &Parameters) -> Vec<f32> {
+    let shift = |k: usize| f64::from(normalization.of(k).1);
+    let with = |(row, &b): (usize, &f32)| {
+        let sum = weight.row(row).iter().enumerate().fold(f64::from(b), |sum, (k, &w)| sum + shift(k) * f64::from(w));
+        sum as f32
+    };
+    bias.iter().enumerate().map(with).collect()
 }
 
 /// The activation of z, with the gains of what of it is learned.
 fn activated(
     graph: &mut Graph,
     Nonlinearity { activation, learned }: Nonlinearity,
-    z: String,
+    z: &str,
     gain: Option<&str>,
 ) -> Result<String> {
     if let (Learned::Slope, Some(gain)) = (learned, gain) {
-        return Ok(graph.op("PRelu", &[&z, gain]));
+        return Ok(graph.op("PRelu", &[z, gain]));
     }
     // SELU's constants, and those of hard sigmoid.
     let (alpha, gamma, sixth) = (1.673_263_2, 1.050_701, 1.0 / 6.0);
     let f = match activation {
-        Activation::Identity => z.clone(),
-        Activation::Relu => graph.op("Relu", &[&z]),
-        Activation::Sigmoid => graph.op("Sigmoid", &[&z]),
-        Activation::Tanh => graph.op("Tanh", &[&z]),
-        Activation::LeakyRelu(slope) => graph.op_with("LeakyRelu", &[&z], vec![float("alpha", slope as f32)]),
-        Activation::Elu(alpha) => graph.op_with("Elu", &[&z], vec![float("alpha", alpha as f32)]),
-        Activation::Selu => graph.op_with("Selu", &[&z], vec![float("alpha", alpha), float("gamma", gamma)]),
-        Activation::Gelu => graph.op("Gelu", &[&z]),
-        Activation::GeluTanh => graph.op_with("Gelu", &[&z], vec![text("approximate", "tanh")]),
+        Activation::Identity => z.into(),
+        Activation::Relu => graph.op("Relu", &[z]),
+        Activation::Sigmoid => graph.op("Sigmoid", &[z]),
+        Activation::Tanh => graph.op("Tanh", &[z]),
+        Activation::LeakyRelu(slope) => graph.op_with("LeakyRelu", &[z], vec![float("alpha", slope as f32)]),
+        Activation::Elu(alpha) => graph.op_with("Elu", &[z], vec![float("alpha", alpha as f32)]),
+        Activation::Selu => graph.op_with("Selu", &[z], vec![float("alpha", alpha), float("gamma", gamma)]),
+        Activation::Gelu => graph.op("Gelu", &[z]),
+        Activation::GeluTanh => graph.op_with("Gelu", &[z], vec![text("approximate", "tanh")]),
         Activation::Silu => {
-            let gate = graph.op("Sigmoid", &[&z]);
-            graph.op("Mul", &[&z, &gate])
+            let gate = graph.op("Sigmoid", &[z]);
+            graph.op("Mul", &[z, &gate])
         }
-        Activation::Mish => graph.op("Mish", &[&z]),
-        Activation::Softplus(1.0) => graph.op("Softplus", &[&z]),
+        Activation::Mish => graph.op("Mish", &[z]),
+        Activation::Softplus(1.0) => graph.op("Softplus", &[z]),
         Activation::Softplus(beta) => {
             let beta = graph.float(beta as f32);
-            let scaled = graph.op("Mul", &[&z, &beta]);
+            let scaled = graph.op("Mul", &[z, &beta]);
             let soft = graph.op("Softplus", &[&scaled]);
             graph.op("Div", &[&soft, &beta])
         }
-        Activation::HardSwish => graph.op("HardSwish", &[&z]),
-        Activation::HardSigmoid => graph.op_with("HardSigmoid", &[&z], vec![float("alpha", sixth), float("beta", 0.5)]),
+        Activation::HardSwish => graph.op("HardSwish", &[z]),
+        Activation::HardSigmoid => graph.op_with("HardSigmoid", &[z], vec![float("alpha", sixth), float("beta", 0.5)]),
         other => return Err(Error::mismatch(format!("{other} cannot be said in ONNX"), "use another activation")),
     };
     let (Learned::Blend, Some(gain)) = (learned, gain) else { return Ok(f) };
-    let bend = graph.op("Sub", &[&f, &z]);
+    let bend = graph.op("Sub", &[&f, z]);
     let scaled = graph.op("Mul", &[&bend, gain]);
-    Ok(graph.op("Add", &[&z, &scaled]))
+    Ok(graph.op("Add", &[z, &scaled]))
 }
 
 /// What the outputs mean.
@@ -282,4 +291,72 @@ fn metadata(model: &Model) -> Vec<StringStringEntryProto> {
         entries.push(entry("columns", serde_json::Value::Array(columns.collect()).to_string()));
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use syva_core::schema::{Schema, TableOptions};
+    use syva_core::table::{Column, Table, Values};
+    use syva_core::{Mlp, State, Training};
+
+    use super::*;
+
+    fn model(column: &str) -> Model {
+        let table = Table::new(vec![
+            Column::new("size", Values::Numbers(vec![1.0, f64::NAN, 5.0, 7.5])),
+            Column::new(column, Values::texts([Some("red"), Some("blue"), Some("green"), None])),
+            Column::new("built", Values::texts([Some("2020-01-01"), Some("2021-02-03"), Some("1999-12-31"), None])),
+            Column::new("kind", Values::texts([Some("a"), Some("b"), Some("a"), Some("b")])),
+        ]);
+        let table = table.unwrap();
+        let options = TableOptions { target: vec!["kind".into()], ..TableOptions::default() };
+        let schema = Schema::fit(&table, &table, &options).unwrap().schema;
+        let mut spec = Mlp::new(schema.inputs()).hidden(&[3], Activation::Mish).classes(2);
+        spec.schema = Some(schema.into());
+        Model { state: State::initial(&spec, &Training::default()).unwrap(), spec }
+    }
+
+    /// What ONNX Runtime computes with such files is compared by `cargo xtask verify`.
+    #[test]
+    fn a_file_names_columns_classes_and_weights() {
+        let model = model("colour");
+        let bytes = onnx(&model).unwrap();
+        assert_eq!(onnx(&model).unwrap(), bytes);
+        let file = ModelProto::decode(&bytes[..]).unwrap();
+        let graph = file.graph.unwrap();
+        let kinds: Vec<(String, i32)> = graph
+            .input
+            .iter()
+            .map(|input| {
+                (input.name.clone().unwrap(), input.r#type.clone().unwrap().tensor_type.unwrap().elem_type.unwrap())
+            })
+            .collect();
+        let of = |name: &str| kinds.iter().find(|(other, _)| other == name).map(|&(_, kind)| kind);
+        assert_eq!((of("size"), of("colour"), of("built elapsed")), (Some(11), Some(8), Some(11)), "{kinds:?}");
+        let outputs: Vec<&str> = graph.output.iter().map(|output| output.name()).collect();
+        assert_eq!(outputs, ["prediction", "probabilities"]);
+        let weight = graph.initializer.iter().find(|tensor| tensor.name() == "fc2.weight").unwrap();
+        assert_eq!(weight.dims, [2, 3]);
+        assert_eq!(weight.raw_data().len(), 4 * 6);
+        let metadata = |key: &str| file.metadata_props.iter().find(|entry| entry.key() == key).unwrap().value();
+        assert_eq!(metadata("classes"), r#"["a","b"]"#);
+        assert_eq!(metadata("sha256_of_weights"), model.state.digest());
+        // Every value is made before it is used, and once.
+        let mut made: HashSet<String> = graph.input.iter().map(|input| input.name().to_string()).collect();
+        made.extend(graph.initializer.iter().map(|tensor| tensor.name().to_string()));
+        for node in &graph.node {
+            assert!(node.input.iter().all(|input| made.contains(input)), "{node:?}");
+            assert!(node.output.iter().all(|output| made.insert(output.clone())), "{node:?}");
+        }
+    }
+
+    #[test]
+    fn columns_named_like_outputs_are_refused_and_others_are_not_in_the_way() {
+        let error = onnx(&model("prediction")).unwrap_err().to_string();
+        assert!(error.contains("a column is called 'prediction'"), "{error}");
+        let file = ModelProto::decode(&onnx(&model("fc1.weight")).unwrap()[..]).unwrap();
+        let graph = file.graph.unwrap();
+        assert!(graph.initializer.iter().all(|tensor| tensor.name() != "fc1.weight"));
+    }
 }
