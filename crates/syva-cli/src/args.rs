@@ -37,6 +37,9 @@ pub enum Command {
     Bench(BenchArgs),
     /// Classify images with the probabilities of the classes, or predict the rows of a table
     Predict(PredictArgs),
+    /// Answer with predictions over HTTP, as JSON
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Make a model of a network's weights as PyTorch stores them
     Import(ImportArgs),
     /// Write a model for other programs: as ONNX, or as PyTorch code
@@ -366,6 +369,24 @@ pub struct PredictArgs {
     /// Print a JSON object per image
     #[arg(long)]
     pub json: bool,
+}
+
+/// `syva serve`
+#[cfg(feature = "serve")]
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Port; 0 for any that is free, which is printed
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u16>, default_value_t = 8000)]
+    pub port: u16,
+    /// Address of this machine at which it can be reached: 127.0.0.1 from this machine alone, 0.0.0.0 from all
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Threads that answer [default: one per core]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
+    pub threads: Option<usize>,
 }
 
 /// `syva export`

@@ -25,6 +25,8 @@ mod plot;
 mod predict;
 mod progress;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod signals;
 mod summary;
@@ -72,6 +74,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::LrFind(args) => lr_find::lr_find(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::serve(&args)?,
         Command::Export(args) => export::export(&args)?,
         Command::Import(args) => import::import(&args)?,
         Command::Report(args) => report::report(&args)?,

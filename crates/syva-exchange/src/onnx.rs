@@ -300,6 +300,7 @@ mod tests {
     use syva_core::table::{Column, Table, Values};
     use syva_core::{Mlp, State, Training};
 
+    use super::messages::ValueInfoProto;
     use super::*;
 
     fn model(column: &str) -> Model {
@@ -334,7 +335,7 @@ mod tests {
             .collect();
         let of = |name: &str| kinds.iter().find(|(other, _)| other == name).map(|&(_, kind)| kind);
         assert_eq!((of("size"), of("colour"), of("built elapsed")), (Some(11), Some(8), Some(11)), "{kinds:?}");
-        let outputs: Vec<&str> = graph.output.iter().map(|output| output.name()).collect();
+        let outputs: Vec<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
         assert_eq!(outputs, ["prediction", "probabilities"]);
         let weight = graph.initializer.iter().find(|tensor| tensor.name() == "fc2.weight").unwrap();
         assert_eq!(weight.dims, [2, 3]);
