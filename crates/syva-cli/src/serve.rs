@@ -147,7 +147,7 @@ async fn stop_signal() {
     }
     if tokio::signal::ctrl_c().await.is_err() {
         // Without a handler, the signal itself ends the process.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

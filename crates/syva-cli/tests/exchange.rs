@@ -94,3 +94,26 @@ fn a_training_begins_with_the_weights_of_a_model() {
         .fails(2, &["init-from: the test begins with drawn"]);
     assert!(!place.path("x").exists());
 }
+
+#[test]
+fn a_model_is_exported_for_onnx_runtime_and_pytorch() {
+    let place = Place::new();
+    place.finished("digits");
+    let said = place.run("export digits -o digits.onnx").succeeds().stdout;
+    let bytes = std::fs::read(place.path("digits.onnx")).unwrap();
+    assert!(said.starts_with("wrote digits.onnx (") && bytes.windows(10).any(|part| part == b"fc1.weight"), "{said}");
+    place.run("export digits/model.safetensors -o digits.py").succeeds();
+    let code = place.read("digits.py");
+    assert!(code.contains("MODEL = \"model.safetensors\"") && code.contains("self.fc1 = nn.Linear(784, 10)"), "{code}");
+    // The same model gives the same files.
+    place.run("export digits -o again.onnx").succeeds();
+    assert_eq!(std::fs::read(place.path("again.onnx")).unwrap(), bytes);
+    place.run("export digits -o digits.pt").fails(2, &["ends in .onnx or .py"]);
+    place.run("export digits -o digits/model.safetensors").fails(2, &["a run's own file"]);
+    place.run("export absent -o x.onnx").fails(1, &["absent"]);
+    place
+        .run("train --data digits --hidden none --optimizer adam --for 0.001s --epochs 200 --quiet --out begun")
+        .succeeds();
+    place.run("export begun -o x.py").fails(1, &["PyTorch code loads a model file, and this is a checkpoint"]);
+    place.run("export begun -o x.onnx").succeeds();
+}

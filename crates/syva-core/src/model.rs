@@ -406,7 +406,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let (tensors, metadata) = container::read(bytes).map_err(|problem| unreadable(bytes, path, problem))?;
     let Some(text) = metadata.get(KEY) else {
         let problem = format!("there is no entry '{KEY}' that describes the network; it holds {}", listed(&tensors));
-        let remedy = "weights from elsewhere need the metadata of a syva model (README, \"From PyTorch\")";
+        let remedy = "make a model of weights from elsewhere with `syva import`";
         return Err(refuse("metadata", problem, remedy));
     };
     let Description { network: spec, step, progress, training, data, history: columns, .. } =
@@ -474,7 +474,9 @@ fn unreadable(bytes: &[u8], path: &Path, problem: String) -> Error {
         return Error::file(path, "header", problem, remedy);
     };
     let remedy = match family {
-        Family::Network => "write its weights as safetensors (README, \"From PyTorch\")",
+        Family::Network => {
+            "make a model of a PyTorch file with `syva import`; of others, save the weights as safetensors first"
+        }
         Family::StandIn => "fetch the file itself, for which this is only a placeholder",
         Family::Picture | Family::Document => "name the model first, then the picture",
         Family::Packed => "unpack it first",

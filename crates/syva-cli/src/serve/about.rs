@@ -17,16 +17,13 @@ pub fn model(model: &Model, file: &Path) -> Value {
         "head": spec.head.to_string(),
         "sha256_of_weights": model.state.digest(),
     });
-    match &spec.schema {
-        Some(schema) => {
-            about["columns"] = schema.features.iter().map(column).collect();
-            about["target"] = json!(schema.target.columns());
-            about["classes"] = json!(schema.classes());
-        }
-        None => {
-            about["features"] = json!(spec.input.features);
-            about["shape"] = json!(spec.input.shape);
-        }
+    if let Some(schema) = &spec.schema {
+        about["columns"] = schema.features.iter().map(column).collect();
+        about["target"] = json!(schema.target.columns());
+        about["classes"] = json!(schema.classes());
+    } else {
+        about["features"] = json!(spec.input.features);
+        about["shape"] = json!(spec.input.shape);
     }
     about
 }
@@ -55,21 +52,13 @@ pub fn openapi(spec: &Spec) -> Value {
             "required": ["message"],
         } } } } },
     });
-    let (body, row) = match &spec.schema {
-        Some(schema) => {
-            let row = row(schema);
-            (
-                json!({ "oneOf": [{ "$ref": "#/components/schemas/Row" }, { "type": "array", "items": { "$ref": "#/components/schemas/Row" } }] }),
-                row,
-            )
-        }
-        None => {
-            let features = spec.input.features;
-            let row =
-                json!({ "type": "array", "items": { "type": "number" }, "minItems": features, "maxItems": features });
-            let rows = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Row" } });
-            (json!({ "type": "object", "properties": { "inputs": rows }, "required": ["inputs"] }), row)
-        }
+    let rows = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Row" } });
+    let (body, row) = if let Some(schema) = &spec.schema {
+        (json!({ "oneOf": [{ "$ref": "#/components/schemas/Row" }, rows] }), row(schema))
+    } else {
+        let features = spec.input.features;
+        let row = json!({ "type": "array", "items": { "type": "number" }, "minItems": features, "maxItems": features });
+        (json!({ "type": "object", "properties": { "inputs": rows }, "required": ["inputs"] }), row)
     };
     let predictions = json!({
         "type": "object",
