@@ -51,7 +51,7 @@ fn imported_models_compute_what_pytorch_computes() {
     };
     let inputs = Matrix::new(3, 4, numbers(&golden["inputs"])).unwrap();
     let files = golden["files"].as_object().unwrap();
-    assert_eq!(files.len(), 11);
+    assert_eq!(files.len(), 12);
     for (name, wanted) in files {
         let model = imported(name, wanted["activation"].as_str().unwrap()).model;
         // What is written is what is read.

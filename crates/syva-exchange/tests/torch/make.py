@@ -48,6 +48,17 @@ class Prelu(nn.Module):
         return self.body(x)
 
 
+class Reversed(nn.Module):
+    """Layers that also fit each other in the order of their names, but are used in the order of the file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late, self.early, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.early(torch.relu(self.late(x)))))
+
+
 def sequential():
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
 
@@ -98,6 +109,10 @@ def main() -> None:
     net = Prelu()
     save_file(net.state_dict(), HERE / "prelu.safetensors")
     say("prelu.safetensors", net, "prelu")
+
+    net = Reversed()
+    torch.save(net.state_dict(), HERE / "reversed.pt")
+    say("reversed.pt", net, "relu")
 
     torch.save({"0.weight": Evil()}, HERE / "evil.pt")
     torch.save(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)).state_dict(), HERE / "batchnorm.pt")
