@@ -1,5 +1,6 @@
 //! Chores for developers: `cargo xtask --help`.
 
+mod exports;
 mod kernels;
 mod pack;
 mod peers;
@@ -28,7 +29,7 @@ enum Task {
     /// Recompiles the CUDA kernels to crates/syva-cuda/kernels/ptx.pack, and to target/kernels/*.ptx for reading; needs
     /// Python, but no card and no toolkit.
     Kernels(kernels::Args),
-    /// Lets TensorBoard, scikit-learn and torchmetrics read what we write.
+    /// Lets TensorBoard, PyTorch, ONNX Runtime, scikit-learn and torchmetrics read what we write.
     Verify,
 }
 

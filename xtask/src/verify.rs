@@ -1,5 +1,5 @@
-//! `cargo xtask verify`: checks that TensorBoard, PyTorch, scikit-learn and torchmetrics read what Syvä writes, and
-//! agree with it.
+//! `cargo xtask verify`: checks that TensorBoard, PyTorch, ONNX Runtime, scikit-learn and torchmetrics read what Syvä writes,
+//! and agree with it.
 //!
 //! Makes a virtual environment with them in target/verify, trains for a few seconds, and lets the Python programs of
 //! `xtask/verify` read and compare the results.
@@ -12,11 +12,22 @@ use anyhow::{Context, Result, bail};
 use prost::Message;
 use serde_json::Value;
 
+use crate::exports::Exports;
 use crate::python::{said, sh, venv};
 
 /// The packages of the virtual environment. They are not pinned, because people will use the newest ones.
-const PACKAGES: [&str; 7] =
-    ["tensorboard>=2.21", "pillow", "safetensors", "scikit-learn", "torch", "torchmetrics", "setuptools<81"];
+const PACKAGES: [&str; 10] = [
+    "tensorboard>=2.21",
+    "pillow",
+    "safetensors",
+    "scikit-learn",
+    "torch",
+    "torchmetrics",
+    "setuptools<81",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+];
 
 pub fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
@@ -94,5 +105,7 @@ pub fn run() -> Result<()> {
         fs::write(&report, eval)?;
         sh(Command::new(&python).arg(script("scores.py")).arg(table).arg(report))?;
     }
-    Ok(())
+
+    println!("== exported models in ONNX Runtime and PyTorch");
+    Exports { syva: &syva, python: &python, script: script("exchange.py"), work: work.join("exports") }.all()
 }

@@ -38,6 +38,13 @@ pub enum Command {
     Bench(BenchArgs),
     /// Classify images with the probabilities of the classes, or predict the rows of a table
     Predict(PredictArgs),
+    /// Answer with predictions over HTTP, as JSON
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
+    /// Make a model of a network's weights as PyTorch stores them
+    Import(ImportArgs),
+    /// Write a model for other programs: as ONNX, or as PyTorch code
+    Export(ExportArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
     /// Compare runs in one HTML file
@@ -377,6 +384,72 @@ pub struct PredictArgs {
     /// Print a JSON object per image
     #[arg(long)]
     pub json: bool,
+}
+
+/// `syva serve`
+#[cfg(feature = "serve")]
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Port; 0 for any that is free, which is printed
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u16>, default_value_t = 8000)]
+    pub port: u16,
+    /// Address of this machine at which it can be reached: 127.0.0.1 from this machine alone, 0.0.0.0 from all
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Threads that answer [default: one per core]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
+    pub threads: Option<usize>,
+}
+
+/// `syva export`
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The file to write: .onnx for the network with what is done to its inputs and outputs, .py for PyTorch code that loads
+    /// the model file
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `syva import`
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// Weights: a .safetensors file, or what torch.save writes for a state dict or a checkpoint that has one (.pt, .pth)
+    #[arg(value_name = "WEIGHTS")]
+    pub weights: PathBuf,
+    /// Activation of the hidden layers, as for `train`
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Nonlinearity>)]
+    pub activation: syva::Nonlinearity,
+    /// What the outputs are: logits, log-softmax, binary, regression, poisson, gaussian or multi-label [default: regression
+    /// for one output, logits for several]
+    #[arg(long, value_name = "NAME", value_parser = flag::<syva::Head>)]
+    pub head: Option<syva::Head>,
+    /// Names of the classes or labels, in the order of the outputs
+    #[arg(long, value_name = "NAMES", value_parser = flag::<Names>)]
+    pub classes: Option<Names>,
+    /// Names of the columns that the inputs are, in their order [default: x1, x2, … if others are named]
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>)]
+    pub columns: Option<Names>,
+    /// Names of the columns that the outputs predict
+    #[arg(long, value_name = "COLUMNS", value_parser = flag::<Names>)]
+    pub target: Option<Names>,
+    /// Height and width, such as 28x28, if the inputs are images, whose pixels are 0 to 255
+    #[arg(long, value_name = "HxW", value_parser = flag::<crate::import::Sides>)]
+    pub image: Option<crate::import::Sides>,
+    /// Mean that was subtracted from pixels of 0 to 1 for the training, such as 0.1307
+    #[arg(long, value_name = "MEAN", allow_negative_numbers = true, value_parser = number::<f64>, requires = "image")]
+    pub mean: Option<f64>,
+    /// Standard deviation by which they were then divided, such as 0.3081
+    #[arg(long, value_name = "STD", allow_negative_numbers = true, value_parser = number::<f64>, requires = "image")]
+    pub std: Option<f64>,
+    /// The model file to write, .safetensors
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// `syva report`

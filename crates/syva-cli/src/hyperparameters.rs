@@ -60,6 +60,10 @@ pub fn of(config: &RunConfig) -> Vec<Setting> {
         fixed("head", json!(network.head.to_string())),
         fixed("normalization", json!(normalization(&network.input.normalization))),
     ];
+    if let Some(from) = &config.init_from {
+        settings.push(fixed("init_from", json!(from.file)));
+        settings.push(fixed("init_from_sha256", json!(from.digest)));
+    }
     settings.extend(Settings::TRAINING.iter().map(of_training));
     settings.extend([
         changing("keep", json!(config.keep.to_string())),
@@ -140,6 +144,7 @@ mod tests {
             exact,
             precision,
             keep,
+            init_from: None,
             training,
             data,
             network,

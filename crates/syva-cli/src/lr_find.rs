@@ -21,8 +21,12 @@ pub fn lr_find(args: &LrFindArgs) -> Result<()> {
         output::check_ending("plot", plot, &["png", "svg"])?;
     }
     let talk = if args.json { Talk::Notices } else { Talk::All };
-    let SetUp { config, task, engine, device, .. } =
+    let SetUp { config, task, engine, device, start, .. } =
         SetUp::new(&args.settings, args.config.as_deref(), args.like.as_deref(), talk)?;
+    if start.is_some() {
+        let problem = "the test begins with drawn weights";
+        return Err(Error::setting("init-from", problem, "leave it out; rates for further training are usually lower"));
+    }
     let range = RateRange { from: args.from, to: args.to, steps: args.steps };
     let test = RateTest::run(engine.as_ref(), &device, &config.network, &task, &config.training, range)?;
     if let Some(plot) = &args.plot {

@@ -13,10 +13,12 @@ mod curves;
 mod data;
 mod devices;
 mod eval;
+mod export;
 mod folders;
 mod folds;
 mod hyperparameters;
 mod images;
+mod import;
 mod lr_find;
 mod output;
 mod picture;
@@ -25,6 +27,8 @@ mod plot;
 mod predict;
 mod progress;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod signals;
 mod summary;
@@ -72,6 +76,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::LrFind(args) => lr_find::lr_find(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Predict(args) => return predict::predict(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::serve(&args)?,
+        Command::Export(args) => export::export(&args)?,
+        Command::Import(args) => import::import(&args)?,
         Command::Report(args) => report::report(&args)?,
         Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,

@@ -210,6 +210,11 @@ settings! {
     #[arg(long, value_name = "NAME", help = inits(), value_parser = flag::<Init>)]
     #[serde(deserialize_with = "from_file")]
     init: Init = training.init;
+    /// Begin with the weights of a model file or a run, instead of drawn ones; the network is the model's, unless flags say
+    /// otherwise
+    #[arg(long, value_name = "MODEL")]
+    #[serde(alias = "init_from")]
+    init_from: PathBuf;
     /// Initial biases: auto (as --init has it: 0, except for pytorch), zeros, pytorch, normal, hyperplanes (each unit's passes
     /// through the training data) or constant:VALUE [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<BiasInit>)]
@@ -406,6 +411,7 @@ impl Settings {
             activation,
             head: Some(network.head),
             keep: Some(config.keep),
+            init_from: config.init_from.as_ref().map(|from| from.file.clone()),
             device: Some(config.device.clone()),
             exact: Some(config.exact),
             precision: Some(config.precision),
@@ -423,6 +429,17 @@ impl Settings {
             test: test.map(PartArg::Part),
             ..Self::default()
         }
+    }
+
+    /// These settings. Those that are missing and describe the network come from a model.
+    pub fn or_model(self, network: &Spec) -> Self {
+        let hidden = &network.layers[..network.layers.len() - 1];
+        self.or(Self {
+            hidden: Some(Hidden(hidden.iter().map(|layer| layer.units).collect())),
+            activation: hidden.first().map(Layer::nonlinearity),
+            head: Some(network.head),
+            ..Self::default()
+        })
     }
 
     /// The settings that say of a table what this configuration says.
@@ -754,7 +771,7 @@ impl Settings {
             Error::Setting { setting, problem, remedy } => refuse(&setting, &problem, &remedy),
             other => other,
         })?;
-        for (name, folder) in [("data-dir", &file.data_dir), ("out", &file.out)] {
+        for (name, folder) in [("data-dir", &file.data_dir), ("init-from", &file.init_from), ("out", &file.out)] {
             if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
                 return Err(refuse(name, "the folder's name is empty", "name a folder, or leave the line out"));
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use syva::data::{Split, Task};
-use syva::run::{CONTRACT, DataConfig, RunConfig, RunFolder, read_config};
+use syva::run::{CONTRACT, DataConfig, InitFrom, Reached, RunConfig, RunFolder, read_config};
 use syva::text::grouped;
 use syva::trainer::{Event, Flow};
 use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Spec, Trainer};
@@ -27,6 +27,8 @@ pub struct SetUp {
     pub task: Task,
     pub engine: Box<dyn Engine>,
     pub device: DeviceId,
+    /// The model whose weights the training begins with.
+    pub start: Option<Model>,
 }
 
 impl SetUp {
@@ -40,6 +42,15 @@ impl SetUp {
         };
         // Checked before any data is opened.
         settings.training()?;
+        if given.init_from.is_some() && (given.init.is_some() || given.bias_init.is_some()) {
+            let problem = "the first weights are those of a model, so this has no effect";
+            return Err(Error::setting("init", problem, "leave out --init and --bias-init, or --init-from"));
+        }
+        let start = settings.init_from.as_deref().map(eval::load).transpose()?;
+        let settings = match &start {
+            Some(start) => settings.or_model(&start.model.spec),
+            None => settings,
+        };
         let device_name = settings.device.as_deref().unwrap_or("auto");
         let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
         let options = EngineOptions { threads: settings.threads, exact, precision };
@@ -55,6 +66,17 @@ impl SetUp {
             }
             _ => settings.network(&task)?,
         };
+        let (network, init_from) = match &start {
+            Some(start) => begin_with(network, start, like.as_ref().is_none() && given.activation.is_none())?,
+            None => (network, None),
+        };
+        if let (Some(from), Some((run, config))) = (&init_from, &like)
+            && given.init_from.is_none()
+            && config.init_from.as_ref().is_some_and(|before| before.digest != from.digest)
+        {
+            let (run, file) = (run.display(), from.file.display());
+            output::note(format_args!("syva: {file} has other weights than those that {run} began with"));
+        }
         let digest = task.digest();
         let is_same = given.data.is_none() && given.validation.is_none();
         if let Some((run, config)) = like.filter(|(_, config)| is_same && config.data.digest != digest) {
@@ -69,12 +91,45 @@ impl SetUp {
             exact,
             precision,
             keep: settings.keep(),
+            init_from,
             training,
             data: DataConfig { source: task.name.clone(), dir, validation, table, images, digest },
             network,
         };
-        Ok(Self { settings, config, task, engine, device })
+        let start = start.map(|start| start.model);
+        Ok(Self { settings, config, task, engine, device, start })
     }
+}
+
+/// The network that a training has which begins with the weights of a model, and what the run remembers of it. Says how the
+/// inputs differ, if they do.
+fn begin_with(mut network: Spec, start: &Reached, activations: bool) -> Result<(Spec, Option<InitFrom>)> {
+    let model = &start.model;
+    // A model from elsewhere may have an activation of its own for each layer.
+    if activations && network.widths() == model.spec.widths() {
+        network.layers.clone_from(&model.spec.layers);
+        network.validate()?;
+    }
+    let file = start.file.display();
+    if network.input.normalization != model.spec.input.normalization {
+        output::note(format_args!("syva: {file} normalises its inputs in another way than this data is normalised"));
+    }
+    match (&network.schema, &model.spec.schema) {
+        (Some(schema), None) => {
+            let names = schema.input_names();
+            let shown = names.iter().take(6).cloned().collect::<Vec<_>>().join(", ");
+            let more = if names.len() > 6 { ", …" } else { "" };
+            output::note(format_args!("syva: {file} does not name its inputs; they are taken to be {shown}{more}"));
+        }
+        (Some(ours), Some(theirs)) if ours != theirs => {
+            output::note(format_args!(
+                "syva: {file} scales columns or targets by other data; the new data's scales are used"
+            ));
+        }
+        _ => {}
+    }
+    let file = data::absolute(Some(start.file.clone()))?.unwrap_or_default();
+    Ok((network, Some(InitFrom { file, digest: model.state.clone().for_prediction().digest() })))
 }
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
@@ -91,10 +146,14 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         Screen::check("tui")?;
     }
     let begin = Instant::now();
-    let SetUp { settings, config, task, engine, device } =
+    let SetUp { settings, config, task, engine, device, start } =
         SetUp::new(&args.settings, args.config.as_deref(), args.like.as_deref(), args.report.into())?;
     let (spec, training) = (&config.network, &config.training);
-    let trainer = Trainer::new(engine.as_ref(), &device, spec, &task, training)?.best_by(config.keep)?;
+    let trainer = match &start {
+        Some(model) => Trainer::from_model(engine.as_ref(), &device, spec, &task, training, model)?,
+        None => Trainer::new(engine.as_ref(), &device, spec, &task, training)?,
+    };
+    let trainer = trainer.best_by(config.keep)?;
     let mut trainer = trainer.checkpoint_every(every(args.checkpoint)).inspect_every(histograms(args.log));
     // From here on there is something to save.
     signals::begin();

@@ -511,6 +511,7 @@ mod tests {
             exact: false,
             precision: syva::Precision::F32,
             keep: syva::run::Keep::Last,
+            init_from: None,
             training: Training::default(),
             data: DataConfig {
                 source: "mnist".into(),

@@ -24,7 +24,7 @@ macro_rules! whole {
     )+};
 }
 
-whole!(u32 = "4294967295", u64 = "18446744073709551615");
+whole!(u16 = "65535", u32 = "4294967295", u64 = "18446744073709551615");
 #[cfg(target_pointer_width = "64")]
 whole!(usize = "18446744073709551615");
 #[cfg(not(target_pointer_width = "64"))]

@@ -220,6 +220,23 @@ pub trait Number:
     }
 }
 
+/// The number that 16 bits mean: a sign, 5 bits of exponent, 10 of the fraction (IEEE 754, binary16).
+///
+/// ```
+/// assert_eq!(syva_core::arithmetic::half(0x3555), 0.333_251_953_125);
+/// ```
+#[must_use]
+pub fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => fraction * 2f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    };
+    if bits & 0x8000 == 0 { size } else { -size }
+}
+
 /// A floating-point type that a program can compute with: `f32` or `f64`, or one of the same numbers.
 pub trait Real: Number<Truth = bool> + PartialEq + PartialOrd + Debug + Default + Send + Sync {
     /// Widens to `f64` (exact).

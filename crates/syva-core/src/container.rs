@@ -98,7 +98,7 @@ fn json<T: Serialize + ?Sized>(value: &T) -> String {
 
 /// The tensors and the metadata in the bytes of a file, or a description of what is wrong with them. The same bytes
 /// always give the same description.
-pub(crate) fn read(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
+pub fn read(bytes: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
     check_header(bytes)?;
     let say = |error: safetensors::SafeTensorError| error.to_string();
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(say)?;

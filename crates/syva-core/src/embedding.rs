@@ -136,7 +136,7 @@ impl Tensor {
             Learnt::Mixes => format!("embed{block}.weight"),
             Learnt::Offsets => format!("embed{block}.bias"),
             Learnt::Vectors => format!("embed{block}.vector"),
-            Learnt::Scales => "scale.weight".into(),
+            Learnt::Scales => "factors.weight".into(),
         }
     }
 }

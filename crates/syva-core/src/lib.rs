@@ -54,6 +54,8 @@ mod weighting;
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
 pub use committee::averaged_outputs;
+#[doc(hidden)]
+pub use container::read as read_safetensors;
 pub use diagnosis::{Activity, Diagnosis};
 pub use embedding::{Block, Embedding, Learnt, NumberEmbedding, Placed, Tensor, tau, turns};
 pub use engine::{

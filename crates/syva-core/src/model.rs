@@ -209,6 +209,70 @@ impl Model {
         Ok(decode(bytes, name.as_ref())?.model)
     }
 
+    /// The state with which a training of the network `spec` begins that goes on from this model's weights: these weights, 0
+    /// steps, and fresh slots. Gains of activations that this model does not learn begin as they do in a new network.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] that says what does not fit: the widths, learned activations, the names of inputs or classes.
+    ///
+    /// ```
+    /// use syva_core::{Activation::Relu, Mlp, Model, State, Training};
+    /// let training = Training::default();
+    /// let spec = Mlp::new(4).hidden(&[8], Relu).classes(3);
+    /// let model = Model::new(spec.clone(), State::initial(&spec, &training.clone().seed(7))?);
+    /// assert_eq!(model.beginning(&model.spec, &training)?.layers, model.state.layers);
+    /// let error = model.beginning(&Mlp::new(4).hidden(&[9], Relu).classes(3), &training).unwrap_err();
+    /// assert!(error.to_string().starts_with("the model is 4-8-3, the network to train 4-9-3"));
+    /// # Ok::<(), syva_core::Error>(())
+    /// ```
+    pub fn beginning(&self, spec: &Spec, training: &Training) -> Result<State> {
+        spec.validate()?;
+        let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
+        if self.spec.widths() != spec.widths() {
+            let problem = format!("the model is {}, the network to train {}", self.spec.widths(), spec.widths());
+            return refuse(problem, "train a network of the model's widths, on data with as many inputs and outputs");
+        }
+        if let (Some(theirs), Some(ours)) = (&self.spec.schema, &spec.schema) {
+            let (before, now) = (theirs.input_names(), ours.input_names());
+            if let Some(k) = (0..before.len()).find(|&k| before.get(k) != now.get(k)) {
+                let now = now.get(k).map_or("nothing", String::as_str);
+                let problem = format!("input {} of the model is '{}', and '{now}' in the data", k + 1, before[k]);
+                return refuse(problem, "use data with the same columns and categories");
+            }
+            if theirs.classes() != ours.classes() {
+                let said = |names: Option<&[String]>| names.unwrap_or_default().join(", ");
+                let problem =
+                    format!("the model's classes are {}, the data's {}", said(theirs.classes()), said(ours.classes()));
+                return refuse(problem, "use data with the same classes");
+            }
+        }
+        if !self.members.is_empty() {
+            let problem = format!("the model is {} networks", 1 + self.members.len());
+            return refuse(problem, "begin with one of them");
+        }
+        if self.spec.input.embedding != spec.input.embedding {
+            let problem = "the model embeds its inputs in another way than the network to train";
+            return refuse(
+                problem.into(),
+                "use the same data, --embedding, --embed-above, --embedding-size and --input-factors",
+            );
+        }
+        let mut state = State { step: 0, ..self.state.clone().for_prediction() };
+        for (k, (layer, parameters)) in spec.layers.iter().zip(&mut state.layers).enumerate() {
+            if layer.learned == self.spec.layers[k].learned {
+                continue;
+            }
+            if !parameters.gain.is_empty() {
+                let (theirs, ours) = (self.spec.layers[k].nonlinearity(), layer.nonlinearity());
+                let problem = format!("layer {} of the model has {theirs}, the network to train {ours}", k + 1);
+                return refuse(problem, "train a network with the model's activation");
+            }
+            parameters.gain = vec![layer.learned.initial(layer.activation); layer.gains()];
+        }
+        state.check(spec)?;
+        Ok(state.with_slots(training))
+    }
+
     /// Writes the file atomically.
     #[cfg(feature = "files")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
@@ -412,7 +476,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Stored> {
     let (tensors, metadata) = container::read(bytes).map_err(|problem| unreadable(bytes, path, problem))?;
     let Some(text) = metadata.get(KEY) else {
         let problem = format!("there is no entry '{KEY}' that describes the network; it holds {}", listed(&tensors));
-        let remedy = "weights from elsewhere need the metadata of a syva model (README, \"From PyTorch\")";
+        let remedy = "make a model of weights from elsewhere with `syva import`";
         return Err(refuse("metadata", problem, remedy));
     };
     let Description { network: spec, step, members: others, progress, training, data, history: columns, .. } =
@@ -496,7 +560,9 @@ fn unreadable(bytes: &[u8], path: &Path, problem: String) -> Error {
         return Error::file(path, "header", problem, remedy);
     };
     let remedy = match family {
-        Family::Network => "write its weights as safetensors (README, \"From PyTorch\")",
+        Family::Network => {
+            "make a model of a PyTorch file with `syva import`; of others, save the weights as safetensors first"
+        }
         Family::StandIn => "fetch the file itself, for which this is only a placeholder",
         Family::Picture | Family::Document => "name the model first, then the picture",
         Family::Packed => "unpack it first",

@@ -63,12 +63,42 @@ pub struct RunConfig {
     /// Which weights become the model.
     #[serde(default)]
     pub keep: Keep,
+    /// The model whose weights it began with, if they were not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<InitFrom>,
     /// How it is trained.
     pub training: Training,
     /// The data that it is trained on.
     pub data: DataConfig,
     /// The network.
     pub network: Spec,
+}
+
+/// The model whose weights a run began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitFrom {
+    /// Its file, by an absolute path.
+    pub file: PathBuf,
+    /// [`State::digest`] of its weights.
+    pub digest: String,
+}
+
+impl InitFrom {
+    /// The model.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file is missing, or has other weights by now.
+    pub fn load(&self) -> Result<Model> {
+        let mut model = Model::load(&self.file)?;
+        model.state = model.state.for_prediction();
+        let digest = model.state.digest();
+        if digest != self.digest {
+            let problem =
+                format!("its weights, {digest:.12}…, are not those that the run began with, {:.12}…", self.digest);
+            return Err(Error::file(&self.file, "the model", problem, "restore the file, or start a new run"));
+        }
+        Ok(model)
+    }
 }
 
 /// The configuration of format 1.
@@ -92,7 +122,7 @@ impl From<RunConfig1> for RunConfig {
     fn from(old: RunConfig1) -> Self {
         let RunConfig1 { syva, device, exact, precision, keep, training, data, network } = old;
         let (network, training) = network.split(training);
-        Self { syva, contract: 1, device, exact, precision, keep, training, data, network }
+        Self { syva, contract: 1, device, exact, precision, keep, init_from: None, training, data, network }
     }
 }
 
@@ -362,7 +392,8 @@ impl RunFolder {
         )
     }
 
-    /// The trainer of the run: at this checkpoint ([`RunFolder::load_checkpoint`]), or at its beginning if there is none.
+    /// The trainer of the run: at this checkpoint ([`RunFolder::load_checkpoint`]), or at its beginning if there is none, with
+    /// the weights of [`RunConfig::init_from`] if it names a model.
     ///
     /// # Errors
     /// [`Error::File`] if the run keeps the best weights and they are not there, and the errors of [`Trainer::resume`].
@@ -376,7 +407,11 @@ impl RunFolder {
     ) -> Result<Trainer> {
         let (network, training, keep) = (&config.network, &config.training, config.keep);
         let Some((state, progress)) = checkpoint else {
-            return Trainer::new(engine, device, network, task, training)?.best_by(keep);
+            let trainer = match &config.init_from {
+                Some(from) => Trainer::from_model(engine, device, network, task, training, &from.load()?),
+                None => Trainer::new(engine, device, network, task, training),
+            };
+            return trainer?.best_by(keep);
         };
         // A run that keeps the last weights can do without the best ones.
         let best = match self.load_best(config, &state, &progress) {
@@ -407,6 +442,7 @@ impl RunFolder {
     ///     exact: false,
     ///     precision: Default::default(),
     ///     keep: Keep::best_by(Metric::ValAcc),
+    ///     init_from: None,
     ///     training: Training { epochs: 3, ..Training::default() },
     ///     data: DataConfig { source: "xor".into(), dir: None, validation: Default::default(), table: None, images: None, digest: task.digest() },
     ///     network: Mlp::new(2).hidden(&[8], Tanh).classes(2),
@@ -618,6 +654,7 @@ mod tests {
             exact: false,
             precision: Precision::F32,
             keep: Keep::best_by(Metric::ValLoss),
+            init_from: None,
             training: Training { epochs: 3, ..Training::default() },
             data: DataConfig {
                 source: "digits".into(),

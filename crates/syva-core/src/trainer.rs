@@ -220,6 +220,21 @@ impl Trainer {
         Self::resume(engine, device, spec, task, training, &state, progress)
     }
 
+    /// Like [`Trainer::new`], but begins with the weights of a model ([`Model::beginning`]).
+    pub fn from_model(
+        engine: &dyn Engine,
+        device: &DeviceId,
+        spec: &Spec,
+        task: &Task,
+        training: &Training,
+        model: &Model,
+    ) -> Result<Self> {
+        training.validate()?;
+        let state = model.beginning(spec, training)?;
+        let progress = Progress { tally: spec.tally(), ..Progress::default() };
+        Self::resume(engine, device, spec, task, training, &state, progress)
+    }
+
     /// Like [`Trainer::new`], but goes on from a checkpoint, to the same bits as if training had never stopped.
     pub fn resume(
         engine: &dyn Engine,

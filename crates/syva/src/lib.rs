@@ -12,6 +12,8 @@ pub use syva_cpu::{CpuEngine, Predictor};
 pub use syva_cuda::CudaEngine;
 #[cfg(feature = "tables")]
 pub use syva_data as tables;
+#[cfg(feature = "exchange")]
+pub use syva_exchange as exchange;
 #[cfg(feature = "gpu")]
 pub use syva_wgpu::WgpuEngine;
 

@@ -12,10 +12,20 @@ pub struct Quantiles(Vec<f64>);
 /// The most quantiles that are kept.
 const MOST: usize = 1000;
 
-/// The probability at which the normal quantile is cut, below and above.
-const EDGE: f64 = 1e-7;
-
 impl Quantiles {
+    /// The probability at which the normal quantile is cut, below and above.
+    #[doc(hidden)]
+    pub const EDGE: f64 = 1e-7;
+    /// The coefficients of the normal quantile, for programs that are made of it.
+    #[doc(hidden)]
+    pub const NORMAL: [[f64; 8]; 4] = [A, B, C, D];
+
+    /// The quantiles, ascending.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
     /// The quantiles of numbers, of which there is at least one and none is NaN. Sorts them.
     pub(crate) fn of(values: &mut [f64]) -> Self {
         values.sort_unstable_by(f64::total_cmp);
@@ -53,7 +63,7 @@ impl Quantiles {
     /// The normal quantile of a number's rank.
     #[must_use]
     pub fn to_normal(&self, x: f64) -> f64 {
-        normal_quantile(self.rank(x).clamp(EDGE, 1.0 - EDGE))
+        normal_quantile(self.rank(x).clamp(Self::EDGE, 1.0 - Self::EDGE))
     }
 
     /// The number whose rank has this normal quantile.
@@ -82,49 +92,52 @@ fn normal_probability(z: f64) -> f64 {
     0.5 * (1.0 + Number::erf(z * std::f64::consts::FRAC_1_SQRT_2))
 }
 
-/// The number below which a standard normal number is with probability p, from [`EDGE`] to 1 − [`EDGE`]: Wichura's
+/// The coefficients of AS 241, each polynomial from its highest power on: numerator and denominator near the middle, and
+/// farther out.
+const A: [f64; 8] = [
+    2.509_080_928_730_122_7e3,
+    3.343_057_558_358_813e4,
+    6.726_577_092_700_87e4,
+    4.592_195_393_154_987e4,
+    1.373_169_376_550_946e4,
+    1.971_590_950_306_551_3e3,
+    1.331_416_678_917_843_8e2,
+    3.387_132_872_796_366_5,
+];
+const B: [f64; 8] = [
+    5.226_495_278_852_854e3,
+    2.872_908_573_572_194_3e4,
+    3.930_789_580_009_271e4,
+    2.121_379_430_158_659_7e4,
+    5.394_196_021_424_751e3,
+    6.871_870_074_920_579e2,
+    4.231_333_070_160_091e1,
+    1.0,
+];
+const C: [f64; 8] = [
+    7.745_450_142_783_414e-4,
+    2.272_384_498_926_918_4e-2,
+    2.417_807_251_774_506e-1,
+    1.270_458_252_452_368_4,
+    3.647_848_324_763_204_5,
+    5.769_497_221_460_691,
+    4.630_337_846_156_546,
+    1.423_437_110_749_683_5,
+];
+const D: [f64; 8] = [
+    1.050_750_071_644_416_9e-9,
+    5.475_938_084_995_345e-4,
+    1.519_866_656_361_645_7e-2,
+    1.481_039_764_274_800_8e-1,
+    6.897_673_349_851e-1,
+    1.676_384_830_183_803_8,
+    2.053_191_626_637_759,
+    1.0,
+];
+
+/// The number below which a standard normal number is with probability p, from [`Quantiles::EDGE`] to 1 − that: Wichura's
 /// algorithm AS 241 (1988), to about 16 digits.
 fn normal_quantile(p: f64) -> f64 {
-    const A: [f64; 8] = [
-        2.509_080_928_730_122_7e3,
-        3.343_057_558_358_813e4,
-        6.726_577_092_700_87e4,
-        4.592_195_393_154_987e4,
-        1.373_169_376_550_946e4,
-        1.971_590_950_306_551_3e3,
-        1.331_416_678_917_843_8e2,
-        3.387_132_872_796_366_5,
-    ];
-    const B: [f64; 8] = [
-        5.226_495_278_852_854e3,
-        2.872_908_573_572_194_3e4,
-        3.930_789_580_009_271e4,
-        2.121_379_430_158_659_7e4,
-        5.394_196_021_424_751e3,
-        6.871_870_074_920_579e2,
-        4.231_333_070_160_091e1,
-        1.0,
-    ];
-    const C: [f64; 8] = [
-        7.745_450_142_783_414e-4,
-        2.272_384_498_926_918_4e-2,
-        2.417_807_251_774_506e-1,
-        1.270_458_252_452_368_4,
-        3.647_848_324_763_204_5,
-        5.769_497_221_460_691,
-        4.630_337_846_156_546,
-        1.423_437_110_749_683_5,
-    ];
-    const D: [f64; 8] = [
-        1.050_750_071_644_416_9e-9,
-        5.475_938_084_995_345e-4,
-        1.519_866_656_361_645_7e-2,
-        1.481_039_764_274_800_8e-1,
-        6.897_673_349_851e-1,
-        1.676_384_830_183_803_8,
-        2.053_191_626_637_759,
-        1.0,
-    ];
     let polynomial = |coefficients: &[f64; 8], x: f64| coefficients.iter().fold(0.0, |sum: f64, c| sum * x + c);
     let q = p - 0.5;
     if q.abs() <= 0.425 {

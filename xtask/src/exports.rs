@@ -1,0 +1,159 @@
+//! Exported models in ONNX Runtime and as PyTorch code, for `cargo xtask verify`: each activation, head, scaling and transform on
+//! a small table, real tables (`SYVA_TABLES_DIR`), and images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use syva::Activation;
+
+use crate::python::{said, sh};
+
+/// Compares exported models with what `syva predict` says.
+pub struct Exports<'a> {
+    /// The program.
+    pub syva: &'a Path,
+    /// An interpreter that has PyTorch, ONNX Runtime and pandas.
+    pub python: &'a Path,
+    /// The program in Python that compares.
+    pub script: PathBuf,
+    /// A folder to work in.
+    pub work: PathBuf,
+}
+
+/// Real tables, and networks on them.
+const TABLES: [(&str, &str); 16] = [
+    ("auto.csv", "--target mpg --activation gelu"),
+    ("ames.csv.gz", "--target Sale_Price --target-transform log --scaling quantile --activation silu"),
+    ("adult.csv.gz", "--target income --activation relu --scaling standard"),
+    ("california.parquet", "--target MedHouseVal --head gaussian --activation tanh"),
+    ("telescope.tsv", "--target Class --head binary --activation selu"),
+    ("bank.csv", "--target y --activation parametric-mish"),
+    ("credit.csv", "--target Status --activation prelu --head log-softmax"),
+    ("concrete.csv", "--target compressive_strength --target-transform quantile --activation elu"),
+    ("letter.csv.gz", "--target lettr --activation hard-swish"),
+    ("satellite.npz", "--target y --activation softplus:beta=2"),
+    ("soybean.csv", "--target Class --activation gelu-tanh"),
+    ("votes.csv", "--target Class --scaling none --activation sigmoid"),
+    ("pima.csv", "--target diabetes --scaling quantile --activation hard-sigmoid"),
+    ("spam.parquet", "--target type"),
+    ("hitters.csv", "--target Salary,Hits --task regression"),
+    ("diamonds.parquet", "--target price --target-transform log --loss mae"),
+];
+
+impl Exports<'_> {
+    /// Runs all comparisons.
+    pub fn all(&self) -> Result<()> {
+        if self.work.exists() {
+            fs::remove_dir_all(&self.work)?;
+        }
+        fs::create_dir_all(&self.work)?;
+        let table = self.work.join("made.csv");
+        fs::write(&table, made_table())?;
+        let activations: Vec<String> =
+            Activation::ALL.iter().filter(|&&a| a != Activation::Identity).map(ToString::to_string).collect();
+        for name in activations.iter().map(String::as_str).chain(["prelu", "parametric-selu"]) {
+            self.table(&table, &format!("--target kind --ignore price,warm,dry --activation {name}"))?;
+        }
+        for flags in [
+            "--target warm --ignore kind,price,dry --head binary --scaling none",
+            "--target warm,dry --ignore kind,price --scaling quantile",
+            "--target price --ignore kind,warm,dry --head gaussian --scaling standard",
+            "--target price --ignore kind,warm,dry --head poisson",
+            "--target price --ignore kind,warm,dry --target-transform log",
+            "--target price --ignore kind,warm,dry --target-transform quantile",
+        ] {
+            self.table(&table, flags)?;
+        }
+        match std::env::var_os("SYVA_TABLES_DIR") {
+            None => println!("skipped: real tables (SYVA_TABLES_DIR does not name their folder)"),
+            Some(folder) => {
+                for (name, flags) in TABLES {
+                    self.table(&Path::new(&folder).join(name), flags)?;
+                }
+            }
+        }
+        let idx = self.work.join("idx");
+        sh(Command::new(self.syva).args(["data", "export", "--data", "digits", "--out"]).arg(&idx))?;
+        self.images("--data digits", &idx.join("t10k-images-idx3-ubyte"))?;
+        match std::env::var_os("SYVA_MNIST_DIR") {
+            None => println!("skipped: MNIST (SYVA_MNIST_DIR does not name its folder)"),
+            Some(mnist) => {
+                let names = ["t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz"];
+                let Some(images) = names.iter().map(|name| Path::new(&mnist).join(name)).find(|path| path.exists())
+                else {
+                    bail!("{} has no test images", mnist.display());
+                };
+                self.images("--data mnist --activation relu", &images)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Trains a network on a table for a few epochs, and compares what it predicts for the table's rows.
+    fn table(&self, table: &Path, flags: &str) -> Result<()> {
+        let (run, predictions) = (self.work.join("run"), self.work.join("predictions.csv"));
+        let train = "--epochs 3 --hidden 32,16 --quiet --no-tensorboard --force --out";
+        let trained = said(
+            Command::new(self.syva)
+                .arg("train")
+                .arg("--data")
+                .arg(table)
+                .args(flags.split(' '))
+                .args(train.split(' '))
+                .arg(&run),
+        );
+        trained.with_context(|| flags.to_string())?;
+        said(Command::new(self.syva).arg("predict").arg(&run).arg(table).arg("--out").arg(&predictions))?;
+        let name = table.file_name().unwrap_or_default().display();
+        self.compare(&format!("{name} {flags}"), &run, &[&predictions])
+    }
+
+    fn images(&self, flags: &str, images: &Path) -> Result<()> {
+        let (run, predictions) = (self.work.join("run"), self.work.join("predictions.jsonl"));
+        let train = "--epochs 1 --quiet --no-tensorboard --force --out";
+        said(Command::new(self.syva).arg("train").args(flags.split(' ')).args(train.split(' ')).arg(&run))?;
+        let predict =
+            Command::new(self.syva).arg("predict").arg(&run).arg(images).args(["--as-is", "--json"]).output()?;
+        fs::write(&predictions, predict.stdout)?;
+        self.compare(flags, &run, &[images, &predictions])
+    }
+
+    fn compare(&self, what: &str, run: &Path, with: &[&Path]) -> Result<()> {
+        for name in ["exported.onnx", "exported.py"] {
+            let file = self.work.join(name);
+            said(Command::new(self.syva).arg("export").arg(run).arg("--out").arg(&file))?;
+            let mut check = Command::new(self.python);
+            check.arg(&self.script).arg(&file);
+            if name == "exported.py" {
+                check.arg(run.join("model.safetensors"));
+            }
+            print!("{what}: {}", said(check.args(with)).with_context(|| what.to_string())?);
+        }
+        Ok(())
+    }
+}
+
+/// A table that has all kinds of columns, with gaps, and all kinds of targets.
+fn made_table() -> String {
+    let mut text = "size,street,heating,built,kind,price,warm,dry\n".to_string();
+    for i in 0..240_usize {
+        let (size, street, heating) = (i * 37 % 101, i * 7 % 4, i * 13 % 3);
+        let built = format!("20{:02}-{:02}-{:02} {:02}:30", i % 20, i % 12 + 1, i % 28 + 1, i % 24);
+        let gap = |every: usize, cell: String| if i % every == 0 { String::new() } else { cell };
+        let street_name = ["Aleksi", "\"Bulevardi, south\"", "Esplanadi", "Ännän katu"][street];
+        text += &format!(
+            "{},{},{},{},{},{},{},{}\n",
+            gap(13, format!("{size}.25")),
+            gap(17, street_name.into()),
+            if heating == 2 { "gas" } else { "wood" },
+            gap(11, built),
+            ["house", "flat", "tent"][(size + street) % 3],
+            1 + size * 3 + street * 20,
+            u8::from(size > 50),
+            if street > 1 { "yes" } else { "no" }
+        );
+    }
+    text
+}

@@ -1,0 +1,157 @@
+"""Checks that an exported model computes what syva computes: in ONNX Runtime, or as PyTorch code.
+
+    python exchange.py MODEL.onnx PREDICTIONS
+    python exchange.py MODEL.py MODEL.safetensors PREDICTIONS
+
+PREDICTIONS is what `syva predict` wrote for a table (.csv: its columns, and the predictions), or with --json for an IDX file of
+images (.jsonl), which is then the argument before. Outputs must agree to 10⁻⁶ of their scale.
+"""
+
+import csv
+import gzip
+import importlib.util
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+MOST_ROWS = 3000
+TOLERANCE = 1e-6
+# PyTorch code normalises pixels before the first layer, whose sums of hundreds of them are then rounded in other places.
+OF_PYTORCH_IMAGES = 2e-6
+
+
+def read_table(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    rows = rows[:MOST_ROWS]
+    return {name: [row[k] for row in rows] for k, name in enumerate(header)}
+
+
+def read_images(path):
+    data = (gzip.open if str(path).endswith(".gz") else open)(path, "rb").read()
+    _, count, height, width = struct.unpack(">4I", data[:16])
+    pixels = np.frombuffer(data, np.uint8, offset=16).reshape(count, height, width)
+    return pixels[:MOST_ROWS].astype(np.float32)
+
+
+def differ(name, ours, theirs, tolerance):
+    """Compares numbers by the scale of the column."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.shape != theirs.shape:
+        raise SystemExit(f"{name}: shape {theirs.shape}, not {ours.shape}")
+    scale = max(1e-30, np.abs(ours).max())
+    worst = np.abs(ours - theirs).max() / scale
+    if not worst <= tolerance:
+        raise SystemExit(f"{name}: differs by {worst:.2e} of its scale")
+    return worst
+
+
+def compare(outputs, wanted, tolerance):
+    """Compares the outputs by name with what syva predicted, by column. Returns the largest deviation."""
+    worst = 0.0
+    prediction = outputs["prediction"]
+    classes = [name.split(":", 1)[1] for name in wanted if name.startswith("probability:")]
+    if "prediction" in wanted and classes:
+        ours = np.array([wanted[f"probability:{name}"] for name in classes], np.float64).T
+        worst = max(worst, differ("probabilities", ours, outputs["probabilities"], tolerance))
+        ranked = np.sort(ours, axis=1)
+        is_clear = ranked[:, -1] - ranked[:, -2] > 1e-5
+        wrong = [a for a, b, clear in zip(wanted["prediction"], prediction, is_clear) if clear and a != str(b)]
+        if wrong:
+            raise SystemExit(f"{len(wrong)} classes differ, such as '{wrong[0]}'")
+    elif classes:
+        ours = np.array([wanted[f"probability:{name}"] for name in classes], np.float64).T
+        worst = max(worst, differ("probabilities", ours, outputs["probabilities"], tolerance))
+        labels = np.array([wanted[f"prediction:{name}"] for name in classes], np.float64).T
+        is_clear = np.abs(ours - 0.5) > 1e-5
+        if (labels != prediction)[is_clear].any():
+            raise SystemExit("labels differ")
+    else:
+        for what, values in [("prediction", prediction), ("deviation", outputs.get("deviation"))]:
+            names = [name for name in wanted if name == what or name.startswith(f"{what}:")]
+            for k, name in enumerate(names):
+                worst = max(worst, differ(name, np.array(wanted[name], np.float64), np.asarray(values)[:, k], tolerance))
+    return worst
+
+
+def split(table):
+    """The columns of the data, and those that syva added."""
+    is_added = lambda name: name.split(":")[0] in ("prediction", "probability", "deviation")
+    return (
+        {name: cells for name, cells in table.items() if not is_added(name)},
+        {name: cells for name, cells in table.items() if is_added(name)},
+    )
+
+
+def date_part(text, part):
+    """A part of a date like 2024-05-31 12:30, as docs/EXCHANGE.md defines it."""
+    from datetime import datetime
+
+    if not text:
+        return np.nan
+    moment = datetime.fromisoformat(text)
+    day = (moment - datetime(1970, 1, 1)).total_seconds() / 86400
+    hour = moment.hour + moment.minute / 60 + moment.second / 3600
+    parts = {"elapsed": day, "year": moment.year, "month": moment.month, "day": moment.day, "weekday": moment.weekday(), "hour": hour}
+    return parts[part]
+
+
+def run_onnx(model, columns=None, images=None):
+    import onnx
+    import onnxruntime
+
+    onnx.checker.check_model(onnx.load(model), full_check=True)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    feeds = {}
+    for value in session.get_inputs():
+        if images is not None:
+            feeds[value.name] = images if len(value.shape) > 2 else images.reshape(len(images), -1)
+            continue
+        if value.type == "tensor(string)":
+            array = np.array(columns[value.name], object)
+        elif value.name in columns:
+            array = np.array([float(cell) if cell else np.nan for cell in columns[value.name]], np.float64)
+        else:
+            name, part = value.name.rsplit(" ", 1)
+            array = np.array([date_part(cell, part) for cell in columns[name]], np.float64)
+        feeds[value.name] = array.reshape(-1, 1)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds)))
+
+
+def run_pytorch(code, weights, columns=None, images=None):
+    import pandas
+
+    spec = importlib.util.spec_from_file_location("exported", code)
+    exported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exported)
+    model = exported.load(weights)
+    if images is not None:
+        return exported.predict(model, images.reshape(len(images), -1))
+    frame = pandas.DataFrame({name: [cell or None for cell in cells] for name, cells in columns.items()})
+    return exported.predict(model, frame)
+
+
+def main():
+    *model, data = sys.argv[1:]
+    if data.endswith(".jsonl"):
+        images = read_images(model.pop())
+        rows = [json.loads(line) for line in Path(data).read_text().splitlines()[:MOST_ROWS]]
+        wanted = {"prediction": [str(row["class"]) for row in rows]}
+        for k in range(len(rows[0]["probabilities"])):
+            wanted[f"probability:{k}"] = [row["probabilities"][k] for row in rows]
+        given = {"images": images}
+    else:
+        columns, wanted = split(read_table(data))
+        given = {"columns": columns}
+    run = run_onnx if model[0].endswith(".onnx") else run_pytorch
+    tolerance = OF_PYTORCH_IMAGES if run is run_pytorch and "images" in given else TOLERANCE
+    worst = compare(run(*model, **given), wanted, tolerance)
+    print(f"{Path(model[0]).name}: agrees to {worst:.1e}")
+
+
+if __name__ == "__main__":
+    main()
