@@ -10,12 +10,14 @@ pub mod arithmetic;
 pub mod budget;
 mod builder;
 #[cfg(feature = "files")]
+mod calibration;
 mod clearing;
 mod compat;
 pub mod conformance;
 mod container;
 pub mod data;
 pub mod diagnosis;
+pub mod effects;
 mod embedding;
 pub mod engine;
 mod error;
@@ -52,6 +54,7 @@ mod weighting;
 
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
+pub use calibration::{Criterion, ThresholdScores};
 pub use diagnosis::{Activity, Diagnosis};
 pub use embedding::{Block, Embedding, Learnt, NumberEmbedding, Placed, Tensor, tau, turns};
 pub use engine::{
@@ -66,7 +69,7 @@ pub use ops::{Activation, Loss, Nonlinearity, Optimizer};
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use rate_test::{RateRange, RateTest};
-pub use regression::{Decoder, PredictedValues, ValueScores};
+pub use regression::{Decoder, PredictedValues, QuantileScores, ValueScores};
 pub use schedule::Schedule;
 pub use spec::{Head, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};
