@@ -337,3 +337,122 @@ impl Scaler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Task, tabular};
+    use crate::engine::Engine;
+    use crate::reference::Reference;
+    use crate::schema::{Scaling, TableOptions};
+    use crate::table::{Column, Table, Values};
+    use crate::{Activation, State, Training};
+
+    /// A linear network whose weights are given for the inputs in their order, and the rows of a table. `bias` is that of
+    /// the last output.
+    fn linear(columns: Vec<Column>, weights: &[f32], bias: f32, scaling: Scaling) -> (Box<dyn Session>, Spec, Dataset) {
+        let table = Table::new(columns).unwrap();
+        let options = TableOptions { target: vec!["y".into()], scaling, standardise: false, ..TableOptions::default() };
+        let schema = Schema::fit(&table, &table, &options).unwrap().schema;
+        let data = tabular::dataset(&schema, &table, None).unwrap();
+        let task = Task { schema: Some(schema.into()), ..Task::new("t", data.clone(), data.clone()) };
+        let spec = task.network(&[], Activation::Identity);
+        let mut state = State::initial(&spec, &Training::default()).unwrap();
+        let layer = &mut state.layers[0];
+        layer.weight.values_mut().copy_from_slice(weights);
+        layer.bias.fill(0.0);
+        *layer.bias.last_mut().unwrap() = bias;
+        let mut session = Reference.open(&"reference".parse().unwrap(), &spec, &Training::default()).unwrap();
+        session.set_state(&state).unwrap();
+        (session, spec, data)
+    }
+
+    fn numbers(name: &str, values: &[f64]) -> Column {
+        Column::new(name, Values::Numbers(values.to_vec()))
+    }
+
+    fn texts(name: &str, values: &[&str]) -> Column {
+        Column::new(name, Values::texts(values.iter().map(|text| Some(*text))))
+    }
+
+    /// y = x exactly. With x shuffled, the sum of the squared errors is on average twice that around the mean, so R² drops
+    /// by 2 on average. Each single drop is one of those that the orders of four rows allow.
+    #[test]
+    fn importance_of_numbers_is_that_worked_out_by_hand() {
+        let x = [1.0, 2.0, 4.0, 9.0];
+        let columns = || vec![numbers("x", &x), numbers("noise", &[3.0, 1.0, 2.5, 7.0]), numbers("y", &x)];
+        let (mut session, spec, data) = linear(columns(), &[1.0, 0.0], 0.0, Scaling::None);
+        let found = importance(session.as_mut(), &spec, &data, 400, 1).unwrap();
+        assert_eq!((found.score, found.value), (Score::R2, 1.0));
+        let [of_x, of_noise] = &found.columns[..] else { panic!("{found:?}") };
+        assert_eq!((of_x.column.as_str(), of_noise.column.as_str()), ("x", "noise"));
+        assert_eq!((of_noise.mean, of_noise.deviation, of_noise.interval), (0.0, 0.0, [0.0, 0.0]));
+        assert!((of_x.mean - 2.0).abs() < 0.15, "{}", of_x.mean);
+        // Around the mean of 4 the sum of squares is 38. Swapping 1 and 2 costs 2, and reversing all 2·(64 + 4).
+        let has = |drop: f64| of_x.drops.iter().any(|found| (found - drop).abs() < 1e-12);
+        assert!(has(0.0) && has(2.0 / 38.0) && has(136.0 / 38.0), "{:?}", &of_x.drops[..20]);
+        let most = of_x.drops.iter().fold(0.0, |most: f64, drop| most.max(*drop));
+        assert!((most - 136.0 / 38.0).abs() < 1e-12, "{most}");
+        assert_eq!(importance(session.as_mut(), &spec, &data, 400, 1).unwrap(), found);
+        assert_ne!(importance(session.as_mut(), &spec, &data, 400, 2).unwrap(), found);
+        assert!(importance(session.as_mut(), &spec, &data, 0, 1).is_err());
+    }
+
+    /// The class is the colour. All inputs of the colour are shuffled together: half of the rows keep the right one.
+    #[test]
+    fn a_category_is_one_column() {
+        let colours = ["red", "green", "blue", "red", "green", "blue"];
+        let columns =
+            vec![texts("colour", &colours), numbers("size", &[1.0, 3.0, 2.0, 2.5, 1.5, 3.5]), texts("y", &colours)];
+        // Inputs: size, blue, green, red. Classes: blue, green, red.
+        let weights = [0.0, 9.0, 0.0, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0, 9.0];
+        let (mut session, spec, data) = linear(columns, &weights, 0.0, Scaling::Standard);
+        let found = importance(session.as_mut(), &spec, &data, 300, 1).unwrap();
+        assert_eq!((found.score, found.value, found.columns.len()), (Score::Accuracy, 1.0, 2));
+        let [size, colour] = &found.columns[..] else { panic!("{found:?}") };
+        assert_eq!((size.column.as_str(), size.mean), ("size", 0.0));
+        // A row gets the cell of any of the six, of which two are right.
+        assert!((colour.mean - 4.0 / 6.0).abs() < 0.04, "{}", colour.mean);
+        let mean = colour.drops.iter().sum::<f64>() / 300.0;
+        let variance = colour.drops.iter().map(|drop| (drop - mean).powi(2)).sum::<f64>() / 300.0;
+        assert!((colour.deviation - variance.sqrt()).abs() < 1e-15);
+        assert!(colour.interval[0] >= 0.0 && colour.interval[1] == 1.0, "{:?}", colour.interval);
+    }
+
+    /// y = 2x + 10 for red, 2x for blue.
+    #[test]
+    fn dependence_is_the_mean_prediction() {
+        for scaling in [Scaling::None, Scaling::Standard, Scaling::Robust, Scaling::Quantile] {
+            let x = [0.5, 1.5, 2.0, 4.0];
+            let colours = ["red", "blue", "green", "red"];
+            let columns = vec![numbers("x", &x), texts("colour", &colours), numbers("y", &[1.0, 2.0, 3.0, 5.0])];
+            let (mut session, spec, data) = linear(columns, &[2.0, 0.0, 1.0, 10.0], 0.5, scaling);
+            let found = dependence(session.as_mut(), &spec, &data, "x").unwrap();
+            let DependencePoints::Numbers(points) = &found.points else { panic!("{found:?}") };
+            let near = |a: f64, b: f64| (a - b).abs() < 1e-5 * b.abs().max(1.0);
+            let all_near = points.len() == 4 && points.iter().zip(x).all(|(point, x)| near(*point, x));
+            assert!(all_near || scaling == Scaling::Quantile, "{scaling}: {points:?}");
+            if scaling == Scaling::None {
+                // The mean of the colours' effects is (10 + 0 + 1 + 10) / 4.
+                let wanted = x.map(|x| 2.0 * x + 0.5 + 5.25);
+                assert!(found.means.iter().zip(wanted).all(|(found, wanted)| near(found[0], wanted)), "{found:?}");
+                let found = dependence(session.as_mut(), &spec, &data, "colour").unwrap();
+                let names = ["blue", "green", "red"].map(String::from).to_vec();
+                assert_eq!((found.points, found.outputs), (DependencePoints::Categories(names), vec!["y".into()]));
+                assert_eq!(found.means, [[4.5], [5.5], [14.5]]);
+                let error = dependence(session.as_mut(), &spec, &data, "color").unwrap_err().to_string();
+                assert!(error.contains("did you mean 'colour'"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_numbers_become_twenty_quantiles() {
+        let x: Vec<f64> = (0..101).map(f64::from).collect();
+        let y: Vec<f64> = x.iter().map(|x| x * 0.5 + 0.25).collect();
+        let (mut session, spec, data) = linear(vec![numbers("x", &x), numbers("y", &y)], &[0.5], 0.0, Scaling::None);
+        let found = dependence(session.as_mut(), &spec, &data, "x").unwrap();
+        let DependencePoints::Numbers(points) = found.points else { panic!("{found:?}") };
+        assert_eq!((points.len(), points[0], points[19]), (20, 5.0, 95.0));
+    }
+}
