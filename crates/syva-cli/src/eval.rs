@@ -1,5 +1,7 @@
 //! `syva eval`: how well a model does on a data set.
 
+pub mod further;
+
 use std::path::{Path, PathBuf};
 
 use syva::data::source::Source;
@@ -12,6 +14,7 @@ use syva::{
     ValueScores,
 };
 
+use self::further::{Further, Judged};
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
 use crate::folders::runs_in;
@@ -166,8 +169,19 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
     let is_values = !classifier && model.spec.head != Head::MultiLabel;
-    let values = if is_values { Some(PredictedValues::of(session.as_mut(), &model.spec, data)?) } else { None };
-    let values = values.map(|values| values.scores()).transpose()?;
+    let predicted = if is_values { Some(PredictedValues::of(session.as_mut(), &model.spec, data)?) } else { None };
+    let values = predicted.as_ref().map(PredictedValues::scores).transpose()?;
+    let judged = Judged {
+        args,
+        model: &model,
+        loss: judged_as.loss,
+        task: &task,
+        part,
+        data,
+        predictions: predictions.as_ref(),
+        values: predicted.as_ref(),
+    };
+    let further = Further::of(&judged, session.as_mut())?;
     let training = config.as_ref().map(|config| &config.training);
     let found = if can_judge {
         Diagnosis::of(data, &evaluation, Activity::of(&model, data).as_ref(), &model.spec, training)
@@ -203,6 +217,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             report.insert("classes".into(), serde_json::json!(classes));
         }
         if let Some(report) = report.as_object_mut() {
+            report.extend(further.json());
             report.extend(output::warnings(&found));
         }
         output::json(report);
@@ -229,6 +244,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
     }
     text += &values.as_deref().map(describe_values).unwrap_or_default();
+    text += &further.text();
     output::print(&text);
     output::warn(&found);
     Ok(())

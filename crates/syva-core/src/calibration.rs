@@ -65,9 +65,7 @@ impl FromStr for Criterion {
                 }
             }
             return match (false_positive, false_negative) {
-                (Some(fp), Some(fn_)) if fp + fn_ > 0.0 => {
-                    Ok(Self::Cost { false_positive: fp, false_negative: fn_ })
-                }
+                (Some(fp), Some(fn_)) if fp + fn_ > 0.0 => Ok(Self::Cost { false_positive: fp, false_negative: fn_ }),
                 _ => refuse(format!("'{text}' needs the costs of both fp and fn, not both 0")),
             };
         }

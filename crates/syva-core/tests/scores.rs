@@ -117,7 +117,8 @@ fn a_threshold_may_take_none_or_all() {
 
 #[test]
 fn what_is_no_threshold_is_refused() {
-    for text in ["", "f2", "1.5", "-0.1", "nan", "cost:", "cost:fp=1", "cost:fp=1,fn=-1", "cost:fp=0,fn=0", "cost:tp=1"] {
+    for text in ["", "f2", "1.5", "-0.1", "nan", "cost:", "cost:fp=1", "cost:fp=1,fn=-1", "cost:fp=0,fn=0", "cost:tp=1"]
+    {
         let error = text.parse::<Criterion>().unwrap_err().to_string();
         assert!(error.contains("cost:fp=1,fn=5"), "{text}: {error}");
     }

@@ -180,14 +180,7 @@ impl Frame {
     }
 
     /// A frame around axes of this height.
-    pub fn sized(
-        height: f64,
-        y_ticks: &Ticks,
-        entries: &[Entry],
-        title: &str,
-        subtitle: &str,
-        theme: Theme,
-    ) -> Self {
+    pub fn sized(height: f64, y_ticks: &Ticks, entries: &[Entry], title: &str, subtitle: &str, theme: Theme) -> Self {
         let top = if subtitle.is_empty() { 78.0 } else { 92.0 };
         // The whole legend must be visible, however many lines it has.
         let bottom = top + f64::max(height, axes::legend_height(entries.len()));

@@ -143,8 +143,7 @@ mod tests {
     #[test]
     fn bars_begin_at_zero() {
         let row = |value, interval| Row { name: "a".into(), value, interval };
-        let svg =
-            rows("", "x", &[row(2.0, Some([1.0, 4.0])), row(-1.0, None)], Mark::Bar, Theme::Light).to_svg();
+        let svg = rows("", "x", &[row(2.0, Some([1.0, 4.0])), row(-1.0, None)], Mark::Bar, Theme::Light).to_svg();
         let number = |text: &str, name: &str| -> f64 {
             text.split(&format!(" {name}=\"")).nth(1).and_then(|rest| rest.split('"').next()).unwrap().parse().unwrap()
         };
