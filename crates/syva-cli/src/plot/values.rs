@@ -58,7 +58,7 @@ pub fn importance(name: &str, importances: &Importances, theme: Theme) -> Pictur
         String::new()
     };
     let title = format!("{name}: importance of columns{of}");
-    let label = format!("drop of the {} when the column is shuffled; whiskers hold 95 %", importances.score.name());
+    let label = format!("drop in {} when the column is shuffled; whiskers hold 95 %", importances.score.name());
     syva_plot::rows(&title, &label, &rows, Mark::Bar, theme)
 }
 
@@ -102,8 +102,14 @@ pub fn dependence(name: &str, spec: &Spec, found: &Dependence, theme: Theme) -> 
                 } else {
                     String::new()
                 };
-                let title = if place == 0 { format!("{title}{of}") } else { String::new() };
-                syva_plot::rows(&title, &label(&names[place]), &rows, Mark::Dot, theme)
+                // Shares are compared with 0, numbers only with each other.
+                let (what, mark) = if is_share {
+                    (label(&names[place]), Mark::Bar)
+                } else {
+                    (format!("mean predicted {}", names[place]), Mark::Dot)
+                };
+                let title = format!("{name}: {what} by {column}{of}");
+                syva_plot::rows(&title, &what, &rows, mark, theme)
             };
             let pictures = shown.iter().enumerate().map(picture).reduce(Picture::above);
             pictures.unwrap_or_else(|| syva_plot::rows(&title, "", &[], Mark::Dot, theme))
