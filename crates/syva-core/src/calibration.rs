@@ -246,9 +246,13 @@ impl Predictions {
         let mut probabilities = self.logits();
         for row in probabilities.chunks_exact_mut(self.classes()) {
             let most = row.iter().fold(f64::NEG_INFINITY, |most, z| most.max(*z));
-            row.iter_mut().for_each(|z| *z = Number::exp((*z - most) / temperature));
+            for z in row.iter_mut() {
+                *z = Number::exp((*z - most) / temperature);
+            }
             let sum: f64 = row.iter().sum();
-            row.iter_mut().for_each(|p| *p /= sum);
+            for p in row {
+                *p /= sum;
+            }
         }
         self.with(probabilities)
     }
