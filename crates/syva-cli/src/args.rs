@@ -361,7 +361,7 @@ pub struct PredictArgs {
     /// trained on a table, files with its columns, in any order; - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Write the rows of a table with their predictions to this .csv file [default: standard output]
+    /// Write the rows of a table with their predictions to this .csv or .parquet file [default: standard output, as CSV]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Tables")]
