@@ -39,6 +39,32 @@ fn a_table_is_learned_judged_and_predicted() {
     place.write("flowers.csv", flowers(400));
     let said = place.run(&format!("train --data flowers.csv --target kind --test 0.2 {QUICK} --out run")).succeeds();
     assert_eq!(said.stderr, "");
+    let info = place.run("data info --data flowers.csv --target kind").succeeds().stdout;
+    assert!(info.contains("id      left out: numbers the rows"), "{info}");
+    let judged = place.run("eval run --json").succeeds().json();
+    assert!(judged[0]["accuracy"].as_f64().unwrap() > 0.97, "{}", judged[0]);
+    assert_eq!((judged[0]["samples"].as_u64(), judged[0]["split"].as_str()), (Some(80), Some("test")));
+    assert_eq!(judged[0]["classes"], serde_json::json!(["daisy", "rose", "tulip"]));
+    let text = place.run("eval run").succeeds().stdout;
+    assert!(text.contains("       daisy    1.0000") || text.contains("       daisy    0."), "{text}");
+
+    // The model file alone predicts, columns come in any order, and rows keep theirs.
+    place.write("new.csv", "colour\twidth\tid\theight\nred\t2.6\t9\t1.2\n\"pale, blue\"\t1.6\t7\t3.4\n");
+    std::fs::rename(place.path("run/model.safetensors"), place.path("model.safetensors")).unwrap();
+    let rows = place.run("predict model.safetensors new.csv").succeeds().stdout;
+    let lines: Vec<&str> = rows.lines().collect();
+    let header = "colour,width,id,height,prediction,probability:daisy,probability:rose,probability:tulip";
+    assert_eq!(lines[0], header);
+    assert!(lines[1].starts_with("red,2.6,9,1.2,daisy,0.") && lines.len() == 3, "{rows}");
+    assert!(lines[2].starts_with("\"pale, blue\",1.6,7,3.4,rose,"), "{rows}");
+    let sum: f64 = lines[1].split(',').skip(5).map(|p| p.parse::<f64>().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-6);
+    // To a file, the same; from standard input, the same.
+    place.run("predict model.safetensors new.csv -o out.csv").succeeds();
+    assert_eq!(place.read("out.csv"), rows);
+    assert_eq!(place.sh("$SYVA predict model.safetensors - < new.csv").succeeds().stdout, rows);
+    // To Parquet too, which says the same when it is read again.
+    place.run("predict model.safetensors new.csv -o out.parquet").succeeds();
     let kinds = |file: &str| {
         let found = place.run(&format!("data info --data {file} --json")).succeeds().json()[0]["columns"].clone();
         let columns: Vec<_> = found.as_array().unwrap().clone();
