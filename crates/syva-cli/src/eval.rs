@@ -223,18 +223,14 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         output::json(report);
         return Ok(());
     }
-    let part = match part {
-        SplitArg::Train => "training",
-        SplitArg::Val => "validation",
-        SplitArg::Test => "test",
-    };
     let mut text = format!(
         "{} {} after {}, on {} {part} samples of {}\n",
         path.display(),
         model.spec.widths(),
         output::count(model.state.step, "step"),
         grouped(samples as u64),
-        task.name
+        task.name,
+        part = part_in_words(part),
     );
     text += &format!("loss                {} (as in training)\n", number(evaluation.loss));
     if let Some(predictions) = &predictions {
@@ -248,6 +244,14 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     output::print(&text);
     output::warn(&found);
     Ok(())
+}
+
+fn part_in_words(part: SplitArg) -> &'static str {
+    match part {
+        SplitArg::Train => "training",
+        SplitArg::Val => "validation",
+        SplitArg::Test => "test",
+    }
 }
 
 /// The names of a model's classes, if it knows them.

@@ -47,7 +47,7 @@ struct Threshold {
 }
 
 struct Temperature {
-    temperature: f64,
+    value: f64,
     fitted_on: usize,
     log_loss: [f64; 2],
     calibration_error: [f64; 2],
@@ -57,10 +57,8 @@ impl Further {
     pub fn of(judged: &Judged<'_>, session: &mut dyn Session) -> Result<Self> {
         let Judged { args, model, .. } = judged;
         let chosen = args.threshold.filter(|criterion| !matches!(criterion, Criterion::Fixed(_)));
-        let validation = match chosen.is_some() || args.temperature {
-            true => Some(validation(judged, session)?),
-            false => None,
-        };
+        let needs_validation = chosen.is_some() || args.temperature;
+        let validation = if needs_validation { Some(validation(judged, session)?) } else { None };
         let threshold = match args.threshold {
             Some(criterion) => Some(threshold(criterion, judged, validation.as_ref())?),
             None => None,
@@ -70,7 +68,7 @@ impl Further {
                 let temperature = validation.temperature();
                 let both = [predictions, &predictions.at_temperature(temperature)];
                 Some(Temperature {
-                    temperature,
+                    value: temperature,
                     fitted_on: validation.samples(),
                     log_loss: both.map(Predictions::log_loss),
                     calibration_error: both.map(|predictions| predictions.calibration_error(BINS)),
@@ -102,11 +100,11 @@ impl Further {
             found["positive_class"] = positive.as_str().into();
             report.insert("threshold".into(), found);
         }
-        if let Some(Temperature { temperature, fitted_on, log_loss, calibration_error }) = &self.temperature {
+        if let Some(Temperature { value, fitted_on, log_loss, calibration_error }) = &self.temperature {
+            let ([loss_before, loss], [error_before, error]) = (log_loss, calibration_error);
             let found = json!({
-                "temperature": temperature, "fitted_on": fitted_on,
-                "log_loss_before": log_loss[0], "log_loss": log_loss[1],
-                "calibration_error_before": calibration_error[0], "calibration_error": calibration_error[1],
+                "temperature": value, "fitted_on": fitted_on, "log_loss_before": loss_before, "log_loss": loss,
+                "calibration_error_before": error_before, "calibration_error": error,
             });
             report.insert("temperature".into(), found);
         }
@@ -126,9 +124,9 @@ impl Further {
         if let Some(found) = &self.threshold {
             text += &found.text();
         }
-        if let Some(Temperature { temperature, fitted_on, log_loss, calibration_error }) = &self.temperature {
+        if let Some(Temperature { value, fitted_on, log_loss, calibration_error }) = &self.temperature {
             text += &format!(
-                "\ntemperature         {temperature:.4}, fitted to {}\n",
+                "\ntemperature         {value:.4}, fitted to {}\n",
                 output::count(*fitted_on as u64, "validation sample")
             );
             for (name, [before, after]) in [("log-loss", log_loss), ("calibration error", calibration_error)] {
