@@ -189,12 +189,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         Diagnosis::default()
     };
     if let Some(out) = &args.predictions {
-        let Some(predictions) = &predictions else {
-            let problem = "this network predicts values, not classes";
-            return Err(Error::setting("predictions", problem, "leave it out"));
-        };
-        output::check_out("predictions", out)?;
-        write_predictions(out, predictions)?;
+        write_predictions(out, predictions.as_ref())?;
     }
     let samples = data.samples();
     if args.json {
@@ -376,7 +371,12 @@ fn describe(predictions: &Predictions, names: Option<&[String]>) -> String {
 }
 
 /// Writes one line per sample: its number, class, prediction, and the probability of each class.
-fn write_predictions(path: &Path, predictions: &Predictions) -> Result<()> {
+fn write_predictions(path: &Path, predictions: Option<&Predictions>) -> Result<()> {
+    let Some(predictions) = predictions else {
+        let problem = "this network predicts values, not classes";
+        return Err(Error::setting("predictions", problem, "leave it out"));
+    };
+    output::check_out("predictions", path)?;
     write_atomically(path, |file| {
         let names: String =
             (0..predictions.classes()).fold(String::new(), |names, class| names + &format!(",p{class}"));
