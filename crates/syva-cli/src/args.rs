@@ -249,6 +249,22 @@ pub struct EvalArgs {
     pub on: DeviceArgs,
     #[command(flatten, next_help_heading = "Tables")]
     pub read: ReadArgs,
+    /// How much the score drops when a column of the table is shuffled among the rows
+    #[arg(long)]
+    pub importance: bool,
+    /// How often each column is shuffled [default: 10]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "importance", value_parser = at_least_one::<usize>)]
+    pub repeats: Option<usize>,
+    /// Seed of the orders in which cells are shuffled [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "importance", value_parser = number::<u32>)]
+    pub seed: Option<u32>,
+    /// Probability from which a sample counts as the second of two classes: a number, or the best one for the validation
+    /// samples by f1, youden, or cost:fp=1,fn=5 (what false positives and false negatives cost)
+    #[arg(long, value_name = "HOW", allow_negative_numbers = true, value_parser = flag::<syva::Criterion>)]
+    pub threshold: Option<syva::Criterion>,
+    /// Fit a temperature to the validation samples, by which the logits are divided, so that probabilities are honest
+    #[arg(long)]
+    pub temperature: bool,
     /// Also write the probabilities to a CSV file, one line per sample
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
@@ -362,8 +378,8 @@ pub struct PredictArgs {
     /// that was trained on a table, files with its columns, in any order; - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Write the predictions to this .csv file: the rows of a table with them, or a row for each picture [default: standard
-    /// output, which for a folder is CSV, too]
+    /// Write the predictions to this file: the rows of a table with them (.csv or .parquet), or a row for each picture (.csv)
+    /// [default: standard output, as CSV for a table and a folder]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Tables")]
@@ -476,6 +492,9 @@ pub struct PlotArgs {
     /// What to draw
     #[arg(long, ignore_case = true, value_enum, default_value = "curves")]
     pub what: PlotWhat,
+    /// Draw the mean prediction when this column of the table is set to each of some values (partial dependence)
+    #[arg(long, value_name = "COLUMN", conflicts_with = "what")]
+    pub dependence: Option<String>,
     /// Curves to draw [default: the loss for several runs; for one run loss and accuracy, in one chart, or in two with
     /// --from or --to]
     #[arg(long, ignore_case = true, value_enum)]
@@ -531,6 +550,15 @@ pub enum PlotWhat {
     Reliability,
     /// Diagram of the network
     Network,
+    /// True against predicted numbers
+    Predicted,
+    /// True minus predicted numbers, against predicted ones
+    Residuals,
+    /// How much the score drops when a column of the table is shuffled
+    Importance,
+    /// The mean prediction by the values of a column
+    #[value(skip)]
+    Dependence,
 }
 
 /// Which curves.

@@ -1,5 +1,7 @@
 //! `syva eval`: how well a model does on a data set.
 
+pub mod further;
+
 use std::path::{Path, PathBuf};
 
 use syva::data::source::Source;
@@ -12,6 +14,7 @@ use syva::{
     ValueScores,
 };
 
+use self::further::{Further, Judged};
 use crate::args::{EvalArgs, SplitArg};
 use crate::data::{self, Talk};
 use crate::folders::runs_in;
@@ -187,8 +190,19 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let classifier = model.spec.classes() > 0;
     let predictions = if classifier { Some(Predictions::of(session.as_mut(), &model.spec, data)?) } else { None };
     let is_values = !classifier && model.spec.head != Head::MultiLabel;
-    let values = if is_values { Some(PredictedValues::of(session.as_mut(), &model.spec, data)?) } else { None };
-    let values = values.map(|values| values.scores()).transpose()?;
+    let predicted = if is_values { Some(PredictedValues::of(session.as_mut(), &model.spec, data)?) } else { None };
+    let values = predicted.as_ref().map(PredictedValues::scores).transpose()?;
+    let judged = Judged {
+        args,
+        model: &model,
+        loss: judged_as.loss,
+        task: &task,
+        part,
+        data,
+        predictions: predictions.as_ref(),
+        values: predicted.as_ref(),
+    };
+    let further = Further::of(&judged, session.as_mut())?;
     let training = config.as_ref().map(|config| &config.training);
     let found = if can_judge {
         Diagnosis::of(data, &evaluation, Activity::of(&model, data).as_ref(), &model.spec, training)
@@ -196,12 +210,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         Diagnosis::default()
     };
     if let Some(out) = &args.predictions {
-        let Some(predictions) = &predictions else {
-            let problem = "this network predicts values, not classes";
-            return Err(Error::setting("predictions", problem, "leave it out"));
-        };
-        output::check_out("predictions", out)?;
-        write_predictions(out, predictions)?;
+        write_predictions(out, predictions.as_ref())?;
     }
     let samples = data.samples();
     if args.json {
@@ -224,23 +233,20 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             report.insert("classes".into(), serde_json::json!(classes));
         }
         if let Some(report) = report.as_object_mut() {
+            report.extend(further.json());
             report.extend(output::warnings(&found));
         }
         output::json(report);
         return Ok(());
     }
-    let part = match part {
-        SplitArg::Train => "training",
-        SplitArg::Val => "validation",
-        SplitArg::Test => "test",
-    };
     let mut text = format!(
         "{} {} after {}, on {} {part} samples of {}\n",
         path.display(),
         model.spec.widths(),
         output::count(model.state.step, "step"),
         grouped(samples as u64),
-        task.name
+        task.name,
+        part = part_in_words(part),
     );
     text += &format!("loss                {} (as in training)\n", number(evaluation.loss));
     if let Some(predictions) = &predictions {
@@ -250,9 +256,18 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
     }
     text += &values.as_deref().map(describe_values).unwrap_or_default();
+    text += &further.text();
     output::print(&text);
     output::warn(&found);
     Ok(())
+}
+
+fn part_in_words(part: SplitArg) -> &'static str {
+    match part {
+        SplitArg::Train => "training",
+        SplitArg::Val => "validation",
+        SplitArg::Test => "test",
+    }
 }
 
 /// The scores of predicted numbers, in the units of the targets.
@@ -372,7 +387,12 @@ fn describe(predictions: &Predictions, names: Option<&[String]>) -> String {
 }
 
 /// Writes one line per sample: its number, class, prediction, and the probability of each class.
-fn write_predictions(path: &Path, predictions: &Predictions) -> Result<()> {
+fn write_predictions(path: &Path, predictions: Option<&Predictions>) -> Result<()> {
+    let Some(predictions) = predictions else {
+        let problem = "this network predicts values, not classes";
+        return Err(Error::setting("predictions", problem, "leave it out"));
+    };
+    output::check_out("predictions", path)?;
     write_atomically(path, |file| {
         let names: String =
             (0..predictions.classes()).fold(String::new(), |names, class| names + &format!(",p{class}"));

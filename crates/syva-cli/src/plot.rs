@@ -1,5 +1,7 @@
 //! `syva plot`: pictures of runs, models and networks.
 
+pub mod values;
+
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -8,12 +10,14 @@ use syva::files::{stay_inside, write_atomically};
 use syva::run::Reached;
 use syva::text::grouped;
 use syva::{
-    Activation, EngineOptions, Error, Head, ImageShape, Mlp, Model, Predictions, Result, Spec, State, Training, memory,
+    Activation, EngineOptions, Error, Head, ImageShape, Mlp, Model, PredictedValues, Predictions, Result, Spec, State,
+    Training, effects, memory,
 };
 use syva_plot::{Layer, Picture, Theme, Tile, Tone};
 
 use crate::args::{PlotArgs, PlotWhat, ThemeArg};
 use crate::data::Talk;
+use crate::eval::further::REPEATS;
 use crate::{curves, eval, output, pictures};
 
 /// Each flag that only some plots read, whether it was given, and those plots.
@@ -26,7 +30,8 @@ const DRAWING: u64 = 48 << 20;
 const MAX_WEIGHTS: usize = 100;
 
 pub fn plot(args: &PlotArgs) -> Result<()> {
-    check_flags(args)?;
+    let what = if args.dependence.is_some() { PlotWhat::Dependence } else { args.what };
+    check_flags(args, what)?;
     if let Some(smooth) = args.smooth.filter(|smooth| !(0.0..1.0).contains(smooth)) {
         let problem = format!("{smooth} is not a smoothing weight");
         return Err(Error::setting("smooth", problem, "give a number from 0 to just below 1, such as 0.6"));
@@ -36,14 +41,14 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
     {
         return Err(Error::setting("to", format!("--to {to} is below --from {from}"), "make it at least --from"));
     }
-    let out = out_path(args);
+    let out = out_path(args, what);
     let svg = output::check_ending("out", &out, &["png", "svg"])? == "svg";
     let theme = match args.theme {
         ThemeArg::Light => Theme::Light,
         ThemeArg::Dark => Theme::Dark,
     };
     memory::ask(DRAWING, "the fonts and pixels of a picture", "end other programs, or raise the limit")?;
-    let picture = match args.what {
+    let picture = match what {
         PlotWhat::Curves => curves::draw(args, theme)?,
         PlotWhat::Network => network(args, theme)?,
         what => of_model(args, what, theme)?,
@@ -73,8 +78,10 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
 }
 
 /// Refuses flags that this plot does not read.
-fn check_flags(args: &PlotArgs) -> Result<()> {
-    use PlotWhat::{Confusion, Curves, Misread, Network, Reliability, Weights};
+fn check_flags(args: &PlotArgs, what: PlotWhat) -> Result<()> {
+    use PlotWhat::{
+        Confusion, Curves, Dependence, Importance, Misread, Network, Predicted, Reliability, Residuals, Weights,
+    };
     let flags: [Flag; 10] = [
         ("metric", args.metric.is_some(), &[Curves]),
         ("tag", args.tag.is_some(), &[Curves]),
@@ -82,31 +89,48 @@ fn check_flags(args: &PlotArgs) -> Result<()> {
         ("to", args.to.is_some(), &[Curves]),
         ("smooth", args.smooth.is_some(), &[Curves]),
         ("count", args.count.is_some(), &[Misread, Weights]),
-        ("data-dir", args.data_dir.is_some(), &[Confusion, Misread, Reliability]),
+        (
+            "data-dir",
+            args.data_dir.is_some(),
+            &[Confusion, Dependence, Importance, Misread, Predicted, Reliability, Residuals],
+        ),
         ("hidden", args.hidden.is_some(), &[Network]),
         ("inputs", args.inputs.is_some(), &[Network]),
         ("outputs", args.outputs.is_some(), &[Network]),
     ];
-    match flags.iter().find(|(_, given, plots)| *given && !plots.contains(&args.what)) {
+    match flags.iter().find(|(_, given, plots)| *given && !plots.contains(&what)) {
         Some((flag, ..)) => {
-            let what = args.what.to_possible_value().map_or(String::new(), |value| value.get_name().to_string());
-            Err(Error::setting(*flag, format!("it has no effect on --what {what}"), "leave it out"))
+            let what = match what.to_possible_value() {
+                Some(value) => format!("--what {}", value.get_name()),
+                None => "--dependence".into(),
+            };
+            Err(Error::setting(*flag, format!("it has no effect on {what}"), "leave it out"))
         }
         None => Ok(()),
     }
 }
 
-fn out_path(args: &PlotArgs) -> PathBuf {
+fn out_path(args: &PlotArgs, what: PlotWhat) -> PathBuf {
     if let Some(out) = &args.out {
         return out.clone();
     }
-    let name = match args.what {
+    let by_column;
+    let name = match what {
         PlotWhat::Curves => "curves.png",
         PlotWhat::Confusion => "confusion.png",
         PlotWhat::Weights => "weights.png",
         PlotWhat::Misread => "misread.png",
         PlotWhat::Reliability => "reliability.png",
         PlotWhat::Network => "network.png",
+        PlotWhat::Predicted => "predicted.png",
+        PlotWhat::Residuals => "residuals.png",
+        PlotWhat::Importance => "importance.png",
+        PlotWhat::Dependence => {
+            let fits = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' };
+            let column: String = args.dependence.iter().flat_map(|name| name.chars()).map(fits).take(60).collect();
+            by_column = format!("dependence-{column}.png");
+            &by_column
+        }
     };
     match &args.runs[..] {
         [run] if run.join("config.toml").is_file() => run.join("plots").join(name),
@@ -175,7 +199,27 @@ fn of_model(args: &PlotArgs, what: PlotWhat, theme: Theme) -> Result<Picture> {
     let data = &task.validation;
     let (engine, device) = syva::engine("auto", EngineOptions::default())?;
     let mut session = model.open(engine.as_ref(), &device, &Training::default())?;
-    let predictions = Predictions::of(session.as_mut(), &model.spec, data)?;
+    let session = session.as_mut();
+    match what {
+        PlotWhat::Predicted | PlotWhat::Residuals => {
+            if model.spec.classes() > 0 || model.spec.head == Head::MultiLabel {
+                return no_images("it does not predict numbers");
+            }
+            let found = PredictedValues::of(session, &model.spec, data)?;
+            return Ok(values::predicted(&name, &found, what == PlotWhat::Residuals, theme));
+        }
+        PlotWhat::Importance => {
+            let found = effects::importance(session, &model.spec, data, REPEATS, 1)?;
+            return Ok(values::importance(&name, &found, theme));
+        }
+        PlotWhat::Dependence => {
+            let column = args.dependence.as_deref().unwrap_or_default();
+            let found = effects::dependence(session, &model.spec, data, column)?;
+            return Ok(values::dependence(&name, &model.spec, &found, theme));
+        }
+        _ => {}
+    }
+    let predictions = Predictions::of(session, &model.spec, data)?;
     Ok(match what {
         PlotWhat::Confusion => {
             let names = class_names(model.spec.named_classes());

@@ -89,7 +89,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     };
     let session = session.as_mut();
     let mut predicting = Predicting { args, file: &file, model: &model, shape, session, form, failed: false, rows: 0 };
-    write_out(args.out.as_deref(), &mut |to| predicting.all(&files, way, to))?;
+    write_out(args.out.as_deref(), &["csv"], &mut |to| predicting.all(&files, way, to))?;
     if let Some(out) = &args.out {
         let images = output::count(predicting.rows as u64, "image");
         output::note(format_args!("syva: wrote the predictions of {images} to {}", out.display()));
@@ -121,7 +121,11 @@ fn files(named: &[PathBuf]) -> Result<(Vec<PathBuf>, bool)> {
 }
 
 /// Writes to a file, whole or not at all, or to standard output, whose reader may stop reading at any time.
-fn write_out(out: Option<&Path>, all: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<()> {
+fn write_out(
+    out: Option<&Path>,
+    endings: &[&'static str],
+    all: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
     let Some(out) = out else {
         return match all(&mut io::stdout().lock()) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -129,7 +133,7 @@ fn write_out(out: Option<&Path>, all: &mut dyn FnMut(&mut dyn Write) -> Result<(
         };
     };
     output::check_out("out", out)?;
-    output::check_ending("out", out, &["csv"])?;
+    output::check_ending("out", out, endings)?;
     let mut problem = None;
     let written = write_atomically(out, |file| {
         all(file).map_err(|error| {

@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use syva::data::{Split, Task};
+use syva::effects::{Importances, importance};
 use syva::files::{stay_inside, write_atomically};
 use syva::ops::Judging;
 use syva::run::{Reached, RunConfig, read_run};
@@ -27,6 +28,7 @@ use self::groups::{Group, Spread, group};
 use self::themed::Palette;
 use crate::args::ReportFileArgs;
 use crate::data::Talk;
+use crate::eval::further::REPEATS;
 use crate::folders::{names, natural, runs_in};
 use crate::hyperparameters::{self, Setting};
 use crate::{curves, eval, output};
@@ -40,6 +42,8 @@ const MOST_SENTENCES: usize = 4;
 const PROGRESS_EVERY: usize = 10;
 /// The most epochs whose values are in the page. With more, only every second is, or every third, and so on.
 const MOST_EPOCHS: usize = 1000;
+/// The most rows that are predicted to find out how important columns are.
+const MOST_SHUFFLED: usize = 2_000_000;
 
 /// What the page shows of a run.
 struct Run {
@@ -133,6 +137,10 @@ struct Judged {
     evaluation: Option<Evaluation>,
     /// The scores of each target that is a number.
     values: Vec<(String, ValueScores)>,
+    /// The predicted numbers.
+    predicted: Option<PredictedValues>,
+    /// How important the columns of a table are, if that does not take long.
+    importances: Option<Importances>,
     task: Rc<Task>,
 }
 
@@ -301,11 +309,21 @@ impl Judge {
             session.load(Split::Validation, &task.validation)?;
             evaluation = Some(session.evaluate(Split::Validation)?);
         }
-        let mut values = Vec::new();
+        let (mut values, mut predicted) = (Vec::new(), None);
         if !classes && model.spec.head != Head::MultiLabel {
-            values = PredictedValues::of(session.as_mut(), &model.spec, &task.validation)?.scores()?;
+            let found = PredictedValues::of(session.as_mut(), &model.spec, &task.validation)?;
+            values = found.scores()?;
+            predicted = Some(found);
         }
-        Ok(Judged { predictions, evaluation, values, task })
+        let mut importances = None;
+        if let Some(schema) = &model.spec.schema {
+            let rows = task.validation.samples() * schema.features.len() * REPEATS;
+            if rows <= MOST_SHUFFLED {
+                // A score that is undefined leaves the page without this picture.
+                importances = importance(session.as_mut(), &model.spec, &task.validation, REPEATS, 1).ok();
+            }
+        }
+        Ok(Judged { predictions, evaluation, values, predicted, importances, task })
     }
 }
 

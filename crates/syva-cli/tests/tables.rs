@@ -63,6 +63,16 @@ fn a_table_is_learned_judged_and_predicted() {
     place.run("predict model.safetensors new.csv -o out.csv").succeeds();
     assert_eq!(place.read("out.csv"), rows);
     assert_eq!(place.sh("$SYVA predict model.safetensors - < new.csv").succeeds().stdout, rows);
+    // To Parquet too, which says the same when it is read again.
+    place.run("predict model.safetensors new.csv -o out.parquet").succeeds();
+    let kinds = |file: &str| {
+        let found = place.run(&format!("data info --data {file} --json")).succeeds().json()[0]["columns"].clone();
+        let columns: Vec<_> = found.as_array().unwrap().clone();
+        columns.into_iter().map(|column| (column["column"].clone(), column["kind"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("out.parquet"), kinds("out.csv"));
+    place.run("predict model.safetensors new.csv -o out.parquet --json").fails(2, &["holds no JSON"]);
+    place.run("predict model.safetensors new.csv -o out.txt").fails(2, &[".csv or .parquet"]);
     let json = place.run("predict model.safetensors new.csv --json").succeeds().json();
     assert_eq!((json[1]["row"].as_u64(), json[1]["prediction"].as_str()), (Some(2), Some("rose")));
     // All its rows are judged.

@@ -9,6 +9,7 @@ mod answer;
 pub mod arithmetic;
 pub mod budget;
 mod builder;
+mod calibration;
 #[cfg(feature = "files")]
 mod clearing;
 mod committee;
@@ -17,6 +18,7 @@ pub mod conformance;
 mod container;
 pub mod data;
 pub mod diagnosis;
+pub mod effects;
 mod embedding;
 pub mod engine;
 mod error;
@@ -53,6 +55,7 @@ mod weighting;
 
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
+pub use calibration::{Criterion, ThresholdScores};
 pub use committee::averaged_outputs;
 #[doc(hidden)]
 pub use container::read as read_safetensors;
@@ -70,7 +73,7 @@ pub use ops::{Activation, Loss, Nonlinearity, Optimizer};
 pub use overfitting::Overfitting;
 pub use predictions::{Predictions, ReliabilityBin, first_largest, probabilities};
 pub use rate_test::{RateRange, RateTest};
-pub use regression::{Decoder, PredictedValues, ValueScores};
+pub use regression::{Decoder, PredictedValues, QuantileScores, ValueScores};
 pub use schedule::Schedule;
 pub use spec::{Head, ImageShape, Input, Layer, Normalization, Spec};
 pub use state::{Matrix, Parameters, Slot, State, check_finite};

@@ -75,6 +75,11 @@ impl Predictions {
         Self::new(*classes, probabilities, labels.to_vec())
     }
 
+    /// The same samples with other probabilities.
+    pub(crate) fn with(&self, probabilities: Vec<f64>) -> Self {
+        Self { classes: self.classes, probabilities, labels: self.labels.clone() }
+    }
+
     /// Number of classes.
     #[must_use]
     pub fn classes(&self) -> usize {

@@ -24,6 +24,8 @@ pub enum Stream {
     Split = 6,
     /// Noise on inputs. The substream is the step.
     Noise = 7,
+    /// Cells of a column shuffled among the rows. The substream is 2³² times the column, plus the repetition.
+    Importance = 16,
 }
 
 /// Philox4x32-10: four random words from a counter and a key.
@@ -114,9 +116,13 @@ impl Random {
 /// ```
 #[must_use]
 pub fn permutation(seed: u32, epoch: u64, samples: usize) -> Vec<u32> {
-    let mut random = Random::new(seed, Stream::Shuffle, epoch);
-    let mut order: Vec<u32> = (0..samples as u32).collect();
-    for i in (1..samples).rev() {
+    shuffled(&mut Random::new(seed, Stream::Shuffle, epoch), samples)
+}
+
+/// A Fisher-Yates shuffle of 0..count.
+pub(crate) fn shuffled(random: &mut Random, count: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    for i in (1..count).rev() {
         order.swap(i, random.below(i as u64 + 1) as usize);
     }
     order

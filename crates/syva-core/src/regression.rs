@@ -35,10 +35,7 @@ pub struct ValueScores {
 impl ValueScores {
     /// The scores of predictions, one for each true number.
     pub fn of(truth: &[f64], predicted: &[f64]) -> Result<Self> {
-        if truth.is_empty() || truth.len() != predicted.len() {
-            let problem = format!("{} predictions for {} numbers", predicted.len(), truth.len());
-            return Err(Error::mismatch(problem, "give one for each, and at least one"));
-        }
+        check_pairs(truth, predicted)?;
         let n = truth.len() as f64;
         let errors = || truth.iter().zip(predicted).map(|(t, p)| p - t);
         let squares = errors().map(|e| e * e).sum::<f64>();
@@ -55,6 +52,50 @@ impl ValueScores {
             r2: differ.then(|| 1.0 - squares / spread),
         })
     }
+}
+
+/// How well predictions of a quantile fit.
+///
+/// ```
+/// use syva_core::QuantileScores;
+/// let scores = QuantileScores::of(0.75, &[1.0, 2.0, 3.0, 4.0], &[2.0, 2.0, 2.0, 6.0])?;
+/// assert_eq!((scores.coverage, scores.pinball_loss), (0.75, (0.25 + 0.75 + 0.5) / 4.0));
+/// # Ok::<(), syva_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct QuantileScores {
+    /// The quantile that was to be predicted, from 0 to 1.
+    pub quantile: f64,
+    /// The share of true numbers that are not above their prediction. It should be the quantile.
+    pub coverage: f64,
+    /// The mean of `max(q·e, (q − 1)·e)`, where e is the true number minus the predicted one
+    /// (`sklearn.metrics.mean_pinball_loss`).
+    pub pinball_loss: f64,
+}
+
+impl QuantileScores {
+    /// The scores of predictions, one for each true number.
+    ///
+    /// # Errors
+    /// If there are not as many of both, or none.
+    pub fn of(quantile: f64, truth: &[f64], predicted: &[f64]) -> Result<Self> {
+        check_pairs(truth, predicted)?;
+        let n = truth.len() as f64;
+        let errors = || truth.iter().zip(predicted).map(|(t, p)| t - p);
+        Ok(Self {
+            quantile,
+            coverage: errors().filter(|e| *e <= 0.0).count() as f64 / n,
+            pinball_loss: errors().map(|e| f64::max(quantile * e, (quantile - 1.0) * e)).sum::<f64>() / n,
+        })
+    }
+}
+
+fn check_pairs(truth: &[f64], predicted: &[f64]) -> Result<()> {
+    if truth.is_empty() || truth.len() != predicted.len() {
+        let problem = format!("{} predictions for {} numbers", predicted.len(), truth.len());
+        return Err(Error::mismatch(problem, "give one for each, and at least one"));
+    }
+    Ok(())
 }
 
 /// The true and the predicted numbers of a data set.

@@ -338,7 +338,7 @@ impl NumberEncoding {
     }
 
     /// Writes the inputs of one value, which is NaN if it is missing.
-    fn write(&self, x: f64, to: &mut [f32]) {
+    pub(crate) fn write(&self, x: f64, to: &mut [f32]) {
         let missing = x.is_nan();
         to[0] = self.scaler.apply(if missing { self.median } else { x }) as f32;
         if let Some(levels) = self.indicator {

@@ -30,6 +30,8 @@ mod input;
 mod numpy;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_writer;
 mod rows;
 mod safetensors;
 mod text;
@@ -41,6 +43,8 @@ use syva_core::{Error, Result};
 
 pub use arguments::files;
 use input::Input;
+#[cfg(feature = "parquet")]
+pub use parquet_writer::ParquetWriter;
 
 /// Reads the files as one table, whose columns are in the order of the first file. `-` is standard input.
 ///

@@ -391,7 +391,7 @@ mod tests {
         let schema = Schema::fit(&table, &table, &options).unwrap().schema;
         let mut spec = Mlp::new(schema.inputs()).hidden(&[3], Activation::Mish).classes(2);
         spec.schema = Some(schema.into());
-        Model { state: State::initial(&spec, &Training::default()).unwrap(), spec }
+        Model::new(spec.clone(), State::initial(&spec, &Training::default()).unwrap())
     }
 
     /// What ONNX Runtime computes with such files is compared by `cargo xtask verify`.

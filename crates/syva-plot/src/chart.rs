@@ -87,6 +87,17 @@ impl Chart<'_> {
     /// Draws the chart.
     #[must_use]
     pub fn draw(&self, theme: Theme) -> Picture {
+        self.draw_with(1.0, theme)
+    }
+
+    /// Draws the chart. Its x is not counted in whole numbers.
+    #[must_use]
+    pub fn draw_over_numbers(&self, theme: Theme) -> Picture {
+        self.draw_with(0.0, theme)
+    }
+
+    /// Draws the chart, with numbers along x that are at least `step_of_x` apart.
+    fn draw_with(&self, step_of_x: f64, theme: Theme) -> Picture {
         let ends = |value: fn(&(f64, f64)) -> f64| {
             let values = self.lines.iter().flat_map(|line| &line.points).filter(|point| point.1.is_finite()).map(value);
             window(values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v))))
@@ -98,7 +109,7 @@ impl Chart<'_> {
         let step = axes::round_step((high - low) / 10.0);
         let y = ((low / step).floor() * step, (high / step).ceil() * step);
         let (x_ticks, y_ticks) =
-            (Ticks::along(x.0, x.1, PLOT.0, 1.0), Ticks::new(y.0, y.1, ((y.1 - y.0) / step).round(), 0.0));
+            (Ticks::along(x.0, x.1, PLOT.0, step_of_x), Ticks::new(y.0, y.1, ((y.1 - y.0) / step).round(), 0.0));
         let entries: Vec<Entry> = (0..self.lines.len()).filter_map(|place| self.entry(place, theme)).collect();
         let subtitle = self.mark.filter(|(at, _)| (x.0..=x.1).contains(at));
         let frame = Frame::new(&y_ticks, &entries, self.title, subtitle.map_or("", |(_, says)| says), theme);
@@ -156,18 +167,23 @@ impl Chart<'_> {
 }
 
 /// The parts around the axes of a chart.
-struct Frame {
-    scene: Scene,
-    area: [f64; 4],
+pub(crate) struct Frame {
+    pub scene: Scene,
+    pub area: [f64; 4],
     /// The upper left corner of the legend.
     legend: (f64, f64),
 }
 
 impl Frame {
     fn new(y_ticks: &Ticks, entries: &[Entry], title: &str, subtitle: &str, theme: Theme) -> Self {
+        Self::sized(PLOT.1, y_ticks, entries, title, subtitle, theme)
+    }
+
+    /// A frame around axes of this height.
+    pub fn sized(height: f64, y_ticks: &Ticks, entries: &[Entry], title: &str, subtitle: &str, theme: Theme) -> Self {
         let top = if subtitle.is_empty() { 78.0 } else { 92.0 };
         // The whole legend must be visible, however many lines it has.
-        let bottom = top + f64::max(PLOT.1, axes::legend_height(entries.len()));
+        let bottom = top + f64::max(height, axes::legend_height(entries.len()));
         let left = axes::room_of(y_ticks).max(52.0);
         let right = left + PLOT.0;
         let title_width = axes::width(title, 15);
@@ -182,7 +198,7 @@ impl Frame {
     }
 }
 
-fn poly_line(points: Vec<(f64, f64)>, color: &str, stroke_width: f64, dash: Dash) -> Primitive {
+pub(crate) fn poly_line(points: Vec<(f64, f64)>, color: &str, stroke_width: f64, dash: Dash) -> Primitive {
     let dash: Vec<String> = dash.iter().map(ToString::to_string).collect();
     let stroke_dasharray = (!dash.is_empty()).then(|| dash.join(" "));
     Primitive::PolyLine { points, stroke: Color::from(color), stroke_width, stroke_dasharray }
@@ -190,7 +206,7 @@ fn poly_line(points: Vec<(f64, f64)>, color: &str, stroke_width: f64, dash: Dash
 
 /// The range to draw: that of the values or, if they hardly differ, a range around them, so that steps and scales are
 /// finite.
-fn window((low, high): (f64, f64)) -> (f64, f64) {
+pub(crate) fn window((low, high): (f64, f64)) -> (f64, f64) {
     if !(low.is_finite() && high.is_finite()) {
         return (0.0, 1.0);
     }
@@ -204,7 +220,7 @@ fn window((low, high): (f64, f64)) -> (f64, f64) {
 
 const WIDTH: f64 = 680.0;
 /// The size of the part between the axes.
-const PLOT: (f64, f64) = (510.0, 330.0);
+pub(crate) const PLOT: (f64, f64) = (510.0, 330.0);
 
 /// The reliability diagram: accuracy against confidence, with the diagonal of perfect calibration. `bins` are (mean
 /// confidence, accuracy, samples) for intervals of 0 … 1 of equal width; empty ones are left out. The area of a dot

@@ -21,6 +21,7 @@ mod confusion;
 mod dashes;
 mod images;
 mod network;
+mod values;
 
 use kuva::prelude::{PngBackend, SvgBackend};
 use kuva::render::color::Color;
@@ -30,6 +31,7 @@ pub use chart::{Chart, Dash, Line, reliability};
 pub use confusion::confusion;
 pub use images::{Tile, Tone, tiles};
 pub use network::{Layer, network};
+pub use values::{Guide, Mark, Row, rows, scatter};
 
 /// The colours of paper and ink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use syva::schema::{Schema, Target};
-use syva::table::{ReadOptions, Table};
+use syva::table::{Column, ReadOptions, Table, Values};
+use syva::tables::ParquetWriter;
 use syva::text::grouped;
 use syva::{Decoder, Error, Head, Matrix, Model, Result, Session, Spec, Training, first_largest, probabilities};
 
@@ -38,22 +39,22 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
         unseen: BTreeMap::new(),
         rows: 0,
         columns: None,
+        format: Format::of(args)?,
     };
     let mut all = |to: &mut dyn Write| -> Result<()> {
         for path in &files {
             for part in syva::tables::parts(path, &options)? {
                 let part = part?;
-                let text = predicting.part(&part, args.json).map_err(|error| match error {
+                let bytes = predicting.part(&part).map_err(|error| match error {
                     Error::Mismatch { problem, remedy } => Error::file(path, "the table", problem, remedy),
                     other => other,
                 })?;
-                to.write_all(text.as_bytes())
-                    .map_err(Error::io("write", args.out.as_deref().unwrap_or(Path::new("-"))))?;
+                to.write_all(&bytes).map_err(Error::io("write", args.out.as_deref().unwrap_or(Path::new("-"))))?;
             }
         }
-        Ok(())
+        to.write_all(&predicting.end()?).map_err(Error::io("write", args.out.as_deref().unwrap_or(Path::new("-"))))
     };
-    super::write_out(args.out.as_deref(), &mut all)?;
+    super::write_out(args.out.as_deref(), &["csv", "parquet"], &mut all)?;
     for (column, (cells, example)) in &predicting.unseen {
         let (have, cells) = (if *cells == 1 { "has" } else { "have" }, output::count(*cells as u64, "cell"));
         output::note(format_args!(
@@ -78,11 +79,41 @@ struct Predicting<'a> {
     rows: usize,
     /// The columns of the first part.
     columns: Option<Vec<String>>,
+    format: Format,
+}
+
+/// How rows are written.
+enum Format {
+    Csv,
+    Json,
+    /// From the first part on.
+    Parquet(Option<Box<ParquetWriter>>),
+}
+
+impl Format {
+    fn of(args: &PredictArgs) -> Result<Self> {
+        let ending = match &args.out {
+            Some(out) => {
+                output::check_out("out", out)?;
+                output::check_ending("out", out, &["csv", "parquet"])?
+            }
+            None => "csv",
+        };
+        Ok(match ending {
+            "parquet" if args.json => {
+                let problem = "a .parquet file holds no JSON";
+                return Err(Error::setting("json", problem, "leave it out, or leave --out out"));
+            }
+            "parquet" => Self::Parquet(None),
+            _ if args.json => Self::Json,
+            _ => Self::Csv,
+        })
+    }
 }
 
 impl Predicting<'_> {
-    /// The rows of a part, with their predictions, as text.
-    fn part(&mut self, table: &Table, json: bool) -> Result<String> {
+    /// The rows of a part, with their predictions, as the bytes of the file.
+    fn part(&mut self, table: &Table) -> Result<Vec<u8>> {
         let encoded = self.schema.encode(table)?;
         for (column, count, example) in encoded.unseen {
             let (all, _) = self.unseen.entry(column).or_insert((0, example));
@@ -102,7 +133,7 @@ impl Predicting<'_> {
                     let problem = format!("the table already has a column '{name}'");
                     return Err(Error::mismatch(problem, "rename it, so that the prediction can have this name"));
                 }
-                if !json {
+                if matches!(self.format, Format::Csv) {
                     write_row(&mut text, names.iter().chain(&added).map(String::as_str));
                 }
                 self.columns = Some(names);
@@ -114,6 +145,7 @@ impl Predicting<'_> {
             }
             Some(_) => {}
         }
+        let mut predicted = Vec::new();
         for row in 0..table.rows() {
             if outputs.row(row).iter().any(|value| !value.is_finite()) {
                 let problem = "its outputs are not finite, because its weights are too large";
@@ -125,20 +157,39 @@ impl Predicting<'_> {
                 ));
             }
             let found = self.found(outputs.row(row));
-            if json {
-                let found = added.iter().cloned().zip(found.into_iter().map(Found::json));
-                let mut object: serde_json::Map<String, serde_json::Value> = found.collect();
-                object.insert("row".into(), (self.rows + row + 1).into());
-                text += &serde_json::Value::Object(object).to_string();
-                text.push('\n');
-                continue;
+            match self.format {
+                Format::Csv => {
+                    let cells = table.columns().iter().map(|column| column.cell(row));
+                    let found: Vec<String> = found.into_iter().map(Found::text).collect();
+                    write_cells(&mut text, cells, &found);
+                }
+                Format::Json => {
+                    let found = added.iter().cloned().zip(found.into_iter().map(Found::json));
+                    let mut object: serde_json::Map<String, serde_json::Value> = found.collect();
+                    object.insert("row".into(), (self.rows + row + 1).into());
+                    text += &serde_json::Value::Object(object).to_string();
+                    text.push('\n');
+                }
+                Format::Parquet(_) => predicted.push(found),
             }
-            let cells = table.columns().iter().map(|column| column.cell(row));
-            let found: Vec<String> = found.into_iter().map(Found::text).collect();
-            write_cells(&mut text, cells, &found);
         }
         self.rows += table.rows();
-        Ok(text)
+        let Format::Parquet(writer) = &mut self.format else { return Ok(text.into_bytes()) };
+        let has_classes = matches!(self.schema.target, Target::Classes { .. });
+        let table = with_predictions(table, added, &predicted, has_classes)?;
+        let writer = match writer {
+            Some(writer) => writer,
+            None => writer.insert(Box::new(ParquetWriter::new(&table)?)),
+        };
+        writer.part(&table)
+    }
+
+    /// The end of the file.
+    fn end(&mut self) -> Result<Vec<u8>> {
+        match &mut self.format {
+            Format::Parquet(writer) => writer.take().map_or_else(|| Ok(Vec::new()), |writer| writer.finish()),
+            Format::Csv | Format::Json => Ok(Vec::new()),
+        }
     }
 
     /// The names of the columns that are added.
@@ -208,6 +259,30 @@ impl Found {
             Self::Number(number) => number.into(),
         }
     }
+}
+
+/// A table with further columns: numbers, but the first is the name of a class if there are classes.
+fn with_predictions(table: &Table, names: Vec<String>, rows: &[Vec<Found>], has_classes: bool) -> Result<Table> {
+    let column = |(place, name): (usize, String)| {
+        let cells = || rows.iter().map(|row| &row[place]);
+        let values = if has_classes && place == 0 {
+            Values::texts(cells().map(|cell| match cell {
+                Found::Text(text) => Some(text.as_str()),
+                Found::Number(_) => None,
+            }))
+        } else {
+            Values::Numbers(
+                cells()
+                    .map(|cell| match cell {
+                        Found::Number(number) => *number,
+                        Found::Text(_) => f64::NAN,
+                    })
+                    .collect(),
+            )
+        };
+        Column::new(name, values)
+    };
+    Table::new(table.columns().iter().cloned().chain(names.into_iter().enumerate().map(column)).collect())
 }
 
 pub fn write_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {

@@ -16,6 +16,8 @@ use crate::{eval, pictures, plot};
 const MISREAD: usize = 32;
 /// Their longer side on the page, in pixels.
 const SIDE: usize = 84;
+/// The most points of a picture of predicted numbers.
+const MOST_POINTS: usize = 500;
 /// The most classes for which there is a confusion matrix. A larger one would be an unreadable picture of many
 /// megabytes.
 const MOST_CLASSES: usize = 40;
@@ -29,13 +31,26 @@ pub fn detail(
     palette: &mut Palette,
 ) -> String {
     let mut html = note.map_or(String::new(), |note| format!("<p class=nothing>{}</p>\n", escape(note)));
-    if let Some(Judged { predictions, evaluation, values, task }) = judged {
+    if let Some(Judged { predictions, evaluation, values, predicted, importances, task }) = judged {
         let names = plot::class_names(task.named_classes());
         if let Some(evaluation) = evaluation {
             html += &format!("<p>validation loss {}</p>\n", number(evaluation.loss));
         }
         if !values.is_empty() {
             html += &targets(values);
+        }
+        if let Some(predicted) = predicted {
+            html += "<div class=pictures>";
+            for (what, residuals) in [("true against predicted numbers", false), ("residuals", true)] {
+                html += &palette
+                    .svg(what, |theme| plot::values::predicted_of(name, predicted, residuals, MOST_POINTS, theme));
+            }
+            html += "</div>\n";
+        }
+        if let Some(importances) = importances {
+            html += "<div class=pictures>";
+            html += &palette.svg("importance of columns", |theme| plot::values::importance(name, importances, theme));
+            html += "</div>\n";
         }
         if let Some(predictions) = predictions {
             html += "<h3>Class by class</h3>\n";
