@@ -9,8 +9,8 @@ mod answer;
 pub mod arithmetic;
 pub mod budget;
 mod builder;
-#[cfg(feature = "files")]
 mod calibration;
+#[cfg(feature = "files")]
 mod clearing;
 mod compat;
 pub mod conformance;
