@@ -89,7 +89,10 @@ fn folder(given: &Settings) -> Result<PathBuf> {
         _ => "data".into(),
     };
     let free = |number: usize| Path::new("runs").join(format!("{name}-folds-{number:03}"));
-    Ok((1..).map(free).find(|path| !path.exists()).unwrap_or_default())
+    (1..10_000).map(free).find(|path| !path.exists()).ok_or_else(|| {
+        let problem = format!("runs has 9999 folders called {name}-folds-…");
+        Error::setting("out", problem, "give a folder with --out")
+    })
 }
 
 /// What a fold came to.
@@ -127,7 +130,9 @@ fn table(folds: &[Fold]) -> String {
         _ => format!("{:>12.2} %", 100.0 * value),
     };
     let mut text = format!("\n{:<8} {:>6}", "fold", "epoch");
-    metrics.iter().for_each(|metric| text += &format!(" {:>14}", metric.label()));
+    for metric in &metrics {
+        text += &format!(" {:>14}", metric.label());
+    }
     text.push('\n');
     for (place, fold) in folds.iter().enumerate() {
         text += &format!("{:<8} {:>6}", place + 1, fold.epoch.epoch);

@@ -253,10 +253,8 @@ fn what_makes_no_sense_is_refused() {
 fn folds_are_judged_in_turn_and_become_one_model() {
     let place = Place::new();
     place.write("flowers.csv", flowers(200));
-    let train = format!(
-        "train --data flowers.csv --target kind --test 0.2:seed=3 --hidden 8 --quiet --epochs 3 --folds 3 --bag --out all"
-    );
-    let said = place.run(&train).succeeds();
+    let train = "train --data flowers.csv --target kind --test 0.2:seed=3 --hidden 8 --quiet --epochs 3 --folds 3 --bag --out all";
+    let said = place.run(train).succeeds();
     let lines: Vec<&str> = said.stdout.lines().filter(|line| line.starts_with(['1', '2', '3', 'm', 'd'])).collect();
     assert_eq!(lines.len(), 6, "{}", said.stdout);
     assert!(
@@ -282,9 +280,9 @@ fn folds_are_judged_in_turn_and_become_one_model() {
     assert_eq!(judged[0]["samples"].as_u64(), Some(200));
 
     // What is there is not trained again, and nothing is lost by accident.
-    place.run(&train).fails(2, &["all already has a model"]);
+    place.run(train).fails(2, &["all already has a model"]);
     std::fs::remove_file(place.path("all/model.safetensors")).unwrap();
-    let again = place.run(&train).succeeds();
+    let again = place.run(train).succeeds();
     assert!(again.stderr.contains("fold 3 of 3 is already trained"), "{}", again.stderr);
     assert!(place.path("all/model.safetensors").exists());
     for (flags, says) in [

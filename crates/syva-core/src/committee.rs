@@ -99,7 +99,9 @@ pub fn averaged_outputs(head: Head, outputs: &[&[f32]], each: usize) -> Vec<f32>
         }
     }
     // A label that every network is sure of.
-    averaged.iter_mut().for_each(|z| *z = z.clamp(f32::MIN, f32::MAX));
+    for z in &mut averaged {
+        *z = z.clamp(f32::MIN, f32::MAX);
+    }
     averaged
 }
 

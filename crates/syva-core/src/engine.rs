@@ -146,13 +146,11 @@ pub fn check_each_weight(device: &DeviceId, training: &Training) -> Result<()> {
 
 /// Refuses networks that embed their inputs, for engines whose first layer reads raw ones.
 pub fn check_raw_inputs(device: &DeviceId, spec: &Spec) -> Result<()> {
-    match spec.input.embedding {
-        None => Ok(()),
-        Some(_) => {
-            let what = format!("a network with embedded inputs on {device}");
-            Err(Error::Unsupported { what, remedy: "use --device cpu, or --embedding none".into() })
-        }
+    if spec.input.embedding.is_none() {
+        return Ok(());
     }
+    let what = format!("a network with embedded inputs on {device}");
+    Err(Error::Unsupported { what, remedy: "use --device cpu, or --recipe tabular-plain".into() })
 }
 
 /// Whether to go on.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::Learnt;
+use crate::embedding::{Embedding, Learnt};
 use crate::engine::Rates;
 use crate::names::{either, find, offer};
 use crate::ops::{Optimizer, Rule, SCALARS};
@@ -257,7 +257,7 @@ impl Groups {
             place(scale)
         };
         let of = (0..layers).map(|layer| Part::ALL.map(|part| group(layer, part))).collect();
-        let tensors = spec.input.embedding.iter().flat_map(|embedding| embedding.tensors());
+        let tensors = spec.input.embedding.iter().flat_map(Embedding::tensors);
         let tensors = tensors.map(|tensor| {
             let of = |factors: &Factors| factors.of_embedding(tensor.learnt);
             place(Scale { rate: of(&training.lr_factors), decay: of(&training.decay_factors), ..Scale::default() })

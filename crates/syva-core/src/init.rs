@@ -391,7 +391,7 @@ const FITTED: usize = 2048;
 
 /// Fits drawn weights and biases to the training data, layer after layer, in f64 and in an order of operations that gives
 /// the same bits everywhere.
-pub(crate) fn fit_to_data(spec: &Spec, training: &Training, data: &Dataset, state: &mut State) -> Result<()> {
+pub(crate) fn fit_to_data(spec: &Spec, training: &Training, data: &Dataset, state: &mut State) {
     let rows = data.samples().min(FITTED);
     let features = spec.input.features;
     let mut x = Vec::with_capacity(rows * features);
@@ -458,7 +458,6 @@ pub(crate) fn fit_to_data(spec: &Spec, training: &Training, data: &Dataset, stat
         }
         h = z;
     }
-    Ok(())
 }
 
 /// `gain` times the orthogonal factor of a matrix of normal numbers, in the one form in which the other factor has a

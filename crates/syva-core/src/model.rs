@@ -410,7 +410,9 @@ fn shape(spec: &Spec, layer: usize, part: Part) -> Vec<usize> {
 fn digest((state, members): (&State, &[State]), slots: &[Slot], history: &[f64], description: &str) -> String {
     let mut hash = Sha256::new();
     state.hash(&mut hash);
-    members.iter().for_each(|member| member.hash(&mut hash));
+    for member in members {
+        member.hash(&mut hash);
+    }
     for slot in slots {
         hash_layers(&slot.embedding, &slot.layers, &mut hash);
     }
@@ -669,7 +671,7 @@ mod tests {
         let names = || vec!["no".to_string(), "yes".into()];
         let mut spec = Mlp::rgb(1, 2).hidden(&[2], Activation::Relu).classes(2);
         spec.class_names = names();
-        let model = Model { state: State::initial(&spec, &Training::default()).unwrap(), spec };
+        let model = Model::new(spec.clone(), State::initial(&spec, &Training::default()).unwrap());
         let bytes = model.to_bytes().unwrap();
         let again = Model::from_bytes(&bytes, "m.safetensors").unwrap();
         assert_eq!((again.spec.named_classes(), &again.spec.input.shape[..]), (Some(&names()[..]), &[3, 1, 2][..]));

@@ -177,7 +177,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The number that an output predicts: what it means, held to the range that the schema may have.
-    fn prediction(&self, target: usize, output: f64) -> f64 {
+    fn prediction(self, target: usize, output: f64) -> f64 {
         match self.spec.schema.as_deref().map(|schema| &schema.target) {
             Some(Target::Values { columns }) => columns[target].predict(output),
             _ => output,

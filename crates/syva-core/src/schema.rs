@@ -541,7 +541,7 @@ impl Schema {
         }
         if let Target::Values { columns } = &self.target {
             for ValueTarget { column, transform, mean, std, range } in columns {
-                if range.is_some_and(|[least, most]| !(least <= most)) {
+                if range.is_some_and(|[least, most]| least.is_nan() || most.is_nan() || least > most) {
                     return refuse(format!("the range of the target '{column}' is not valid"));
                 }
                 let quantiles =

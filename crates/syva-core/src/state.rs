@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::data::Dataset;
+use crate::embedding::Embedding;
 use crate::groups::Part;
 use crate::random::{Random, Stream};
 use crate::spec::{Layer, Spec};
@@ -177,7 +178,7 @@ impl State {
         let mut state = Self::drawn(spec, training)?;
         if training.begins_with_data() {
             data.check(spec)?;
-            crate::init::fit_to_data(spec, training, data, &mut state)?;
+            crate::init::fit_to_data(spec, training, data, &mut state);
         }
         Ok(state)
     }
@@ -302,7 +303,7 @@ pub(crate) fn hash_layers(embedding: &[Vec<f32>], layers: &[Parameters], hash: &
 /// Checks that layers have the spec's shapes.
 fn check_layers(what: &str, embedding: &[Vec<f32>], layers: &[Parameters], spec: &Spec) -> Result<()> {
     let refuse = |problem: String| Err(Error::mismatch(problem, "use the state of this network"));
-    let tensors = spec.input.embedding.iter().flat_map(|embedding| embedding.tensors());
+    let tensors = spec.input.embedding.iter().flat_map(Embedding::tensors);
     let wanted: Vec<usize> = tensors.map(|tensor| tensor.len()).collect();
     let found: Vec<usize> = embedding.iter().map(Vec::len).collect();
     if found != wanted {

@@ -86,7 +86,9 @@ pub(crate) fn embed_rows(
     let normalised = |k: usize, x: &mut [f32]| {
         column(batch, rows.clone(), (k, all), x);
         let (scale, shift) = (weights.scale[k], weights.shift[k]);
-        x.iter_mut().for_each(|x| *x = *x * scale + shift);
+        for x in x {
+            *x = *x * scale + shift;
+        }
     };
     for placed in embedding.placed() {
         let (features, outputs) = (placed.features.clone(), placed.outputs.clone());
@@ -126,7 +128,9 @@ pub(crate) fn embed_rows(
                 }
                 for (sums, output) in sums.chunks_exact_mut(rows.len()).zip(outputs) {
                     // Passing over a zero can only change the sign of a zero sum.
-                    sums.iter_mut().for_each(|sum| *sum += 0.0);
+                    for sum in &mut *sums {
+                        *sum += 0.0;
+                    }
                     store(output, sums);
                 }
             }
@@ -286,7 +290,9 @@ pub(crate) fn update(
             let gradient = summed(rows, 2 * m + m * p + p, |samples, sums| {
                 let x = &mut x[..samples.len()];
                 column(batch, samples.clone(), (k, scale.len()), x);
-                x.iter_mut().for_each(|x| *x = *x * scale[k] + shift[k]);
+                for x in &mut *x {
+                    *x = *x * scale[k] + shift[k];
+                }
                 let of_rows = &mut of_rows[..samples.len() * p];
                 for (row, to) in samples.zip(of_rows.chunks_exact_mut(p)) {
                     to.iter_mut().zip(first..).for_each(|(to, output)| *to = d(row, output));

@@ -43,7 +43,7 @@ impl Mixed {
     /// If the numbers and the codes are not of as many samples, or a code is too large.
     pub fn new(count: usize, numbers: Vec<f32>, categories: &[usize], codes: Vec<u32>) -> Result<Self> {
         let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
-        let samples = if count > 0 { numbers.len() / count } else { codes.len() / categories.len().max(1) };
+        let samples = numbers.len().checked_div(count).unwrap_or(codes.len() / categories.len().max(1));
         if samples * count != numbers.len() || samples * categories.len() != codes.len() {
             let problem = format!("{} numbers and {} codes do not make whole samples", numbers.len(), codes.len());
             return refuse(problem, "give as many of each for every sample");

@@ -346,8 +346,8 @@ impl TableOptions {
 fn embedding(schema: &Schema, options: &TableOptions) -> Option<Embedding> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut add = |block: Block| match (blocks.last_mut(), block) {
-        (Some(Block::Plain { features }), Block::Plain { features: more }) => *features += more,
-        (Some(Block::Periodic { features, .. }), Block::Periodic { features: more, .. }) => *features += more,
+        (Some(Block::Plain { features }), Block::Plain { features: more })
+        | (Some(Block::Periodic { features, .. }), Block::Periodic { features: more, .. }) => *features += more,
         _ => blocks.push(block),
     };
     let number = |add: &mut dyn FnMut(Block), encoding: &NumberEncoding| {
@@ -547,7 +547,7 @@ fn value_target(train: &Table, name: &str, options: &TableOptions) -> Result<Val
         return Err(Error::setting("target", problem, "name a column that differs between rows"));
     }
     let (mean, std) = if options.standardise { (mean, std) } else { (0.0, 1.0) };
-    let range = options.clamp.then(|| range.map(|y| y.unwrap_or_default()));
+    let range = options.clamp.then(|| range.map(Option::unwrap_or_default));
     Ok(ValueTarget { column: name.into(), transform, mean, std, range })
 }
 

@@ -118,8 +118,8 @@ fn backward<T: Real + From<f32> + Into<f32>>(number: Number<'_>, x: &[f32], d: &
         let mut mix = vec![[0.0; LANES]; outputs];
         let mut sums_mix = vec![[0.0; LANES]; outputs];
         for o in 0..outputs {
-            for i in 0..count {
-                mix[o][i] = number.mix[(first + i) * outputs + o];
+            for (i, mix) in mix[o][..count].iter_mut().enumerate() {
+                *mix = number.mix[(first + i) * outputs + o];
             }
             sums_mix[o][..count].copy_from_slice(&by_mix[o * frequencies + first..][..count]);
         }
