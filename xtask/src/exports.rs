@@ -54,13 +54,15 @@ impl Exports<'_> {
         let activations: Vec<String> =
             Activation::ALL.iter().filter(|&&a| a != Activation::Identity).map(ToString::to_string).collect();
         for name in activations.iter().map(String::as_str).chain(["prelu", "parametric-selu"]) {
-            self.table(&table, &format!("--target kind --ignore price,warm,dry --activation {name}"))?;
+            let plain = "--recipe tabular-plain --target kind --ignore price,warm,dry";
+            self.table(&table, &format!("{plain} --activation {name}"))?;
         }
         for flags in [
-            "--target warm --ignore kind,price,dry --head binary --scaling none",
-            "--target warm,dry --ignore kind,price --scaling quantile",
-            "--target price --ignore kind,warm,dry --head gaussian --scaling standard",
+            "--recipe tabular-plain --target warm --ignore kind,price,dry --head binary --scaling none",
+            "--recipe tabular-plain --target warm,dry --ignore kind,price --scaling quantile",
+            "--recipe tabular-plain --target price --ignore kind,warm,dry --head gaussian --scaling standard",
             "--target price --ignore kind,warm,dry --head poisson",
+            "--target kind --ignore price,warm,dry --embed-above 2",
             "--target price --ignore kind,warm,dry --target-transform log",
             "--target price --ignore kind,warm,dry --target-transform quantile",
         ] {

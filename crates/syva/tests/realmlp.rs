@@ -1,9 +1,6 @@
 //! Compares the presets for tables with pytabkit's RealMLP: the inputs that they make of a table, and the first steps from the
 //! same initial parameters. `golden/realmlp.py` made the numbers.
 
-mod common;
-
-use common::wide;
 use serde_json::Value;
 use syva::data::tabular::dataset;
 use syva::data::{Split, Targets};
@@ -14,6 +11,11 @@ use syva::{
     CpuEngine, Embedding, Engine, Matrix, Mlp, Nonlinearity, Parametrization, Schedule, Span, Spec, State, Training,
 };
 
+/// The numbers of a list.
+fn wide(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+}
+
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/realmlp.json")).unwrap()
 }
@@ -21,9 +23,10 @@ fn golden() -> Value {
 fn table(case: &Value) -> Table {
     let column = |name: &str, cells: &Value| {
         let cells = cells.as_array().unwrap();
-        let values = match cells[0].is_string() {
-            true => Values::texts(cells.iter().map(Value::as_str)),
-            false => Values::Numbers(cells.iter().map(|cell| cell.as_f64().unwrap()).collect()),
+        let values = if cells[0].is_string() {
+            Values::texts(cells.iter().map(Value::as_str))
+        } else {
+            Values::Numbers(cells.iter().map(|cell| cell.as_f64().unwrap()).collect())
         };
         Column::new(name, values)
     };
@@ -115,13 +118,13 @@ fn state(spec: &Spec, tensors: &Value) -> State {
     state.embedding[scales] = inputs.iter().map(|&input| factors[input]).collect();
     for l in 0..3 {
         let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-        let weight = next("weight");
+        let weight: Vec<f64> = next("weight").into_iter().map(f64::from).collect();
         let mut matrix = Matrix::zeros(units, fan_in);
         for j in 0..units {
-            for k in 0..fan_in {
+            for (k, w) in matrix.row_mut(j).iter_mut().enumerate() {
                 let theirs = if l == 0 { inputs[k] } else { k };
                 let sign = if l == 0 && k == flag { -1.0 } else { 1.0 };
-                matrix.row_mut(j)[k] = sign * (f64::from(weight[theirs * units + j]) / (fan_in as f64).sqrt()) as f32;
+                *w = (sign * weight[theirs * units + j] / (fan_in as f64).sqrt()) as f32;
             }
         }
         state.layers[l].weight = matrix;
