@@ -17,8 +17,8 @@ use syva::ops::Learned;
 use syva::run::{Keep, RunConfig};
 use syva::schema::{Scaling, TableOptions, TargetTransform, TaskKind};
 use syva::{
-    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Metric, Nonlinearity, NumberEmbedding,
-    Optimizer, Parametrization, Precision, Result, Schedule, Spec, Stop, Ties, Training,
+    Activation, BiasInit, Block, ClassWeights, Embedding, Error, Factors, Head, Init, Layer, Loss, Metric,
+    Nonlinearity, NumberEmbedding, Optimizer, Parametrization, Precision, Result, Schedule, Spec, Stop, Ties, Training,
 };
 
 use syva::tables::images::Opened;
@@ -434,12 +434,40 @@ impl Settings {
     /// These settings. Those that are missing and describe the network come from a model.
     pub fn or_model(self, network: &Spec) -> Self {
         let hidden = &network.layers[..network.layers.len() - 1];
+        let embedding = match (&self.data, &network.input.embedding) {
+            // Other data has no such settings.
+            (Some(DataArg::Table(_)), embedding) => Self::of_embedding(embedding.as_ref()),
+            _ => Self::default(),
+        };
         self.or(Self {
             hidden: Some(Hidden(hidden.iter().map(|layer| layer.units).collect())),
             activation: hidden.first().map(Layer::nonlinearity),
             head: Some(network.head),
-            ..Self::default()
+            ..embedding
         })
+    }
+
+    /// The settings that embed inputs as this network does, as far as the network says it.
+    fn of_embedding(embedding: Option<&Embedding>) -> Self {
+        let Some(Embedding { blocks, scaled }) = embedding else {
+            return Self {
+                embedding: Some(NumberEmbedding::None),
+                embed_above: Some(Above(None)),
+                input_factors: Some(false),
+                ..Self::default()
+            };
+        };
+        let periodic = |block: &Block| match *block {
+            Block::Periodic { frequencies, outputs, .. } => Some(NumberEmbedding::Periodic { frequencies, outputs }),
+            Block::Plain { .. } | Block::Category { .. } => None,
+        };
+        let size = |block: &Block| if let Block::Category { size, .. } = *block { Some(size) } else { None };
+        Self {
+            embedding: blocks.iter().find_map(periodic),
+            embedding_size: blocks.iter().find_map(size),
+            input_factors: Some(*scaled),
+            ..Self::default()
+        }
     }
 
     /// The settings that say of a table what this configuration says.
