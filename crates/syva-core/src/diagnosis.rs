@@ -79,12 +79,16 @@ impl Activity {
             return None;
         }
         let hidden = &spec.layers[..spec.layers.len() - 1];
+        let (scale, shift): (Vec<f32>, Vec<f32>) =
+            (0..spec.input.features).map(|k| spec.input.normalization.of(k)).unzip();
         let mut free: Vec<Vec<bool>> = hidden.iter().map(|layer| vec![false; layer.units]).collect();
         // Spread over all of the data, which may be sorted by class.
         for sample in (0..samples).map(|i| i * data.samples() / samples) {
-            let features = sample * data.features()..(sample + 1) * data.features();
-            let raw = features.map(|i| data.inputs().get(i)).enumerate();
-            let mut h: Vec<f32> = raw.map(|(k, x)| spec.input.normalization.apply(k, x)).collect();
+            let raw = data.inputs().rows(sample..sample + 1, data.features());
+            let mut h: Vec<f32> = match &spec.input.embedding {
+                Some(embedding) => embedding.inputs(&model.state.embedding, &raw, (&scale, &shift)).0,
+                None => raw.iter().zip(&scale).zip(&shift).map(|((x, scale), shift)| x.fma(*scale, *shift)).collect(),
+            };
             for (l, layer) in hidden.iter().enumerate() {
                 let (weight, bias) = (&model.state.layers[l].weight, &model.state.layers[l].bias);
                 let z: Vec<f32> = (0..layer.units).map(|j| bias[j] + dot(weight.row(j), &h)).collect();
@@ -494,7 +498,9 @@ impl fmt::Display for Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Loss, Mlp};
+    use crate::data::Inputs;
+    use crate::embedding::{Block, Embedding};
+    use crate::{Loss, Mlp, State};
 
     fn spec() -> Spec {
         Mlp::new(4).hidden(&[8], Activation::Relu).classes(10)
@@ -511,6 +517,22 @@ mod tests {
         let layer = LayerActivity { activation: Activation::Relu, units: 8, stuck };
         let activity = Activity { layers: vec![layer], samples: 512 };
         Diagnosis::new(confusion, loss, Some(&activity), &spec(), Some(&Training::default()))
+    }
+
+    #[test]
+    fn units_behind_embedded_inputs_are_judged_by_these() {
+        let mut spec = Mlp::new(2).hidden(&[2], Activation::Relu).classes(2);
+        let blocks = vec![Block::Plain { features: 1 }, Block::Category { features: 1, size: 1 }];
+        spec.input.embedding = Some(Embedding { blocks, scaled: true });
+        let mut state = State::initial(&spec, &Training::default()).unwrap();
+        // The first unit sees the number times −1, which is never above 0; the second one the vector, 3, times 1.
+        state.embedding = vec![vec![3.0], vec![-1.0, 1.0]];
+        state.layers[0].weight.values_mut().copy_from_slice(&[1.0, 0.0, 0.0, 1.0]);
+        state.layers[0].bias.fill(0.0);
+        let inputs = Inputs::F32((0..200).flat_map(|i| [i as f32, 1.0]).collect::<Vec<_>>().into());
+        let targets = Targets::Classes { labels: (0..200).map(|i| i % 2).collect(), classes: 2 };
+        let data = Dataset::new(inputs, 2, targets).unwrap();
+        assert_eq!(Activity::of(&Model::new(spec, state), &data).unwrap().layers[0].stuck, 1);
     }
 
     #[test]
@@ -578,7 +600,7 @@ mod tests {
     #[test]
     fn values_are_compared_with_a_constant() {
         let values = vec![0.0, 2.0, 4.0, 2.0];
-        let data = crate::data::Inputs::F32(vec![0.0; 4].into());
+        let data = Inputs::F32(vec![0.0; 4].into());
         let data = Dataset::new(data, 1, Targets::Values { values: values.into(), outputs: 1 }).unwrap();
         let spec = Mlp::new(1).values(1);
         let evaluation = |loss| Evaluation { loss, ..Evaluation::default() };

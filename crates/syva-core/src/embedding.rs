@@ -318,6 +318,19 @@ impl Embedding {
         embedded
     }
 
+    /// What the first layer reads, `[batch, outputs]`: the outputs with their factors; and the outputs before these.
+    pub(crate) fn inputs<T: Real>(&self, tensors: &[Vec<T>], x: &[T], normalization: (&[T], &[T])) -> (Vec<T>, Vec<T>) {
+        let embedded = self.forward(tensors, x, normalization);
+        let inputs = match self.scales() {
+            Some(place) => {
+                let factors = &tensors[place];
+                embedded.iter().enumerate().map(|(i, &e)| e * factors[i % factors.len()]).collect()
+            }
+            None => embedded.clone(),
+        };
+        (inputs, embedded)
+    }
+
     /// The gradients of all tensors, from the outputs before their factors, and the gradient `d` by those after them,
     /// `[batch, outputs]`.
     pub(crate) fn backward<T: Real>(

@@ -12,7 +12,6 @@ use std::ops::Range;
 
 use crate::arithmetic::{Real, SoftmaxRow};
 use crate::data::{Dataset, Split, Targets};
-use crate::embedding::Embedding;
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Rates, Report, Session, Span};
 use crate::groups::{Groups, Part};
 use crate::ops::{
@@ -211,7 +210,8 @@ impl<T: Real> Network<T> {
     #[must_use]
     pub fn pass_with(&self, x: &[T], perturbation: &Perturbation) -> Pass<T> {
         let (inputs, embedded) = match &self.spec.input.embedding {
-            Some(embedding) => self.embed(embedding, x),
+            // Rule 11.
+            Some(embedding) => embedding.inputs(&self.embedding, x, (&self.scale, &self.shift)),
             None if perturbation.changes_inputs() => (self.perturbed(x, perturbation), Vec::new()),
             None => (Vec::new(), Vec::new()),
         };
@@ -232,19 +232,6 @@ impl<T: Real> Network<T> {
             pass.z.push(z);
         }
         pass
-    }
-
-    /// Rule 11: the embedding of raw inputs, after and before its factors.
-    fn embed(&self, embedding: &Embedding, x: &[T]) -> (Vec<T>, Vec<T>) {
-        let embedded = embedding.forward(&self.embedding, x, (&self.scale, &self.shift));
-        let inputs = match embedding.scales() {
-            Some(place) => {
-                let factors = &self.embedding[place];
-                embedded.iter().enumerate().map(|(i, &e)| e * factors[i % factors.len()]).collect()
-            }
-            None => embedded.clone(),
-        };
-        (inputs, embedded)
     }
 
     /// Rule 9: the normalised inputs after what a step does to them.
@@ -915,7 +902,7 @@ pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Resul
 mod tests {
     use super::*;
     use crate::data::Inputs;
-    use crate::embedding::Block;
+    use crate::embedding::{Block, Embedding};
     use crate::groups::Parametrization;
     use crate::ops::{Dropout, Loss, Noise, Nonlinearity, Optimizer};
     use crate::random::{Random, Stream};
