@@ -64,6 +64,7 @@ impl Exports<'_> {
             "--target price --ignore kind,warm,dry --head poisson",
             "--target kind --ignore price,warm,dry --embed-above 2",
             "--target price --ignore kind,warm,dry --target-transform log",
+            "--target price --ignore kind,warm,dry --embedding piecewise:bins=5",
             "--target price --ignore kind,warm,dry --target-transform quantile",
         ] {
             self.table(&table, flags)?;

@@ -88,7 +88,7 @@ settings! {
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;
     /// What the training is judged by: test (the data's own test part), or a share (0.1) or a number (5000) of the
-    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.2 for a
+    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.1 for a
     /// table, and for a folder without test images]
     #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>)]
     #[serde(deserialize_with = "from_file")]
@@ -143,8 +143,9 @@ settings! {
     #[arg(long, value_name = "YES|NO", value_parser = yes_no, help_heading = TABLES)]
     #[serde(deserialize_with = "yes_no_from_file")]
     clamp: bool;
-    /// How numbers are embedded: none, or periodic (cosines of learned frequencies, mixed to a few outputs, and the number
-    /// itself), as in periodic:frequencies=16,outputs=4 [default: none; periodic with tabular]
+    /// How numbers are embedded: none, periodic (cosines of learned frequencies, mixed to a few outputs, and the number
+    /// itself), as in periodic:frequencies=16,outputs=4, or piecewise (straight pieces between quantiles, likewise), as in
+    /// piecewise:bins=16,outputs=4 [default: none; periodic with tabular]
     #[arg(long, value_name = "NAME", value_parser = flag::<NumberEmbedding>, help_heading = TABLES)]
     #[serde(deserialize_with = "from_file")]
     embedding: NumberEmbedding;
@@ -457,13 +458,14 @@ impl Settings {
                 ..Self::default()
             };
         };
-        let periodic = |block: &Block| match *block {
+        let of_numbers = |block: &Block| match *block {
             Block::Periodic { frequencies, outputs, .. } => Some(NumberEmbedding::Periodic { frequencies, outputs }),
+            Block::Piecewise { bins, outputs, .. } => Some(NumberEmbedding::Piecewise { bins, outputs }),
             Block::Plain { .. } | Block::Category { .. } => None,
         };
         let size = |block: &Block| if let Block::Category { size, .. } = *block { Some(size) } else { None };
         Self {
-            embedding: blocks.iter().find_map(periodic),
+            embedding: blocks.iter().find_map(of_numbers),
             embedding_size: blocks.iter().find_map(size),
             input_factors: Some(*scaled),
             ..Self::default()

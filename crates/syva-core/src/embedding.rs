@@ -2,14 +2,14 @@
 //! of their outputs (rule 11).
 //!
 //! Numbers of a table say little to a linear layer: whether an age is near 40 is no linear function of it. An embedding gives
-//! the layer periodic functions of each number, and a learned vector for each category (Gorishniy et al. 2022, "On Embeddings
+//! the layer periodic or piecewise linear functions of each number, and a learned vector for each category (Gorishniy et al. 2022, "On Embeddings
 //! for Numerical Features in Tabular Deep Learning"; the form here is PBLD of RealMLP, arXiv 2407.04491).
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arithmetic::{Number, Real};
+use crate::arithmetic::Real;
 use crate::names::{forms, text};
 use crate::random::{Random, Stream};
 use crate::reference::sum_over_batch;
@@ -56,6 +56,16 @@ pub enum Block {
         /// The number of outputs of each, x included: at least 2.
         outputs: usize,
     },
+    /// Each number x becomes `W·ramp(w·x + b) + c`, and x itself. A ramp is 0 below 0, 1 above 1, and straight between, so that
+    /// each bin of the number's quantiles has a slope of its own.
+    Piecewise {
+        /// The number of numbers.
+        features: usize,
+        /// The number of bins of each.
+        bins: usize,
+        /// The number of outputs of each, x included: at least 2.
+        outputs: usize,
+    },
     /// They are the categories of a column, of which a sample has one at most. It becomes the category's vector, or zeros.
     Category {
         /// The number of categories.
@@ -65,12 +75,78 @@ pub enum Block {
     },
 }
 
+/// A function that numbers are embedded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wave {
+    /// cos(2π·w·x + b).
+    Cosine,
+    /// w·x + b, held to [0, 1].
+    Ramp,
+}
+
+impl Wave {
+    /// The function of a number, and its derivative by the angle 2π·w·x + b or w·x + b.
+    #[inline(always)]
+    #[must_use]
+    pub fn of<T: Real>(self, x: T, w: T, b: T) -> (T, T) {
+        match self {
+            Self::Cosine => {
+                let (cos, sin) = b.fma(T::TURNS, x * w).of_turns();
+                (cos, -sin)
+            }
+            Self::Ramp => {
+                let t = x.fma(w, b);
+                let of = |below: T, between: T, above: T| {
+                    T::select(t.above(T::ZERO), T::select(T::ONE.above(t), between, above), below)
+                };
+                (of(T::ZERO, t, T::ONE), of(T::ZERO, T::ONE, T::ZERO))
+            }
+        }
+    }
+
+    /// The derivative of the angle by w.
+    #[inline(always)]
+    #[must_use]
+    pub fn by_w<T: Real>(self, x: T) -> T {
+        match self {
+            Self::Cosine => x * (T::HALF_TURN + T::HALF_TURN),
+            Self::Ramp => x,
+        }
+    }
+}
+
+/// How a block embeds numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// The function.
+    pub wave: Wave,
+    /// How many of it each number has.
+    pub functions: usize,
+    /// The number of outputs of each number, itself included.
+    pub outputs: usize,
+}
+
 impl Block {
     /// The number of features.
     #[must_use]
     pub fn features(&self) -> usize {
         match *self {
-            Self::Plain { features } | Self::Periodic { features, .. } | Self::Category { features, .. } => features,
+            Self::Plain { features }
+            | Self::Periodic { features, .. }
+            | Self::Piecewise { features, .. }
+            | Self::Category { features, .. } => features,
+        }
+    }
+
+    /// How it embeds numbers, if it does.
+    #[must_use]
+    pub fn numbers(&self) -> Option<Numbers> {
+        match *self {
+            Self::Periodic { frequencies, outputs, .. } => {
+                Some(Numbers { wave: Wave::Cosine, functions: frequencies, outputs })
+            }
+            Self::Piecewise { bins, outputs, .. } => Some(Numbers { wave: Wave::Ramp, functions: bins, outputs }),
+            Self::Plain { .. } | Self::Category { .. } => None,
         }
     }
 
@@ -79,7 +155,9 @@ impl Block {
     pub fn outputs(&self) -> usize {
         match *self {
             Self::Plain { features } => features,
-            Self::Periodic { features, outputs, .. } => features.saturating_mul(outputs),
+            Self::Periodic { features, outputs, .. } | Self::Piecewise { features, outputs, .. } => {
+                features.saturating_mul(outputs)
+            }
             Self::Category { size, .. } => size,
         }
     }
@@ -92,7 +170,11 @@ pub enum Learnt {
     Frequencies,
     /// The phases b of numbers, `[features, frequencies]`.
     Phases,
-    /// The weights W of numbers, `[features, frequencies, outputs − 1]`.
+    /// The slopes w of numbers, `[features, bins]`.
+    Slopes,
+    /// The places b of numbers, `[features, bins]`.
+    Places,
+    /// The weights W of numbers, `[features, frequencies or bins, outputs − 1]`.
     Mixes,
     /// The biases c of numbers, `[features, outputs − 1]`.
     Offsets,
@@ -133,6 +215,8 @@ impl Tensor {
         match self.learnt {
             Learnt::Frequencies => format!("embed{block}.frequency"),
             Learnt::Phases => format!("embed{block}.phase"),
+            Learnt::Slopes => format!("embed{block}.slope"),
+            Learnt::Places => format!("embed{block}.place"),
             Learnt::Mixes => format!("embed{block}.weight"),
             Learnt::Offsets => format!("embed{block}.bias"),
             Learnt::Vectors => format!("embed{block}.vector"),
@@ -186,7 +270,7 @@ impl Embedding {
             (feature, output) = (placed.features.end, placed.outputs.end);
             tensor += match block {
                 Block::Plain { .. } => 0,
-                Block::Periodic { .. } => 4,
+                Block::Periodic { .. } | Block::Piecewise { .. } => 4,
                 Block::Category { .. } => 1,
             };
             placed
@@ -202,10 +286,15 @@ impl Embedding {
                 |learnt, shape: &[usize]| tensors.push(Tensor { learnt, block: place, shape: shape.to_vec() });
             match block {
                 Block::Plain { .. } => {}
-                Block::Periodic { features, frequencies, outputs } => {
-                    add(Learnt::Frequencies, &[features, frequencies]);
-                    add(Learnt::Phases, &[features, frequencies]);
-                    add(Learnt::Mixes, &[features, frequencies, outputs - 1]);
+                Block::Periodic { features, frequencies: functions, outputs }
+                | Block::Piecewise { features, bins: functions, outputs } => {
+                    let (w, b) = match block {
+                        Block::Periodic { .. } => (Learnt::Frequencies, Learnt::Phases),
+                        _ => (Learnt::Slopes, Learnt::Places),
+                    };
+                    add(w, &[features, functions]);
+                    add(b, &[features, functions]);
+                    add(Learnt::Mixes, &[features, functions, outputs - 1]);
                     add(Learnt::Offsets, &[features, outputs - 1]);
                 }
                 Block::Category { features, size } => add(Learnt::Vectors, &[features, size]),
@@ -224,21 +313,22 @@ impl Embedding {
     }
 
     /// Initial values, as RealMLP draws them: frequencies from N(0, sigma²), phases from U(−π, π), weights and biases from
-    /// U(±1/√frequencies), vectors from N(0, 1), factors 1.
+    /// U(±1/√frequencies), vectors from N(0, 1), factors 1. Bins are of equal width between −1.5 and 1.5, until they are fitted
+    /// to data.
     #[must_use]
     pub(crate) fn initial(&self, sigma: f64, seed: u32) -> Vec<Vec<f32>> {
         let draw = |(place, tensor): (usize, Tensor)| -> Vec<f32> {
             // Layers have the substreams from 0 on.
             let mut random = Random::new(seed, Stream::Init, 1 << 32 | place as u64);
             let uniform = |bound: f64, random: &mut Random| random.uniform(-bound as f32, bound as f32);
-            let frequencies = match self.blocks.get(tensor.block) {
-                Some(&Block::Periodic { frequencies, .. }) => frequencies as f64,
-                _ => 1.0,
-            };
-            let value = |_| match tensor.learnt {
+            let functions =
+                self.blocks.get(tensor.block).and_then(Block::numbers).map_or(1, |numbers| numbers.functions);
+            let value = |n: usize| match tensor.learnt {
                 Learnt::Frequencies => (sigma * crate::init::normal(&mut random)) as f32,
                 Learnt::Phases => uniform(std::f64::consts::PI, &mut random),
-                Learnt::Mixes | Learnt::Offsets => uniform(1.0 / frequencies.sqrt(), &mut random),
+                Learnt::Slopes => functions as f32 / 3.0,
+                Learnt::Places => functions as f32 / 2.0 - (n % functions) as f32,
+                Learnt::Mixes | Learnt::Offsets => uniform(1.0 / (functions as f64).sqrt(), &mut random),
                 Learnt::Vectors => crate::init::normal(&mut random) as f32,
                 Learnt::Scales => 1.0,
             };
@@ -247,14 +337,53 @@ impl Embedding {
         self.tensors().into_iter().enumerate().map(draw).collect()
     }
 
+    /// Whether it begins with quantiles of the training data.
+    #[must_use]
+    pub fn begins_with_data(&self) -> bool {
+        self.blocks.iter().any(|block| matches!(block, Block::Piecewise { .. }))
+    }
+
+    /// Sets the slopes and places of numbers so that their bins are those between quantiles of the data. `column` has the
+    /// raw values of a feature, which `normalization` applies to. Where quantiles are the same, there is no bin: a ramp that
+    /// is always 0.
+    pub(crate) fn fit_to_data(
+        &self,
+        tensors: &mut [Vec<f32>],
+        normalization: &Normalization,
+        column: impl Fn(usize) -> Vec<f32>,
+    ) {
+        for placed in self.placed() {
+            let Block::Piecewise { bins, .. } = placed.block else { continue };
+            for (f, k) in placed.features.enumerate() {
+                let (scale, shift) = normalization.of(k);
+                let mut values: Vec<f32> = column(k).into_iter().map(|x| x * scale + shift).collect();
+                values.sort_by(f32::total_cmp);
+                let edge = |n: usize| {
+                    let at = n as f64 / bins as f64 * (values.len() - 1) as f64;
+                    let (low, share) = (at.floor() as usize, at - at.floor());
+                    let high = (low + 1).min(values.len() - 1);
+                    f64::from(values[low]) * (1.0 - share) + f64::from(values[high]) * share
+                };
+                for bin in 0..bins {
+                    let (from, to) = (edge(bin), edge(bin + 1));
+                    let slope = if to > from { 1.0 / (to - from) } else { 0.0 };
+                    let is_finite = (slope as f32).is_finite();
+                    tensors[placed.tensor][f * bins + bin] = if is_finite { slope as f32 } else { 0.0 };
+                    tensors[placed.tensor + 1][f * bins + bin] = if is_finite { (-from * slope) as f32 } else { 0.0 };
+                }
+            }
+        }
+    }
+
     /// Checks that it embeds so many features, and that every block is valid.
     pub(crate) fn validate(&self, features: usize, normalization: &Normalization) -> Result<()> {
         let refuse = |problem: String, remedy: &str| Err(Error::setting("embedding", problem, remedy));
         for block in &self.blocks {
             let valid = match *block {
                 Block::Plain { features } => features > 0,
-                Block::Periodic { features, frequencies, outputs } => {
-                    features > 0 && (1..=MOST).contains(&frequencies) && (2..=MOST).contains(&outputs)
+                Block::Periodic { features, frequencies: functions, outputs }
+                | Block::Piecewise { features, bins: functions, outputs } => {
+                    features > 0 && (1..=MOST).contains(&functions) && (2..=MOST).contains(&outputs)
                 }
                 Block::Category { features, size } => features > 0 && (1..=MOST).contains(&size),
             };
@@ -283,18 +412,20 @@ impl Embedding {
         let mut embedded = Vec::with_capacity(x.len() / scale.len() * self.outputs());
         for x in x.chunks(scale.len()) {
             for Placed { block, features, tensor, .. } in self.placed() {
+                let numbers = block.numbers();
                 match block {
                     Block::Plain { .. } => embedded.extend(features.map(|k| x[k] * scale[k] + shift[k])),
-                    Block::Periodic { frequencies, outputs, .. } => {
+                    Block::Periodic { .. } | Block::Piecewise { .. } => {
+                        let Some(Numbers { wave, functions, outputs }) = numbers else { continue };
                         let [w, b, mix, offset] = [0, 1, 2, 3].map(|n| &tensors[tensor + n]);
                         for (f, k) in features.enumerate() {
                             let value = x[k] * scale[k] + shift[k];
                             for o in 0..outputs - 1 {
                                 let mut sum = offset[f * (outputs - 1) + o];
-                                for i in 0..frequencies {
-                                    let at = f * frequencies + i;
-                                    let (cos, _) = turns(value, w[at], b[at]).of_turns();
-                                    sum = cos.fma(mix[at * (outputs - 1) + o], sum);
+                                for i in 0..functions {
+                                    let at = f * functions + i;
+                                    let (found, _) = wave.of(value, w[at], b[at]);
+                                    sum = found.fma(mix[at * (outputs - 1) + o], sum);
                                 }
                                 embedded.push(sum);
                             }
@@ -351,20 +482,21 @@ impl Embedding {
         for Placed { block, features, outputs: out, tensor } in self.placed() {
             match block {
                 Block::Plain { .. } => {}
-                Block::Periodic { frequencies, outputs, .. } => {
+                Block::Periodic { .. } | Block::Piecewise { .. } => {
+                    let Some(Numbers { wave, functions, outputs }) = block.numbers() else { continue };
                     let [w, phase, mix] = [0, 1, 2].map(|n| &tensors[tensor + n]);
                     let [mut by_w, mut by_phase, mut by_mix, mut by_offset] = [const { Vec::new() }; 4];
                     for (f, k) in features.enumerate() {
                         let first = out.start + f * outputs;
-                        for i in 0..frequencies {
-                            let at = f * frequencies + i;
-                            let both = |b: usize| turns(value(b, k), w[at], phase[at]).of_turns();
+                        for i in 0..functions {
+                            let at = f * functions + i;
+                            let both = |b: usize| wave.of(value(b, k), w[at], phase[at]);
                             // The gradient by the angle.
                             let angle = |b: usize| {
                                 let of = |sum: T, o: usize| mix[at * (outputs - 1) + o].fma(de(b, first + o), sum);
-                                -(both(b).1 * (0..outputs - 1).fold(T::ZERO, of))
+                                both(b).1 * (0..outputs - 1).fold(T::ZERO, of)
                             };
-                            by_w.push(sum_over_batch(0..batch, &|sum, b| angle(b).fma(value(b, k) * tau(), sum)));
+                            by_w.push(sum_over_batch(0..batch, &|sum, b| angle(b).fma(wave.by_w(value(b, k)), sum)));
                             by_phase.push(sum_over_batch(0..batch, &|sum, b| sum + angle(b)));
                             for o in 0..outputs - 1 {
                                 let add = |sum, b| both(b).0.fma(de(b, first + o), sum);
@@ -422,11 +554,19 @@ pub enum NumberEmbedding {
         /// Outputs for each number, itself included.
         outputs: usize,
     },
+    /// By straight pieces between quantiles of each ([`Block::Piecewise`]).
+    Piecewise {
+        /// Bins of each number.
+        bins: usize,
+        /// Outputs for each number, itself included.
+        outputs: usize,
+    },
 }
 
 forms! { NumberEmbedding,
     "none" => None,
     "periodic" => Periodic { frequencies = 16, outputs = 4 },
+    "piecewise" => Piecewise { bins = 16, outputs = 4 },
 }
 text!(NumberEmbedding, "embedding");
 
@@ -439,6 +579,10 @@ impl NumberEmbedding {
                 let problem = format!("{frequencies} frequencies and {outputs} outputs are out of range");
                 Err(Error::setting("embedding", problem, "give 1 to 1024 frequencies, and 2 to 1024 outputs"))
             }
+            Self::Piecewise { bins, outputs } if !(1..=MOST).contains(&bins) || !(2..=MOST).contains(&outputs) => {
+                let problem = format!("{bins} bins and {outputs} outputs are out of range");
+                Err(Error::setting("embedding", problem, "give 1 to 1024 bins, and 2 to 1024 outputs"))
+            }
             _ => Ok(()),
         }
     }
@@ -446,17 +590,3 @@ impl NumberEmbedding {
 
 /// The largest size of a block.
 const MOST: usize = 1024;
-
-/// The angle 2π·w·x + b of a number, in turns.
-#[inline(always)]
-#[must_use]
-pub fn turns<N: Number>(x: N, w: N, b: N) -> N {
-    b.fma(N::TURNS, x * w)
-}
-
-/// 2π.
-#[inline(always)]
-#[must_use]
-pub fn tau<N: Number>() -> N {
-    N::HALF_TURN + N::HALF_TURN
-}

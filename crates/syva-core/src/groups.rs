@@ -77,7 +77,12 @@ impl Factors {
     #[must_use]
     pub fn of_embedding(&self, learnt: Learnt) -> f64 {
         match learnt {
-            Learnt::Frequencies | Learnt::Phases | Learnt::Mixes | Learnt::Offsets => self.numbers,
+            Learnt::Frequencies
+            | Learnt::Phases
+            | Learnt::Slopes
+            | Learnt::Places
+            | Learnt::Mixes
+            | Learnt::Offsets => self.numbers,
             Learnt::Vectors => self.categories,
             Learnt::Scales => self.scales,
         }

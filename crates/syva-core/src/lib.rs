@@ -60,7 +60,7 @@ pub use committee::averaged_outputs;
 #[doc(hidden)]
 pub use container::read as read_safetensors;
 pub use diagnosis::{Activity, Diagnosis};
-pub use embedding::{Block, Embedding, Learnt, NumberEmbedding, Placed, Tensor, tau, turns};
+pub use embedding::{Block, Embedding, Learnt, NumberEmbedding, Numbers, Placed, Tensor, Wave};
 pub use engine::{
     Breakdown, DeviceId, DeviceInfo, Engine, Evaluation, Precision, Rates, Report, Session, Span, StepPart,
 };

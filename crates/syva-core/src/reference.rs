@@ -988,7 +988,7 @@ mod tests {
     fn gradients_of_embeddings_match_central_differences() {
         let blocks = vec![
             Block::Periodic { features: 1, frequencies: 3, outputs: 3 },
-            Block::Plain { features: 1 },
+            Block::Piecewise { features: 1, bins: 3, outputs: 3 },
             Block::Category { features: 2, size: 3 },
         ];
         for scaled in [false, true] {

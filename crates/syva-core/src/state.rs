@@ -162,6 +162,9 @@ pub struct State {
     pub slots: Vec<Slot>,
 }
 
+/// Samples whose quantiles are taken, at most.
+const QUANTILES: u64 = 1 << 16;
+
 impl State {
     /// The weights and slots with which a training begins. Layer k draws from substream k of the stream `Init`: first the
     /// weights, row after row, then the biases.
@@ -173,11 +176,23 @@ impl State {
         Self::drawn(spec, training)
     }
 
-    /// Like [`State::initial`], for initialisations that depend on the training data, too.
+    /// Like [`State::initial`], for initialisations that depend on the training data, too. The bins of
+    /// [piecewise](crate::Block::Piecewise) embeddings are those between quantiles of the data.
     pub fn initial_on(spec: &Spec, training: &Training, data: &Dataset) -> Result<Self> {
         let mut state = Self::drawn(spec, training)?;
-        if training.begins_with_data() {
+        let embedding = spec.input.embedding.as_ref().filter(|embedding| embedding.begins_with_data());
+        if embedding.is_some() || training.begins_with_data() {
             data.check(spec)?;
+        }
+        if let Some(embedding) = embedding {
+            let (inputs, features, samples) = (data.inputs(), spec.input.features, data.samples() as u64);
+            let rows = samples.min(QUANTILES);
+            // Spread over all of the data.
+            let column =
+                |k: usize| (0..rows).map(|row| inputs.get((row * samples / rows) as usize * features + k)).collect();
+            embedding.fit_to_data(&mut state.embedding, &spec.input.normalization, column);
+        }
+        if training.begins_with_data() {
             crate::init::fit_to_data(spec, training, data, &mut state);
         }
         Ok(state)
@@ -335,7 +350,30 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Init, Mlp};
+    use crate::data::{Inputs, Targets};
+    use crate::{Activation, Block, Init, Mlp, Normalization};
+
+    #[test]
+    fn bins_of_numbers_are_those_between_their_quantiles() {
+        let (block, features) = (Block::Piecewise { features: 2, bins: 4, outputs: 3 }, 2);
+        let mut spec = Mlp::new(features).hidden(&[3], Activation::Relu).values(1);
+        spec.input.normalization = Normalization::PerFeature { scale: vec![2.0, 1.0], shift: vec![1.0, 0.0] };
+        spec.input.embedding = Some(Embedding { blocks: vec![block], scaled: false });
+        // The first is 0, 1, … 8 in another order, and the second is the same in six of nine rows.
+        let values = [3, 0, 8, 5, 1, 7, 2, 6, 4].iter().enumerate();
+        let inputs =
+            values.flat_map(|(row, &x)| [x as f32, if row < 6 { 2.0 } else { row as f32 }]).collect::<Vec<f32>>();
+        let targets = Targets::Values { values: vec![0.0; 9].into(), outputs: 1 };
+        let data = Dataset::new(Inputs::F32(inputs.into()), features, targets).unwrap();
+        let state = State::initial_on(&spec, &Training::default(), &data).unwrap();
+        let (slopes, places) = (&state.embedding[0], &state.embedding[1]);
+        // 2x + 1 has the quantiles 1, 5, 9, 13, 17.
+        assert_eq!(slopes[..4], [0.25; 4]);
+        assert_eq!(places[..4], [-0.25, -1.25, -2.25, -3.25]);
+        // Those of the other are 2, 2, 2, 6, 8.
+        assert_eq!(slopes[4..], [0.0, 0.0, 0.25, 0.5]);
+        assert_eq!(places[4..], [0.0, 0.0, -0.5, -3.0]);
+    }
 
     fn moments(init: Init) -> (f64, f64, f64) {
         let spec = Mlp::new(400).hidden(&[300], Activation::Relu).classes(10);

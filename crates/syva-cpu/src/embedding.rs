@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use syva_core::ops::{SCALARS, SLOTS};
 use syva_core::reference::BLOCK;
-use syva_core::{Block, Embedding, Placed, StepScalars, Training};
+use syva_core::{Block, Embedding, Numbers, Placed, StepScalars, Training};
 
 use crate::buffer::{Panels, Shared};
 use crate::kernels::{Applied, Embed, Kernels, Number, NumberGradient, ROWS};
@@ -63,10 +63,16 @@ fn categories(
 }
 
 /// The tensors that a number's block begins with.
-fn number<'a>(tensors: &'a [Vec<f32>], placed: &Placed, f: usize) -> Number<'a> {
-    let Block::Periodic { frequencies: m, outputs, .. } = placed.block else { unreachable!("the block is periodic") };
+fn number<'a>(tensors: &'a [Vec<f32>], placed: &Placed, numbers: Numbers, f: usize) -> Number<'a> {
+    let Numbers { wave, functions: m, outputs } = numbers;
     let (p, [w, b, mix, offset]) = (outputs - 1, [0, 1, 2, 3].map(|n| &tensors[placed.tensor + n]));
-    Number { w: &w[f * m..][..m], b: &b[f * m..][..m], mix: &mix[f * m * p..][..m * p], offset: &offset[f * p..][..p] }
+    Number {
+        wave,
+        w: &w[f * m..][..m],
+        b: &b[f * m..][..m],
+        mix: &mix[f * m * p..][..m * p],
+        offset: &offset[f * p..][..p],
+    }
 }
 
 /// Embeds some rows of a batch, at most [`ROWS`]. Calls `store` with each output, the values of the rows before its factor,
@@ -99,11 +105,13 @@ pub(crate) fn embed_rows(
                     store(output, x);
                 }
             }
-            Block::Periodic { outputs: each, .. } => {
+            Block::Periodic { .. } | Block::Piecewise { .. } => {
+                let Some(numbers) = placed.block.numbers() else { continue };
+                let each = numbers.outputs;
                 let mut room = vec![0.0; rows.len() * (each - 1)];
                 for (f, k) in features.enumerate() {
                     normalised(k, x);
-                    let number = number(&weights.embedding, &placed, f);
+                    let number = number(&weights.embedding, &placed, numbers, f);
                     kernels.embed(Embed::Forward { number, x, to: &mut room });
                     let first = outputs.start + f * each;
                     room.chunks_exact(rows.len()).enumerate().for_each(|(o, values)| store(first + o, values));
@@ -225,8 +233,8 @@ fn summed(rows: usize, len: usize, mut add: impl FnMut(Range<usize>, &mut [f32])
 
 /// A part of the update.
 enum Task {
-    /// A number: its block, and its place in it.
-    Number(Placed, usize),
+    /// A number: its block, how it is embedded, and its place in the block.
+    Number(Placed, Numbers, usize),
     /// A column of categories.
     Category(Placed),
     /// The factors of a panel of outputs.
@@ -247,8 +255,9 @@ pub(crate) fn update(
     for placed in embedding.placed() {
         match placed.block {
             Block::Plain { .. } => {}
-            Block::Periodic { features, .. } => {
-                tasks.extend((0..features).map(|f| Task::Number(placed.clone(), f)));
+            Block::Periodic { features, .. } | Block::Piecewise { features, .. } => {
+                let Some(numbers) = placed.block.numbers() else { continue };
+                tasks.extend((0..features).map(|f| Task::Number(placed.clone(), numbers, f)));
             }
             Block::Category { .. } => tasks.push(Task::Category(placed)),
         }
@@ -281,12 +290,12 @@ pub(crate) fn update(
     };
     let terms = rows * (embedding.parameters() + 64 * embedding.outputs());
     team.share(tasks.len(), terms, &|_, task| match &tasks[task] {
-        Task::Number(placed, f) => {
-            let Block::Periodic { frequencies: m, outputs, .. } = placed.block else { return };
+        Task::Number(placed, numbers, f) => {
+            let Numbers { functions: m, outputs, .. } = *numbers;
             let (p, k, first) = (outputs - 1, placed.features.start + f, placed.outputs.start + f * outputs);
             let mut x = vec![0.0; BLOCK.min(rows)];
             let mut of_rows = vec![0.0; BLOCK.min(rows) * p];
-            let number = number(&before, placed, *f);
+            let number = number(&before, placed, *numbers, *f);
             let gradient = summed(rows, 2 * m + m * p + p, |samples, sums| {
                 let x = &mut x[..samples.len()];
                 column(batch, samples.clone(), (k, scale.len()), x);

@@ -16,7 +16,9 @@ use std::collections::HashSet;
 use prost::Message;
 use syva_core::ops::Learned;
 use syva_core::schema::{Encoding, Schema, Target, ValueTarget};
-use syva_core::{Activation, Block, Embedding, Error, Head, Model, Nonlinearity, Normalization, Parameters, Result};
+use syva_core::{
+    Activation, Block, Embedding, Error, Head, Model, Nonlinearity, Normalization, Numbers, Parameters, Result, Wave,
+};
 
 use self::graph::{Graph, Kind, ML, Size, float, int, text};
 use self::messages::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
@@ -138,36 +140,80 @@ fn network(graph: &mut Graph, model: &Model, inputs: String) -> Result<String> {
     Ok(x)
 }
 
-/// The embedding of the inputs, as two products: of the cosines of all numbers, and of the inputs themselves.
+/// The functions of one kind that numbers are embedded by, of all blocks: `wave(x' · w + b) · mixes`.
+struct Waves {
+    wave: Wave,
+    /// `[features, functions]`
+    w: Vec<f32>,
+    b: Vec<f32>,
+    /// `[functions, outputs]`
+    mixes: Vec<f32>,
+    /// The functions so far.
+    at: usize,
+}
+
+impl Waves {
+    fn of(wave: Wave, embedding: &Embedding) -> Self {
+        let functions =
+            |block: &Block| block.numbers().filter(|n| n.wave == wave).map(|n| block.features() * n.functions);
+        let count: usize = embedding.blocks.iter().filter_map(functions).sum();
+        let (w, mixes) = (vec![0.0; embedding.features() * count], vec![0.0; count * embedding.outputs()]);
+        Self { wave, w, b: vec![0.0; count], mixes, at: 0 }
+    }
+
+    /// Adds them to the outputs.
+    fn add(self, graph: &mut Graph, x: &str, embedded: String, (features, outputs): (usize, usize)) -> String {
+        let count = self.b.len();
+        if count == 0 {
+            return embedded;
+        }
+        let [w, b] = match self.wave {
+            Wave::Cosine => ["embedding.frequency", "embedding.phase"],
+            Wave::Ramp => ["embedding.slope", "embedding.place"],
+        };
+        let (w, b) = (graph.floats(w, &[features, count], &self.w), graph.floats(b, &[count], &self.b));
+        let angle = graph.op("Gemm", &[x, &w, &b]);
+        let found = match self.wave {
+            Wave::Cosine => graph.op("Cos", &[&angle]),
+            Wave::Ramp => {
+                let (zero, one) = (graph.float(0.0), graph.float(1.0));
+                graph.op("Clip", &[&angle, &zero, &one])
+            }
+        };
+        let mixes = graph.floats("embedding.weight", &[count, outputs], &self.mixes);
+        graph.op("Gemm", &[&found, &mixes, &embedded])
+    }
+}
+
+/// The embedding of the inputs, as products: of the inputs themselves, and of the functions of all numbers.
 fn embedded(graph: &mut Graph, embedding: &Embedding, model: &Model, inputs: String) -> String {
     let (features, outputs, learned) = (embedding.features(), embedding.outputs(), &model.state.embedding);
-    let angles: usize = embedding
-        .blocks
-        .iter()
-        .map(|block| if let Block::Periodic { features, frequencies, .. } = block { features * frequencies } else { 0 })
-        .sum();
-    // x' · frequencies + phases; cosines · mixes + x' · linear + offsets.
-    let (mut frequencies, mut phases) = (vec![0.0; features * angles], vec![0.0; angles]);
-    let (mut mixes, mut linear) = (vec![0.0; angles * outputs], vec![0.0; features * outputs]);
+    let mut linear = vec![0.0; features * outputs];
     let mut offsets = vec![0.0; outputs];
-    let mut angle = 0;
+    let mut waves = [Wave::Cosine, Wave::Ramp].map(|wave| Waves::of(wave, embedding));
     for placed in embedding.placed() {
         let of = |n: usize| &learned[placed.tensor + n];
         match placed.block {
             Block::Plain { .. } => {
                 placed.features.zip(placed.outputs).for_each(|(k, o)| linear[k * outputs + o] = 1.0);
             }
-            Block::Periodic { frequencies: m, outputs: each, .. } => {
+            Block::Periodic { .. } | Block::Piecewise { .. } => {
+                let Some(Numbers { wave, functions: m, outputs: each }) = placed.block.numbers() else { continue };
+                let Some(waves) = waves.iter_mut().find(|waves| waves.wave == wave) else { continue };
+                let count = waves.b.len();
                 for (f, k) in placed.features.enumerate() {
                     let first = placed.outputs.start + f * each;
                     for i in 0..m {
-                        let turns = f64::from(of(0)[f * m + i]);
-                        frequencies[k * angles + angle] = (2.0 * std::f64::consts::PI * turns) as f32;
-                        phases[angle] = of(1)[f * m + i];
+                        let w = of(0)[f * m + i];
+                        waves.w[k * count + waves.at] = match wave {
+                            Wave::Cosine => (2.0 * std::f64::consts::PI * f64::from(w)) as f32,
+                            Wave::Ramp => w,
+                        };
+                        waves.b[waves.at] = of(1)[f * m + i];
                         for o in 0..each - 1 {
-                            mixes[angle * outputs + first + o] = of(2)[(f * m + i) * (each - 1) + o];
+                            waves.mixes[waves.at * outputs + first + o] = of(2)[(f * m + i) * (each - 1) + o];
                         }
-                        angle += 1;
+                        waves.at += 1;
                     }
                     offsets[first..first + each - 1].copy_from_slice(&of(3)[f * (each - 1)..][..each - 1]);
                     linear[k * outputs + first + each - 1] = 1.0;
@@ -190,13 +236,8 @@ fn embedded(graph: &mut Graph, embedding: &Embedding, model: &Model, inputs: Str
     let linear = graph.floats("embedding.linear", &[features, outputs], &linear);
     let offsets = graph.floats("embedding.bias", &[outputs], &offsets);
     let mut embedded = graph.op("Gemm", &[&x, &linear, &offsets]);
-    if angles > 0 {
-        let frequencies = graph.floats("embedding.frequency", &[features, angles], &frequencies);
-        let phases = graph.floats("embedding.phase", &[angles], &phases);
-        let angle = graph.op("Gemm", &[&x, &frequencies, &phases]);
-        let cosines = graph.op("Cos", &[&angle]);
-        let mixes = graph.floats("embedding.weight", &[angles, outputs], &mixes);
-        embedded = graph.op("Gemm", &[&cosines, &mixes, &embedded]);
+    for waves in waves {
+        embedded = waves.add(graph, &x, embedded, (features, outputs));
     }
     match embedding.scales() {
         Some(place) => {

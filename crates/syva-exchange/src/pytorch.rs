@@ -125,6 +125,10 @@ fn embedded(embedding: &Embedding) -> (String, String) {
                 init += &format!("        self.embed{n} = Periodic({features}, {frequencies}, {outputs})\n");
                 parts.push(format!("self.embed{n}({slice})"));
             }
+            Block::Piecewise { features, bins, outputs } => {
+                init += &format!("        self.embed{n} = Piecewise({features}, {bins}, {outputs})\n");
+                parts.push(format!("self.embed{n}({slice})"));
+            }
             Block::Category { features, size } => {
                 init += &format!("        self.embed{n} = Vectors({features}, {size})\n");
                 parts.push(format!("self.embed{n}({slice})"));

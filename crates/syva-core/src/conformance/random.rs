@@ -325,8 +325,9 @@ fn embedding(dice: &mut Dice, features: usize) -> (Embedding, usize) {
     let (mut blocks, mut rest) = (Vec::new(), features - categories);
     while rest > 0 {
         let count = 1 + dice.below(rest);
-        blocks.push(match dice.below(3) {
+        blocks.push(match dice.below(4) {
             0 => Block::Plain { features: count },
+            1 => Block::Piecewise { features: count, bins: dice.size(40), outputs: 2 + dice.below(5) },
             _ => Block::Periodic { features: count, frequencies: dice.size(40), outputs: 2 + dice.below(5) },
         });
         rest -= count;

@@ -50,13 +50,13 @@ pub struct Tables {
 }
 
 /// The share of the rows that validate if nothing else is said.
-pub const VALIDATION: Validation = Validation::Part { size: 0.2, seed: 1 };
+pub const VALIDATION: Validation = Validation::Part { size: 0.1, seed: 1 };
 
 /// Makes a task of tables: sets rows aside, fits the schema to the rest, and encodes all. Returns it with sentences about
 /// what was found out.
 ///
 /// Rows without a target are left out. The validation rows are those of [`Tables::validation`], or those that `validation`
-/// says, or a fifth.
+/// says, or a tenth.
 ///
 /// ```
 /// use syva_core::data::tabular::{TableConfig, Tables, task};
@@ -398,7 +398,7 @@ mod tests {
         };
         let (task, notes) = task("t", Tables { train, ..Tables::default() }, &config, None).unwrap();
         let test = task.test.as_ref().unwrap();
-        assert_eq!([task.train.samples(), task.validation.samples(), test.samples()], [48, 12, 30]);
+        assert_eq!([task.train.samples(), task.validation.samples(), test.samples()], [54, 6, 30]);
         assert_eq!(notes, ["10 of 100 rows have no target: left out"]);
         let mut all = [rows(&task.train), rows(&task.validation), rows(test)].concat();
         all.sort_unstable_by(f32::total_cmp);
@@ -445,7 +445,7 @@ mod tests {
         };
         assert!(made(1, &config("y"), None).contains("1 row cannot be trained on"));
         assert!(made(0, &config("y"), None).contains("0 rows cannot be trained on"));
-        assert!(made(2, &config("y"), None).contains("validation: 0.2 of 2 rows leaves a part empty"));
+        assert!(made(2, &config("y"), None).contains("validation: 0.1 of 2 rows leaves a part empty"));
         // A message counts the rows of the file, whichever are left out or set aside.
         let y = numbers(50, |i| if i < 10 { f64::NAN } else { (i * i) as f64 - 900.0 });
         let train = table(vec![("x", numbers(50, |i| (i * i) as f64 + 0.5)), ("y", y)]);

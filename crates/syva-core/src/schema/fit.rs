@@ -347,13 +347,15 @@ fn embedding(schema: &Schema, options: &TableOptions) -> Option<Embedding> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut add = |block: Block| match (blocks.last_mut(), block) {
         (Some(Block::Plain { features }), Block::Plain { features: more })
-        | (Some(Block::Periodic { features, .. }), Block::Periodic { features: more, .. }) => *features += more,
+        | (Some(Block::Periodic { features, .. }), Block::Periodic { features: more, .. })
+        | (Some(Block::Piecewise { features, .. }), Block::Piecewise { features: more, .. }) => *features += more,
         _ => blocks.push(block),
     };
     let number = |add: &mut dyn FnMut(Block), encoding: &NumberEncoding| {
         add(match options.embedding {
             NumberEmbedding::None => Block::Plain { features: 1 },
             NumberEmbedding::Periodic { frequencies, outputs } => Block::Periodic { features: 1, frequencies, outputs },
+            NumberEmbedding::Piecewise { bins, outputs } => Block::Piecewise { features: 1, bins, outputs },
         });
         if encoding.indicator.is_some() {
             add(Block::Plain { features: 1 });
