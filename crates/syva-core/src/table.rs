@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -202,7 +203,12 @@ impl Column {
 /// A number as the text of a category: as briefly as it can be written. −0 is 0.
 #[must_use]
 pub fn number_text(value: f64) -> String {
-    (value + 0.0).to_string()
+    brief(value).to_string()
+}
+
+/// A number that is written as briefly as it can be, without a text of its own. −0 is 0.
+pub fn brief(value: f64) -> impl fmt::Display {
+    value + 0.0
 }
 
 impl Table {

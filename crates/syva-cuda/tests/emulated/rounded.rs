@@ -181,7 +181,7 @@ fn one_step(case: &Case, plain: Precision) -> Result<f64, Failed> {
     let before = plain.state.clone();
 
     let rows = case.validation.samples().min(40);
-    let inputs = Matrix::new(rows, case.spec.input.features, raw(&case.validation, 0..rows))?;
+    let inputs = raw(&case.validation, 0..rows).into();
     let mut outputs = Matrix::zeros(rows, case.spec.outputs());
     session.predict(&inputs, &mut outputs)?;
     let mut wanted = plain.forward(inputs.values()).pop().expect("there are layers");
