@@ -18,8 +18,7 @@ pub struct Part {
 /// The text that a part was read from.
 #[derive(Debug)]
 pub(crate) struct Text {
-    /// UTF-8.
-    pub content: Vec<u8>,
+    pub content: String,
     /// Where the first row begins.
     pub start: usize,
     pub syntax: Syntax,
@@ -87,9 +86,8 @@ impl From<Table> for Part {
 
 impl Text {
     fn write(&self, to: &mut Vec<u8>, mut rest: impl FnMut(usize, &mut Vec<u8>)) {
-        // It was parsed, so that it is UTF-8 and has whole rows.
-        let text = String::from_utf8_lossy(&self.content);
-        let (bytes, syntax) = (text.as_bytes(), self.syntax);
+        // It was parsed, so that its rows are whole.
+        let (bytes, syntax) = (self.content.as_bytes(), self.syntax);
         to.reserve(bytes.len());
         let mut at = syntax.skip_empty_lines(bytes, self.start);
         for row in 0.. {
@@ -103,7 +101,7 @@ impl Text {
                 }
                 None => {
                     let mut first = true;
-                    while let Ok((cell, last, next)) = syntax.cell(&text, at) {
+                    while let Ok((cell, last, next)) = syntax.cell(&self.content, at) {
                         if !std::mem::take(&mut first) {
                             to.push(b',');
                         }

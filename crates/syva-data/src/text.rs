@@ -794,7 +794,9 @@ impl Parts {
         // What is left is little.
         let mut left = Vec::with_capacity(PART + 2 * STEP);
         left.extend(self.pending.drain(end..));
-        let content = std::mem::replace(&mut self.pending, left);
+        // It was parsed, so that it is UTF-8.
+        let content = String::from_utf8(std::mem::replace(&mut self.pending, left))
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         let (syntax, names) = (state.dialect.syntax, state.names.clone());
         self.state = Some(state);
         Ok(Some(Part::of_text(table.after(rows), csv::Text { content, start, syntax, names })))
