@@ -5,6 +5,7 @@ use std::io::Write;
 use memchr::memchr3;
 use syva_core::table::{Table, Values, brief};
 
+use crate::cells::number;
 use crate::rows::Syntax;
 
 /// A part of a table: see [`parts`](crate::parts).
@@ -22,6 +23,8 @@ pub(crate) struct Text {
     /// Where the first row begins.
     pub start: usize,
     pub syntax: Syntax,
+    /// The decimal sign.
+    pub decimal: u8,
     /// The names of all columns.
     pub names: Vec<String>,
 }
@@ -41,7 +44,7 @@ impl Part {
     }
 
     /// Writes the rows as CSV, with the cells of all of the file's columns. Those of a text are written as they are in the
-    /// file: `1.50` stays `1.50`. `rest` continues each row, whose number in the part it gets, and need not end the line.
+    /// file: `1.50` stays `1.50`. Only a decimal comma becomes a point, because commas separate cells. `rest` continues each row, whose number in the part it gets, and need not end the line.
     ///
     /// ```
     /// use syva_core::table::ReadOptions;
@@ -52,12 +55,12 @@ impl Part {
     /// for part in syva_data::parts(&path, &ReadOptions::default())? {
     ///     part?.write(&mut csv, |row, to| to.extend(format!(",{row}").bytes()));
     /// }
-    /// assert_eq!(String::from_utf8(csv)?, "\"1,50\",Turku,0\nNA,\"Oulu; \",1\n");
+    /// assert_eq!(String::from_utf8(csv)?, "1.50,Turku,0\nNA,\"Oulu; \",1\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write(&self, to: &mut Vec<u8>, mut rest: impl FnMut(usize, &mut Vec<u8>)) {
         match &self.text {
-            Some(text) => text.write(to, rest),
+            Some(text) => text.write(&self.table, to, rest),
             None => {
                 for row in 0..self.table.rows() {
                     for (i, column) in self.table.columns().iter().enumerate() {
@@ -85,7 +88,12 @@ impl From<Table> for Part {
 }
 
 impl Text {
-    fn write(&self, to: &mut Vec<u8>, mut rest: impl FnMut(usize, &mut Vec<u8>)) {
+    fn write(&self, table: &Table, to: &mut Vec<u8>, mut rest: impl FnMut(usize, &mut Vec<u8>)) {
+        let is_text = |name: &String| {
+            table.columns().iter().any(|column| column.name == *name && matches!(column.values, Values::Texts(_)))
+        };
+        // The columns whose cells may be numbers with a decimal comma.
+        let commas: Vec<bool> = self.names.iter().map(|name| self.decimal == b',' && !is_text(name)).collect();
         // It was parsed, so that its rows are whole.
         let (bytes, syntax) = (self.content.as_bytes(), self.syntax);
         to.reserve(bytes.len());
@@ -100,12 +108,17 @@ impl Text {
                     at = end;
                 }
                 None => {
-                    let mut first = true;
+                    let mut columns = commas.iter().enumerate();
                     while let Ok((cell, last, next)) = syntax.cell(&self.content, at) {
-                        if !std::mem::take(&mut first) {
+                        let (place, comma) = columns.next().unwrap_or((commas.len(), &false));
+                        if place > 0 {
                             to.push(b',');
                         }
-                        write_cell(to, &cell);
+                        if *comma && cell.contains(',') && number(&cell, b',').is_some() {
+                            to.extend(cell.bytes().map(|byte| if byte == b',' { b'.' } else { byte }));
+                        } else {
+                            write_cell(to, &cell);
+                        }
                         at = next;
                         if last {
                             break;
@@ -193,8 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn other_delimiters_become_commas() {
-        assert_eq!(written("a;b\n1,50;x,y\n2,0;z\n", &["a"]), "\"1,50\",\"x,y\",0\n\"2,0\",z,1\n");
+    fn other_delimiters_become_commas_and_decimal_commas_points() {
+        // A category is a text, whatever it looks like.
+        let csv = "a;b;c\n1,50;x,y;0,10\n2,0;7,5;z\n-,5;z;q,r\n";
+        assert_eq!(written(csv, &["a", "b"]), "1.50,\"x,y\",0.10,0\n2.0,\"7,5\",z,1\n-.5,z,\"q,r\",2\n");
         assert_eq!(written("a\tb\n1.50\t\n2.0\tz\n", &["a"]), "1.50,,0\n2.0,z,1\n");
     }
 }

@@ -797,9 +797,10 @@ impl Parts {
         // It was parsed, so that it is UTF-8.
         let content = String::from_utf8(std::mem::replace(&mut self.pending, left))
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        let (syntax, names) = (state.dialect.syntax, state.names.clone());
+        let (Dialect { syntax, decimal, .. }, names) = (&state.dialect, state.names.clone());
+        let text = csv::Text { content, start, syntax: *syntax, decimal: *decimal, names };
         self.state = Some(state);
-        Ok(Some(Part::of_text(table.after(rows), csv::Text { content, start, syntax, names })))
+        Ok(Some(Part::of_text(table.after(rows), text)))
     }
 
     fn begin(&mut self) -> Result<(State, usize)> {
