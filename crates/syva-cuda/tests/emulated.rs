@@ -327,7 +327,7 @@ fn streams() -> Outcome {
             return Err(format!("another evaluation of {split:?}").into());
         }
     }
-    let pixels = (0..1500 * 784).map(|i| case.train.inputs().get(i)).collect();
+    let pixels: Vec<f32> = (0..1500 * 784).map(|i| case.train.inputs().get(i)).collect();
     let (pixels, mut wanted, mut found) = (pixels.into(), Matrix::zeros(1500, 10), Matrix::zeros(1500, 10));
     theirs.predict(&pixels, &mut wanted)?;
     ours.predict(&pixels, &mut found)?;

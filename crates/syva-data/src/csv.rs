@@ -102,27 +102,24 @@ impl Text {
             if at >= bytes.len() {
                 return;
             }
-            match plain_row(bytes, at, syntax) {
-                Some(end) => {
-                    to.extend_from_slice(&bytes[at..end]);
-                    at = end;
-                }
-                None => {
-                    let mut columns = commas.iter().enumerate();
-                    while let Ok((cell, last, next)) = syntax.cell(&self.content, at) {
-                        let (place, comma) = columns.next().unwrap_or((commas.len(), &false));
-                        if place > 0 {
-                            to.push(b',');
-                        }
-                        if *comma && cell.contains(',') && number(&cell, b',').is_some() {
-                            to.extend(cell.bytes().map(|byte| if byte == b',' { b'.' } else { byte }));
-                        } else {
-                            write_cell(to, &cell);
-                        }
-                        at = next;
-                        if last {
-                            break;
-                        }
+            if let Some(end) = plain_row(bytes, at, syntax) {
+                to.extend_from_slice(&bytes[at..end]);
+                at = end;
+            } else {
+                let mut columns = commas.iter().enumerate();
+                while let Ok((cell, last, next)) = syntax.cell(&self.content, at) {
+                    let (place, comma) = columns.next().unwrap_or((commas.len(), &false));
+                    if place > 0 {
+                        to.push(b',');
+                    }
+                    if *comma && cell.contains(',') && number(&cell, b',').is_some() {
+                        to.extend(cell.bytes().map(|byte| if byte == b',' { b'.' } else { byte }));
+                    } else {
+                        write_cell(to, &cell);
+                    }
+                    at = next;
+                    if last {
+                        break;
                     }
                 }
             }

@@ -334,7 +334,7 @@ impl<'a> Predicting<'a> {
             return Err(Error::file(self.file, "the model", problem, "train it again with a smaller learning rate"));
         }
         let decode = Decoder::of(self.spec);
-        let found = |row: usize| self.found(&decode, outputs.row(row));
+        let found = |row: usize| self.found(decode, outputs.row(row));
         let mut bytes = Vec::new();
         let rest = match self.format {
             Format::Csv => {
@@ -367,7 +367,7 @@ impl<'a> Predicting<'a> {
     }
 
     /// What is added to a row.
-    fn found(&self, decode: &Decoder<'_>, outputs: &[f32]) -> Vec<Found<'a>> {
+    fn found(&self, decode: Decoder<'_>, outputs: &[f32]) -> Vec<Found<'a>> {
         match &self.schema.target {
             Target::Classes { classes, .. } => {
                 let probabilities = probabilities(self.spec.head, outputs);
