@@ -130,7 +130,7 @@ impl Network {
     /// The network, and how many threads may use it.
     fn open(args: &PredictArgs, model: &Model) -> Result<(Self, usize)> {
         let (engine, device) = args.on.engine()?;
-        let workers = args.on.threads.unwrap_or(usize::MAX).min(threads::cores());
+        let workers = args.on.threads.unwrap_or(usize::MAX).clamp(1, threads::cores());
         Ok(if device.engine == "cpu" {
             (Self::Processor(Predictor::new(model)?.with_threads(1).into()), workers)
         } else {
