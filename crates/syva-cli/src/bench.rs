@@ -174,8 +174,8 @@ fn judge(session: &mut dyn Session, spec: &Spec, task: &Task) -> Result<(f64, f6
         evaluations.push(start.elapsed().as_secs_f64());
     }
     let features = spec.input.features;
-    let values = (0..features).map(|k| task.validation.inputs().get(k)).collect();
-    let (inputs, mut outputs) = (Matrix::new(1, features, values)?, Matrix::zeros(1, spec.outputs()));
+    let values: Vec<f32> = (0..features).map(|k| task.validation.inputs().get(k)).collect();
+    let (inputs, mut outputs) = (values.into(), Matrix::zeros(1, spec.outputs()));
     let mut predictions = Vec::new();
     for _ in 0..6 {
         let start = Instant::now();

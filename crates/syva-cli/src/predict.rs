@@ -11,7 +11,7 @@ use syva::data::framing::{self, Framed, is_framed};
 use syva::data::idx::{Images, parse_images};
 use syva::files::write_atomically;
 use syva::run::Reached;
-use syva::tables::images;
+use syva::tables::{images, write_row};
 use syva::{Error, Head, ImageShape, Matrix, Model, Result, Session, Training, first_largest, probabilities};
 
 use crate::args::PredictArgs;
@@ -162,9 +162,9 @@ struct Predicting<'a> {
 impl Predicting<'_> {
     fn all(&mut self, files: &[PathBuf], way: Way, to: &mut dyn Write) -> Result<()> {
         if self.form == Form::Csv {
-            let mut text = String::new();
-            table::write_row(&mut text, self.columns().iter().map(String::as_str));
-            self.write(to, &text)?;
+            let mut header = Vec::new();
+            write_row(&mut header, self.columns().iter().map(String::as_str));
+            self.write(to, &header)?;
         }
         let mut waiting = Vec::new();
         for file in files {
@@ -186,9 +186,9 @@ impl Predicting<'_> {
         Ok(())
     }
 
-    fn write(&self, to: &mut dyn Write, text: &str) -> Result<()> {
+    fn write(&self, to: &mut dyn Write, bytes: &[u8]) -> Result<()> {
         let out = self.args.out.as_deref().unwrap_or(Path::new("-"));
-        to.write_all(text.as_bytes()).map_err(Error::io("write", out))
+        to.write_all(bytes).map_err(Error::io("write", out))
     }
 
     /// Predicts images.
@@ -202,16 +202,15 @@ impl Predicting<'_> {
         if seen.is_empty() {
             return Ok(());
         }
-        let values = seen.iter().flat_map(|(_, values)| values.iter().copied()).collect();
+        let values: Vec<f32> = seen.iter().flat_map(|(_, values)| values.iter().copied()).collect();
         let mut outputs = Matrix::zeros(seen.len(), self.model.spec.outputs());
-        self.session.predict(&Matrix::new(seen.len(), self.shape.features(), values)?, &mut outputs)?;
+        self.session.predict(&values.into(), &mut outputs)?;
         for (row, &(image, values)) in seen.iter().enumerate() {
             for doubt in &image.doubts {
                 let hint =
                     if self.args.show || self.form == Form::Csv { "" } else { " (--show shows what the network sees)" };
                 output::note(format_args!("syva: {}: {doubt}{hint}", image.name));
             }
-            let mut text = if self.args.show { shown(values, self.shape) } else { String::new() };
             let outputs = outputs.row(row);
             if outputs.iter().any(|value| !value.is_finite()) {
                 let problem = "its outputs are not finite, because its weights are too large";
@@ -222,8 +221,10 @@ impl Predicting<'_> {
                     "train it again with a smaller learning rate",
                 ));
             }
-            text += &self.found(image, outputs);
-            self.write(to, &text)?;
+            if self.args.show {
+                self.write(to, shown(values, self.shape).as_bytes())?;
+            }
+            self.write(to, &self.found(image, outputs))?;
             self.rows += 1;
         }
         Ok(())
@@ -253,7 +254,7 @@ impl Predicting<'_> {
     }
 
     /// What is said of an image with these outputs.
-    fn found(&self, image: &Image, outputs: &[f32]) -> String {
+    fn found(&self, image: &Image, outputs: &[f32]) -> Vec<u8> {
         let head = self.model.spec.head;
         let cells = match (self.form, head) {
             (Form::Csv, Head::Regression | Head::Poisson | Head::Gaussian) => {
@@ -266,15 +267,17 @@ impl Predicting<'_> {
                 // They come from f32 and need no more digits.
                 first.into_iter().chain(probabilities.iter().map(|&p| (p as f32).to_string())).collect::<Vec<String>>()
             }
-            (_, Head::Regression | Head::Poisson | Head::Gaussian) => return values_line(self.form, image, outputs),
-            (_, Head::MultiLabel) => return labels_line(self.form, image, &probabilities(head, outputs)),
+            (_, Head::Regression | Head::Poisson | Head::Gaussian) => {
+                return values_line(self.form, image, outputs).into();
+            }
+            (_, Head::MultiLabel) => return labels_line(self.form, image, &probabilities(head, outputs)).into(),
             (_, Head::Binary | Head::Logits | Head::LogSoftmax) => {
-                return self.classes_line(image, &probabilities(head, outputs));
+                return self.classes_line(image, &probabilities(head, outputs)).into();
             }
         };
-        let mut text = String::new();
-        table::write_row(&mut text, [image.name.as_str()].into_iter().chain(cells.iter().map(String::as_str)));
-        text
+        let mut row = Vec::new();
+        write_row(&mut row, [image.name.as_str()].into_iter().chain(cells.iter().map(String::as_str)));
+        row
     }
 
     fn classes_line(&self, Image { name, doubts, .. }: &Image, probabilities: &[f64]) -> String {

@@ -49,13 +49,13 @@ fn a_table_is_learned_judged_and_predicted() {
     assert!(text.contains("       daisy    1.0000") || text.contains("       daisy    0."), "{text}");
 
     // The model file alone predicts, columns come in any order, and rows keep theirs.
-    place.write("new.csv", "colour\twidth\tid\theight\nred\t2.6\t9\t1.2\n\"pale, blue\"\t1.6\t7\t3.4\n");
+    place.write("new.csv", "colour\twidth\tid\theight\nred\t2.60\t9\t1.2\n\"pale, blue\"\t1.6\t7\t3.4\n");
     std::fs::rename(place.path("run/model.safetensors"), place.path("model.safetensors")).unwrap();
     let rows = place.run("predict model.safetensors new.csv").succeeds().stdout;
     let lines: Vec<&str> = rows.lines().collect();
     let header = "colour,width,id,height,prediction,probability:daisy,probability:rose,probability:tulip";
     assert_eq!(lines[0], header);
-    assert!(lines[1].starts_with("red,2.6,9,1.2,daisy,0.") && lines.len() == 3, "{rows}");
+    assert!(lines[1].starts_with("red,2.60,9,1.2,daisy,0.") && lines.len() == 3, "{rows}");
     assert!(lines[2].starts_with("\"pale, blue\",1.6,7,3.4,rose,"), "{rows}");
     let sum: f64 = lines[1].split(',').skip(5).map(|p| p.parse::<f64>().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-6);
@@ -176,6 +176,43 @@ fn rows_are_set_aside_as_they_are_asked_for() {
     );
     place.run("train --config settings.toml --quiet --out file").succeeds();
     assert_eq!(samples("file")[..2], [232, 58]);
+}
+
+/// A file of several parts comes out row by row as it was, with the same predictions as its rows have alone.
+#[test]
+fn large_tables_pass_through_in_order() {
+    let place = Place::new();
+    place.write("flowers.csv", flowers(200));
+    place.run(&format!("train --data flowers.csv --target kind {QUICK} --out run")).succeeds();
+    let rows = 40_000;
+    // The first column numbers the rows, and none but the network's columns has to be of one kind.
+    let note = |row: usize| if row < 39_000 { "7".repeat(12 + 600 * (row % 2)) } else { format!("text {row}") };
+    let cells =
+        |row: usize| format!("{row}.50,{}.500,2.0,{},{}", 1 + row % 3, ["red", "blue", "NA"][row % 3], note(row));
+    let mut csv = "n,height,width,colour,note\n".to_string();
+    (0..rows).for_each(|row| csv += &format!("{}\n", cells(row)));
+    assert!(csv.len() > 12 << 20, "two parts");
+    place.write("large.csv", &csv);
+    place.write("small.csv", csv.lines().take(7).collect::<Vec<_>>().join("\n"));
+    let small = place.run("predict run small.csv").succeeds().stdout;
+    let of_small: Vec<&str> =
+        small.lines().skip(1).enumerate().map(|(row, line)| line.strip_prefix(&cells(row)).unwrap()).collect();
+    for threads in [1, 3] {
+        let said = place.run(&format!("predict run large.csv -o out.csv --threads {threads}")).succeeds();
+        assert!(said.stderr.contains("wrote 40,000 rows"), "{}", said.stderr);
+        let text = place.read("out.csv");
+        assert_eq!(text.lines().count(), rows + 1);
+        for (row, line) in text.lines().skip(1).enumerate() {
+            let rest = line.strip_prefix(&cells(row)).unwrap_or_else(|| panic!("row {row}: {line}"));
+            assert_eq!(rest, of_small[row % 6]);
+        }
+    }
+    // A bad row is named wherever it is, and nothing is left of the file.
+    std::fs::remove_file(place.path("out.csv")).unwrap();
+    place.write("bad.csv", csv + "0,tall,2.0,red,\n");
+    let place_of_it = ["bad.csv", "row 40001 (line 40002), column 'height'", "'tall' is not a number"];
+    place.run("predict run bad.csv -o out.csv").fails(1, &place_of_it);
+    assert!(!place.path("out.csv").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::arithmetic::Number;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Inputs, Split};
 use crate::engine::{DeviceId, Engine, Evaluation, Report, Session, Span};
 use crate::model::Model;
 use crate::predictions::probabilities;
@@ -152,27 +152,25 @@ impl Session for Committee {
         // Losses are those of the networks' common outputs, as rule 7 has them.
         let judge = Network::<f32>::new(&self.spec, &self.training, &self.states[0]);
         let weighting = Weighting::of_evaluation(&data);
-        let (samples, features, each) = (data.samples(), data.features(), self.spec.outputs());
+        let (samples, each) = (data.samples(), self.spec.outputs());
         let mut confusion = self.spec.confusion();
         let mut sum = 0.0;
-        for first in (0..samples).step_by(512) {
-            let rows = 512.min(samples - first);
-            let inputs = data.inputs().rows(first..first + rows, features).into_owned();
-            let mut outputs = Matrix::zeros(rows, each);
-            self.predict(&Matrix::new(rows, features, inputs)?, &mut outputs)?;
-            let z: Vec<f32> = match self.spec.head {
-                Head::Poisson => outputs.values().iter().map(|&rate| Number::log(rate)).collect(),
-                _ => outputs.values().to_vec(),
-            };
-            let of_rows: Vec<u32> = (first as u32..(first + rows) as u32).collect();
-            let judged = judge.judge(&z, data.targets(), &of_rows, &Weighting::default());
+        let mut z = Matrix::zeros(samples, each);
+        self.predict(data.inputs(), &mut z)?;
+        if self.spec.head == Head::Poisson {
+            z.values_mut().iter_mut().for_each(|rate| *rate = Number::log(*rate));
+        }
+        for (block, z) in z.values().chunks(512 * each).enumerate() {
+            let first = 512 * block;
+            let of_rows: Vec<u32> = (first as u32..(first + z.len() / each) as u32).collect();
+            let judged = judge.judge(z, data.targets(), &of_rows, &Weighting::default());
             sum = weighting.add(sum, &judged.losses, first);
             confusion.tally(data.targets(), of_rows.iter().map(|&sample| sample as usize).zip(judged.guesses));
         }
         Ok(Evaluation { loss: sum / weighting.total(samples), confusion })
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         let mut found = Vec::new();
         for state in &self.states {
             self.session.set_state(state)?;
@@ -189,7 +187,7 @@ impl Session for Committee {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Inputs, Targets};
+    use crate::data::Targets;
     use crate::random::{Random, Stream};
     use crate::reference::Reference;
     use crate::{Activation, Mlp};
@@ -222,7 +220,7 @@ mod tests {
                 let device = &Reference.devices()[0].id;
                 let mut session = model.open(&Reference, device, &Training::default()).unwrap();
                 let mut outputs = Matrix::zeros(10, each);
-                session.predict(&Matrix::new(10, 3, inputs.clone()).unwrap(), &mut outputs).unwrap();
+                session.predict(&inputs.clone().into(), &mut outputs).unwrap();
                 let read = |row: usize| match head {
                     Head::Regression | Head::Poisson | Head::Gaussian => {
                         outputs.row(row).iter().map(|&y| f64::from(y)).collect()

@@ -175,9 +175,8 @@ fn same_predictions(
         let rows = rows.min(case.validation.samples());
         let values = (0..rows * features).map(|i| case.validation.inputs().get(i)).collect();
         let compute = |session: &mut dyn Session| -> Result<Matrix> {
-            let inputs = Matrix::new(rows, features, Vec::clone(&values))?;
             let mut outputs = poison(rows)?;
-            session.predict(&inputs, &mut outputs)?;
+            session.predict(&Vec::clone(&values).into(), &mut outputs)?;
             Ok(outputs)
         };
         let place = format!("{}: prediction of {rows} {when}", case.name);

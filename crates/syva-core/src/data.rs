@@ -47,7 +47,13 @@ pub enum Split {
 /// Inputs of all samples, row-major `[samples, features]`, in the form they are stored in.
 ///
 /// The normalisation is not applied here: the network's first layer does it (see [`Normalization`]). Cloning shares the
-/// memory. A `Vec` is converted by `.into()`, without a copy.
+/// memory. A `Vec` and a [`Mixed`] are converted by `.into()`, without a copy.
+///
+/// ```
+/// use syva_core::data::Inputs;
+/// let two_samples = Inputs::from(vec![0.5, -1.0, 2.0, 0.0]);
+/// assert_eq!(two_samples.rows(1..2, 2)[..], [2.0, 0.0]);
+/// ```
 #[derive(Clone, Debug)]
 pub enum Inputs {
     /// Pixels or other small counts, 0 to 255.
@@ -100,6 +106,44 @@ impl Inputs {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Checks that these are whole samples of so many features, and that all numbers are finite.
+    pub(crate) fn check(&self, features: usize) -> Result<()> {
+        match self {
+            Self::Mixed(mixed) if mixed.features() != features => {
+                let problem = format!("the inputs have {} features, not {features}", mixed.features());
+                return Err(Error::mismatch(problem, "give the number of features that they have"));
+            }
+            _ if features == 0 || !self.len().is_multiple_of(features) => {
+                let problem = format!("{} values do not make whole rows of {features} features", self.len());
+                return Err(Error::mismatch(problem, "give as many values for each sample as there are features"));
+            }
+            _ => {}
+        }
+        match self {
+            Self::U8(_) => Ok(()),
+            Self::F32(values) => check_finite(values, features),
+            Self::Mixed(mixed) => check_finite(mixed.numbers(), mixed.first()[0]),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Inputs {
+    fn from(values: Vec<u8>) -> Self {
+        Self::U8(values.into())
+    }
+}
+
+impl From<Vec<f32>> for Inputs {
+    fn from(values: Vec<f32>) -> Self {
+        Self::F32(values.into())
+    }
+}
+
+impl From<Mixed> for Inputs {
+    fn from(mixed: Mixed) -> Self {
+        Self::Mixed(mixed.into())
+    }
 }
 
 /// What the network should predict, one entry (or row) per sample.
@@ -144,22 +188,13 @@ impl Dataset {
     /// of classes, and values must be finite.
     pub fn new(inputs: Inputs, features: usize, targets: Targets) -> Result<Self> {
         let refuse = |problem: String, remedy: &str| Err(Error::mismatch(problem, remedy));
-        if features == 0 || inputs.is_empty() || !inputs.len().is_multiple_of(features) {
-            let problem = format!("{} values do not make whole rows of {features} features", inputs.len());
-            return refuse(problem, "give at least one whole row");
-        }
+        inputs.check(features)?;
         let samples = inputs.len() / features;
+        if samples == 0 {
+            return refuse("there are 0 samples".into(), "give at least one");
+        }
         if u32::try_from(samples).is_err() {
             return refuse(format!("{samples} samples are more than 2^32"), "split the data");
-        }
-        match &inputs {
-            Inputs::U8(_) => {}
-            Inputs::F32(values) => check_finite(values, features)?,
-            Inputs::Mixed(mixed) if mixed.features() != features => {
-                let problem = format!("the inputs have {} features, not {features}", mixed.features());
-                return refuse(problem, "give the number of features that they have");
-            }
-            Inputs::Mixed(mixed) => check_finite(mixed.numbers(), mixed.first()[0])?,
         }
         match &targets {
             Targets::Classes { labels, classes } => {

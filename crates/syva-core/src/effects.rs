@@ -269,7 +269,7 @@ fn predict(
         let mut inputs = data.inputs().rows(first..first + rows, features).into_owned();
         inputs.chunks_exact_mut(features).enumerate().for_each(|(row, inputs)| change(first + row, inputs));
         let mut outputs = Matrix::zeros(rows, spec.outputs());
-        session.predict(&Matrix::new(rows, features, inputs)?, &mut outputs)?;
+        session.predict(&inputs.into(), &mut outputs)?;
         (0..rows).for_each(|row| each(first + row, outputs.row(row)));
     }
     Ok(())

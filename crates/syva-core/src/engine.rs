@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Inputs, Split};
 use crate::metrics::{Confusion, Tally};
 use crate::ops::Rule;
 use crate::spec::{Spec, names};
@@ -96,11 +96,11 @@ pub trait Session: Send {
         one_after_the_other(self, split, span, judged)
     }
 
-    /// Runs the network over raw inputs `[samples, features]` (pixels as 0 … 255: the network normalises) and leaves
+    /// Runs the network over raw inputs (pixels as 0 … 255: the network normalises) and leaves
     /// the head's outputs in `outputs` `[samples, outputs]`: values, rates, pairs of mean and variance, logits, or
     /// log-probabilities. Inputs that are not finite are refused. [`probabilities`](crate::probabilities) makes probabilities of a classifier's outputs, and
     /// [`ClassNames::answer`](crate::ClassNames::answer) names the classes too.
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()>;
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()>;
 }
 
 /// The callback of [`Session::evaluate_then_train`]. It receives the evaluation and a way to fetch the state that was

@@ -40,9 +40,6 @@ pub struct ReliabilityBin {
     pub accuracy: f64,
 }
 
-/// The number of rows that are predicted at a time: enough to keep an engine busy, too few to fill the memory.
-const BLOCK: usize = 1024;
-
 impl Predictions {
     /// Takes probabilities `[samples, classes]` and one label per sample.
     pub fn new(classes: usize, probabilities: Vec<f64>, labels: Vec<u32>) -> Result<Self> {
@@ -63,16 +60,10 @@ impl Predictions {
         let Targets::Classes { labels, classes } = data.targets() else {
             return Err(Error::mismatch("these targets are values", "use a data set with classes"));
         };
-        let features = data.features();
-        let mut probabilities = Vec::with_capacity(data.samples() * classes);
-        for first in (0..data.samples()).step_by(BLOCK) {
-            let rows = BLOCK.min(data.samples() - first);
-            let inputs = data.inputs().rows(first..first + rows, features).into_owned();
-            let mut outputs = Matrix::zeros(rows, spec.outputs());
-            session.predict(&Matrix::new(rows, features, inputs)?, &mut outputs)?;
-            (0..rows).for_each(|row| probabilities.extend(self::probabilities(spec.head, outputs.row(row))));
-        }
-        Self::new(*classes, probabilities, labels.to_vec())
+        let mut outputs = Matrix::zeros(data.samples(), spec.outputs());
+        session.predict(data.inputs(), &mut outputs)?;
+        let of_row = |row| probabilities(spec.head, outputs.row(row));
+        Self::new(*classes, (0..data.samples()).flat_map(of_row).collect(), labels.to_vec())
     }
 
     /// The same samples with other probabilities.

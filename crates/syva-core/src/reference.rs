@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::arithmetic::{Real, SoftmaxRow};
-use crate::data::{Dataset, Split, Targets};
+use crate::data::{Dataset, Inputs, Split, Targets};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Rates, Report, Session, Span};
 use crate::groups::{Groups, Part};
 use crate::ops::{
@@ -20,7 +20,7 @@ use crate::ops::{
     smoothed_cross_entropy, softmax_gradient, variance,
 };
 use crate::spec::{Head, Layer, Spec};
-use crate::state::{Matrix, Parameters, Slot, State, check_finite};
+use crate::state::{Matrix, Parameters, Slot, State};
 use crate::training::{AVERAGE, Training};
 use crate::weighting::Weighting;
 use crate::{Error, Result};
@@ -871,37 +871,36 @@ impl Session for ReferenceSession {
         Ok(Evaluation { loss: weighting.mean(&losses, &all), confusion })
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         check_prediction(&self.spec, inputs, outputs)?;
-        if inputs.rows() == 0 {
-            return Ok(());
-        }
-        let z = self.network()?.for_prediction().forward(inputs.values()).pop().unwrap_or_default();
-        outputs.values_mut().copy_from_slice(&z);
-        for row in 0..outputs.rows() {
-            read_outputs(self.spec.head, outputs.row_mut(row));
+        let network = self.network()?.for_prediction();
+        let features = self.spec.input.features;
+        for first in (0..outputs.rows()).step_by(256) {
+            let samples = first..outputs.rows().min(first + 256);
+            let z = network.forward(&inputs.rows(samples.clone(), features)).pop().unwrap_or_default();
+            for (row, z) in samples.zip(z.chunks_exact(outputs.columns())) {
+                let to = outputs.row_mut(row);
+                to.copy_from_slice(z);
+                read_outputs(self.spec.head, to);
+            }
         }
         Ok(())
     }
 }
 
 /// Checks a prediction's inputs, which must be finite, and the shapes of inputs and outputs. For engines.
-pub fn check_prediction(spec: &Spec, inputs: &Matrix, outputs: &Matrix) -> Result<()> {
-    if inputs.columns() != spec.input.features {
-        let problem = format!("{} values per sample for a network of {}", inputs.columns(), spec.input.features);
-        return Err(Error::mismatch(problem, "give rows of as many values as the network reads"));
-    }
-    if (outputs.rows(), outputs.columns()) != (inputs.rows(), spec.outputs()) {
-        let (found, wanted) = ((outputs.rows(), outputs.columns()), (inputs.rows(), spec.outputs()));
+pub fn check_prediction(spec: &Spec, inputs: &Inputs, outputs: &Matrix) -> Result<()> {
+    inputs.check(spec.input.features)?;
+    let (found, wanted) = ((outputs.rows(), outputs.columns()), (inputs.len() / spec.input.features, spec.outputs()));
+    if found != wanted {
         return Err(Error::mismatch(format!("an output matrix of {found:?}, not {wanted:?}"), "make it that size"));
     }
-    check_finite(inputs.values(), inputs.columns())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Inputs;
     use crate::embedding::{Block, Embedding};
     use crate::groups::Parametrization;
     use crate::ops::{Dropout, Loss, Noise, Nonlinearity, Optimizer};

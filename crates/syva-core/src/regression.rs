@@ -119,18 +119,13 @@ impl PredictedValues {
         let decode = Decoder::of(spec);
         let mut targets: Vec<(String, Vec<f64>, Vec<f64>)> =
             (0..*outputs).map(|k| (decode.name(k), Vec::new(), Vec::new())).collect();
-        let features = data.features();
-        for first in (0..data.samples()).step_by(1024) {
-            let rows = 1024.min(data.samples() - first);
-            let inputs = data.inputs().rows(first..first + rows, features).into_owned();
-            let mut found = Matrix::zeros(rows, spec.outputs());
-            session.predict(&Matrix::new(rows, features, inputs)?, &mut found)?;
-            for row in 0..rows {
-                let predicted = decode.values(found.row(row));
-                for (k, (_, truth, guess)) in targets.iter_mut().enumerate() {
-                    truth.push(decode.value(k, f64::from(values[(first + row) * outputs + k])));
-                    guess.push(predicted[k]);
-                }
+        let mut found = Matrix::zeros(data.samples(), spec.outputs());
+        session.predict(data.inputs(), &mut found)?;
+        for (row, values) in values.chunks_exact(*outputs).enumerate() {
+            let predicted = decode.values(found.row(row));
+            for (k, (_, truth, guess)) in targets.iter_mut().enumerate() {
+                truth.push(decode.value(k, f64::from(values[k])));
+                guess.push(predicted[k]);
             }
         }
         Ok(Self { targets })

@@ -23,6 +23,7 @@ use crate::{Error, Result};
 
 pub use self::dates::{DateFormat, DatePart};
 pub use self::fit::{Fitted, TableOptions};
+pub(crate) use self::fit::{FoundOut, classes_of};
 pub use self::kinds::{Kind, LeftOut, Profile, profile};
 pub use self::quantiles::Quantiles;
 pub(crate) use self::quantiles::sorted_quantile;

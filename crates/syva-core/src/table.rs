@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +177,7 @@ impl Values {
         match self {
             Self::Numbers(values) => Self::Numbers(rows.iter().map(|&row| values[row]).collect()),
             Self::Texts(texts) => Self::Texts(Texts {
-                vocabulary: texts.vocabulary.clone(),
+                vocabulary: if rows.is_empty() { Vec::new() } else { texts.vocabulary.clone() },
                 codes: rows.iter().map(|&row| texts.codes[row]).collect(),
             }),
         }
@@ -202,7 +203,12 @@ impl Column {
 /// A number as the text of a category: as briefly as it can be written. −0 is 0.
 #[must_use]
 pub fn number_text(value: f64) -> String {
-    (value + 0.0).to_string()
+    brief(value).to_string()
+}
+
+/// A number that is written as briefly as it can be, without a text of its own. −0 is 0.
+pub fn brief(value: f64) -> impl fmt::Display {
+    value + 0.0
 }
 
 impl Table {
@@ -285,6 +291,24 @@ impl Table {
         let columns = self.columns.iter().map(|c| Column::new(c.name.clone(), c.values.select(rows))).collect();
         let numbers = rows.iter().map(|&row| self.row_number(row) as u32).collect();
         Self { columns, rows: rows.len(), first: 0, numbers: Some(numbers) }
+    }
+
+    /// Divides the table into parts: the rows with these indices, each in its order. One column after the other is divided
+    /// and freed, so that this takes hardly more memory than the table has.
+    #[must_use]
+    pub(crate) fn divide<const N: usize>(self, parts: [&[usize]; N]) -> [Self; N] {
+        let mut tables = parts.map(|rows| Self {
+            columns: Vec::with_capacity(self.columns.len()),
+            rows: rows.len(),
+            first: 0,
+            numbers: Some(rows.iter().map(|&row| self.row_number(row) as u32).collect()),
+        });
+        for column in self.columns {
+            for (table, rows) in tables.iter_mut().zip(parts) {
+                table.columns.push(Column::new(column.name.clone(), column.values.select(rows)));
+            }
+        }
+        tables
     }
 
     /// Adds the rows of another table, which has the same columns in any order. A column without any value fits both
@@ -386,6 +410,20 @@ mod tests {
         assert!(error.contains("column 'a' has numbers, and then texts"), "{error}");
         let error = table.append(two("b", Values::Numbers(vec![]))).unwrap_err().to_string();
         assert!(error.contains("no column 'a'"), "{error}");
+    }
+
+    #[test]
+    fn parts_are_the_rows_that_they_were_selected_from() {
+        let columns = vec![
+            Column::new("a", Values::Numbers(vec![1.0, f64::NAN, 3.0, 4.0])),
+            Column::new("b", Values::texts([Some("x"), None, Some("y"), Some("x")])),
+        ];
+        let table = Table::new(columns).unwrap().after(10);
+        let (first, second) = ([3, 0], [1]);
+        let wanted = [table.select(&first), table.select(&second), table.select(&[])];
+        let found = table.divide([&first, &second, &[]]);
+        assert_eq!(found, wanted);
+        assert_eq!((found[0].row_number(0), found[1].row_number(0), found[2].rows()), (14, 12, 0));
     }
 
     #[test]

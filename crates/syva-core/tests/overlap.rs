@@ -81,7 +81,7 @@ impl Session for AheadSession {
         flow.map(|_| None)
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         self.inner.predict(inputs, outputs)
     }
 }

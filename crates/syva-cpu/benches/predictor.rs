@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use syva_core::random::{Random, Stream};
-use syva_core::{Activation::Sigmoid, Matrix, Mlp, Model, State, Training};
+use syva_core::{Activation::Sigmoid, Mlp, Model, State, Training};
 use syva_cpu::Predictor;
 use syva_cpu::isa::Isa;
 
@@ -68,7 +68,7 @@ fn main() {
             let seconds = least(1, || predictor.predict_into(black_box(&inputs), &mut room).expect("outputs"));
             println!("{name} {isa}: 1000 samples together, one thread: {:.3} µs each", 1e3 * seconds);
         }
-        let inputs = Matrix::new(1, widths[0], samples(1, widths[0], 0.2)).expect("a matrix");
+        let inputs = samples(1, widths[0], 0.2).into();
         let predictor = Predictor::new(&model).expect("a predictor");
         let seconds = least(calls, || drop(predictor.classify(black_box(&inputs)).expect("an answer")));
         println!("{name}: one sample with names and probabilities: {:.3} µs", 1e6 * seconds);

@@ -55,7 +55,7 @@ const BANDWIDTH_BYTES: usize = 512 << 20;
 /// let mut session = engine.open(&engine.devices()[0].id, &spec, &Training::default())?;
 /// session.set_state(&State::initial(&spec, &Training::default())?)?;
 /// let mut outputs = Matrix::zeros(1, 1);
-/// session.predict(&Matrix::new(1, 2, vec![0.5, -1.0])?, &mut outputs)?;
+/// session.predict(&vec![0.5, -1.0].into(), &mut outputs)?;
 /// assert!(outputs.row(0)[0].is_finite());
 /// # Ok::<(), syva_core::Error>(())
 /// ```

@@ -265,18 +265,13 @@ impl Loaded {
     pub(crate) fn new(data: &Dataset, kernel: InputKernel) -> Self {
         pages::gather(data);
         let listed = if kernel == InputKernel::Auto { LISTED } else { 0 };
-        Self { data: data.clone(), sparse: kernel.lists(data.inputs(), data.features()), listed }
+        Self { data: data.clone(), sparse: kernel.lists(Source::of(data.inputs()), data.features()), listed }
     }
 
     /// A batch of some of its samples. `next` are the samples of the batch after it.
     pub(crate) fn batch<'a>(&'a self, samples: Samples<'a>, next: Option<Samples<'a>>) -> Batch<'a> {
-        let source = match self.data.inputs() {
-            Inputs::U8(x) => Source::Bytes(x),
-            Inputs::F32(x) => Source::Floats(x),
-            Inputs::Mixed(x) => Source::Mixed(x),
-        };
         let by_feature = self.sparse && samples.len() >= self.listed;
-        Batch { source, samples, next, by_sample: self.sparse, by_feature }
+        Batch { source: Source::of(self.data.inputs()), samples, next, by_sample: self.sparse, by_feature }
     }
 }
 
@@ -318,7 +313,16 @@ pub enum Samples<'a> {
     },
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The inputs, borrowed.
+    pub(crate) fn of(inputs: &'a Inputs) -> Self {
+        match inputs {
+            Inputs::U8(x) => Self::Bytes(x),
+            Inputs::F32(x) => Self::Floats(x),
+            Inputs::Mixed(x) => Self::Mixed(x),
+        }
+    }
+
     /// The number of values of all samples.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 
+use syva_core::data::Inputs;
 use syva_core::reference::check_prediction;
 use syva_core::{
     Answer, ClassNames, Error, Layer, Matrix, Model, Result, Spec, State, Training, averaged_outputs, check_finite,
@@ -40,12 +41,12 @@ const KEPT: usize = 1 << 18;
 /// than a microsecond for a 4-16-16-3 network, some microseconds for a 784-256-128-10 network.
 ///
 /// ```
-/// use syva_core::{Activation::Relu, Matrix, Mlp, Model, State, Training};
+/// use syva_core::{Activation::Relu, Mlp, Model, State, Training};
 /// use syva_cpu::Predictor;
 /// let spec = Mlp::new(4).hidden(&[16, 16], Relu).classes(3);
 /// let model = Model::new(spec.clone(), State::initial(&spec, &Training::default())?);
 /// let predictor = Predictor::new(&model)?.with_names(["setosa", "versicolor", "virginica"])?;
-/// let answers = predictor.classify(&Matrix::new(1, 4, vec![5.1, 3.5, 1.4, 0.2])?)?;
+/// let answers = predictor.classify(&vec![5.1, 3.5, 1.4, 0.2].into())?;
 /// println!("{}", answers[0]); // versicolor (41.7 %)
 /// assert_eq!(answers[0].ranked().count(), 3);
 /// # Ok::<(), syva_core::Error>(())
@@ -148,13 +149,13 @@ impl Predictor {
         Model { members, ..Model::new(self.spec.clone(), state(&self.weights)) }
     }
 
-    /// The outputs `[samples, outputs]` for raw inputs `[samples, features]`, which the network normalises. Depending
+    /// The outputs `[samples, outputs]` for raw inputs, which the network normalises. Depending
     /// on the head, these are values, rates, pairs of mean and variance, logits or log-probabilities. [`Predictor::classify`] returns probabilities.
     /// Inputs that are not finite are refused.
-    pub fn predict(&self, inputs: &Matrix) -> Result<Matrix> {
-        let mut outputs = Matrix::zeros(inputs.rows(), self.spec.outputs());
+    pub fn predict(&self, inputs: &Inputs) -> Result<Matrix> {
+        let mut outputs = Matrix::zeros(inputs.len() / self.spec.input.features, self.spec.outputs());
         check_prediction(&self.spec, inputs, &outputs)?;
-        self.run(inputs.values(), outputs.values_mut());
+        self.run(Source::of(inputs), outputs.values_mut());
         Ok(outputs)
     }
 
@@ -172,12 +173,12 @@ impl Predictor {
             return Err(Error::mismatch(problem, "give whole rows, and room for the outputs of each"));
         }
         check_finite(inputs, features)?;
-        self.run(inputs, outputs);
+        self.run(Source::Floats(inputs), outputs);
         Ok(())
     }
 
     /// A classifier's answer for each sample: the name of its class, and the probabilities of all classes.
-    pub fn classify(&self, inputs: &Matrix) -> Result<Vec<Answer>> {
+    pub fn classify(&self, inputs: &Inputs) -> Result<Vec<Answer>> {
         let Some(names) = &self.names else {
             return Err(Error::mismatch("this network gives values, not classes", "use `predict`"));
         };
@@ -192,7 +193,7 @@ impl Predictor {
     }
 
     /// Computes the outputs for inputs that have been checked.
-    fn run(&self, inputs: &[f32], outputs: &mut [f32]) {
+    fn run(&self, inputs: Source<'_>, outputs: &mut [f32]) {
         self.run_with(&self.weights, inputs, outputs);
         if self.members.is_empty() {
             return;
@@ -209,24 +210,30 @@ impl Predictor {
     }
 
     /// Computes the outputs of one network.
-    fn run_with(&self, weights: &Weights, inputs: &[f32], outputs: &mut [f32]) {
-        let (features, each) = (self.spec.input.features, self.spec.outputs());
-        let samples = inputs.len() / features;
+    fn run_with(&self, weights: &Weights, inputs: Source<'_>, outputs: &mut [f32]) {
+        let each = self.spec.outputs();
+        let samples = outputs.len() / each;
         if samples < TOGETHER {
             with_space(|space| {
-                let rows = inputs.chunks_exact(features).zip(outputs.chunks_exact_mut(each));
-                rows.for_each(|(inputs, outputs)| self.row(weights, inputs, outputs, space));
+                let rows = outputs.chunks_exact_mut(each).enumerate();
+                rows.for_each(|(sample, outputs)| self.row(weights, (inputs, sample), outputs, space));
             });
             return;
         }
         let threads = if samples.saturating_mul(self.spec.parameters()) < SHARED { 1 } else { self.threads };
         let block = samples.div_ceil(4 * threads).clamp(TOGETHER, BLOCK);
-        let blocks = inputs.chunks(block * features).zip(outputs.chunks_mut(block * each));
-        threads::share(threads.min(blocks.len()), blocks, |(inputs, outputs)| self.block(weights, inputs, outputs));
+        let by_sample = self.inputs.lists(inputs, self.spec.input.features);
+        let blocks = outputs.chunks_mut(block * each).enumerate();
+        threads::share(threads.min(blocks.len()), blocks, |(n, outputs)| {
+            let samples = Samples::From { first: n * block, count: outputs.len() / each };
+            let batch = Batch { source: inputs, samples, next: None, by_sample, by_feature: false };
+            self.block(weights, batch, outputs);
+        });
     }
 
     /// Computes the outputs of one sample.
-    fn row(&self, weights: &Weights, x: &[f32], outputs: &mut [f32], space: &mut RowSpace) {
+    fn row(&self, weights: &Weights, (x, sample): (Source<'_>, usize), outputs: &mut [f32], space: &mut RowSpace) {
+        let samples = Samples::From { first: sample, count: 1 };
         let RowSpace { lists, here, there } = space;
         let (spec, kernels) = (&self.spec, &self.kernels);
         let features = spec.input.features;
@@ -234,13 +241,7 @@ impl Predictor {
         let sums = here.of(padded(0));
         if let Some(embedding) = &spec.input.embedding {
             let mut embedded = vec![0.0; spec.fan_in(0)];
-            let batch = Batch {
-                source: Source::Floats(x),
-                samples: Samples::From { first: 0, count: 1 },
-                next: None,
-                by_sample: false,
-                by_feature: false,
-            };
+            let batch = Batch { source: x, samples, next: None, by_sample: false, by_feature: false };
             embed_rows((embedding, kernels), weights, &batch, 0..1, |output, values, factor| {
                 embedded[output] = factor.map_or(values[0], |factor| values[0] * factor);
             });
@@ -258,14 +259,9 @@ impl Predictor {
         let pieces = features.div_ceil(COLUMNS);
         let size = features.div_ceil(pieces.max(1)).next_multiple_of(HALF);
         for columns in (0..pieces).map(|piece| part(piece, size, features)) {
-            let block = Block {
-                features,
-                first: columns.start,
-                scale: &weights.scale[columns.clone()],
-                samples: Samples::From { first: 0, count: 1 },
-                next: None,
-            };
-            kernels.list(Source::Floats(x), &block, ListBy::Sample, lists);
+            let block =
+                Block { features, first: columns.start, scale: &weights.scale[columns.clone()], samples, next: None };
+            kernels.list(x, &block, ListBy::Sample, lists);
             kernels.row_product(&mut RowProduct {
                 x: Row::Listed(lists),
                 b: &weights.transposed[0].as_slice()[columns.start * kernels.width()..],
@@ -309,18 +305,10 @@ impl Predictor {
     }
 
     /// Computes the outputs of some samples together.
-    fn block(&self, weights: &Weights, inputs: &[f32], outputs: &mut [f32]) {
-        let (features, each) = (self.spec.input.features, self.spec.outputs());
-        let samples = inputs.len() / features;
-        let mut work = Workspace::new(&self.spec, samples, None, self.kernels.width());
+    fn block(&self, weights: &Weights, batch: Batch<'_>, outputs: &mut [f32]) {
+        let each = self.spec.outputs();
+        let mut work = Workspace::new(&self.spec, batch.samples.len(), None, self.kernels.width());
         let mut scratch = Scratch::new(&self.spec, self.kernels.width());
-        let batch = Batch {
-            source: Source::Floats(inputs),
-            samples: Samples::From { first: 0, count: samples },
-            next: None,
-            by_sample: self.inputs.lists_row(&inputs[..features]),
-            by_feature: false,
-        };
         predict((&self.spec, &self.kernels, &self.stopwatch), weights, &mut work, batch, &mut scratch);
         let space = scratch.outputs.of(each);
         for (sample, outputs) in outputs.chunks_exact_mut(each).enumerate() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use syva_core::data::{Dataset, Split};
+use syva_core::data::{Dataset, Inputs, Split};
 use syva_core::ops::Perturbation;
 use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
@@ -181,24 +181,20 @@ impl Session for CpuSession {
         Ok(Evaluation { loss: sum / weighting.total(samples), confusion })
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         let Self { runner, weights, inputs: kernel, evaluation: work, .. } = self;
         check_prediction(&runner.spec, inputs, outputs)?;
         let weights = weights.as_mut().ok_or_else(Self::no_weights)?.for_prediction();
-        let rows = inputs.rows();
+        let rows = outputs.rows();
         if work.capacity < EVALUATION_BATCH.min(rows) {
             *work = Workspace::new(&runner.spec, EVALUATION_BATCH.min(rows), None, runner.kernels.width());
         }
-        let by_sample = rows > 0 && kernel.lists_row(inputs.row(0));
+        let source = Source::of(inputs);
+        let by_sample = kernel.lists(source, runner.spec.input.features);
         for first in (0..rows).step_by(work.capacity) {
             let count = work.capacity.min(rows - first);
-            let batch = Batch {
-                source: Source::Floats(inputs.values()),
-                samples: Samples::From { first, count },
-                next: None,
-                by_sample,
-                by_feature: false,
-            };
+            let batch =
+                Batch { source, samples: Samples::From { first, count }, next: None, by_sample, by_feature: false };
             runner.pass(weights, work, batch, Goal::Predict);
             for b in 0..count {
                 let to = outputs.row_mut(first + b);

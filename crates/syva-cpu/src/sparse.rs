@@ -8,10 +8,10 @@
 
 use std::str::FromStr;
 
-use syva_core::data::Inputs;
 use syva_core::{Error, Result};
 
 use crate::buffer::HALF;
+use crate::memory::Source;
 use crate::vector::Vector;
 
 /// How the first layer reads its inputs. The results do not depend on it.
@@ -38,31 +38,22 @@ const WORTHWHILE: f64 = 0.4;
 impl InputKernel {
     /// Whether to use lists for these samples. `Auto` uses them if there are so few non-zeros that lists are faster,
     /// judged by some hundred samples spread over the data.
-    pub(crate) fn lists(self, inputs: &Inputs, features: usize) -> bool {
+    pub(crate) fn lists(self, inputs: Source<'_>, features: usize) -> bool {
         let samples = inputs.len() / features;
         let every = samples.div_ceil(500).max(1);
         let rows = (0..samples).step_by(every).map(|sample| sample * features..(sample + 1) * features);
         let non_zero = || -> usize {
             match inputs {
-                Inputs::U8(x) => rows.clone().map(|row| x[row].iter().filter(|&&x| x != 0).count()).sum(),
-                Inputs::F32(x) => rows.clone().map(|row| non_zeros(&x[row])).sum(),
-                Inputs::Mixed(x) => {
+                Source::Bytes(x) => rows.clone().map(|row| x[row].iter().filter(|&&x| x != 0).count()).sum(),
+                Source::Floats(x) => rows.clone().map(|row| non_zeros(&x[row])).sum(),
+                Source::Mixed(x) => {
                     let of_row = |sample| non_zeros(x.numbers_of(sample)) + x.categories_of(sample).count();
                     (0..samples).step_by(every).map(of_row).sum()
                 }
             }
         };
-        self.lists_at(&non_zero, samples.div_ceil(every) * features)
-    }
-
-    /// Whether to use lists, judged by one sample.
-    pub(crate) fn lists_row(self, row: &[f32]) -> bool {
-        self.lists_at(&|| non_zeros(row), row.len())
-    }
-
-    fn lists_at(self, non_zeros: &dyn Fn() -> usize, all: usize) -> bool {
         match self {
-            Self::Auto => non_zeros() as f64 <= WORTHWHILE * all as f64,
+            Self::Auto => non_zero() as f64 <= WORTHWHILE * (samples.div_ceil(every) * features) as f64,
             Self::Dense => false,
             Self::Sparse => true,
         }

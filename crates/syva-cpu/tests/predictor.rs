@@ -3,19 +3,25 @@
 
 use std::sync::Arc;
 
+use syva_core::data::{Inputs, Mixed};
 use syva_core::random::{Random, Stream};
 use syva_core::reference::Reference;
 use syva_core::{
-    Activation, Engine, Head, Init, Matrix, Mlp, Model, Normalization, Parameters, Session, Spec, State, Training,
+    Activation, Block, Embedding, Engine, Head, Init, Matrix, Mlp, Model, Normalization, Parameters, Session, Spec,
+    State, Training,
 };
-use syva_cpu::Predictor;
 use syva_cpu::isa::Isa;
+use syva_cpu::{CpuEngine, Predictor};
 
 /// The outputs by the definition.
-fn reference(model: &Model, inputs: &Matrix) -> Matrix {
-    let mut session = Reference.open(&"reference".parse().unwrap(), &model.spec, &Training::default()).unwrap();
-    session.set_state(&model.state).unwrap();
-    let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());
+fn reference(model: &Model, inputs: &Inputs) -> Matrix {
+    outputs(&Reference, model, inputs)
+}
+
+/// The outputs of a session.
+fn outputs(engine: &dyn Engine, model: &Model, inputs: &Inputs) -> Matrix {
+    let mut session = model.open(engine, &engine.name().parse().unwrap(), &Training::default()).unwrap();
+    let mut outputs = Matrix::zeros(inputs.len() / model.spec.input.features, model.spec.outputs());
     session.predict(inputs, &mut outputs).unwrap();
     outputs
 }
@@ -72,14 +78,19 @@ fn any_model(random: &mut Random, seed: u32) -> Model {
     Model::new(spec, state)
 }
 
-fn any_inputs(random: &mut Random, rows: usize, features: usize) -> Matrix {
+fn any_inputs(random: &mut Random, rows: usize, features: usize) -> Inputs {
     let zeros = [0, 50, 90][drawn(random, 3)];
     let value = |random: &mut Random| match random.below(100) {
         n if n < zeros => [0.0, -0.0][(n % 2) as usize],
         n if n % 17 == 0 => 1e-40,
         _ => random.uniform(-3.0, 255.0),
     };
-    Matrix::new(rows, features, (0..rows * features).map(|_| value(random)).collect()).unwrap()
+    (0..rows * features).map(|_| value(random)).collect::<Vec<f32>>().into()
+}
+
+/// All inputs, written out.
+fn written_out(inputs: &Inputs, features: usize) -> Vec<f32> {
+    inputs.rows(0..inputs.len() / features, features).into_owned()
 }
 
 fn isas() -> Vec<Isa> {
@@ -102,8 +113,55 @@ fn any_network_predicts_to_the_reference_s_bits() {
             let predictor = Predictor::new(&model).unwrap().with_isa(isa).unwrap();
             // Filled with NaN, so that values that are not written show.
             let mut outputs = vec![f32::NAN; wanted.values().len()];
-            predictor.predict_into(inputs.values(), &mut outputs).unwrap();
+            let inputs = written_out(&inputs, model.spec.input.features);
+            predictor.predict_into(&inputs, &mut outputs).unwrap();
             same(&format!("{what}, {isa}"), wanted.values(), &outputs);
+        }
+    }
+}
+
+/// Numbers and codes give the same as the inputs that they stand for, and so do bytes: one sample and many, of one network
+/// and of several, in a predictor and in a session.
+#[test]
+fn codes_predict_as_what_they_stand_for() {
+    let categories = [3, 40, 2];
+    let (count, features) = (5, 50);
+    let numbers = Block::Periodic { features: count, frequencies: 4, outputs: 3 };
+    let blocks = [numbers]
+        .into_iter()
+        .chain(categories.map(|features| Block::Category { features, size: 4 }))
+        .collect::<Vec<Block>>();
+    let raw = Mlp::new(features).hidden(&[40, 20], Activation::Mish).classes(3);
+    let mut embedded = raw.clone();
+    embedded.input.embedding = Some(Embedding { blocks, scaled: true });
+    let isas = isas();
+    for (n, spec) in [raw, embedded].into_iter().enumerate() {
+        let of = |seed| Model::new(spec.clone(), State::initial(&spec, &Training::default().seed(seed)).unwrap());
+        for model in [of(1), Model::of_several([of(1), of(2)]).unwrap()] {
+            for rows in [1, 3, 40, 700] {
+                let mut random = Random::new(rows as u32, Stream::Augmentation, 4);
+                let x = (0..rows * count).map(|_| random.uniform(-2.0, 2.0)).collect();
+                let code = |random: &mut Random, categories: usize| match drawn(random, categories as u64 + 1) {
+                    code if code == categories => Mixed::NONE,
+                    code => code as u32,
+                };
+                let codes = (0..3 * rows).map(|i| code(&mut random, categories[i % 3])).collect();
+                let mixed = Inputs::from(Mixed::new(count, x, &categories, codes).unwrap());
+                let bytes =
+                    Inputs::from((0..rows * features).map(|_| drawn(&mut random, 3) as u8).collect::<Vec<u8>>());
+                for inputs in [mixed, bytes] {
+                    let what = format!("network {n}, {rows} samples");
+                    let written = Inputs::from(written_out(&inputs, features));
+                    let wanted = reference(&model, &written);
+                    same(&what, wanted.values(), reference(&model, &inputs).values());
+                    for &isa in &isas {
+                        let engine = CpuEngine::new().unwrap().with_isa(isa).unwrap();
+                        same(&what, wanted.values(), outputs(&engine, &model, &inputs).values());
+                        let predictor = Predictor::new(&model).unwrap().with_isa(isa).unwrap();
+                        same(&what, wanted.values(), predictor.predict(&inputs).unwrap().values());
+                    }
+                }
+            }
         }
     }
 }
@@ -119,7 +177,7 @@ fn many_samples_are_as_one_and_one() {
     let wanted: Vec<f32> = (0..1000)
         .flat_map(|row| {
             let mut outputs = [0.0; 10];
-            predictor.predict_into(inputs.row(row), &mut outputs).unwrap();
+            predictor.predict_into(&inputs.rows(row..row + 1, 784), &mut outputs).unwrap();
             outputs
         })
         .collect();
@@ -181,18 +239,21 @@ fn inputs_that_are_no_numbers_are_refused() {
             let mut values = vec![1.0; 60];
             values[at] = bad;
             let place = format!("sample {}, feature {} (both counted from 0): {bad} is not finite", at / 3, at % 3);
-            let inputs = Matrix::new(20, 3, values).unwrap();
+            let inputs = Inputs::from(values.clone());
             for error in [
                 predictor.predict(&inputs).unwrap_err(),
                 predictor.classify(&inputs).unwrap_err(),
-                predictor.predict_into(inputs.values(), &mut [0.0; 40]).unwrap_err(),
+                predictor.predict_into(&values, &mut [0.0; 40]).unwrap_err(),
             ] {
                 assert!(error.to_string().starts_with(&place), "{error}");
             }
         }
     }
     // Inputs that do not fit are refused.
-    assert!(predictor.predict(&Matrix::zeros(1, 4)).is_err());
+    assert!(predictor.predict(&vec![0.0_f32; 4].into()).is_err());
+    let other = Mixed::new(1, vec![0.0], &[3], vec![0]).unwrap();
+    let error = predictor.predict(&other.into()).unwrap_err().to_string();
+    assert!(error.starts_with("the inputs have 4 features, not 3"), "{error}");
     for (inputs, outputs) in [(3, 1), (3, 3), (4, 2), (0, 2)] {
         assert!(predictor.predict_into(&vec![0.0; inputs], &mut vec![0.0; outputs]).is_err(), "{inputs}, {outputs}");
     }

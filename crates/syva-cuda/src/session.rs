@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
-use syva_core::data::{Dataset, Split};
+use syva_core::data::{Dataset, Inputs, Split};
 use syva_core::engine::{Flow, Judged, one_after_the_other};
 use syva_core::ops::{Dropout, Judging};
 use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
@@ -650,10 +650,10 @@ impl Session for CudaSession {
         }
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         check_prediction(&self.spec, inputs, outputs)?;
         self.weights_step()?;
-        let (rows, features) = (inputs.rows(), inputs.columns());
+        let (rows, features) = (outputs.rows(), self.spec.input.features);
         if rows == 0 {
             return Ok(());
         }
@@ -666,7 +666,7 @@ impl Session for CudaSession {
         let stride = padded(self.spec.outputs());
         for first in (0..rows).step_by(batch) {
             let count = batch.min(rows - first);
-            samples.put_inputs(&inputs.values()[first * features..][..count * features], features, &self.card)?;
+            samples.put_inputs(&inputs.rows(first..first + count, features), features, &self.card)?;
             span.begin(&Progress { steps: 1, batch: batch as u32, samples: count as u32 }, &self.card)?;
             let seen = samples.data(self.network.normalization(&self.card), &self.card);
             // SAFETY: all buffers live until the outputs have been fetched, which waits for the stream. If the fetch

@@ -327,9 +327,8 @@ fn streams() -> Outcome {
             return Err(format!("another evaluation of {split:?}").into());
         }
     }
-    let pixels = (0..1500 * 784).map(|i| case.train.inputs().get(i)).collect();
-    let (pixels, mut wanted, mut found) =
-        (Matrix::new(1500, 784, pixels)?, Matrix::zeros(1500, 10), Matrix::zeros(1500, 10));
+    let pixels: Vec<f32> = (0..1500 * 784).map(|i| case.train.inputs().get(i)).collect();
+    let (pixels, mut wanted, mut found) = (pixels.into(), Matrix::zeros(1500, 10), Matrix::zeros(1500, 10));
     theirs.predict(&pixels, &mut wanted)?;
     ours.predict(&pixels, &mut found)?;
     if wanted.values() != found.values() {
@@ -539,7 +538,7 @@ fn handed_on() -> Outcome {
             Span { first_step: step, order: &order, batch_size: 4, learning_rate: &[0.05; 50], ..Span::default() };
         session.evaluate_then_train(Split::Validation, &span, &mut judged).map(|_| ())
     };
-    let predict: Call = |session, _| session.predict(&Matrix::zeros(300, 784), &mut Matrix::zeros(300, 10));
+    let predict: Call = |session, _| session.predict(&vec![0.0_f32; 300 * 784].into(), &mut Matrix::zeros(300, 10));
     let evaluate: Call = |session, _| session.evaluate(Split::Train).map(|_| ());
     let load: Call = |session, _| {
         let (pixels, labels) = digits::draw(digits::SEED, 0, 200);

@@ -10,7 +10,7 @@ fn main() -> syva_core::Result<()> {
     {
         let mut rows = 0;
         for part in syva_data::parts(path.as_ref(), &ReadOptions::default())? {
-            rows += part?.rows();
+            rows += part?.table.rows();
         }
         println!("{rows} rows in {:.3} s", begin.elapsed().as_secs_f64());
         return Ok(());

@@ -13,7 +13,7 @@ use syva_core::table::ReadOptions;
 use syva_core::{Error, Result, threads};
 
 /// How much is read from a stream at once.
-const STEP: usize = 1 << 20;
+pub(crate) const STEP: usize = 1 << 20;
 
 const NAME_A_TABLE: &str = "name a table: CSV or other delimited text, Parquet, NPY, NPZ or safetensors";
 

@@ -21,6 +21,7 @@ mod arguments;
 #[cfg_attr(not(any(feature = "npz", feature = "parquet")), allow(dead_code, reason = "tensors have no texts"))]
 mod builder;
 mod cells;
+mod csv;
 mod dialect;
 mod half;
 #[cfg(feature = "images")]
@@ -42,6 +43,7 @@ use syva_core::table::{ReadOptions, Table};
 use syva_core::{Error, Result};
 
 pub use arguments::files;
+pub use csv::{Part, write_cell, write_number, write_row};
 use input::Input;
 #[cfg(feature = "parquet")]
 pub use parquet_writer::ParquetWriter;
@@ -149,7 +151,7 @@ enum Kind {
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("points.csv");
 /// std::fs::write(&path, "x,y\n1,2\n3,4\n")?;
-/// let rows: usize = syva_data::parts(&path, &ReadOptions::default())?.map(|part| part.map(|part| part.rows())).sum::<Result<_, _>>()?;
+/// let rows: usize = syva_data::parts(&path, &ReadOptions::default())?.map(|part| part.map(|part| part.table.rows())).sum::<Result<_, _>>()?;
 /// assert_eq!(rows, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -172,8 +174,20 @@ pub fn parts(path: &Path, options: &ReadOptions) -> Result<Parts> {
     Ok(Parts { kind, done: false })
 }
 
+impl Parts {
+    /// Takes only these columns of a text into the tables, so that nothing is said about what others hold. If it lacks one of
+    /// them, and in other formats, the tables have all columns.
+    #[must_use]
+    pub fn only(mut self, columns: Vec<String>) -> Self {
+        if let Kind::Text(parts) = &mut self.kind {
+            parts.only(columns);
+        }
+        self
+    }
+}
+
 impl Iterator for Parts {
-    type Item = Result<Table>;
+    type Item = Result<Part>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
@@ -182,10 +196,10 @@ impl Iterator for Parts {
         let next = match &mut self.kind {
             Kind::Text(parts) => parts.next(),
             #[cfg(feature = "parquet")]
-            Kind::Parquet(rows) => rows.next(),
+            Kind::Parquet(rows) => rows.next().map(|table| table.map(Part::from)),
             #[cfg(feature = "npz")]
-            Kind::Numpy(rows) => rows.next(),
-            Kind::Safetensors(rows) => rows.next(),
+            Kind::Numpy(rows) => rows.next().map(|table| table.map(Part::from)),
+            Kind::Safetensors(rows) => rows.next().map(|table| table.map(Part::from)),
         };
         self.done = !matches!(next, Ok(Some(_)));
         next.transpose()

@@ -17,8 +17,9 @@ use syva_core::text::grouped;
 use syva_core::{Error, Result, threads};
 
 use crate::cells::{self, number, plain_number};
+use crate::csv::{self, Part};
 use crate::dialect::{Dialect, SAMPLE};
-use crate::input::Text;
+use crate::input::{STEP, Text};
 use crate::rows::Fault;
 
 /// Bytes of a piece that is parsed at once.
@@ -47,7 +48,7 @@ enum Plan {
     Numbers { known: bool },
     /// Texts; they must not nearly all be numbers unless this is known.
     Texts { known: bool },
-    /// Not at all, in a second pass.
+    /// Not at all: in a second pass, or because nobody asks for it.
     Skip,
 }
 
@@ -365,7 +366,7 @@ fn table(sources: &[Source], names: &[String], plans: &mut [Plan], dialect: &Dia
             }
         }
     }
-    join(parsed, names.len())
+    join(parsed, plans)
 }
 
 /// Parses all pieces. Of several errors, the first one in the files counts.
@@ -517,14 +518,14 @@ enum LooseColumn {
     Texts(Texts),
 }
 
-/// Joins the columns of texts.
-fn join(parsed: Vec<Parsed>, width: usize) -> Result<Loose> {
+/// Joins the columns of texts, and leaves those out that were not read.
+fn join(parsed: Vec<Parsed>, plans: &[Plan]) -> Result<Loose> {
     let rows = parsed.iter().map(|piece| piece.rows).sum();
-    let mut columns: Vec<Vec<Cells>> = (0..width).map(|_| Vec::with_capacity(parsed.len())).collect();
+    let read = || plans.iter().map(|&plan| plan != Plan::Skip);
+    let mut columns: Vec<Vec<Cells>> = read().filter(|&read| read).map(|_| Vec::with_capacity(parsed.len())).collect();
     for piece in parsed {
-        for (column, cells) in columns.iter_mut().zip(piece.columns) {
-            column.push(cells);
-        }
+        let cells = piece.columns.into_iter().zip(read()).filter_map(|(cells, read)| read.then_some(cells));
+        columns.iter_mut().zip(cells).for_each(|(column, cells)| column.push(cells));
     }
     let columns = each_column(columns, |pieces| {
         if pieces.iter().any(|piece| matches!(piece, Cells::Texts { .. })) {
@@ -541,7 +542,7 @@ fn join(parsed: Vec<Parsed>, width: usize) -> Result<Loose> {
 
 impl Loose {
     /// Joins the columns of numbers.
-    fn table(self, names: &[String]) -> Result<Table> {
+    fn table<'a>(self, names: impl Iterator<Item = &'a String>) -> Result<Table> {
         let values = each_column(self.columns, |column| {
             Ok(match column {
                 LooseColumn::Texts(texts) => Values::Texts(texts),
@@ -554,7 +555,7 @@ impl Loose {
                 }
             })
         })?;
-        Table::new(names.iter().zip(values).map(|(name, values)| Column::new(name.clone(), values)).collect())
+        Table::new(names.zip(values).map(|(name, values)| Column::new(name.clone(), values)).collect())
     }
 }
 
@@ -680,7 +681,7 @@ pub(crate) fn read(files: Vec<(&PathBuf, Text)>, options: &ReadOptions) -> Resul
     let loose = table(&sources, &all, &mut plans, &dialect)?;
     drop(sources);
     drop(contents);
-    let table = loose.table(&all)?;
+    let table = loose.table(all.iter())?;
     let found = found(options, &dialect, encoding, &table);
     Ok((table, found))
 }
@@ -712,6 +713,8 @@ pub(crate) struct Parts {
     path: PathBuf,
     text: Text,
     options: ReadOptions,
+    /// The columns that are asked for; all if there are none.
+    only: Vec<String>,
     /// What is read and not yet parsed.
     pending: Vec<u8>,
     ended: bool,
@@ -729,7 +732,13 @@ struct State {
 
 impl Parts {
     pub fn new(path: &Path, text: Text, options: &ReadOptions) -> Self {
-        Self { path: path.into(), text, options: options.clone(), pending: Vec::new(), ended: false, state: None }
+        let (path, options) = (path.into(), options.clone());
+        Self { path, text, options, only: Vec::new(), pending: Vec::new(), ended: false, state: None }
+    }
+
+    /// Leaves out all other columns, if the text has these.
+    pub fn only(&mut self, columns: Vec<String>) {
+        self.only = columns;
     }
 
     /// Fills the buffer up to a size, or with all that is left.
@@ -741,7 +750,7 @@ impl Parts {
     }
 
     /// The next part, `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Table>> {
+    pub fn next(&mut self) -> Result<Option<Part>> {
         let mut size = PART;
         self.fill(size)?;
         let (mut state, start) = match self.state.take() {
@@ -770,8 +779,10 @@ impl Parts {
         }
         let columns = (0..state.names.len()).collect();
         let source = Source { path: &self.path, content, start, columns, before: state.before };
-        let table = table(&[source], &state.names, &mut state.plans, &state.dialect)?.table(&state.names)?;
-        for (plan, column) in state.plans.iter_mut().zip(table.columns()) {
+        let loose = table(&[source], &state.names, &mut state.plans, &state.dialect)?;
+        let is_read = |(name, &plan)| (plan != Plan::Skip).then_some(name);
+        let table = loose.table(state.names.iter().zip(&state.plans).filter_map(is_read))?;
+        for (plan, column) in state.plans.iter_mut().filter(|plan| **plan != Plan::Skip).zip(table.columns()) {
             // From here on, the kind is known. Without any value, it is still to be found out.
             *plan = match &column.values {
                 Values::Texts(_) => Plan::Texts { known: true },
@@ -780,16 +791,27 @@ impl Parts {
         }
         let rows = state.before.0;
         state.before = (rows + table.rows(), state.before.1 + lines(content, &state.dialect));
-        self.pending.drain(..end);
+        // What is left is little.
+        let mut left = Vec::with_capacity(PART + 2 * STEP);
+        left.extend(self.pending.drain(end..));
+        // It was parsed, so that it is UTF-8.
+        let content = String::from_utf8(std::mem::replace(&mut self.pending, left))
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let (Dialect { syntax, decimal, .. }, names) = (&state.dialect, state.names.clone());
+        let text = csv::Text { content, start, syntax: *syntax, decimal: *decimal, names };
         self.state = Some(state);
-        Ok(Some(table.after(rows)))
+        Ok(Some(Part::of_text(table.after(rows), text)))
     }
 
     fn begin(&mut self) -> Result<(State, usize)> {
         let (begin, whole) = beginning(&self.pending);
         let dialect = Dialect::of(&begin, whole && self.ended, &self.options)?;
         let (names, start) = names(&self.path, &self.pending, &dialect, self.ended)?;
-        let plans = plans(&names, &dialect, &self.options)?;
+        let mut plans = plans(&names, &dialect, &self.options)?;
+        if self.only.iter().all(|name| names.contains(name)) && !self.only.is_empty() {
+            let is_left_out = |name: &String| !self.only.contains(name);
+            plans.iter_mut().zip(&names).filter(|(_, name)| is_left_out(name)).for_each(|(plan, _)| *plan = Plan::Skip);
+        }
         Ok((State { dialect, names, plans, before: (0, 0) }, start))
     }
 }

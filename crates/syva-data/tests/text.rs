@@ -30,7 +30,8 @@ fn read(content: impl AsRef<[u8]>) -> Table {
 fn says_with(content: impl AsRef<[u8]>, options: &ReadOptions) -> String {
     let (_folder, path) = file(content);
     let whole = syva_data::read(std::slice::from_ref(&path), options).unwrap_err().to_string();
-    let parts = syva_data::parts(&path, options).and_then(Iterator::collect::<Result<Vec<_>>>);
+    let parts = syva_data::parts(&path, options)
+        .and_then(|parts| parts.map(|part| Ok(part?.table)).collect::<Result<Vec<_>>>());
     assert_eq!(parts.unwrap_err().to_string(), whole);
     whole.replace(&path.display().to_string(), "FILE")
 }
@@ -301,7 +302,7 @@ fn parts_are_the_whole() {
         let mut joined = Table::default();
         let (mut count, mut expected) = (0, 1);
         for part in syva_data::parts(&path, &options).unwrap() {
-            let part = part.unwrap();
+            let part = part.unwrap().table;
             assert_eq!(part.row_number(0), expected);
             expected += part.rows();
             count += 1;
@@ -313,7 +314,7 @@ fn parts_are_the_whole() {
     // A part that contradicts the first one is named with row and line, and with what to do.
     content += "1,2,3\nx,2,3\n";
     let (_folder, path) = file(&content);
-    let parts: Result<Vec<Table>> = syva_data::parts(&path, &ReadOptions::default()).unwrap().collect();
+    let parts: Result<Vec<syva_data::Part>> = syva_data::parts(&path, &ReadOptions::default()).unwrap().collect();
     let said = parts.unwrap_err().to_string();
     // Each of the rows has two lines.
     let place = format!("row {} (line {}), column 'n'", rows + 2, 2 * rows + 3);
@@ -400,7 +401,8 @@ fn damaged_texts_never_panic() {
         let content: Vec<u8> = (0..random(40)).flat_map(|_| tokens[random(tokens.len())].to_vec()).collect();
         let (_folder, path) = file(&content);
         let whole = syva_data::read(std::slice::from_ref(&path), &ReadOptions::default());
-        let parts = syva_data::parts(&path, &ReadOptions::default()).and_then(Iterator::collect::<Result<Vec<_>>>);
+        let parts = syva_data::parts(&path, &ReadOptions::default())
+            .and_then(|parts| parts.map(|part| Ok(part?.table)).collect::<Result<Vec<_>>>());
         match (whole, parts) {
             (Ok((whole, _)), Ok(parts)) => assert_eq!(parts, [whole], "seed {seed}, round {round}: {content:?}"),
             (Err(whole), Err(parts)) => assert_eq!(whole.to_string(), parts.to_string(), "seed {seed}, round {round}"),
@@ -431,7 +433,7 @@ fn standard_input_is_read() {
         let rows: Result<usize> = match how.as_str() {
             "whole" => syva_data::read(&["-".into()], &ReadOptions::default()).map(|(table, _)| table.rows()),
             _ => syva_data::parts("-".as_ref(), &ReadOptions::default())
-                .and_then(|mut parts| parts.try_fold(0, |rows, part| part.map(|part| rows + part.rows()))),
+                .and_then(|mut parts| parts.try_fold(0, |rows, part| part.map(|part| rows + part.table.rows()))),
         };
         match rows {
             Ok(rows) => println!("{rows} rows"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use syva_core::data::{Dataset, Split};
+use syva_core::data::{Dataset, Inputs, Split};
 use syva_core::ops::{Dropout, Judging, SCALARS};
 use syva_core::reference::{check_prediction, loaded, no_gradient, read_outputs};
 use syva_core::{
@@ -372,18 +372,18 @@ impl Session for WgpuSession {
         Ok(Evaluation { loss: sum / weighting.total(samples), confusion })
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         check_prediction(&self.spec, inputs, outputs)?;
-        let rows = inputs.rows();
+        let rows = outputs.rows();
         self.prepare(self.evaluated(rows), 1, Goal::Predict)?;
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
         let work = self.work.as_ref().ok_or_else(no_weights)?;
         let (features, width) = (self.spec.input.features, self.spec.outputs());
         let last = &work.h[work.h.len() - 1];
         for (first, rows) in blocks(rows, work.rows) {
-            let values = &inputs.values()[first * features..(first + rows) * features];
+            let values = inputs.rows(first..first + rows, features);
             let samples = Samples {
-                inputs: self.gpu.filled(bytemuck::cast_slice(values)),
+                inputs: self.gpu.filled(bytemuck::cast_slice(&values)),
                 targets: self.gpu.storage(0),
                 part: self.gpu.uniform(&[0, rows as u32, features as u32, 0]),
             };

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
         }
         input.clone_from(&h[l]);
     }
-    let y = predict(&Model::new(spec, state), &Matrix::new(1, 2, x.to_vec())?)?;
+    let y = predict(&Model::new(spec, state), &x.to_vec().into())?;
     println!("the CPU engine says y = {}", y.row(0)[0]);
     assert_eq!(y.row(0)[0].to_bits(), h[2][0].to_bits());
     Ok(())

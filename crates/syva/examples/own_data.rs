@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let nothing = || Error::mismatch("nothing was trained", "train an epoch at least");
     let model = trainer.best_model().ok_or_else(nothing)?;
     let predictor = Predictor::new(&model)?.with_names(["setosa", "versicolor", "virginica"])?;
-    for answer in predictor.classify(&Matrix::new(2, 4, vec![5.0, 3.4, 1.5, 0.2, 6.6, 3.0, 5.5, 2.0])?)? {
+    for answer in predictor.classify(&vec![5.0, 3.4, 1.5, 0.2, 6.6, 3.0, 5.5, 2.0].into())? {
         println!("{answer}: {:?}", answer.ranked().collect::<Vec<_>>());
     }
     Ok(())

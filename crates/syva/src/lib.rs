@@ -124,7 +124,7 @@ fn other_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Runs a model over raw inputs `[samples, features]` on this machine's processor; returns what the head makes of them,
+/// Runs a model over raw inputs on this machine's processor; returns what the head makes of them,
 /// `[samples, outputs]`: values, rates, pairs of mean and variance, logits, or log-probabilities. Inputs that are not finite are refused.
 ///
 /// A [`Predictor`], made for one call. To predict often, keep one; it also has probabilities and names of classes
@@ -134,13 +134,13 @@ fn other_name(name: &str) -> Option<&'static str> {
 /// use syva::prelude::*;
 /// let spec = Mlp::new(2).hidden(&[3], Relu).values(1);
 /// let model = Model::new(spec.clone(), State::initial(&spec, &Training::default())?);
-/// let outputs = syva::predict(&model, &Matrix::new(2, 2, vec![0.0, 1.0, 2.0, 3.0])?)?;
+/// let outputs = syva::predict(&model, &vec![0.0, 1.0, 2.0, 3.0].into())?;
 /// assert_eq!((outputs.rows(), outputs.columns()), (2, 1));
-/// let error = syva::predict(&model, &Matrix::new(1, 2, vec![0.0, f32::NAN])?).unwrap_err();
+/// let error = syva::predict(&model, &vec![0.0, f32::NAN].into()).unwrap_err();
 /// assert!(error.to_string().starts_with("sample 0, feature 1 (both counted from 0): NaN is not finite"));
 /// # Ok::<(), Error>(())
 /// ```
-pub fn predict(model: &Model, inputs: &Matrix) -> Result<Matrix> {
+pub fn predict(model: &Model, inputs: &data::Inputs) -> Result<Matrix> {
     Predictor::new(model)?.predict(inputs)
 }
 

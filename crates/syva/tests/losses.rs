@@ -64,7 +64,7 @@ fn every_loss_trains_as_in_pytorch() {
                 Span { first_step: 0, order: &order, batch_size: samples, learning_rate: &rates, ..Span::default() };
             let report = session.train(&span).unwrap();
             let trained = session.state().unwrap();
-            let inputs = Matrix::new(samples, data.features(), numbers(&golden["inputs"])).unwrap();
+            let inputs = Inputs::from(numbers(&golden["inputs"]));
             let mut outputs = Matrix::zeros(samples, spec.outputs());
             session.predict(&inputs, &mut outputs).unwrap();
             let model = syva::Model::new(spec.clone(), trained.clone());
@@ -72,7 +72,7 @@ fn every_loss_trains_as_in_pytorch() {
             assert_eq!(syva::Model::from_bytes(&file, "m.safetensors").unwrap(), model, "{}", spec.head);
             let same = Predictor::new(&model).unwrap().predict(&inputs).unwrap();
             assert_eq!(same.values(), outputs.values(), "{}", spec.head);
-            let one = Predictor::new(&model).unwrap().predict(&Matrix::new(1, 5, inputs.row(0).to_vec()).unwrap());
+            let one = Predictor::new(&model).unwrap().predict(&inputs.rows(0..1, 5).into_owned().into());
             assert_eq!(one.unwrap().values(), outputs.row(0), "{}", spec.head);
 
             let flat = trained.layers.iter().flat_map(|layer| layer.weight.values().iter().chain(&layer.bias));

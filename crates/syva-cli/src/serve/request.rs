@@ -1,16 +1,17 @@
 //! What a request asks: rows of a table by the names of their columns, or plain inputs.
 
 use serde_json::{Map, Value};
+use syva::Spec;
+use syva::data::Inputs;
 use syva::names::nearest;
 use syva::schema::{Encoding, Schema};
 use syva::table::{Column, Table, Values, number_text};
-use syva::{Matrix, Spec};
 
 /// The rows of a request as a network reads them.
 #[derive(Debug)]
 pub struct Rows {
-    /// `[rows, features]`.
-    pub inputs: Matrix,
+    /// The inputs of all rows.
+    pub inputs: Inputs,
     /// Sentences about texts that the training data did not have.
     pub notes: Vec<String>,
 }
@@ -115,8 +116,7 @@ fn numbers(rows: &[Value], spec: &Spec) -> Result<Rows, Bad> {
             return Err(bad(format!("it has {count} numbers, and the network reads {features}")));
         }
     }
-    let inputs = Matrix::new(rows.len(), features, inputs).map_err(|error| Bad::of(error.to_string()))?;
-    Ok(Rows { inputs, notes: Vec::new() })
+    Ok(Rows { inputs: inputs.into(), notes: Vec::new() })
 }
 
 /// The inputs that a schema makes of rows.
@@ -153,11 +153,7 @@ fn encoded(schema: &Schema, rows: &[Map<String, Value>]) -> Result<Rows, Bad> {
         let rows = if count == 1 { "a row has".to_string() } else { format!("{count} rows have") };
         format!("column '{column}': {rows} a text that the training data did not have, such as '{example:.40}'")
     });
-    let notes = notes.collect();
-    let inputs =
-        Matrix::new(rows.len(), schema.inputs(), encoded.inputs.rows(0..rows.len(), schema.inputs()).into_owned())
-            .map_err(said)?;
-    Ok(Rows { inputs, notes })
+    Ok(Rows { inputs: encoded.inputs, notes: notes.collect() })
 }
 
 fn missing(row: usize, column: &str, there: &Map<String, Value>) -> Bad {

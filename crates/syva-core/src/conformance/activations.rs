@@ -61,7 +61,7 @@ fn same(engine: &dyn Engine, device: &DeviceId, activation: Activation) -> std::
             let outputs = |session: &mut dyn Session| -> Result<Matrix> {
                 session.set_state(&state)?;
                 let mut outputs = Matrix::zeros(SAMPLES, WIDTH);
-                session.predict(&Matrix::new(SAMPLES, 1, x.clone())?, &mut outputs)?;
+                session.predict(&x.clone().into(), &mut outputs)?;
                 Ok(outputs)
             };
             let (wanted, found) = (outputs(theirs.as_mut()).map_err(fail)?, outputs(ours.as_mut()).map_err(fail)?);

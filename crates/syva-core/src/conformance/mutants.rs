@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::arithmetic::Number;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Inputs, Split};
 use crate::engine::{DeviceId, DeviceInfo, Engine, Evaluation, Flow, Judged, Report, Session, Span};
 use crate::groups::{Factors, Parametrization};
 use crate::ops::{Loss, Optimizer};
@@ -187,10 +187,10 @@ impl Session for MutantSession {
         Ok((flow? == Flow::Continue).then_some(report))
     }
 
-    fn predict(&mut self, inputs: &Matrix, outputs: &mut Matrix) -> Result<()> {
+    fn predict(&mut self, inputs: &Inputs, outputs: &mut Matrix) -> Result<()> {
         if self.fault == Fault::RoundedTwice {
             let network = Network::<f64>::new(&self.spec, &self.training, &self.inner.state()?);
-            let x: Vec<f64> = inputs.values().iter().map(|&x| f64::from(x)).collect();
+            let x: Vec<f64> = (0..inputs.len()).map(|i| f64::from(inputs.get(i))).collect();
             let z = network.forward(&x).pop().expect("a network has layers");
             outputs.values_mut().iter_mut().zip(z).for_each(|(output, z)| *output = z as f32);
             return Ok(());

@@ -93,7 +93,7 @@ impl Sums {
         weight.values_mut().copy_from_slice(&triples.map(|triple| triple[1]));
         bias.copy_from_slice(&triples.map(|triple| triple[2]));
         self.session.set_state(&self.state)?;
-        let inputs = Matrix::new(TRIPLES, 1, triples.iter().map(|triple| triple[0]).collect())?;
+        let inputs = triples.iter().map(|triple| triple[0]).collect::<Vec<f32>>().into();
         let mut outputs = Matrix::zeros(TRIPLES, TRIPLES);
         self.session.predict(&inputs, &mut outputs)?;
         Ok(outputs)

@@ -255,8 +255,9 @@ impl Round {
     }
 
     fn predict(&mut self) -> Played {
-        let (rows, features) = (1 + self.dice.below(200), self.spec.input.features);
-        let inputs = Matrix::new(rows, features, self.dice.uniform(rows * features)).map_err(said)?;
+        let rows = 1 + self.dice.below(200);
+        let bytes = self.dice.rarely(4);
+        let inputs = inputs(&mut self.dice, &self.spec, bytes, rows).map_err(said)?;
         let [mut wanted, mut found] = [(); 2].map(|()| Matrix::zeros(rows, self.spec.outputs()));
         self.theirs.predict(&inputs, &mut wanted).map_err(said)?;
         self.ours.predict(&inputs, &mut found).map_err(said)?;
@@ -371,16 +372,20 @@ fn mixed(dice: &mut Dice, spec: &Spec, samples: usize) -> Result<Mixed> {
     Mixed::new(count, dice.uniform(samples * count), &categories, codes)
 }
 
+fn inputs(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Inputs> {
+    let inputs = dice.uniform(samples * spec.input.features);
+    Ok(if bytes {
+        inputs.iter().map(|x| (x * 255.0).max(0.0) as u8).collect::<Vec<_>>().into()
+    } else if dice.rarely(3) {
+        mixed(dice, spec, samples)?.into()
+    } else {
+        inputs.into()
+    })
+}
+
 fn data(dice: &mut Dice, spec: &Spec, bytes: bool, samples: usize) -> Result<Dataset> {
     let (features, outputs) = (spec.input.features, spec.targets());
-    let inputs = dice.uniform(samples * features);
-    let inputs = if bytes {
-        Inputs::U8(inputs.iter().map(|x| (x * 255.0).max(0.0) as u8).collect::<Vec<_>>().into())
-    } else if dice.rarely(3) {
-        Inputs::Mixed(mixed(dice, spec, samples)?.into())
-    } else {
-        Inputs::F32(inputs.into())
-    };
+    let inputs = inputs(dice, spec, bytes, samples)?;
     let targets = match spec.classes() {
         0 => {
             let mut values = dice.uniform(samples * outputs);

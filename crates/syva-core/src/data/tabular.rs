@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Dataset, Task, Validation, draw, share_of};
 use crate::random::{Random, Stream};
-use crate::schema::{Schema, TableOptions, Target};
+use crate::schema::{FoundOut, Schema, TableOptions, classes_of};
 use crate::state::hex;
 use crate::table::{Column, ReadOptions, Table, Values};
 use crate::text::grouped;
@@ -95,27 +95,23 @@ pub fn task(
         return Err(Error::mismatch(problem, "give a table of more rows"));
     }
     let parts = Parts::of(&all, config, validation, own_validation.is_some(), own_test.is_some())?;
-    let train = all.select(&parts.train);
     // The networks of all folds read the same inputs, so that they can be one model.
     let fitted_to = match validation {
         Some(Validation::Fold { .. }) => Some(all.select(&[&parts.train[..], &parts.validation].concat())),
         _ => None,
     };
-    let fitted = Schema::fit(&all, fitted_to.as_ref().unwrap_or(&train), &config.columns)?;
+    let found = FoundOut::of(&all, &config.columns)?;
+    // A large table is the most of the memory, and each part is freed when it is encoded.
+    let [train, drawn_validation, drawn_test] = all.divide([&parts.train, &parts.validation, &parts.test]);
+    let fitted = found.fit(fitted_to.as_ref().unwrap_or(&train), &config.columns)?;
+    drop(fitted_to);
     notes.splice(0..0, fitted.notes);
     let (schema, normalization, embedding) = (Arc::new(fitted.schema), fitted.normalization, fitted.embedding);
-    let dataset = |table: &Table| dataset(&schema, table, config.columns.weight.as_deref());
-    let train = dataset(&train)?;
-    let test = match own_test {
-        Some(table) => Some(dataset(&table)?),
-        None if parts.test.is_empty() => None,
-        None => Some(dataset(&all.select(&parts.test))?),
-    };
-    let validation = match own_validation {
-        Some(table) => Some(dataset(&table)?),
-        None if parts.validation.is_empty() => None,
-        None => Some(dataset(&all.select(&parts.validation))?),
-    };
+    let dataset = |table: Table| dataset(&schema, &table, config.columns.weight.as_deref());
+    let train = dataset(train)?;
+    let drawn = |table: Table| (table.rows() > 0).then_some(table);
+    let test = own_test.or_else(|| drawn(drawn_test)).map(dataset).transpose()?;
+    let validation = own_validation.or_else(|| drawn(drawn_validation)).map(dataset).transpose()?;
     let (validation, test) = match (validation, test) {
         (Some(validation), test) => (validation, test),
         // The test rows judge.
@@ -171,7 +167,8 @@ fn with_targets(table: Table, options: &TableOptions) -> Result<(Table, usize)> 
         return Ok((table, 0));
     }
     let rows: Vec<usize> = (0..table.rows()).filter(|&row| !missing[row]).collect();
-    Ok((table.select(&rows), left))
+    let [complete] = table.divide([&rows]);
+    Ok((complete, left))
 }
 
 /// The rows of each part, in order.
@@ -281,9 +278,8 @@ fn group_folds(column: &Column, rows: &[usize], of: usize, seed: u32) -> Vec<usi
 /// The labels of rows, and the number of classes, if the target is a class.
 fn classes(table: &Table, rows: &[usize], options: &TableOptions) -> Result<Option<(Vec<u32>, usize)>> {
     // The schema is fitted later, to the part of the rows that is still to be drawn; but the classes are those of all.
-    let only_target = Schema::target_of(table, options)?;
-    let Target::Classes { column, classes } = &only_target else { return Ok(None) };
-    let column = table.column(column)?;
+    let Some((column, classes)) = classes_of(table, options)? else { return Ok(None) };
+    let column = table.column(&column)?;
     let place: std::collections::HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0u32..).collect();
     let label = |&row: &usize| column.cell(row).and_then(|text| place.get(text.as_ref()).copied()).unwrap_or(0);
     Ok(Some((rows.iter().map(label).collect(), classes.len())))

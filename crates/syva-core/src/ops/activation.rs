@@ -93,7 +93,9 @@ macro_rules! activations {
                 Self::ALL.iter().take_while(|other| !same(other)).count()
             }
 
-            /// Its parameter; 0 if it has none.
+            /// Its parameter; 0 if it has none. Inlined, because a call in a loop over values would keep it from becoming
+            /// SIMD code.
+            #[inline(always)]
             #[must_use]
             pub fn parameter(self) -> f64 {
                 match self {

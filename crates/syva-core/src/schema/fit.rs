@@ -108,7 +108,33 @@ impl Schema {
     /// If the options name a column that there is not, no column is left to learn from, or the target cannot be learned:
     /// it is the same in all rows, or has another kind than was asked for.
     pub fn fit(all: &Table, train: &Table, options: &TableOptions) -> Result<Fitted> {
-        let profiles = profile(all, options)?;
+        FoundOut::of(all, options)?.fit(train, options)
+    }
+}
+
+/// What is found out of all rows of a table, before its encodings are fitted to some of them.
+pub(crate) struct FoundOut {
+    profiles: Vec<Profile>,
+    target: Wanted,
+}
+
+/// What is known of the target from all rows.
+enum Wanted {
+    /// Everything.
+    Known(Target, Option<String>),
+    /// That these columns are numbers, which are still to be fitted.
+    Values(Vec<String>),
+}
+
+impl FoundOut {
+    /// Finds out what the columns of a table are.
+    pub(crate) fn of(all: &Table, options: &TableOptions) -> Result<Self> {
+        Ok(Self { profiles: profile(all, options)?, target: wanted(all, options)? })
+    }
+
+    /// Fits the encodings to the training part of the table.
+    pub(crate) fn fit(self, train: &Table, options: &TableOptions) -> Result<Fitted> {
+        let Self { profiles, target } = self;
         let mut notes = left_out(&profiles);
         let (mut numbers, mut pairs, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut levels = Vec::new();
@@ -141,20 +167,30 @@ impl Schema {
             let problem = "no column is left to learn from";
             return Err(Error::mismatch(problem, "name some with --numeric or --categorical, or ignore fewer"));
         }
-        let (target, note) = target(all, train, options)?;
-        notes.extend(note);
-        let schema = Self { features: numbers, target };
+        let target = match target {
+            Wanted::Known(target, note) => {
+                notes.extend(note);
+                target
+            }
+            Wanted::Values(names) => {
+                let columns =
+                    names.iter().map(|name| value_target(train, name, options)).collect::<Result<Vec<_>>>()?;
+                Target::Values { columns }
+            }
+        };
+        let schema = Schema { features: numbers, target };
         let normalization = scales(schema.inputs() - levels.len(), &levels, options.scaling);
         let embedding = embedding(&schema, options);
         Ok(Fitted { schema, normalization, embedding, notes })
     }
 }
 
-impl Schema {
-    /// The target alone, as [`Schema::fit`] finds it out of these rows.
-    pub(crate) fn target_of(table: &Table, options: &TableOptions) -> Result<Target> {
-        Ok(target(table, table, options)?.0)
-    }
+/// The classes of a target, if that is what [`Schema::fit`] finds out of these rows: the column, and their names.
+pub(crate) fn classes_of(table: &Table, options: &TableOptions) -> Result<Option<(String, Vec<String>)>> {
+    Ok(match wanted(table, options)? {
+        Wanted::Known(Target::Classes { column, classes }, _) => Some((column, classes)),
+        Wanted::Known(..) | Wanted::Values(_) => None,
+    })
 }
 
 /// Sentences about the columns that are not used.
@@ -425,7 +461,7 @@ fn category(column: &Column, scaling: Scaling) -> (Encoding, Vec<[f64; 2]>, Opti
     (Encoding::Category { values, missing: missing > 0, levels: Vec::new() }, levels, note)
 }
 
-fn target(all: &Table, train: &Table, options: &TableOptions) -> Result<(Target, Option<String>)> {
+fn wanted(all: &Table, options: &TableOptions) -> Result<Wanted> {
     let refuse = |problem: String, remedy: &str| Err(Error::setting("target", problem, remedy));
     let names = &options.target;
     let [first, ..] = &names[..] else {
@@ -468,19 +504,16 @@ fn target(all: &Table, train: &Table, options: &TableOptions) -> Result<(Target,
                 format!("'{first}' has {count} different whole numbers, so they are classes (--task regression predicts numbers)")
             });
             let note = note.filter(|_| options.task.is_none() && count > 2);
-            Ok((Target::Classes { column: first.clone(), classes }, note))
+            Ok(Wanted::Known(Target::Classes { column: first.clone(), classes }, note))
         }
         TaskKind::MultiLabel => {
             if let Some(column) = columns.iter().find(|column| !is_labels(column)) {
                 let problem = format!("column '{}' has values beside 0 and 1", column.name);
                 return refuse(problem, "name columns of 0 and 1 for --task multi-label");
             }
-            Ok((Target::Labels { columns: names.clone() }, None))
+            Ok(Wanted::Known(Target::Labels { columns: names.clone() }, None))
         }
-        TaskKind::Regression => {
-            let columns = names.iter().map(|name| value_target(train, name, options)).collect::<Result<Vec<_>>>()?;
-            Ok((Target::Values { columns }, None))
-        }
+        TaskKind::Regression => Ok(Wanted::Values(names.clone())),
     }
 }
 

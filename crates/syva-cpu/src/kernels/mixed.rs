@@ -30,14 +30,21 @@ impl Block<'_> {
 pub(super) fn list_samples(x: &Mixed, block: &Block<'_>, lists: &mut Lists) {
     let (height, width) = (block.samples.len(), block.scale.len());
     lists.clear(height, width);
-    let mut entries = Vec::new();
+    let mut above = Vec::new();
     for pair in (0..height).step_by(2) {
-        for row in pair..height.min(pair + 2) {
-            block.non_zeros(x, row, |column, value| entries.push((column, row, value)));
+        above.clear();
+        block.non_zeros(x, pair, |column, value| above.push((column, value)));
+        // The columns of both rows in one order: those of the first row up to the next one of the second.
+        let mut rest = above.iter().peekable();
+        if pair + 1 < height {
+            block.non_zeros(x, pair + 1, |column, value| {
+                while let Some(&(before, value)) = rest.next_if(|(other, _)| *other <= column) {
+                    lists.push(pair, before, value);
+                }
+                lists.push(pair + 1, column, value);
+            });
         }
-        // The columns of both rows in one order.
-        entries.sort_unstable_by_key(|&(column, row, _)| (column, row));
-        entries.drain(..).for_each(|(column, row, value)| lists.push(row, column, value));
+        rest.for_each(|&(column, value)| lists.push(pair, column, value));
     }
 }
 
