@@ -384,6 +384,13 @@ pub struct PredictArgs {
     pub out: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Tables")]
     pub read: ReadArgs,
+    /// Predict the second of two classes from this probability on, and a label likewise, as `syva eval --threshold` finds it
+    /// [default: the more probable class]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub threshold: Option<f64>,
+    /// Divide all logits by this temperature, as `syva eval --temperature` finds it, so that probabilities are honest
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub temperature: Option<f64>,
     /// Use images as they are (light on dark, as in MNIST), scaled to the network's size, instead of finding the digit
     /// in them
     #[arg(long)]

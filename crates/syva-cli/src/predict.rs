@@ -58,6 +58,15 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     if let Some(schema) = &model.spec.schema {
         return table::predict(args, &file, &model, schema);
     }
+    for (setting, given) in [("threshold", args.threshold), ("temperature", args.temperature)] {
+        if given.is_some() {
+            return Err(Error::setting(
+                setting,
+                "it is for rows of a table, and this model reads images",
+                "leave it out",
+            ));
+        }
+    }
     let Some(shape) = ImageShape::of(&model.spec.input.shape) else {
         let problem = format!("it reads {} values per sample, not images", model.spec.input.features);
         return Err(Error::file(&file, "the model", problem, "use a model that was trained on images"));

@@ -25,7 +25,7 @@ fn loans(rows: usize) -> String {
 fn trained() -> Place {
     let place = Place::new();
     place.write("loans.csv", loans(400));
-    place.run(&format!("train --data loans.csv --target paid --test 0.25 {QUICK} --out run")).succeeds();
+    place.run(&format!("train --data loans.csv --target paid --test 0.25 --validation 0.2 {QUICK} --out run")).succeeds();
     place
 }
 
@@ -99,6 +99,17 @@ fn threshold_is_the_best_for_validation_samples() {
     assert!(text.contains("threshold           0.3000 for 'yes'\n"), "{text}");
     place.run("eval run/model.safetensors --data loans.csv --threshold f1").fails(2, &["name the run's folder"]);
     place.run("eval run --threshold f2").fails(2, &["cost:fp=1,fn=5"]);
+    // Predictions by a threshold are those that it was scored by.
+    let threshold = number(&careful["threshold"]);
+    let said = place.run(&format!("predict run loans.csv --threshold {threshold}")).succeeds().stdout;
+    let predicted = said.lines().filter(|line| line.contains(",yes,0.") || line.contains(",yes,1,")).count();
+    let scored = place.run(&format!("eval run --data loans.csv --threshold {threshold} --json")).succeeds().json()[0]
+        ["threshold"]
+        .clone();
+    let expected = number(&scored["true_positives"]) + number(&scored["false_positives"]);
+    assert_eq!(predicted as f64, expected, "{scored}");
+    place.run("predict run loans.csv --threshold 1.5").fails(2, &["from 0 to 1"]);
+    place.run("predict run loans.csv --temperature 0").fails(2, &["above 0"]);
     place.run("plot run --what residuals").fails(1, &["does not predict numbers"]);
 }
 
@@ -113,6 +124,23 @@ fn temperature_lowers_the_loss_of_the_samples_it_was_fitted_to() {
     assert_eq!(test["temperature"]["temperature"], found["temperature"]["temperature"]);
     let text = place.run("eval run --temperature").succeeds().stdout;
     assert!(text.contains("temperature         ") && text.contains("calibration error 0."), "{text}");
+    // Honest probabilities have the log-loss that was promised.
+    let temperature = number(&found["temperature"]["temperature"]);
+    let judged = place.run("eval run --data loans.csv --temperature --json").succeeds().json()[0].clone();
+    let said = place.run(&format!("predict run loans.csv --temperature {temperature}")).succeeds().stdout;
+    let text = place.read("loans.csv");
+    let losses: Vec<f64> = said
+        .lines()
+        .zip(text.lines())
+        .skip(1)
+        .map(|(line, given)| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let place = cells.len() - if given.ends_with("yes") { 1 } else { 2 };
+            -cells[place].parse::<f64>().unwrap().ln()
+        })
+        .collect();
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!((mean - number(&judged["temperature"]["log_loss"])).abs() < 1e-5, "{mean} {judged}");
 }
 
 #[test]

@@ -243,24 +243,37 @@ impl Predictions {
     /// The predictions with all logits divided by a temperature. The order of the classes stays.
     #[must_use]
     pub fn at_temperature(&self, temperature: f64) -> Self {
-        let mut probabilities = self.logits();
-        for row in probabilities.chunks_exact_mut(self.classes()) {
-            let most = row.iter().fold(f64::NEG_INFINITY, |most, z| most.max(*z));
-            for z in row.iter_mut() {
-                *z = Number::exp((*z - most) / temperature);
-            }
-            let sum: f64 = row.iter().sum();
-            for p in row {
-                *p /= sum;
-            }
-        }
+        let mut probabilities: Vec<f64> = (0..self.samples()).flat_map(|s| self.probabilities(s)).copied().collect();
+        probabilities.chunks_exact_mut(self.classes()).for_each(|row| at_temperature(row, temperature));
         self.with(probabilities)
     }
 
-    /// Logits `[samples, classes]`: the logarithms of the probabilities, of which none counts as less than the least normal
-    /// number.
+    /// Logits `[samples, classes]`.
     fn logits(&self) -> Vec<f64> {
         let rows = (0..self.samples()).flat_map(|sample| self.probabilities(sample));
-        rows.map(|p| Number::log(p.max(f64::MIN_POSITIVE))).collect()
+        rows.copied().map(logit).collect()
     }
+}
+
+/// Changes the probabilities of a sample's classes to those with all logits divided by a temperature.
+///
+/// ```
+/// let mut probabilities = [0.8, 0.2];
+/// syva_core::at_temperature(&mut probabilities, 2.0);
+/// assert!((probabilities[0] - 2.0 / 3.0).abs() < 1e-12);
+/// ```
+pub fn at_temperature(probabilities: &mut [f64], temperature: f64) {
+    let most = probabilities.iter().fold(0.0_f64, |most, p| most.max(*p));
+    for p in &mut *probabilities {
+        *p = Number::exp((logit(*p) - logit(most)) / temperature);
+    }
+    let sum: f64 = probabilities.iter().sum();
+    for p in probabilities {
+        *p /= sum;
+    }
+}
+
+/// A logit: the logarithm of a probability, which does not count as less than the least normal number.
+fn logit(probability: f64) -> f64 {
+    Number::log(probability.max(f64::MIN_POSITIVE))
 }

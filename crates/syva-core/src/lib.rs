@@ -55,7 +55,7 @@ mod weighting;
 
 pub use answer::{Answer, ClassNames};
 pub use builder::{Mlp, Sequential};
-pub use calibration::{Criterion, ThresholdScores};
+pub use calibration::{Criterion, ThresholdScores, at_temperature};
 pub use committee::averaged_outputs;
 #[doc(hidden)]
 pub use container::read as read_safetensors;

@@ -17,8 +17,8 @@ use syva::table::{Column, ReadOptions, Table, Values};
 use syva::tables::{ParquetWriter, Part, Parts, write_cell, write_number, write_row};
 use syva::text::grouped;
 use syva::{
-    Decoder, Error, Head, Matrix, Model, Predictor, Result, Session, Spec, Training, first_largest, probabilities,
-    threads,
+    Decoder, Error, Head, Matrix, Model, Predictor, Result, Session, Spec, Training, at_temperature, first_largest,
+    probabilities, threads,
 };
 
 use crate::args::PredictArgs;
@@ -36,6 +36,7 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
         };
         return Err(Error::setting(setting, "this model reads rows of a table, not images", "leave it out"));
     }
+    check_decision(args, &model.spec, schema)?;
     let (network, workers) = Network::open(args, model)?;
     let names: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     let files = syva::tables::files(&names)?;
@@ -47,7 +48,8 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
         Format::Csv | Format::Json => schema.features.iter().map(|feature| feature.column.clone()).collect(),
         Format::Parquet => Vec::new(),
     };
-    let predicting = Predicting { spec: &model.spec, schema, network, file, added, format };
+    let (threshold, temperature) = (args.threshold, args.temperature);
+    let predicting = Predicting { spec: &model.spec, schema, network, file, added, format, threshold, temperature };
     let mut written = Written { columns: None, unseen: BTreeMap::new(), rows: 0, parquet: None };
     let mut all = |to: &mut dyn Write| -> Result<()> {
         let mut write = |bytes: &[u8]| {
@@ -68,6 +70,29 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
         output::note(format_args!("syva: wrote {} rows to {}", grouped(written.rows as u64), out.display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks that a threshold and a temperature are possible, and that the model has what they are for.
+fn check_decision(args: &PredictArgs, spec: &Spec, schema: &Schema) -> Result<()> {
+    if let Some(threshold) = args.threshold {
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(Error::setting("threshold", format!("{threshold} is no probability"), "give one from 0 to 1"));
+        }
+        let has_two = matches!(schema.target, Target::Classes { .. }) && spec.classes() == 2;
+        if !has_two && !matches!(schema.target, Target::Labels { .. }) {
+            return Err(Error::setting("threshold", "this model does not predict one of two classes", "leave it out"));
+        }
+    }
+    if let Some(temperature) = args.temperature {
+        if !(temperature.is_finite() && temperature > 0.0) {
+            let problem = format!("{temperature} is no temperature");
+            return Err(Error::setting("temperature", problem, "give a number above 0"));
+        }
+        if !matches!(schema.target, Target::Classes { .. }) {
+            return Err(Error::setting("temperature", "this model does not predict classes", "leave it out"));
+        }
+    }
+    Ok(())
 }
 
 /// Does `work` for all items on so many threads, and `finish` with the results in order on the calling thread. Ends at the
@@ -202,6 +227,9 @@ struct Predicting<'a> {
     /// The names of the columns that are added.
     added: Vec<String>,
     format: Format,
+    /// The probability from which on the second of two classes, or a label, is predicted.
+    threshold: Option<f64>,
+    temperature: Option<f64>,
 }
 
 /// A part that is predicted.
@@ -370,13 +398,22 @@ impl<'a> Predicting<'a> {
     fn found(&self, decode: Decoder<'_>, outputs: &[f32]) -> Vec<Found<'a>> {
         match &self.schema.target {
             Target::Classes { classes, .. } => {
-                let probabilities = probabilities(self.spec.head, outputs);
-                let class = &classes[first_largest(&probabilities)];
+                let mut probabilities = probabilities(self.spec.head, outputs);
+                if let Some(temperature) = self.temperature {
+                    at_temperature(&mut probabilities, temperature);
+                }
+                let class = match self.threshold {
+                    Some(threshold) => &classes[usize::from(probabilities[1] >= threshold)],
+                    None => &classes[first_largest(&probabilities)],
+                };
                 [Found::Text(class)].into_iter().chain(probabilities.into_iter().map(Found::Number)).collect()
             }
             Target::Labels { .. } => probabilities(self.spec.head, outputs)
                 .into_iter()
-                .flat_map(|p| [Found::Number(f64::from(u8::from(p > 0.5))), Found::Number(p)])
+                .flat_map(|p| {
+                    let has = self.threshold.map_or(p > 0.5, |threshold| p >= threshold);
+                    [Found::Number(f64::from(u8::from(has))), Found::Number(p)]
+                })
                 .collect(),
             Target::Values { .. } => {
                 let deviations = decode.deviations(outputs).unwrap_or_default();
