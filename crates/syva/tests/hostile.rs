@@ -9,12 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use cap::Cap;
-use syva::exchange::{ImportOptions, import};
-use syva::tables::images::{self, decode};
 use syva::Activation::Relu;
 use syva::data::images::ImagesConfig;
 use syva::data::tabular::{self, TableConfig, Tables};
+use syva::exchange::{ImportOptions, import};
 use syva::table::ReadOptions;
+use syva::tables::images::{self, decode};
 use syva::{ImageShape, Mlp, Model, Normalization, Result, State, Training};
 
 /// Bytes that a small file may take in memory.
@@ -35,24 +35,43 @@ impl Random {
     }
 
     /// A length, as formats write it, that is never true.
-    fn length(&mut self, bytes: usize) -> Vec<u8> {
-        let values = [u64::MAX, i64::MAX as u64, 1 << 40, u32::MAX.into(), i32::MAX as u64, 1 << 30, 1 << 20, 0];
-        let value = values[self.below(values.len())].wrapping_sub(self.below(3) as u64);
+    fn length(&mut self) -> Vec<u8> {
+        let value = self.huge();
         let width = [1, 2, 4, 8][self.below(4)];
-        match self.below(3) {
-            0 => value.to_le_bytes()[..width].to_vec(),
-            1 => value.to_be_bytes()[8 - width..].to_vec(),
-            // As Thrift writes an integer, in groups of seven bits: of Parquet's pages and footers.
-            _ => {
-                let (mut rest, mut varint) = (value >> self.below(40), Vec::new());
-                while rest > 0x7f && varint.len() < bytes {
-                    varint.push(rest as u8 | 0x80);
-                    rest >>= 7;
-                }
-                varint.push(rest as u8 & 0x7f);
-                varint
-            }
+        if self.below(2) == 0 {
+            value.to_le_bytes()[..width].to_vec()
+        } else {
+            value.to_be_bytes()[8 - width..].to_vec()
         }
+    }
+
+    fn huge(&mut self) -> u64 {
+        let values = [u64::MAX, i64::MAX as u64, 1 << 40, u32::MAX.into(), i32::MAX as u64, 1 << 30, 1 << 26, 1 << 20];
+        values[self.below(values.len())].wrapping_sub(self.below(2) as u64)
+    }
+
+    /// Puts a huge number into what may be a field of Parquet's metadata, from a place on. In Thrift's compact protocol, a
+    /// field begins with a byte whose lower half says its type: an integer, a text, or a list.
+    fn claim(&mut self, bytes: &mut Vec<u8>, at: usize) {
+        let is_field = |byte: &u8| byte >> 4 > 0 && matches!(byte & 15, 5 | 6 | 8 | 9);
+        let Some(field) = bytes[at..].iter().position(is_field).map(|i| at + i) else { return };
+        // Integers have their sign in the lowest bit.
+        let mut rest = self.huge().min(i64::MAX as u64) << u32::from(bytes[field] & 15 < 8);
+        let mut number = Vec::new();
+        let mut from = field + 1;
+        if bytes[field] & 15 == 9 {
+            let Some(&element) = bytes.get(from) else { return };
+            number.push(element | 0xf0);
+        }
+        while rest > 0x7f {
+            number.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        number.push(rest as u8);
+        while bytes.get(from).is_some_and(|byte| byte & 0x80 != 0) {
+            from += 1;
+        }
+        bytes.splice(field + 1..(from + 1).min(bytes.len()), number);
     }
 
     /// Damages a file in one to four places.
@@ -60,7 +79,8 @@ impl Random {
         let mut bytes = whole.to_vec();
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len());
-            match self.below(8) {
+            match self.below(10) {
+                _ if bytes.is_empty() => {}
                 0 | 1 => {
                     let change = [0xff, 1 << self.below(8), self.below(256) as u8][self.below(3)];
                     if let Some(byte) = bytes.get_mut(at) {
@@ -70,14 +90,15 @@ impl Random {
                 2 => bytes.truncate(at),
                 3 => bytes.extend((0..self.below(64)).map(|_| self.below(256) as u8).collect::<Vec<_>>()),
                 4 | 5 => {
-                    let length = self.length(bytes.len());
+                    let length = self.length();
                     let end = (at + length.len()).min(bytes.len());
                     bytes.splice(at..end, length);
                 }
                 6 => {
-                    let length = self.length(bytes.len());
+                    let length = self.length();
                     bytes.splice(at..at, length);
                 }
+                7 | 8 => self.claim(&mut bytes, at),
                 _ => {
                     let from = self.below(other.len());
                     let piece = &other[from..(from + self.below(40)).min(other.len())];
@@ -129,9 +150,13 @@ fn model(path: &Path) -> Result<()> {
     Model::load(path).map(|_| ())
 }
 
+/// A number in the environment.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
 /// Damages a file in many ways and reads each. `others` lie beside it.
 fn attack(name: &str, bytes: &[u8], repair: fn(&mut Vec<u8>), others: &[(&str, Vec<u8>)], door: Door) {
-    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (seed, rounds) = (number("SYVA_HOSTILE_SEED", 1), number("SYVA_HOSTILE_ROUNDS", ROUNDS));
     let place = tempfile::Builder::new().prefix("hostile-").tempdir().unwrap();
     let folder = place.path();
@@ -156,8 +181,6 @@ fn attack(name: &str, bytes: &[u8], repair: fn(&mut Vec<u8>), others: &[(&str, V
         }
         outcome
     };
-    // Written to the stream itself, because the harness keeps what a test prints.
-    let _ = writeln!(std::io::stderr(), "hostile {name}: seed {seed}, {rounds} rounds in {}", folder.display());
     run("whole", bytes).unwrap();
     let mut random = Random(seed ^ name.bytes().fold(0, |sum, byte| sum << 5 ^ sum ^ u64::from(byte)));
     for round in 0..rounds {
@@ -265,12 +288,50 @@ fn without_digest(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Files that are made for it, rather than damaged at random, promise much more than they hold.
+fn promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, bytes: &[u8], problem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        MEMORY.set_limit(MEMORY.allocated() + LIMIT).unwrap();
+        let said = table(&path).map_err(|error| error.to_string());
+        MEMORY.set_limit(usize::MAX).unwrap();
+        assert!(said.as_ref().is_err_and(|said| said.contains(name) && said.contains(problem)), "{name}: {said:?}");
+    };
+    // Each of the rows would have a cell in each of the columns.
+    let header: Vec<String> = (0..50_000).map(|i| format!("x{i}")).collect();
+    let text = header.join(",") + &"\n".repeat(100_000) + &"\n1".repeat(100_000);
+    refused("wide.csv", text.as_bytes(), "there are 1 cells, and there should be 50000");
+    // 600 MiB of nothing, in 600 KiB.
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(b"x,y\n").unwrap();
+    let line = [&[b'1'; (1 << 20) - 3][..], b",2\n"].concat();
+    for _ in 0..600 {
+        gz.write_all(&line).unwrap();
+    }
+    refused("bomb.csv.gz", &gz.finish().unwrap(), "more than is available");
+}
+
 /// One test, because the limit of memory is that of the process.
 #[test]
 fn damaged_files_are_read_or_refused() {
+    // Written to the stream itself, because the harness keeps what a test prints.
+    let (seed, folder) = (number("SYVA_HOSTILE_SEED", 1), std::env::temp_dir());
+    let _ = writeln!(std::io::stderr(), "hostile files: seed {seed}, in {}/hostile-*", folder.display());
+    promises();
     let parquet = [
-        "types", "int96", "snappy", "gzip", "zstd", "lz4", "brotli", "none", "v2",
-        "delta_binary_packed", "byte_stream_split",
+        "types",
+        "int96",
+        "snappy",
+        "gzip",
+        "zstd",
+        "lz4",
+        "brotli",
+        "none",
+        "v2",
+        "delta_binary_packed",
+        "byte_stream_split",
     ];
     for name in parquet {
         let file = format!("{name}.parquet");
