@@ -58,7 +58,8 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
     for (column, (cells, example)) in &predicting.unseen {
         let (have, cells) = (if *cells == 1 { "has" } else { "have" }, output::count(*cells as u64, "cell"));
         output::note(format_args!(
-            "syva: column '{column}': {cells} {have} a text that the training data did not have, such as '{example}'"
+            "syva: column '{column}': {cells} {have} a text {}, such as '{example}'",
+            predicting.schema.why_unseen(column)
         ));
     }
     if let Some(out) = &args.out {
@@ -74,7 +75,7 @@ struct Predicting<'a> {
     session: &'a mut dyn Session,
     /// The model's file.
     file: &'a Path,
-    /// Texts that the training data did not have, by column: how many cells, and one of them.
+    /// Texts that turn no input on, by column: how many cells, and one of them.
     unseen: BTreeMap<String, (usize, String)>,
     rows: usize,
     /// The columns of the first part.
