@@ -9,6 +9,7 @@ use syva::data::source::Source;
 use syva::data::tabular::{self, TableConfig, Tables};
 use syva::data::{Dataset, Task, Validation};
 use syva::names::unknown;
+use syva::run::read_config;
 use syva::schema::{Kind, Profile, Schema, TableOptions, profile};
 use syva::table::{ReadOptions, Table};
 use syva::text::{grouped, number};
@@ -315,8 +316,8 @@ impl fmt::Display for Goal<'_> {
 }
 
 /// The rows of a table as samples of a network that was trained with this schema.
-pub fn dataset(schema: &Schema, names: &Names, read: &ReadArgs, weight: Option<&str>) -> Result<Dataset> {
-    let options = ReadOptions { texts: schema.texts(), numbers: schema.numbers(), ..read.options() };
+pub fn dataset(schema: &Schema, names: &Names, read: &ReadArgs, weight: Option<&str>, model: &Path) -> Result<Dataset> {
+    let options = options_for(schema, read, model);
     let files = syva::tables::files(&names.0)?;
     let (table, _) = syva::tables::read(&files, &options)?;
     tabular::dataset(schema, &table, weight).map_err(|error| match (error, files.first()) {
@@ -324,6 +325,20 @@ pub fn dataset(schema: &Schema, names: &Names, read: &ReadArgs, weight: Option<&
         (Error::Mismatch { problem, remedy }, Some(file)) => Error::file(file, "the table", problem, remedy),
         (other, _) => other,
     })
+}
+
+/// How rows are read for a model: what is missing is so by the texts that were so in its training, unless others are given.
+pub fn options_for(schema: &Schema, read: &ReadArgs, model: &Path) -> ReadOptions {
+    let given = read.options();
+    let folder = if model.is_dir() { Some(model) } else { model.parent() };
+    let of_run = || {
+        // One model of several networks lies beside their runs.
+        let folder = folder?;
+        let config = [folder.to_path_buf(), folder.join("fold-1")].iter().find_map(|run| read_config(run).ok())?;
+        config.data.table?.read.missing
+    };
+    let missing = given.missing.clone().or_else(of_run);
+    ReadOptions { texts: schema.texts(), numbers: schema.numbers(), missing, ..given }
 }
 
 /// Opens the table of a run again. Its files may have moved, but its digest says whether they are the same.

@@ -165,6 +165,27 @@ fn rows_that_do_not_fit_the_model_are_named() {
     assert_eq!(last("order.csv"), last("plain.csv"));
 }
 
+/// What is missing in the rows to predict is what was missing in the training, without a word.
+#[test]
+fn missing_values_are_written_as_in_the_training() {
+    let place = Place::new();
+    let rows: String =
+        (0..60).map(|i| if i % 5 == 0 { "-,-,no\n".into() } else { format!("{i}.5,c{},yes\n", i % 3) }).collect();
+    place.write("t.csv", format!("size,colour,sold\n{rows}"));
+    place.run(&format!("train --data t.csv --target sold --missing - {QUICK} --folds 2 --bag --out run")).succeeds();
+    place.write("new.csv", "size,colour,sold\n-,-,no\n1.5,c1,yes\n");
+    place.write("empty.csv", "size,colour,sold\n,,no\n1.5,c1,yes\n");
+    for model in ["run", "run/model.safetensors", "run/fold-2", "run/fold-2/model.safetensors"] {
+        let [dashed, empty] =
+            ["new.csv", "empty.csv"].map(|file| place.run(&format!("predict {model} {file}")).succeeds());
+        assert_eq!((dashed.stdout, dashed.stderr), (empty.stdout, String::new()), "{model}");
+        place.run(&format!("eval {model} --data new.csv")).succeeds();
+    }
+    place
+        .run("predict run new.csv --missing x")
+        .fails(1, &["new.csv (row 1 (line 2), column 'size')", "'-' is not a number"]);
+}
+
 #[test]
 fn files_that_are_no_model_are_named() {
     let place = Place::new();

@@ -287,6 +287,7 @@ fn folds_are_judged_in_turn_and_become_one_model() {
     };
     let mean = (1..=3).map(|fold| share(&format!("all/fold-{fold}"))).sum::<f64>() / 3.0;
     assert!((share("all") - mean).abs() < 1e-6);
+    place.run("eval all").fails(2, &["data: this model was trained on a table", "--data"]);
     let judged = place.run("eval all --data flowers.csv --json").succeeds().json();
     assert_eq!(judged[0]["samples"].as_u64(), Some(200));
 

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use syva::schema::{Schema, Target};
-use syva::table::{Column, ReadOptions, Table, Values};
+use syva::table::{Column, Table, Values};
 use syva::tables::ParquetWriter;
 use syva::text::grouped;
 use syva::{Decoder, Error, Head, Matrix, Model, Result, Session, Spec, Training, first_largest, probabilities};
 
 use crate::args::PredictArgs;
-use crate::output;
+use crate::{output, tables};
 
 /// Predicts every row of the files.
 pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) -> Result<ExitCode> {
@@ -30,7 +30,7 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
     let mut session = model.open(engine.as_ref(), &device, &Training::default())?;
     let names: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     let files = syva::tables::files(&names)?;
-    let options = ReadOptions { texts: schema.texts(), numbers: schema.numbers(), ..args.read.options() };
+    let options = tables::options_for(schema, &args.read, &args.model);
     let mut predicting = Predicting {
         spec: &model.spec,
         schema,
