@@ -80,7 +80,7 @@ fn columns_that_say_nothing_are_left_out_with_a_word_or_refused() {
         assert!(said.stdout.contains(says) || said.stderr.contains(says), "{}{}", said.stdout, said.stderr);
     }
     std::fs::remove_dir_all(place.path("run")).unwrap();
-    let same: String = (0..60).map(|i| format!("5,,{}\n", ["no", "yes"][i % 2])).collect();
+    let same = "5,,no\n5,,yes\n".repeat(30);
     let says = [
         "no column is left to learn from",
         "column 'colour' has no values",
@@ -98,7 +98,7 @@ fn columns_that_say_nothing_are_left_out_with_a_word_or_refused() {
     ran("\"sold, 90 days").fails(2, &["--target", "a double quote is not closed"]);
     ran("\"sold, 90 days\"").succeeds();
     // Numbers as some programs export them.
-    let rows: String = (0..60).map(|i| format!("{i}.5;{}.{:03},25\n", i % 9 + 1, i * 7)).collect();
+    let rows = (0..60).map(|i| format!("{i}.5;{}.{:03},25\n", i % 9 + 1, i * 7)).collect::<Vec<_>>().concat();
     place.write("t.csv", format!("size;price\n{rows}"));
     let says = ["'price'", "too many for classes", "look like numbers, such as '1.000,25'", "separators of thousands"];
     place.run(&format!("train --data t.csv --target price {QUICK} --out run")).fails(2, &says);
@@ -115,8 +115,10 @@ fn columns_that_say_nothing_are_left_out_with_a_word_or_refused() {
 #[test]
 fn a_million_categories_are_an_input_each_for_the_most_frequent_only() {
     let place = Place::new();
-    let rows: String =
-        (0..1_000_000).map(|i| format!("user{},{}\n", i / 2 + i % 2 * 7, ["no", "yes"][i % 2])).collect();
+    let rows = (0..1_000_000)
+        .map(|i| format!("user{},{}\n", i / 2 + i % 2 * 7, ["no", "yes"][i % 2]))
+        .collect::<Vec<_>>()
+        .concat();
     place.write("t.csv", format!("user,sold\n{rows}"));
     let flags = "--categorical user --preset tabular-plain --batch-size 8192";
     place.run(&format!("train --data t.csv --target sold {QUICK} {flags} --out run")).succeeds();
@@ -159,8 +161,7 @@ fn rows_that_do_not_fit_the_model_are_named() {
     place.write("plain.csv", "size,colour\n7.5,red\n");
     let last = |name: &str| {
         let said = place.run(&format!("predict run {name}")).succeeds().stdout;
-        let row = said.lines().nth(1).unwrap().rsplit(',').take(3).map(String::from).collect::<Vec<_>>();
-        row
+        said.lines().nth(1).unwrap().rsplit(',').take(3).map(String::from).collect::<Vec<_>>()
     };
     assert_eq!(last("order.csv"), last("plain.csv"));
 }
@@ -169,8 +170,10 @@ fn rows_that_do_not_fit_the_model_are_named() {
 #[test]
 fn missing_values_are_written_as_in_the_training() {
     let place = Place::new();
-    let rows: String =
-        (0..60).map(|i| if i % 5 == 0 { "-,-,no\n".into() } else { format!("{i}.5,c{},yes\n", i % 3) }).collect();
+    let rows = (0..60)
+        .map(|i| if i % 5 == 0 { "-,-,no\n".into() } else { format!("{i}.5,c{},yes\n", i % 3) })
+        .collect::<Vec<_>>()
+        .concat();
     place.write("t.csv", format!("size,colour,sold\n{rows}"));
     place.run(&format!("train --data t.csv --target sold --missing - {QUICK} --folds 2 --bag --out run")).succeeds();
     place.write("new.csv", "size,colour,sold\n-,-,no\n1.5,c1,yes\n");

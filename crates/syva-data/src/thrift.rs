@@ -129,7 +129,9 @@ fn bad(problem: &str) -> ParquetError {
 mod tests {
     use super::*;
 
-    fn numbers(bytes: &[u8]) -> Result<(Vec<(Vec<i64>, i64)>, u64)> {
+    type Found = Vec<(Vec<i64>, i64)>;
+
+    fn numbers(bytes: &[u8]) -> Result<(Found, u64)> {
         let mut all = Vec::new();
         let length = read(bytes, bytes.len() as u64, &mut |path, value| all.push((path.to_vec(), value)))?;
         Ok((all, length))

@@ -156,7 +156,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Damages a file in many ways and reads each. `others` lie beside it.
-fn attack(name: &str, bytes: &[u8], repair: fn(&mut Vec<u8>), others: &[(&str, Vec<u8>)], door: Door) {
+fn attack(name: &str, bytes: &[u8], repair: fn(&mut [u8]), others: &[(&str, Vec<u8>)], door: Door) {
     let (seed, rounds) = (number("SYVA_HOSTILE_SEED", 1), number("SYVA_HOSTILE_ROUNDS", ROUNDS));
     let place = tempfile::Builder::new().prefix("hostile-").tempdir().unwrap();
     let folder = place.path();
@@ -197,10 +197,10 @@ fn golden(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn nothing(_: &mut Vec<u8>) {}
+fn nothing(_: &mut [u8]) {}
 
 /// Gives a Parquet file its end back, with the length of a footer that begins where it seems to.
-fn parquet_end(bytes: &mut Vec<u8>) {
+fn parquet_end(bytes: &mut [u8]) {
     if bytes.len() < 12 {
         return;
     }
@@ -222,7 +222,7 @@ fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// Gives the chunks of a PNG checksums that fit.
-fn png_checksums(bytes: &mut Vec<u8>) {
+fn png_checksums(bytes: &mut [u8]) {
     let mut at = 8;
     while let Some(length) = bytes.get(at..at + 4) {
         let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
@@ -236,7 +236,7 @@ fn png_checksums(bytes: &mut Vec<u8>) {
 }
 
 /// Gives the members of an archive that are not packed checksums that fit, in the local headers and in the directory.
-fn zip_checksums(bytes: &mut Vec<u8>) {
+fn zip_checksums(bytes: &mut [u8]) {
     let u16_at = |bytes: &[u8], at: usize| bytes.get(at..at + 2).map(|b| usize::from(b[0]) | usize::from(b[1]) << 8);
     let u32_at = |bytes: &[u8], at| u16_at(bytes, at)?.checked_add(u16_at(bytes, at + 2)? << 16);
     let entries: Vec<usize> =
@@ -276,7 +276,7 @@ fn table_model() -> Vec<u8> {
     config.columns.target = vec!["y".into()];
     let (task, _) = tabular::task("t", Tables { train, validation: None, test: None }, &config, None).unwrap();
     let mut spec = Mlp::new(task.train.features()).hidden(&[4], Relu).binary();
-    spec.schema = task.schema.clone();
+    spec.schema.clone_from(&task.schema);
     let state = State::initial(&spec, &Training::default()).unwrap();
     without_digest(Model::new(spec, state).to_bytes().unwrap())
 }
@@ -306,7 +306,7 @@ fn promises() {
     // 600 MiB of nothing, in 600 KiB.
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(b"x,y\n").unwrap();
-    let line = [&[b'1'; (1 << 20) - 3][..], b",2\n"].concat();
+    let line = [&b"1".repeat((1 << 20) - 3)[..], b",2\n"].concat();
     for _ in 0..600 {
         gz.write_all(&line).unwrap();
     }
