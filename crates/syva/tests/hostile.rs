@@ -20,7 +20,7 @@ use syva::{ImageShape, Mlp, Model, Normalization, Result, State, Training};
 /// Bytes that a small file may take in memory.
 const LIMIT: usize = 512 << 20;
 /// Cases of each file.
-const ROUNDS: u64 = 250;
+const ROUNDS: u64 = 150;
 
 #[global_allocator]
 static MEMORY: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);

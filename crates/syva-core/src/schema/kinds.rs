@@ -195,17 +195,20 @@ pub(crate) fn doubt(column: &Column) -> Option<String> {
     }
     let text = |code: u32| texts.vocabulary()[code as usize].chars().take(40).collect::<String>();
     let (name, all) = (&column.name, grouped((numbers + others) as u64));
-    Some(match (other, example) {
-        (Some(other), _) => format!(
+    let example = example.map(text).unwrap_or_default();
+    Some(match other.map(text) {
+        Some(other) => format!(
             "column '{name}' is read as texts, but {} of its {all} cells look like numbers, and '{other}' does not: \
-             give --missing '{other}' if it means that nothing is known",
-            grouped(numbers as u64),
-            other = text(other)
+             give --numeric '{name}', and --missing '{other}' if it means that nothing is known",
+            grouped(numbers as u64)
         ),
-        (None, example) => format!(
-            "column '{name}' is read as texts that look like numbers, such as '{}': write them without separators of \
-             thousands, or name the decimal sign with --decimal",
-            example.map(text).unwrap_or_default()
+        // Of a format that tells texts from numbers.
+        None if example.parse::<f64>().is_ok() => {
+            format!("column '{name}' has texts that are numbers, such as '{example}': --numeric '{name}' reads them so")
+        }
+        None => format!(
+            "column '{name}' is read as texts that look like numbers, such as '{example}': write them without \
+             separators of thousands, or name the decimal sign with --decimal"
         ),
     })
 }
@@ -320,9 +323,14 @@ mod tests {
             doubt(0)
         );
         assert!(doubt(0).contains("without separators of thousands"));
-        let said = "38 of its 40 cells look like numbers, and 'k.A.' does not: give --missing 'k.A.'";
+        let said =
+            "38 of its 40 cells look like numbers, and 'k.A.' does not: give --numeric 'pay', and --missing 'k.A.'";
         assert!(doubt(2).contains(said), "{}", doubt(2));
         assert_eq!(doubt(20), "");
+        let cells: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+        let column = Column::new("pay", Values::texts(cells.iter().map(|cell| Some(cell.as_str()))));
+        let said = "column 'pay' has texts that are numbers, such as '0': --numeric 'pay' reads them so";
+        assert_eq!(super::doubt(&column).as_deref(), Some(said));
     }
 
     #[test]
