@@ -449,8 +449,10 @@ fn kinds(
                 if known && let Some(first) = first {
                     return Err(fail(first, &|text| {
                         let problem = format!("'{text}' is not a number, as this column's cells are");
-                        let remedy =
-                            format!("correct it, or give --missing '{text}' if it means that nothing is known");
+                        let remedy = format!(
+                            "correct it, give --missing '{text}' if it means that nothing is known, or \
+                             --categorical '{name}' if the column's values are categories"
+                        );
                         (problem, remedy)
                     }));
                 }
