@@ -118,7 +118,7 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
     let source = match (&args.data, &model.spec.schema) {
         (Some(DataArg::Table(names)), Some(schema)) => {
             let weight = config.and_then(|config| config.data.table.as_ref()?.columns.weight.as_deref());
-            let data = tables::dataset(schema, names, &args.read, weight)?;
+            let data = tables::dataset(schema, names, &args.read, weight, &args.model)?;
             let name = tables::name_of(&syva::tables::files(&names.0)?);
             return Ok(Task { schema: model.spec.schema.clone(), ..Task::new(&name, data.clone(), data) });
         }
@@ -133,7 +133,7 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
                 "give a named set, such as mnist, or a folder of images, or leave it out",
             ));
         }
-        (None, Some(_)) if args.model.is_dir() => None,
+        (None, Some(_)) if config.is_some() => None,
         (_, Some(_)) => {
             let problem = "this model was trained on a table";
             return Err(Error::setting("data", problem, "give the file of a table with --data"));
@@ -144,7 +144,7 @@ fn opened(args: &EvalArgs, model: &Model, config: Option<&RunConfig>, talk: Talk
     let has_own = config.is_some_and(|config| config.data.images.is_some() || config.data.table.is_some());
     let source = match source {
         // MNIST's classes have no names.
-        None if !args.model.is_dir() && !model.spec.class_names.is_empty() => {
+        None if config.is_none() && !model.spec.class_names.is_empty() => {
             if model.spec.class_names != fashion_mnist::CLASS_NAMES {
                 let problem = format!(
                     "this model tells {}, and nothing says where such data is",

@@ -48,6 +48,7 @@ use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     signals::let_writing_fail();
+    report_only_own_panics();
     let done = match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(answer) => match answer.print().and_then(|()| std::io::stdout().flush()) {
@@ -65,6 +66,16 @@ fn main() -> ExitCode {
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
+}
+
+/// A panic of a decoder over a damaged file is no fault of the program, and becomes an error.
+fn report_only_own_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !syva::tables::catches_panics() {
+            report(panic);
+        }
+    }));
 }
 
 fn run(command: Command) -> Result<ExitCode> {

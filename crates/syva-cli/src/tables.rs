@@ -9,6 +9,7 @@ use syva::data::source::Source;
 use syva::data::tabular::{self, TableConfig, Tables};
 use syva::data::{Dataset, Task, Validation};
 use syva::names::unknown;
+use syva::run::read_config;
 use syva::schema::{Kind, Profile, Schema, TableOptions, profile};
 use syva::table::{ReadOptions, Table};
 use syva::text::{grouped, number};
@@ -61,14 +62,29 @@ impl Default for DataArg {
     }
 }
 
-/// A list of names: of columns, of files. On the command line commas separate them; in a file it can be an array.
+/// A list of names: of columns, of files. On the command line commas separate them, and a name that has one is in double
+/// quotes; in a file it can be an array.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(pub Vec<String>);
 
 impl FromStr for Names {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let names: Vec<String> = text.split(',').map(|name| name.trim().to_string()).collect();
+        let mut names = vec![String::new()];
+        let mut quoted = false;
+        for sign in text.chars() {
+            match (sign, quoted, names.last_mut()) {
+                ('"', ..) => quoted = !quoted,
+                (',', false, _) => names.push(String::new()),
+                (_, _, Some(name)) => name.push(sign),
+                (_, _, None) => {}
+            }
+        }
+        let names: Vec<String> = names.into_iter().map(|name| name.trim().to_string()).collect();
+        if quoted {
+            let problem = format!("in '{text}' a double quote is not closed");
+            return Err(Error::setting("names", problem, "write names with commas as \"income, net\""));
+        }
         if names.iter().any(String::is_empty) {
             let problem = format!("'{text}' has an empty name");
             return Err(Error::setting("names", problem, "write names separated by commas, such as age,income"));
@@ -300,10 +316,29 @@ impl fmt::Display for Goal<'_> {
 }
 
 /// The rows of a table as samples of a network that was trained with this schema.
-pub fn dataset(schema: &Schema, names: &Names, read: &ReadArgs, weight: Option<&str>) -> Result<Dataset> {
-    let options = ReadOptions { texts: schema.texts(), numbers: schema.numbers(), ..read.options() };
-    let (table, _) = syva::tables::read(&syva::tables::files(&names.0)?, &options)?;
-    tabular::dataset(schema, &table, weight)
+pub fn dataset(schema: &Schema, names: &Names, read: &ReadArgs, weight: Option<&str>, model: &Path) -> Result<Dataset> {
+    let options = options_for(schema, read, model);
+    let files = syva::tables::files(&names.0)?;
+    let (table, _) = syva::tables::read(&files, &options)?;
+    tabular::dataset(schema, &table, weight).map_err(|error| match (error, files.first()) {
+        // Several files have the same columns.
+        (Error::Mismatch { problem, remedy }, Some(file)) => Error::file(file, "the table", problem, remedy),
+        (other, _) => other,
+    })
+}
+
+/// How rows are read for a model: what is missing is so by the texts that were so in its training, unless others are given.
+pub fn options_for(schema: &Schema, read: &ReadArgs, model: &Path) -> ReadOptions {
+    let given = read.options();
+    let folder = if model.is_dir() { Some(model) } else { model.parent() };
+    let of_run = || {
+        // One model of several networks lies beside their runs.
+        let folder = folder?;
+        let config = [folder.to_path_buf(), folder.join("fold-1")].iter().find_map(|run| read_config(run).ok())?;
+        config.data.table?.read.missing
+    };
+    let missing = given.missing.clone().or_else(of_run);
+    ReadOptions { texts: schema.texts(), numbers: schema.numbers(), missing, ..given }
 }
 
 /// Opens the table of a run again. Its files may have moved, but its digest says whether they are the same.
@@ -376,6 +411,9 @@ pub fn info(names: &Names, target: Names, read: &ReadArgs, json: bool) -> Result
     }
     if profiles.iter().any(Profile::may_be_category) {
         text += "few whole numbers are taken as numbers; --categorical NAME makes them categories\n";
+    }
+    for doubt in profiles.iter().filter_map(|found| found.doubt.as_deref()) {
+        text += &format!("{doubt}\n");
     }
     output::print(&text);
     Ok(())

@@ -25,7 +25,9 @@ fn loans(rows: usize) -> String {
 fn trained() -> Place {
     let place = Place::new();
     place.write("loans.csv", loans(400));
-    place.run(&format!("train --data loans.csv --target paid --test 0.25 --validation 0.2 {QUICK} --out run")).succeeds();
+    place
+        .run(&format!("train --data loans.csv --target paid --test 0.25 --validation 0.2 {QUICK} --out run"))
+        .succeeds();
     place
 }
 

@@ -286,6 +286,17 @@ fn what_makes_no_sense_is_refused() {
     assert!(!place.path("y.csv").exists());
 }
 
+/// A decoder that panics is not told from a damaged file.
+#[test]
+fn a_damaged_file_is_an_error_and_no_panic() {
+    let place = Place::new();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../syva-data/tests/golden/byte_stream_split.parquet");
+    let mut bytes = std::fs::read(golden).unwrap();
+    bytes[55] = 0x20;
+    place.write("t.parquet", bytes);
+    place.run("train --data t.parquet --target x --out run").fails(1, &["t.parquet", "the file is damaged"]);
+}
+
 #[test]
 fn folds_are_judged_in_turn_and_become_one_model() {
     let place = Place::new();
@@ -313,6 +324,7 @@ fn folds_are_judged_in_turn_and_become_one_model() {
     };
     let mean = (1..=3).map(|fold| share(&format!("all/fold-{fold}"))).sum::<f64>() / 3.0;
     assert!((share("all") - mean).abs() < 1e-6);
+    place.run("eval all").fails(2, &["data: this model was trained on a table", "--data"]);
     let judged = place.run("eval all --data flowers.csv --json").succeeds().json();
     assert_eq!(judged[0]["samples"].as_u64(), Some(200));
 

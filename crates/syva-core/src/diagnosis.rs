@@ -465,7 +465,7 @@ impl fmt::Display for Finding {
             }
             Self::Chance { accuracy: Some(accuracy), guess_accuracy: Some(guess), loss, guess_loss } => write!(
                 f,
-                "accuracy {:.2} % and loss {} are no better than always predicting the same ({:.2} %, {})",
+                "accuracy {:.2} % and loss {} are no clear gain over always predicting the same ({:.2} %, {})",
                 100.0 * accuracy,
                 number(*loss),
                 100.0 * guess,

@@ -1,7 +1,7 @@
 //! The one error type of the libraries. Each message says what was wrong, where, and what to do about it.
 
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::text::rate;
 
@@ -18,7 +18,7 @@ use crate::text::rate;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}: {}", path.display(), reason(source))]
+    #[error("cannot {action} {}: {}", name_of(path), reason(source))]
     Io {
         /// What was tried, as a verb: "read", "create folder", …
         action: &'static str,
@@ -28,7 +28,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file's content is not what its format or its companion files demand.
-    #[error("{} ({place}): {problem}; {remedy}", path.display())]
+    #[error("{} ({place}): {problem}; {remedy}", name_of(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -114,6 +114,11 @@ pub enum Error {
         /// A learning rate to try: a tenth of that rate, but at most 0.1.
         suggestion: f32,
     },
+}
+
+/// What a path is called in messages: `-` is standard input.
+fn name_of(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() }
 }
 
 /// The operating system's reason, and what to do if that is known.

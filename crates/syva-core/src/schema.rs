@@ -315,7 +315,7 @@ impl Target {
 pub struct Encoded {
     /// The inputs of all rows.
     pub inputs: Inputs,
-    /// For each column with texts that the training data did not have: its name, how many cells have such a text, and one of
+    /// For each column with texts that turn no input on (see [`Schema::why_unseen`]): its name, how many cells have such a text, and one of
     /// them.
     pub unseen: Vec<(String, usize, String)>,
 }
@@ -347,6 +347,9 @@ impl NumberEncoding {
         }
     }
 }
+
+/// The most categories of a column. Rarer ones turn no input on.
+const MOST_CATEGORIES: usize = 256;
 
 impl Schema {
     /// The number of inputs.
@@ -401,6 +404,20 @@ impl Schema {
     pub fn numbers(&self) -> Vec<String> {
         let is_number = |feature: &&Feature| matches!(feature.encoding, Encoding::Number(_));
         self.features.iter().filter(is_number).map(|feature| feature.column.clone()).collect()
+    }
+
+    /// What is said of a text of this column that turns no input on: that it is a text …
+    #[must_use]
+    pub fn why_unseen(&self, column: &str) -> &'static str {
+        let is_full = |feature: &Feature| match &feature.encoding {
+            Encoding::Category { values, .. } => feature.column == column && values.len() == MOST_CATEGORIES,
+            _ => false,
+        };
+        if self.features.iter().any(is_full) {
+            "that the training data did not have, or that was too rare there"
+        } else {
+            "that the training data did not have"
+        }
     }
 
     /// The inputs of a table's rows. Columns are found by their names, in any order, and others are not looked at.

@@ -272,7 +272,12 @@ impl Table {
             return Ok(place);
         }
         let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-        let offer = match nearest(name, &names) {
+        // A list of names is split at commas.
+        let whole = names.iter().copied().find(|known| known.split(',').any(|part| part.trim() == name));
+        let offer = match whole.or_else(|| nearest(name, &names)) {
+            Some(near) if near.contains(',') => {
+                format!("did you mean '{near}'? write a name with a comma in double quotes: '\"{near}\"'")
+            }
             Some(near) => format!("did you mean '{near}'?"),
             None if names.len() <= 12 => format!("the columns are {}", names.join(", ")),
             None => format!("the {} columns begin with {}", names.len(), names[..8].join(", ")),
@@ -435,6 +440,10 @@ mod tests {
         assert!(says(vec![numbers("a", vec![0.0, f64::INFINITY])]).contains("row 2 of column 'a' is inf"));
         assert!(Texts::new(vec!["a".into()], vec![0, 1]).is_err());
         let table = Table::new(vec![numbers("income", vec![]), numbers("age", vec![])]).unwrap();
+        let said = Table::new(vec![Column::new("a, b", Values::Numbers(vec![1.0]))]).unwrap().find("b").unwrap_err();
+        assert!(
+            said.to_string().contains("did you mean 'a, b'? write a name with a comma in double quotes: '\"a, b\"'")
+        );
         assert!(table.column("incme").unwrap_err().to_string().contains("did you mean 'income'?"));
         assert!(table.column("zzzzzz").unwrap_err().to_string().contains("the columns are income, age"));
     }

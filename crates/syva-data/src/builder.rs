@@ -135,7 +135,8 @@ fn asked(
                     Some(None) => {
                         let text: String = texts.vocabulary()[code as usize].chars().take(40).collect();
                         let problem = format!("'{text}' is not a finite number, as this column's cells should be");
-                        let remedy = format!("correct it, give --missing '{text}', or --categorical '{name}'");
+                        let remedy =
+                            format!("correct it, or give --missing '{text}' if it means that nothing is known");
                         return Err((row, problem, remedy));
                     }
                 }

@@ -197,9 +197,10 @@ fn has_header(rows: &[Row], decimal: u8, missing: &Missing) -> bool {
         return false;
     }
     let above_numbers = |(column, name): (usize, &Cow<str>)| {
-        let mut cells =
-            below.iter().filter_map(|row| row.get(column)).filter(|cell| !missing.contains(cell)).peekable();
-        !missing.contains(name) && cells.peek().is_some() && cells.all(|cell| number(cell, decimal).is_some())
+        let cells = || below.iter().filter_map(|row| row.get(column)).filter(|cell| !missing.contains(cell));
+        let numbers = cells().filter(|cell| number(cell, decimal).is_some()).count();
+        // A cell that is wrong further down must not turn the names into a row.
+        !missing.contains(name) && 2 * numbers > cells().count()
     };
     if first.iter().enumerate().any(above_numbers) {
         return true;
@@ -258,6 +259,8 @@ mod tests {
         is("?,b,c\n1,b,c\n", ',', '.', false);
         is("a,b\n", ',', '.', true);
         is("a,b\n?,x\n1,y\n", ',', '.', true);
+        is("a,b\n1,b\n2,c\noops,d\n", ',', '.', true);
+        is("a,b\nx,b\n2,c\noops,d\n", ',', '.', false);
     }
 
     #[test]

@@ -10,10 +10,13 @@ use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use flate2::bufread::MultiGzDecoder;
 use syva_core::recognise::{BEGIN, Family, Format, recognise};
 use syva_core::table::ReadOptions;
-use syva_core::{Error, Result, threads};
+use syva_core::{Error, Result, memory, threads};
 
 /// How much is read from a stream at once.
 pub(crate) const STEP: usize = 1 << 20;
+
+/// So much text is unpacked before it is asked whether there is memory for more.
+const ASKED: usize = 64 << 20;
 
 const NAME_A_TABLE: &str = "name a table: CSV or other delimited text, Parquet, NPY, NPZ or safetensors";
 
@@ -232,14 +235,26 @@ impl Text {
     /// All of the text.
     pub fn all(mut self, path: &Path) -> Result<Vec<u8>> {
         let mut text = Vec::new();
+        let ask = |bytes: usize| {
+            let what = format!("{}: {} of text", path.display(), memory::readable(bytes as u64));
+            memory::ask(bytes as u64, &what, "give a table of fewer rows or columns, or end other programs")
+        };
         if let Some(size) = self.size {
+            ask(size)?;
             if let Some(text) = read_at_once(path, self.skipped, size).map_err(Error::io("read", path))? {
                 return Ok(text);
             }
             self.stream.read_to_end(&mut text).map_err(Error::io("read", path))?;
             return Ok(text);
         }
-        while self.more(path, &mut text)? {}
+        // A small file can unpack to any length.
+        let mut asked = ASKED;
+        while self.more(path, &mut text)? {
+            if text.len() > asked {
+                asked = 2 * text.len();
+                ask(asked)?;
+            }
+        }
         Ok(text)
     }
 

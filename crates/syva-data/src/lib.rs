@@ -32,10 +32,14 @@ mod numpy;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "parquet")]
+mod parquet_pages;
+#[cfg(feature = "parquet")]
 mod parquet_writer;
 mod rows;
 mod safetensors;
 mod text;
+#[cfg(feature = "parquet")]
+mod thrift;
 
 use std::path::{Path, PathBuf};
 
@@ -45,6 +49,8 @@ use syva_core::{Error, Result};
 pub use arguments::files;
 pub use csv::{Part, write_cell, write_number, write_row};
 use input::Input;
+#[cfg(feature = "parquet")]
+pub use parquet::catches_panics;
 #[cfg(feature = "parquet")]
 pub use parquet_writer::ParquetWriter;
 

@@ -4,6 +4,7 @@
 //! arithmetic overflow or an index out of range that nobody has met. A panic of a decoder is therefore caught and
 //! becomes an error of the file.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
@@ -22,6 +23,7 @@ use syva_core::{Error, Result, threads};
 
 use crate::builder::{Builder, finish};
 use crate::half::half;
+use crate::parquet_pages::{Pages, check_footer};
 
 /// Values of a part, over all columns.
 const PART: usize = 1 << 20;
@@ -54,9 +56,15 @@ struct Shared {
 }
 
 /// A place in a shared file, to read from.
-struct At {
+pub(crate) struct At {
     file: Arc<Mutex<File>>,
     position: u64,
+}
+
+impl At {
+    pub fn new(file: &Arc<Mutex<File>>, position: u64) -> Self {
+        Self { file: Arc::clone(file), position }
+    }
 }
 
 impl Read for At {
@@ -79,7 +87,7 @@ impl ChunkReader for Shared {
     type T = BufReader<At>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(At { file: Arc::clone(&self.file), position: start }))
+        Ok(BufReader::new(At::new(&self.file, start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -88,7 +96,7 @@ impl ChunkReader for Shared {
             return Err(ParquetError::EOF(format!("bytes {start} to {start} + {length} lie beyond the file's end")));
         }
         let mut bytes = vec![0; length];
-        At { file: Arc::clone(&self.file), position: start }.read_exact(&mut bytes)?;
+        At::new(&self.file, start).read_exact(&mut bytes)?;
         Ok(bytes.into())
     }
 }
@@ -97,6 +105,7 @@ impl ChunkReader for Shared {
 pub(crate) struct Rows {
     path: PathBuf,
     reader: SerializedFileReader<Shared>,
+    file: Arc<Mutex<File>>,
     pub names: Vec<String>,
     meanings: Vec<Meaning>,
     builders: Vec<Builder>,
@@ -113,8 +122,12 @@ impl Rows {
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("read", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
-        let shared = Shared { file: Arc::new(Mutex::new(file)), length };
-        let reader = guarded(path, "metadata", || SerializedFileReader::new(shared))?;
+        let file = Arc::new(Mutex::new(file));
+        let shared = Shared { file: Arc::clone(&file), length };
+        let reader = guarded(path, "metadata", || {
+            check_footer(&file, length)?;
+            SerializedFileReader::new(shared)
+        })?;
         let schema = reader.metadata().file_metadata().schema_descr();
         let (mut names, mut meanings) = (Vec::new(), Vec::new());
         for column in schema.columns() {
@@ -139,6 +152,7 @@ impl Rows {
         Ok(Self {
             path: path.into(),
             reader,
+            file,
             names,
             meanings,
             builders,
@@ -182,14 +196,22 @@ impl Rows {
             if self.group == self.reader.num_row_groups() {
                 return Ok(0);
             }
-            let (reader, index) = (&self.reader, self.group);
+            let (reader, file, index) = (&self.reader, &self.file, self.group);
             let place = format!("row group {}", index + 1);
             (self.columns, self.left) = guarded(&self.path, &place, || {
                 let group = reader.get_row_group(index)?;
                 let rows = usize::try_from(group.metadata().num_rows())
                     .map_err(|_| ParquetError::General("its number of rows is negative".into()))?;
                 let columns = 0..group.metadata().num_columns();
-                let columns = columns.map(|column| group.get_column_reader(column).map(Mutex::new));
+                let columns = columns.map(|index| {
+                    let column = group.metadata().column(index);
+                    let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+                    if start < 0 || column.compressed_size() < 0 {
+                        return Err(ParquetError::General("a column begins or ends before the file".into()));
+                    }
+                    let pages = Pages::new(group.get_column_page_reader(index)?, Arc::clone(file), column);
+                    Ok(Mutex::new(get_column_reader(column.column_descr_ptr(), Box::new(pages))))
+                });
                 Ok((columns.collect::<parquet::errors::Result<Vec<_>>>()?, rows))
             })?;
             if self.columns.len() != self.names.len() {
@@ -222,10 +244,23 @@ impl Rows {
     }
 }
 
+thread_local! {
+    static DECODES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread calls a decoder whose panics become errors. A panic hook has nothing to report then.
+#[must_use]
+pub fn catches_panics() -> bool {
+    DECODES.get()
+}
+
 /// Calls a decoder. Its errors and its panics become errors of the file.
 fn guarded<T>(path: &Path, place: &str, call: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    DECODES.set(true);
     // What a panic leaves half done is dropped with the error.
-    match catch_unwind(AssertUnwindSafe(call)) {
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    DECODES.set(false);
+    match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Error::file(path, place, error.to_string(), AGAIN)),
         Err(_) => Err(Error::file(path, place, "the decoder gave up on its content", AGAIN)),

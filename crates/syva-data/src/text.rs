@@ -152,7 +152,8 @@ fn parse<'a>(source: &Source<'a>, piece: Range<usize>, plans: &[Plan], dialect: 
     }
     let syntax = dialect.syntax;
     let width = source.columns.len();
-    let expected_rows = memchr::memchr_iter(syntax.line_end, bytes).count() + 1;
+    // A row has a byte per cell at least, except the last one, which may lack its end.
+    let expected_rows = (memchr::memchr_iter(syntax.line_end, bytes).count() + 1).min(bytes.len() / width.max(1) + 1);
     let mut columns: Vec<Cells> = source.columns.iter().map(|&c| Cells::new(plans[c], expected_rows)).collect();
     let (mut rows, mut at) = (0, syntax.skip_empty_lines(bytes, 0));
     while at < bytes.len() {

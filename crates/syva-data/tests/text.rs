@@ -447,7 +447,7 @@ fn standard_input_is_read() {
     for (content, words) in [
         (&b"a,b\n1,2\n3,4\n"[..], "2 rows"),
         (&gz, "2 rows"),
-        (b"a,b\n1,2\n3\n", "- (row 2 (line 3))"),
+        (b"a,b\n1,2\n3\n", "standard input (row 2 (line 3))"),
         (b"PAR1\0\0\0\0PAR1", "name it as a file"),
     ] {
         for how in ["whole", "parts"] {

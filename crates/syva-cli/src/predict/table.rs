@@ -22,7 +22,7 @@ use syva::{
 };
 
 use crate::args::PredictArgs;
-use crate::output;
+use crate::{output, tables};
 
 /// Predicts every row of the files.
 pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) -> Result<ExitCode> {
@@ -42,7 +42,7 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
     let files = syva::tables::files(&names)?;
     let format = Format::of(args)?;
     let added = added(&model.spec, schema);
-    let options = ReadOptions { texts: schema.texts(), numbers: schema.numbers(), ..args.read.options() };
+    let options = tables::options_for(schema, &args.read, &args.model);
     // Only Parquet has to know what the other columns hold.
     let only = match format {
         Format::Csv | Format::Json => schema.features.iter().map(|feature| feature.column.clone()).collect(),
@@ -63,7 +63,8 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
     for (column, (cells, example)) in &written.unseen {
         let (have, cells) = (if *cells == 1 { "has" } else { "have" }, output::count(*cells as u64, "cell"));
         output::note(format_args!(
-            "syva: column '{column}': {cells} {have} a text that the training data did not have, such as '{example}'"
+            "syva: column '{column}': {cells} {have} a text {}, such as '{example}'",
+            predicting.schema.why_unseen(column)
         ));
     }
     if let Some(out) = &args.out {
@@ -254,7 +255,7 @@ enum Formatted {
 struct Written {
     /// The columns of the first part.
     columns: Option<Vec<String>>,
-    /// Texts that the training data did not have, by column: how many cells, and one of them.
+    /// Texts that turn no input on, by column: how many cells, and one of them.
     unseen: BTreeMap<String, (usize, String)>,
     rows: usize,
     /// From the first part on.

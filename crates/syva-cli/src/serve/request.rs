@@ -12,7 +12,7 @@ use syva::table::{Column, Table, Values, number_text};
 pub struct Rows {
     /// The inputs of all rows.
     pub inputs: Inputs,
-    /// Sentences about texts that the training data did not have.
+    /// Sentences about texts that turn no input on.
     pub notes: Vec<String>,
 }
 
@@ -151,7 +151,7 @@ fn encoded(schema: &Schema, rows: &[Map<String, Value>]) -> Result<Rows, Bad> {
     let encoded = schema.encode(&table).map_err(said)?;
     let notes = encoded.unseen.into_iter().map(|(column, count, example)| {
         let rows = if count == 1 { "a row has".to_string() } else { format!("{count} rows have") };
-        format!("column '{column}': {rows} a text that the training data did not have, such as '{example:.40}'")
+        format!("column '{column}': {rows} a text {}, such as '{example:.40}'", schema.why_unseen(&column))
     });
     Ok(Rows { inputs: encoded.inputs, notes: notes.collect() })
 }

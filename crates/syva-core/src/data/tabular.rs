@@ -166,6 +166,14 @@ fn with_targets(table: Table, options: &TableOptions) -> Result<(Table, usize)> 
     if left == 0 {
         return Ok((table, 0));
     }
+    if left == table.rows() {
+        let names = options.target.join("', '");
+        let problem = match &options.target[..] {
+            [_] => format!("column '{names}' has no value in any row"),
+            _ => format!("no row has values in all of '{names}'"),
+        };
+        return Err(Error::setting("target", problem, "name another column, or give rows whose target is known"));
+    }
     let rows: Vec<usize> = (0..table.rows()).filter(|&row| !missing[row]).collect();
     let [complete] = table.divide([&rows]);
     Ok((complete, left))
@@ -229,7 +237,7 @@ fn part_of(table: &Table, rows: &[usize], config: &TableConfig, part: Validation
     let count = aside.iter().filter(|&&aside| aside).count();
     if count == 0 || count == rows.len() {
         let problem = format!("{size} of {} rows leaves a part empty", rows.len());
-        return Err(Error::setting(setting, problem, "give a share such as 0.2, or another number of rows"));
+        return Err(Error::setting(setting, problem, "give more rows, another share such as 0.5, or another number"));
     }
     Ok(aside)
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::dates::{DateFormat, DatePart};
-use super::kinds::{Kind, LeftOut, Profile, occurring, profile};
+use super::kinds::{Kind, LeftOut, Profile, doubt, occurring, profile};
 use super::quantiles::{Quantiles, sorted_quantile};
 use super::{
-    Encoding, Feature, NumberEncoding, Scaler, Scaling, Schema, Target, TargetTransform, TaskKind, Transform,
-    ValueTarget, number_of, smooth_clip, truth,
+    Encoding, Feature, MOST_CATEGORIES, NumberEncoding, Scaler, Scaling, Schema, Target, TargetTransform, TaskKind,
+    Transform, ValueTarget, number_of, smooth_clip, truth,
 };
 use crate::embedding::{Block, Embedding, NumberEmbedding};
 use crate::spec::Normalization;
@@ -95,9 +95,6 @@ pub struct Fitted {
     pub notes: Vec<String>,
 }
 
-/// The most categories of a column. Rarer ones turn no input on.
-const MOST_CATEGORIES: usize = 256;
-
 /// The most different whole numbers that are taken for classes.
 const MOST_NUMBERED: usize = 20;
 
@@ -136,6 +133,7 @@ impl FoundOut {
     pub(crate) fn fit(self, train: &Table, options: &TableOptions) -> Result<Fitted> {
         let Self { profiles, target } = self;
         let mut notes = left_out(&profiles);
+        notes.extend(profiles.iter().filter_map(|found| found.doubt.clone()));
         let (mut numbers, mut pairs, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut levels = Vec::new();
         for (Profile { column: name, kind, .. }, column) in profiles.iter().zip(train.columns()) {
@@ -164,7 +162,8 @@ impl FoundOut {
         // A column that happens to be missing in the whole training part has nothing to say.
         numbers.retain(|feature| feature.encoding.inputs() > 0);
         if numbers.is_empty() {
-            let problem = "no column is left to learn from";
+            let why = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+            let problem = format!("no column is left to learn from{why}");
             return Err(Error::mismatch(problem, "name some with --numeric or --categorical, or ignore fewer"));
         }
         let target = match target {
@@ -497,8 +496,9 @@ fn wanted(all: &Table, options: &TableOptions) -> Result<Wanted> {
             if count > 50 && 2 * count > all.rows() {
                 let (count, rows) = (grouped(count as u64), grouped(all.rows() as u64));
                 let problem = format!("'{first}' has {count} different values in {rows} rows, too many for classes");
+                let doubt = doubt(columns[0]);
                 let remedy = if is_numbers(columns[0]) { "use --task regression" } else { "name another column" };
-                return refuse(problem, remedy);
+                return refuse(problem, doubt.as_deref().unwrap_or(remedy));
             }
             let note = is_numbers(columns[0]).then(|| {
                 format!("'{first}' has {count} different whole numbers, so they are classes (--task regression predicts numbers)")

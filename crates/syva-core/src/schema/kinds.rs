@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::dates::DateFormat;
 use super::fit::TableOptions;
 use crate::table::{Column, MISSING, Table, Texts, Values};
+use crate::text::grouped;
 use crate::{Error, Result};
 
 /// What a column is used for.
@@ -76,6 +77,8 @@ pub struct Profile {
     pub whole: bool,
     /// A value.
     pub example: Option<String>,
+    /// Why it may be meant to have numbers, although it has texts, and what to do about it.
+    pub doubt: Option<String>,
 }
 
 impl Profile {
@@ -164,7 +167,59 @@ fn profile_of(column: &Column, said: Option<Kind>) -> Profile {
         (None, found) => found,
     };
     let example = (0..column.values.len()).find_map(|row| column.cell(row)).map(std::borrow::Cow::into_owned);
-    Profile { column: column.name.clone(), kind, missing, distinct, range, whole, example }
+    let doubt = if matches!(said, Some(Kind::Category | Kind::LeftOut(_))) { None } else { doubt(column) };
+    Profile { column: column.name.clone(), kind, missing, distinct, range, whole, example, doubt }
+}
+
+/// Of a column of texts that mostly look like numbers: what it looks like, and what to do.
+pub(crate) fn doubt(column: &Column) -> Option<String> {
+    let Values::Texts(texts) = &column.values else { return None };
+    let look: Vec<bool> = texts.vocabulary().iter().map(|text| looks_like_number(text)).collect();
+    let (mut numbers, mut others, mut example, mut other) = (0, 0, None, None);
+    for &code in texts.codes() {
+        match look.get(code as usize) {
+            Some(true) => {
+                numbers += 1;
+                example.get_or_insert(code);
+            }
+            Some(false) => {
+                others += 1;
+                other.get_or_insert(code);
+            }
+            None => {}
+        }
+    }
+    // Few are codes, such as 01 and 02.
+    if numbers <= others || numbers < 20 {
+        return None;
+    }
+    let text = |code: u32| texts.vocabulary()[code as usize].chars().take(40).collect::<String>();
+    let (name, all) = (&column.name, grouped((numbers + others) as u64));
+    let example = example.map(text).unwrap_or_default();
+    Some(match other.map(text) {
+        Some(other) => format!(
+            "column '{name}' is read as texts, but {} of its {all} cells look like numbers, and '{other}' does not: \
+             give --numeric '{name}', and --missing '{other}' if it means that nothing is known",
+            grouped(numbers as u64)
+        ),
+        // Of a format that tells texts from numbers.
+        None if example.parse::<f64>().is_ok() => {
+            format!("column '{name}' has texts that are numbers, such as '{example}': --numeric '{name}' reads them so")
+        }
+        None => format!(
+            "column '{name}' is read as texts that look like numbers, such as '{example}': write them without \
+             separators of thousands, or name the decimal sign with --decimal"
+        ),
+    })
+}
+
+/// `1.234,5`, `1,234.5`, `12'000`, `-3.5`: digits in groups of three, and perhaps decimals.
+fn looks_like_number(text: &str) -> bool {
+    let unsigned = text.trim().trim_start_matches(['-', '+']);
+    let groups: Vec<&str> = unsigned.split(['.', ',', '\'', ' ', '\u{a0}', '\u{202f}']).collect();
+    let whole = &groups[..groups.len() - 1];
+    groups.iter().all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()))
+        && (whole.len() < 2 || whole[0].len() <= 3 && whole[1..].iter().all(|group| group.len() == 3))
 }
 
 /// The texts that occur, which may be fewer than the vocabulary, by their places in it.
@@ -237,6 +292,45 @@ mod tests {
         assert_eq!(kind("c", texts((10..30).map(|i| format!("2024-01-{i}")))), Kind::Date(DateFormat::YearFirst));
         assert_eq!(kind("c", texts((10..30).map(|i| format!("1/{i}/2024")))), Kind::Date(DateFormat::MonthFirst));
         assert_eq!(kind("c", Values::texts([None, None])), Kind::LeftOut(LeftOut::Empty));
+    }
+
+    #[test]
+    fn texts_that_look_like_numbers_are_doubted() {
+        for (text, looks) in [
+            ("1.989,07", true),
+            ("1,234,567", true),
+            ("-12'000.5", true),
+            ("3,5", true),
+            ("1 000", true),
+            ("1.2.3", false),
+            ("31.05.2024", false),
+            ("120/80", false),
+            ("12a", false),
+            ("", false),
+            (".", false),
+        ] {
+            assert_eq!(looks_like_number(text), looks, "{text}");
+        }
+        let doubt = |other: usize| {
+            let cells: Vec<String> =
+                (0..40).map(|i| if i < other { "k.A.".into() } else { format!("1.{i:03},5") }).collect();
+            let column = Column::new("pay", Values::texts(cells.iter().map(|cell| Some(cell.as_str()))));
+            doubt(&column).unwrap_or_default()
+        };
+        assert!(
+            doubt(0).contains("column 'pay' is read as texts that look like numbers, such as '1.000,5'"),
+            "{}",
+            doubt(0)
+        );
+        assert!(doubt(0).contains("without separators of thousands"));
+        let said =
+            "38 of its 40 cells look like numbers, and 'k.A.' does not: give --numeric 'pay', and --missing 'k.A.'";
+        assert!(doubt(2).contains(said), "{}", doubt(2));
+        assert_eq!(doubt(20), "");
+        let cells: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+        let column = Column::new("pay", Values::texts(cells.iter().map(|cell| Some(cell.as_str()))));
+        let said = "column 'pay' has texts that are numbers, such as '0': --numeric 'pay' reads them so";
+        assert_eq!(super::doubt(&column).as_deref(), Some(said));
     }
 
     #[test]
