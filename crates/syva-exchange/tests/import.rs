@@ -38,7 +38,7 @@ fn outputs(model: &Model, inputs: &Matrix) -> Matrix {
     let mut session = Reference.open(&device, &model.spec, &Training::default()).unwrap();
     session.set_state(&model.state).unwrap();
     let mut outputs = Matrix::zeros(inputs.rows(), model.spec.outputs());
-    session.predict(inputs, &mut outputs).unwrap();
+    session.predict(&inputs.values().to_vec().into(), &mut outputs).unwrap();
     outputs
 }
 
