@@ -1,35 +1,39 @@
 //! The settings of a training. They come from flags, from a TOML file of the same names, from another run, and from the
 //! defaults. The first of these that has a setting wins.
 
+mod file;
+mod fixed;
+mod help;
+mod recipe;
+mod tables;
+
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id};
+use clap::Args;
 use serde::Deserialize;
 use syva::data::images::{Channels, ImageSize, ImagesConfig};
 use syva::data::source::Source;
 use syva::data::tabular::{self, TableConfig};
-use syva::data::{Targets, Task, Validation};
-use syva::names::{either, find, unknown};
-use syva::ops::Learned;
+use syva::data::{Task, Validation};
 use syva::run::{Keep, RunConfig};
-use syva::schema::{Scaling, TableOptions, TargetTransform, TaskKind};
+use syva::schema::{Scaling, TargetTransform, TaskKind};
+use syva::tables::images::Opened;
 use syva::{
-    Activation, BiasInit, Block, ClassWeights, Embedding, Error, Factors, Head, Init, Layer, Loss, Metric,
-    Nonlinearity, NumberEmbedding, Optimizer, Parametrization, Precision, Result, Schedule, Spec, Stop, Ties, Training,
+    Activation, BiasInit, ClassWeights, Error, Factors, Head, Init, Layer, Loss, Nonlinearity, NumberEmbedding,
+    Optimizer, Parametrization, Precision, Result, Schedule, Spec, Stop, Training,
 };
 
-use syva::tables::images::Opened;
-
+pub use self::fixed::Fixed;
+use self::help::{activations, inits, losses, optimizers, schedules};
+pub use self::recipe::Recipe;
+pub use self::tables::Above;
+use self::tables::names_of;
 use crate::data::{self, Talk};
-use crate::images::{self, ImageArgs};
-use crate::tables::{DataArg, Mark, Names, PartArg, ReadArgs, YesNo, files, list_from_file};
+use crate::images;
+use crate::tables::{DataArg, Mark, Names, PartArg, YesNo, list_from_file};
 use crate::values::{flag, from_file, number, number_from_file, yes_no, yes_no_from_file};
-
-/// More bytes than any settings file has.
-const MOST_BYTES: u64 = 1 << 20;
 
 /// Makes [`Settings`] from one list. A setting that is a field of [`Training`] says so, and then comes from there in
 /// `--like`, goes there, and is shown by that name.
@@ -420,18 +424,6 @@ impl Settings {
         }))
     }
 
-    /// The settings that say of images what this configuration says.
-    fn of_images(images: &ImagesConfig) -> Self {
-        let ImagesConfig { classes, size, channels, test, .. } = images;
-        Self {
-            classes: (!classes.is_empty()).then(|| Names(classes.clone())),
-            image_size: *size,
-            channels: *channels,
-            test: test.map(PartArg::Part),
-            ..Self::default()
-        }
-    }
-
     /// These settings. Those that are missing and describe the network come from a model.
     pub fn or_model(self, network: &Spec) -> Self {
         let hidden = &network.layers[..network.layers.len() - 1];
@@ -448,62 +440,6 @@ impl Settings {
         })
     }
 
-    /// The settings that embed inputs as this network does, as far as the network says it.
-    fn of_embedding(embedding: Option<&Embedding>) -> Self {
-        let Some(Embedding { blocks, scaled }) = embedding else {
-            return Self {
-                embedding: Some(NumberEmbedding::None),
-                embed_above: Some(Above(None)),
-                input_factors: Some(false),
-                ..Self::default()
-            };
-        };
-        let of_numbers = |block: &Block| match *block {
-            Block::Periodic { frequencies, outputs, .. } => Some(NumberEmbedding::Periodic { frequencies, outputs }),
-            Block::Piecewise { bins, outputs, .. } => Some(NumberEmbedding::Piecewise { bins, outputs }),
-            Block::Plain { .. } | Block::Category { .. } => None,
-        };
-        let size = |block: &Block| if let Block::Category { size, .. } = *block { Some(size) } else { None };
-        Self {
-            embedding: blocks.iter().find_map(of_numbers),
-            embedding_size: blocks.iter().find_map(size),
-            input_factors: Some(*scaled),
-            ..Self::default()
-        }
-    }
-
-    /// The settings that say of a table what this configuration says.
-    fn of_table(table: &TableConfig) -> Self {
-        let TableConfig { test_files, test, split_by, read, columns, .. } = table;
-        let list = |names: &[String]| (!names.is_empty()).then(|| Names(names.to_vec()));
-        Self {
-            test: test
-                .map(PartArg::Part)
-                .or_else(|| (!test_files.is_empty()).then(|| PartArg::Files(names_of(test_files)))),
-            split_by: split_by.clone(),
-            target: list(&columns.target),
-            task: columns.task,
-            numeric: list(&columns.numeric),
-            categorical: list(&columns.categorical),
-            ignore: list(&columns.ignore),
-            weight: columns.weight.clone(),
-            group: columns.group.clone(),
-            scaling: Some(columns.scaling),
-            target_transform: Some(columns.target_transform),
-            clamp: Some(columns.clamp),
-            embedding: Some(columns.embedding),
-            embed_above: Some(Above(columns.embed_above)),
-            embedding_size: Some(columns.embedding_size),
-            input_factors: Some(columns.input_factors),
-            delimiter: read.delimiter.map(Mark),
-            header: read.header.map(YesNo),
-            decimal: read.decimal.map(Mark),
-            encoding: read.encoding.clone(),
-            missing: read.missing.clone().map(Names),
-            ..Self::default()
-        }
-    }
-
     /// The named set that the data is, if it is one.
     pub fn source(&self) -> Option<Source> {
         match self.data {
@@ -511,105 +447,6 @@ impl Settings {
             Some(DataArg::Named(source)) => Some(source),
             Some(DataArg::Table(_) | DataArg::Images(_)) => None,
         }
-    }
-
-    /// The table that the data is, if it is one. What only tables have is refused of other data.
-    pub fn table(&self) -> Result<Option<TableConfig>> {
-        let list = |names: &Option<Names>| names.clone().unwrap_or_default().0;
-        let Some(DataArg::Table(data)) = &self.data else {
-            let is_images = matches!(self.data, Some(DataArg::Images(_)));
-            for (given, setting) in [
-                (self.target.is_some(), "target"),
-                (self.task.is_some(), "task"),
-                (self.numeric.is_some(), "numeric"),
-                (self.categorical.is_some(), "categorical"),
-                (self.ignore.is_some(), "ignore"),
-                (self.weight.is_some(), "weight"),
-                (self.group.is_some(), "group"),
-                (self.split_by.is_some(), "split-by"),
-                (self.scaling.is_some(), "scaling"),
-                (self.target_transform.is_some(), "target-transform"),
-                (self.clamp.is_some(), "clamp"),
-                (self.embedding.is_some(), "embedding"),
-                (self.embed_above.is_some(), "embed-above"),
-                (self.embedding_size.is_some(), "embedding-size"),
-                (self.input_factors.is_some(), "input-factors"),
-                (self.test.is_some() && !is_images, "test"),
-                (matches!(self.test, Some(PartArg::Files(_))), "test"),
-                (matches!(self.validation, Some(PartArg::Files(_))), "validation"),
-                (self.delimiter.is_some(), "delimiter"),
-                (self.header.is_some(), "header"),
-                (self.decimal.is_some(), "decimal"),
-                (self.encoding.is_some(), "encoding"),
-                (self.missing.is_some(), "missing"),
-            ] {
-                if given {
-                    let problem = "this is for tables, and --data names none";
-                    return Err(Error::setting(setting, problem, "give the file of a table with --data"));
-                }
-            }
-            return Ok(None);
-        };
-        if self.data_dir.is_some() {
-            return Err(Error::setting("data-dir", "it is the folder of MNIST, not of a table", "leave it out"));
-        }
-        self.image_args().refuse()?;
-        let part_files = |part: &Option<PartArg>| match part {
-            Some(PartArg::Files(names)) => files(names),
-            _ => Ok(Vec::new()),
-        };
-        let head = self.head.unwrap_or(Head::Regression);
-        let recipe = self.recipe.unwrap_or(Recipe::Tabular);
-        let is_tabular = recipe == Recipe::Tabular;
-        if let Some(size) = self.embedding_size.filter(|size| !(1..=1024).contains(size)) {
-            let problem = format!("{size} is no length of a vector");
-            return Err(Error::setting("embedding-size", problem, "give 1 to 1024, such as 8"));
-        }
-        Ok(Some(TableConfig {
-            files: files(data)?,
-            validation_files: part_files(&self.validation)?,
-            test_files: part_files(&self.test)?,
-            test: if let Some(PartArg::Part(part)) = self.test { Some(part) } else { None },
-            split_by: self.split_by.clone(),
-            read: ReadArgs {
-                delimiter: self.delimiter,
-                header: self.header,
-                decimal: self.decimal,
-                encoding: self.encoding.clone(),
-                missing: self.missing.clone(),
-            }
-            .options(),
-            columns: TableOptions {
-                target: list(&self.target),
-                task: self.task,
-                numeric: list(&self.numeric),
-                categorical: list(&self.categorical),
-                ignore: list(&self.ignore),
-                weight: self.weight.clone(),
-                group: self.group.clone(),
-                scaling: self.scaling.unwrap_or(match recipe {
-                    Recipe::Tabular | Recipe::TabularSmall | Recipe::TabularPlain => Scaling::Robust,
-                    Recipe::Today | Recipe::Chapter2026 => Scaling::Standard,
-                }),
-                clamp: self.clamp.unwrap_or(is_tabular),
-                embedding: self.embedding.unwrap_or(if is_tabular {
-                    NumberEmbedding::Periodic { frequencies: 16, outputs: 4 }
-                } else {
-                    NumberEmbedding::None
-                }),
-                embed_above: self.embed_above.unwrap_or(Above(is_tabular.then_some(8))).0,
-                embedding_size: self.embedding_size.unwrap_or(8),
-                input_factors: self.input_factors.unwrap_or(is_tabular || recipe == Recipe::TabularSmall),
-                target_transform: self.target_transform.unwrap_or_default(),
-                // Rates of counts are what they are.
-                standardise: head != Head::Poisson,
-            },
-        }))
-    }
-
-    /// What the settings say of images.
-    fn image_args(&self) -> ImageArgs {
-        ImageArgs { classes: self.classes.clone(), image_size: self.image_size, channels: self.channels }
     }
 
     /// Opens the data.
@@ -637,176 +474,11 @@ impl Settings {
         Ok(OpenData { task, validation, table: None, images: None })
     }
 
-    /// These settings for this data. What is missing comes from the recipe for tables, if they are for one.
-    pub fn suited_to(self, task: &Task) -> Result<Self> {
-        let recipe = match (&task.schema, self.recipe) {
-            (None, Some(recipe @ (Recipe::Tabular | Recipe::TabularSmall | Recipe::TabularPlain))) => {
-                let problem = format!("{} is for tables, and --data names none", recipe.name());
-                return Err(Error::setting("recipe", problem, "leave it out, or give the file of a table with --data"));
-            }
-            (None, _) => return Ok(self),
-            (Some(_), recipe) => recipe.unwrap_or(Recipe::Tabular),
-        };
-        let mut rest = match recipe {
-            Recipe::Tabular => Self::realmlp(task, false),
-            Recipe::TabularSmall => Self::realmlp(task, true),
-            Recipe::TabularPlain => Self::plain_tabular(task),
-            Recipe::Today | Recipe::Chapter2026 => return Ok(self),
-        };
-        // A rate and factors suit an optimiser, a stopping rule says what is best, and what is learned of activations or of
-        // inputs must be there to have factors.
-        if self.optimizer.is_some() {
-            (rest.lr, rest.decay_schedule, rest.decay_factors) = (None, None, None);
-        }
-        rest.keep = rest.keep.filter(|_| self.stop.is_none());
-        if self.loss.is_some() || self.head.is_some_and(|head| !matches!(head, Head::Logits | Head::LogSoftmax)) {
-            rest.loss = None;
-        }
-        if self.dropout == Some(0.0) {
-            rest.dropout_schedule = None;
-        }
-        let has_gains = self.activation.or(rest.activation).is_some_and(|activation| activation.learned.has_gains());
-        for factors in [&mut rest.lr_factors, &mut rest.decay_factors].into_iter().flatten() {
-            factors.gains = if has_gains { factors.gains } else { 1.0 };
-        }
-        Ok(self.or(rest))
-    }
-
-    /// RealMLP's settings for this task, with tuned defaults (TD) or their simple form (TD-S): arXiv 2407.04491.
-    fn realmlp(task: &Task, small: bool) -> Self {
-        let classes = matches!(task.train.targets(), Targets::Classes { .. });
-        let rows = task.train.samples();
-        // Where the paper's 256 samples per batch would take hours.
-        let (batch_size, epochs) = match rows {
-            0..=30_000 => (256, 256),
-            30_001..=100_000 => (512, 128),
-            _ => (1024, 64),
-        };
-        let factors = |biases: f64, scales: f64| {
-            let numbers = if small { 1.0 } else { 0.1 };
-            Factors { biases, gains: numbers, numbers, scales, ..Factors::default() }
-        };
-        let weight_decay = if small { 0.0 } else { 0.02 };
-        let flat_cos = || "flat-cos".parse().ok().filter(|_| !small);
-        let activation = if classes { Activation::Selu } else { Activation::Mish };
-        let learned = if small { Learned::Nothing } else { Learned::Blend };
-        let metric = if classes { Metric::ValAcc } else { Metric::ValLoss };
-        Self {
-            hidden: Some(Hidden(vec![256, 256, 256])),
-            activation: Some(Nonlinearity { activation, learned }),
-            init: if small { "lecun-normal".parse().ok() } else { Some(Init::Standardized) },
-            bias_init: Some(if small { BiasInit::Normal { std: 1.0 } } else { BiasInit::Hyperplanes }),
-            zero_last: Some(small),
-            parametrization: Some(Parametrization::Ntk),
-            optimizer: Some(Optimizer::AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay }),
-            lr: Some(match (classes, small) {
-                (true, _) => 0.04,
-                (false, true) => 0.07,
-                (false, false) => 0.2,
-            }),
-            schedule: "coslog4".parse().ok(),
-            lr_factors: Some(factors(0.1, 6.0)),
-            // What has another rate decays by the square of its factor, as there.
-            decay_factors: (!small).then(|| factors(0.0, 6.0)),
-            decay_schedule: flat_cos(),
-            dropout: Some(if small { 0.0 } else { 0.15 }),
-            dropout_schedule: flat_cos(),
-            loss: if classes { "cross-entropy:smoothing=0.1".parse().ok() } else { None },
-            batch_size: Some(batch_size.min(rows)),
-            drop_last: Some(true),
-            epochs: Some(epochs),
-            keep: Some(Keep::Best { metric, ties: Ties::Last }),
-            ..Self::default()
-        }
-    }
-
-    /// Settings without embeddings, which every device can train: found on the tables of the tests, for lack of a theory.
-    fn plain_tabular(task: &Task) -> Self {
-        let rows = task.train.samples();
-        let batch_size = match rows {
-            0..=8192 => 128,
-            8193..=30_000 => 256,
-            30_001..=100_000 => 512,
-            _ => 1024,
-        };
-        let epochs = match rows {
-            0..=10_000 => 256,
-            10_001..=100_000 => 100,
-            _ => 30,
-        };
-        Self {
-            hidden: Some(Hidden(vec![256, 256, 256])),
-            activation: Some(Activation::Mish.into()),
-            optimizer: Some(Optimizer::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05 }),
-            lr: Some(0.005),
-            schedule: "one-cycle".parse().ok(),
-            dropout: Some(0.1),
-            batch_size: Some(batch_size),
-            epochs: Some(epochs),
-            keep: Some(Keep::best_by(Metric::ValLoss)),
-            ..Self::default()
-        }
-    }
-
     /// Whether any of the settings changes the network or its input.
     pub fn change_network(&self) -> bool {
         let network = self.hidden.is_some() || self.activation.is_some() || self.head.is_some() || self.data.is_some();
         let inputs = self.scaling.is_some() || self.embedding.is_some() || self.embed_above.is_some();
         network || inputs || self.embedding_size.is_some() || self.input_factors.is_some()
-    }
-
-    /// The settings in a TOML file. An invalid setting is wrong usage, like an invalid flag.
-    fn from_file(path: &Path) -> Result<Self> {
-        let refuse = |place: &str, problem: &str, remedy: &str| {
-            Error::setting(format!("{} ({place})", path.display()), problem, remedy)
-        };
-        // This also reads from a pipe, such as `<(…)` in a shell.
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-        if bytes.len() as u64 > MOST_BYTES {
-            return Err(refuse("its size", "a settings file has at most 1 MiB", "name a settings file"));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let place = format!("byte {}", error.valid_up_to());
-            refuse(&place, "it is not UTF-8 text", "save it as UTF-8, or name another file")
-        })?;
-        let file: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            let place = format!("line {line}");
-            if text.contains("\n[training]\n") {
-                let remedy = "`syva train --like RUN` repeats a run, and `syva resume RUN` continues it";
-                return refuse(&place, "this looks like a run's own config.toml, not like a settings file", remedy);
-            }
-            if let Some((problem, remedy)) = text.lines().nth(line - 1).and_then(|line| mistake(line, error.message()))
-            {
-                return refuse(&place, &problem, &remedy);
-            }
-            // All the names, which serde lists, would bury the one that is wrong.
-            let problem = error.message().split(", expected one of").next().unwrap_or_default();
-            let problem = problem.replace("unknown field", "unknown setting");
-            let remedy = match problem.split_once("; ") {
-                // What reads a value says what to write instead.
-                Some((problem, remedy)) => return refuse(&place, problem, remedy),
-                None if problem.starts_with("unknown setting") => {
-                    "use the names of the flags from --data to --out (see `syva train --help`)"
-                }
-                None if problem.starts_with("invalid type") => "give a value of that type",
-                None => "write each setting once, as `name = value` on a line of its own",
-            };
-            refuse(&place, &problem, remedy)
-        })?;
-        // Flags are checked when they are parsed. Settings from the file are checked here, where its name is known.
-        file.training().map_err(|error| match error {
-            Error::Setting { setting, problem, remedy } => refuse(&setting, &problem, &remedy),
-            other => other,
-        })?;
-        for (name, folder) in [("data-dir", &file.data_dir), ("init-from", &file.init_from), ("out", &file.out)] {
-            if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
-                return Err(refuse(name, "the folder's name is empty", "name a folder, or leave the line out"));
-            }
-        }
-        Ok(file)
     }
 
     /// How to train: the given settings, with the chapter's defaults.
@@ -854,153 +526,10 @@ impl Settings {
     }
 }
 
-/// A number of categories, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Above(pub Option<usize>);
-
-impl FromStr for Above {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        if text.trim().eq_ignore_ascii_case("none") {
-            return Ok(Self(None));
-        }
-        let refuse = |_| {
-            let problem = format!("'{text}' is neither a number of categories nor none");
-            Error::setting("embed-above", problem, "write a whole number, such as 8, or none")
-        };
-        text.trim().parse().map(|most| Self(Some(most))).map_err(refuse)
-    }
-}
-
 /// The heading of the flags that are for tables.
 const TABLES: &str = "Tables";
 /// The heading of the flags that are for folders of images.
 const IMAGES: &str = "Images";
-
-/// Files as a list of names.
-fn names_of(files: &[PathBuf]) -> Names {
-    Names(files.iter().map(|file| file.display().to_string()).collect())
-}
-
-/// The help of `--activation`.
-fn activations() -> String {
-    let names = either(&Nonlinearity::names().collect::<Vec<_>>());
-    format!(
-        "Activation of the hidden layers: {names}; parameters follow a colon, as in leaky-relu:slope=0.1; parametric-NAME \
-         learns for each unit how far it bends [default: sigmoid]"
-    )
-}
-
-/// The help of `--init`.
-fn inits() -> String {
-    let names = either(&Init::names().collect::<Vec<_>>());
-    format!(
-        "Initial weights: {names}; parameters follow a colon, as in he-normal:gain=auto (the gain of the layer's activation, \
-         or a number), truncated-normal:std=0.02,cut=2, sparse:sparsity=0.9,std=0.01 or constant:0.1 [default: pytorch]"
-    )
-}
-
-/// The help of `--schedule`.
-fn schedules() -> String {
-    let names = either(&Schedule::names().collect::<Vec<_>>());
-    format!(
-        "How the learning rate changes: {names}; parameters follow a colon, lengths in epochs, as in \
-         step:every=30,gamma=0.1, multi-step:at=30/60/80, cosine:warmup=5, one-cycle:max=0.003 or \
-         plateau:patience=5,metric=val_acc [default: constant]"
-    )
-}
-
-/// The help of `--loss`.
-fn losses() -> String {
-    let names = either(&Loss::names().collect::<Vec<_>>());
-    format!(
-        "What is minimised: {names}; it has to fit the head; parameters follow a colon, as in \
-         cross-entropy:smoothing=0.1 or huber:delta=2, and have PyTorch's names and defaults [default: auto, the head's own]"
-    )
-}
-
-/// The help of `--optimizer`.
-fn optimizers() -> String {
-    let names = either(&Optimizer::names().collect::<Vec<_>>());
-    format!(
-        "Optimiser: {names}; parameters follow a colon, as in sgd:momentum=0.9,nesterov=true or adamw:weight_decay=0.05, \
-         and have PyTorch's names and defaults [default: sgd]"
-    )
-}
-
-/// What is wrong with a line of a settings file, and what to write: the mistakes that people make who do not know TOML.
-/// `said` is what the parser says of it.
-fn mistake(line: &str, said: &str) -> Option<(String, String)> {
-    let (name, value) = line.split_once('=')?;
-    let (name, value) = (name.trim(), value.split('#').next().unwrap_or_default().trim());
-    if said.starts_with("invalid type") && ["path string", "a string"].iter().any(|text| said.ends_with(text)) {
-        return Some((format!("{value} is not text"), "put it in quotes".into()));
-    }
-    let unreadable = toml::from_str::<toml::Table>(line).is_err();
-    if name == "exact" && !value.is_empty() && (unreadable || said.starts_with("invalid type")) {
-        return Some((format!("{name} cannot be {value}"), "write true or false, without quotes".into()));
-    }
-    // The other mistakes are those of a line that TOML cannot read.
-    if !unreadable || value.contains(['"', '\'', '[', ']']) {
-        return None;
-    }
-    if value.is_empty() {
-        return Some((format!("{name} has no value"), "write one, or leave the line out".into()));
-    }
-    let point = value.replacen(',', ".", 1);
-    if point != value && point.parse::<f64>().is_ok() {
-        return Some((format!("{value} is not a number"), format!("write {point}")));
-    }
-    let is_text = value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '.' | '/' | '~'));
-    is_text.then(|| (format!("{value} is not in quotes"), format!("write {name} = \"{value}\"")))
-}
-
-/// A named set of settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recipe {
-    /// The defaults.
-    Today,
-    /// The chapter as it was taught in 2026: Xavier's uniform weights, and biases of 0.
-    Chapter2026,
-    /// For tables: RealMLP with its tuned defaults.
-    Tabular,
-    /// RealMLP's simple form, without embeddings.
-    TabularSmall,
-    /// A network without any embedding, for tables.
-    TabularPlain,
-}
-
-impl Recipe {
-    const NAMES: &[(&str, Self)] = &[
-        ("today", Self::Today),
-        ("chapter-2026", Self::Chapter2026),
-        ("tabular", Self::Tabular),
-        ("tabular-small", Self::TabularSmall),
-        ("tabular-plain", Self::TabularPlain),
-    ];
-
-    fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, recipe)| *recipe == self).map_or("", |(name, _)| name)
-    }
-
-    fn settings(self) -> Settings {
-        match self {
-            // What is for tables depends on them.
-            Self::Today | Self::Tabular | Self::TabularSmall | Self::TabularPlain => Settings::default(),
-            Self::Chapter2026 => {
-                Settings { init: Some(Init::XAVIER_UNIFORM), bias_init: Some(BiasInit::Zeros), ..Settings::default() }
-            }
-        }
-    }
-}
-
-impl FromStr for Recipe {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-        find(Self::NAMES, name).ok_or_else(|| unknown("recipe", name, &names))
-    }
-}
 
 /// Widths of hidden layers: `256,128` or `none`; in a file also an array.
 #[derive(Clone, Debug, PartialEq)]
@@ -1045,69 +574,3 @@ impl fmt::Display for Hidden {
         f.pad(if widths.is_empty() { "none".into() } else { widths.join(",") }.as_str())
     }
 }
-
-/// What `syva resume` is asked for and cannot change: the flags of `syva train` that it does not have, because they make
-/// the bits of a run. They are hidden, so that asking for them is answered.
-#[derive(Clone, Debug, Default)]
-pub struct Fixed {
-    /// The flags that were given, with their values.
-    given: Vec<String>,
-}
-
-impl Fixed {
-    /// Refuses any of these settings that was given for `run`.
-    pub fn check(&self, run: &Path) -> Result<()> {
-        if self.given.is_empty() {
-            return Ok(());
-        }
-        let given = &self.given;
-        let remedy = format!("start a new run: `syva train --like {} {}`", run.display(), given.join(" "));
-        Err(Error::setting(given.join(", "), "resuming cannot change this setting of a run", remedy))
-    }
-
-    /// The flags of `syva train` that are settings.
-    fn flags() -> Vec<Arg> {
-        let settings = Settings::augment_args(Command::new("train"));
-        settings.get_arguments().cloned().chain([Arg::new("config").long("config")]).collect()
-    }
-}
-
-impl Args for Fixed {
-    /// Adds the flags that the command does not have yet, so it must come after the command's own.
-    fn augment_args(command: Command) -> Command {
-        let there: Vec<Id> = command.get_arguments().map(|flag| flag.get_id().clone()).collect();
-        let hidden = |flag: Arg| {
-            // What is said of a value that cannot be read does not matter here.
-            let text = flag.value_parser(clap::value_parser!(String)).allow_negative_numbers(true);
-            text.hide(true).num_args(0..=1).default_missing_value("")
-        };
-        command.args(Self::flags().into_iter().filter(|flag| !there.contains(flag.get_id())).map(hidden))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Fixed {
-    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let mut given = Vec::new();
-        for flag in Self::flags() {
-            // The command's own flags are of other types.
-            if let Ok(Some(value)) = matches.try_get_one::<String>(flag.get_id().as_str())
-                && !OWN.contains(&flag.get_id().as_str())
-            {
-                given.push(format!("--{} {value}", flag.get_long().unwrap_or_default()).trim_end().to_string());
-            }
-        }
-        Ok(Self { given })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-/// The settings of text that `syva resume` can change.
-const OWN: [&str; 1] = ["device"];
