@@ -175,7 +175,9 @@ def syva(train, test, classes, seed, args, preset="tabular"):
         run, out = folder / "run", folder / "out.csv"
         begin = time.perf_counter()
         command = [args.syva, "train", "--preset", preset, "--data", folder / "train.csv", "--target", target]
-        command += ["--config", folder / "columns.toml", "--seed", seed + 1, "--validation", f"0.1:seed={seed + 1}"]
+        # The default share, and other rows for each seed.
+        share = 0.1 if len(train[0]) < 10_000 else 0.2
+        command += ["--config", folder / "columns.toml", "--seed", seed + 1, "--validation", f"{share}:seed={seed + 1}"]
         command += ["--task", "classification" if classes else "regression", "--threads", args.threads]
         command += ["--out", run, "--quiet", *args.extra.split()]
         subprocess.run([str(part) for part in command], check=True)

@@ -92,7 +92,7 @@ settings! {
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;
     /// What the training is judged by: test (the data's own test part), or a share (0.1) or a number (5000) of the
-    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.1 for a
+    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.1 or, from 10,000 rows on, 0.2 for a
     /// table, and for a folder without test images]
     #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>)]
     #[serde(deserialize_with = "from_file")]
@@ -453,8 +453,9 @@ impl Settings {
     pub fn open(&self, talk: Talk) -> Result<OpenData> {
         let part = if let Some(PartArg::Part(part)) = self.validation { Some(part) } else { None };
         if let Some(config) = self.table()? {
-            let validation = part.unwrap_or(tabular::VALIDATION);
-            let opened = crate::tables::open(config, Some(validation), talk)?;
+            let opened = crate::tables::open(config, part, talk)?;
+            let rows = opened.task.train.samples() + opened.task.validation.samples();
+            let validation = part.unwrap_or_else(|| tabular::default_validation(rows));
             return Ok(OpenData { task: opened.task, validation, table: Some(opened.config), images: None });
         }
         if let Some(DataArg::Images(path)) = &self.data {

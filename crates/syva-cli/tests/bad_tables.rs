@@ -60,7 +60,7 @@ fn wrong_rows_and_cells_are_named_with_a_remedy() {
         "size,colour,sold\n1,red,no\n2,red,yes\n",
         "",
         2,
-        &["0.2 of 2 rows leaves a part empty", "more rows"],
+        &["0.1 of 2 rows leaves a part empty", "more rows"],
     );
     // Missing, in whichever form.
     place.write("t.csv", table(50, "NaN,,no"));
@@ -181,7 +181,9 @@ fn missing_values_are_written_as_in_the_training() {
     for model in ["run", "run/model.safetensors", "run/fold-2", "run/fold-2/model.safetensors"] {
         let [dashed, empty] =
             ["new.csv", "empty.csv"].map(|file| place.run(&format!("predict {model} {file}")).succeeds());
-        assert_eq!((dashed.stdout, dashed.stderr), (empty.stdout, String::new()), "{model}");
+        // The cells themselves stay as they are.
+        let without = dashed.stdout.replace("\n-,-,", "\n,,");
+        assert_eq!((without, dashed.stderr), (empty.stdout, String::new()), "{model}");
         place.run(&format!("eval {model} --data new.csv")).succeeds();
     }
     place

@@ -11,7 +11,7 @@ mod picture;
 use std::path::{Path, PathBuf};
 
 use syva_core::data::images::{Channels, ImageSize, ImagesConfig};
-use syva_core::data::tabular::VALIDATION;
+use syva_core::data::tabular::default_validation;
 use syva_core::data::{Dataset, Inputs, Targets, Task, Validation};
 use syva_core::{Error, ImageShape, Normalization, Result};
 
@@ -144,7 +144,7 @@ pub struct Opened {
 ///
 /// `validation` says which images validate: [`Validation::Test`] those that the place has for it (its validation images, or
 /// else its test images), or a part of the training images. If it is `None`, the first if there are such images, and
-/// otherwise a fifth of the training images. [`ImagesConfig::test`] sets a part of the training images aside for testing.
+/// otherwise the [`default_validation`] of the training images. [`ImagesConfig::test`] sets a part of the training images aside for testing.
 ///
 /// # Errors
 /// Those of [`read`], and [`Error::Setting`] if a part would be empty.
@@ -171,7 +171,8 @@ pub fn task(config: &ImagesConfig, validation: Option<Validation>, threads: usiz
         (train, test) = (rest, Some(part));
     }
     let has_own = own.is_some() || test.is_some() && config.test.is_none();
-    let validation = validation.unwrap_or(if has_own { Validation::Test } else { VALIDATION });
+    let validation =
+        validation.unwrap_or_else(|| if has_own { Validation::Test } else { default_validation(train.samples()) });
     // The networks of all folds normalise alike, so that they can be one model.
     let mut whole = None;
     let (train, validating, test) = match validation {
