@@ -23,9 +23,12 @@ use crate::training::Training;
 pub struct Summary {
     /// Samples per step.
     pub batch_size: usize,
+    /// What is learned of the inputs before the first layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<EmbeddingSummary>,
     /// The linear layers.
     pub layers: Vec<LayerSummary>,
-    /// Total number of weights and biases.
+    /// Total number of learned values.
     pub parameters: usize,
     /// Total number of hidden units.
     pub neurons: usize,
@@ -37,6 +40,21 @@ pub struct Summary {
     pub optimizer_bytes: usize,
     /// Floating-point operations per training step. A fused multiply-add counts as two.
     pub flop_per_step: u64,
+}
+
+/// An embedding of inputs in figures. Its operations are not counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct EmbeddingSummary {
+    /// Features.
+    pub features: usize,
+    /// Outputs, which the first layer reads.
+    pub outputs: usize,
+    /// Learned values.
+    pub parameters: usize,
+    /// Bytes of learned values (f32).
+    pub weight_bytes: usize,
+    /// Bytes of the outputs for a batch (f32).
+    pub activation_bytes: usize,
 }
 
 /// A linear layer in figures.
@@ -57,7 +75,7 @@ pub struct LayerSummary {
     /// Bytes of the activations of a batch (f32).
     pub activation_bytes: usize,
     /// Floating-point operations of this layer per training step, if all products are dense: forward, weight gradient
-    /// with update, and input gradient (which the first layer does not have).
+    /// with update, and input gradient (which the first layer only has behind an embedding).
     pub flop_per_step: u64,
 }
 
@@ -70,7 +88,7 @@ impl Summary {
         let layers: Vec<LayerSummary> = (0..spec.layers.len())
             .map(|l| {
                 let (fan_in, units) = (spec.fan_in(l), spec.layers[l].units);
-                let products = if l == 0 { 2 } else { 3 };
+                let products = if l == 0 && spec.input.embedding.is_none() { 2 } else { 3 };
                 LayerSummary {
                     name: format!("fc{}", l + 1),
                     fan_in,
@@ -83,6 +101,14 @@ impl Summary {
                 }
             })
             .collect();
+        let embedding = spec.input.embedding.as_ref().map(|embedding| EmbeddingSummary {
+            features: embedding.features(),
+            outputs: embedding.outputs(),
+            parameters: embedding.parameters(),
+            weight_bytes: 4 * embedding.parameters(),
+            activation_bytes: embedding.outputs().saturating_mul(4).saturating_mul(batch_size),
+        });
+        let inputs = spec.input.features.saturating_mul(4).saturating_mul(batch_size);
         Self {
             batch_size,
             parameters: spec.parameters(),
@@ -91,9 +117,11 @@ impl Summary {
             activation_bytes: layers
                 .iter()
                 .map(|layer| layer.activation_bytes)
-                .fold(spec.input.features.saturating_mul(4).saturating_mul(batch_size), usize::saturating_add),
+                .chain(embedding.as_ref().map(|embedding| embedding.activation_bytes))
+                .fold(inputs, usize::saturating_add),
             optimizer_bytes: 4 * spec.parameters() * training.slots().len(),
             flop_per_step: layers.iter().map(|layer| layer.flop_per_step).fold(0, u64::saturating_add),
+            embedding,
             layers,
         }
     }
@@ -113,6 +141,18 @@ impl fmt::Display for Summary {
         let text = str::to_string;
         row(f, ["layer", "units × in", "activation", "parameters", "weights", "activations", "FLOP/step"].map(text))?;
         let mega = |flop: u64| format!("{:.2} M", flop as f64 / 1e6);
+        if let Some(embedding) = &self.embedding {
+            let cells = [
+                "embed".into(),
+                format!("{} × {}", embedding.outputs, embedding.features),
+                String::new(),
+                grouped(embedding.parameters as u64),
+                readable(embedding.weight_bytes as u64),
+                readable(embedding.activation_bytes as u64),
+                String::new(),
+            ];
+            row(f, cells)?;
+        }
         for layer in &self.layers {
             let shape = format!("{} × {}", layer.units, layer.fan_in);
             let cells = [
@@ -143,5 +183,30 @@ impl fmt::Display for Summary {
             readable(self.optimizer_bytes as u64),
             self.batch_size
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, Block, Embedding, Mlp};
+
+    #[test]
+    fn the_rows_add_up_to_the_total() {
+        let mut spec = Mlp::new(5).hidden(&[7], Activation::Mish).classes(3);
+        let plain = Summary::new(&spec, &Training::default());
+        let blocks =
+            vec![Block::Periodic { features: 2, frequencies: 4, outputs: 3 }, Block::Category { features: 3, size: 2 }];
+        spec.input.embedding = Some(Embedding { blocks, scaled: true });
+        let embedded = Summary::new(&spec, &Training::default());
+        let row = embedded.embedding.as_ref().unwrap();
+        assert_eq!((row.features, row.outputs, row.parameters), (5, 8, 2 * (4 + 4 + 8 + 2) + 6 + 8));
+        let all = |summary: &Summary| summary.layers.iter().map(|layer| layer.parameters).sum::<usize>();
+        assert_eq!((all(&plain), all(&embedded) + row.parameters), (plain.parameters, embedded.parameters));
+        // The first layer passes its gradient on to the embedding.
+        let flop = |inputs, products| 2 * products * inputs * 7 * Training::default().batch_size as u64;
+        assert_eq!((plain.layers[0].flop_per_step, embedded.layers[0].flop_per_step), (flop(5, 2), flop(8, 3)));
+        assert!(embedded.to_string().contains("\nembed          8 × 5"), "{embedded}");
+        assert!(!plain.to_string().contains("embed"));
     }
 }
