@@ -204,7 +204,7 @@ mod tests {
         let all = |summary: &Summary| summary.layers.iter().map(|layer| layer.parameters).sum::<usize>();
         assert_eq!((all(&plain), all(&embedded) + row.parameters), (plain.parameters, embedded.parameters));
         // The first layer passes its gradient on to the embedding.
-        let flop = |inputs, products| 2 * products * inputs * 7 * Training::default().batch_size as u64;
+        let flop = |inputs: u64, products: u64| 2 * products * inputs * 7 * Training::default().batch_size as u64;
         assert_eq!((plain.layers[0].flop_per_step, embedded.layers[0].flop_per_step), (flop(5, 2), flop(8, 3)));
         assert!(embedded.to_string().contains("\nembed          8 × 5"), "{embedded}");
         assert!(!plain.to_string().contains("embed"));
