@@ -72,7 +72,7 @@ pub fn default_validation(rows: usize) -> Validation {
 /// let columns = TableOptions { target: vec!["y".into()], ..TableOptions::default() };
 /// let config = TableConfig { columns, ..TableConfig::default() };
 /// let (task, _) = task("example", Tables { train, ..Tables::default() }, &config, None)?;
-/// assert_eq!((task.train.samples(), task.validation.samples()), (40, 10));
+/// assert_eq!((task.train.samples(), task.validation.samples()), (45, 5));
 /// assert_eq!(task.schema.unwrap().classes().unwrap(), ["high", "low"]);
 /// # Ok::<(), syva_core::Error>(())
 /// ```
