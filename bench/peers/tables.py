@@ -176,7 +176,8 @@ def syva(train, test, classes, seed, args, preset="tabular"):
         begin = time.perf_counter()
         command = [args.syva, "train", "--preset", preset, "--data", folder / "train.csv", "--target", target]
         # The default share, and other rows for each seed.
-        share = 0.1 if len(train[0]) < 10_000 else 0.2
+        rows = len(train[0])
+        share = 30 if 150 <= rows < 300 else 0.1 if 300 <= rows < 10_000 else 0.2
         command += ["--config", folder / "columns.toml", "--seed", seed + 1, "--validation", f"{share}:seed={seed + 1}"]
         command += ["--task", "classification" if classes else "regression", "--threads", args.threads]
         command += ["--out", run, "--quiet", *args.extra.split()]

@@ -92,8 +92,8 @@ settings! {
     #[serde(alias = "data_dir")]
     data_dir: PathBuf;
     /// What the training is judged by: test (the data's own test part), or a share (0.1) or a number (5000) of the
-    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.1 or, from 10,000 rows on, 0.2 for a
-    /// table, and for a folder without test images]
+    /// training samples, which then do not train; 0.1:seed=2 draws others; for a table also a file [default: test; 0.1 to 0.2, by
+    /// its size, for a table, and for a folder without test images]
     #[arg(long, value_name = "PART|FILE", allow_negative_numbers = true, value_parser = flag::<PartArg>)]
     #[serde(deserialize_with = "from_file")]
     validation: PartArg;

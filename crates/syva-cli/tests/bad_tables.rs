@@ -60,7 +60,7 @@ fn wrong_rows_and_cells_are_named_with_a_remedy() {
         "size,colour,sold\n1,red,no\n2,red,yes\n",
         "",
         2,
-        &["0.1 of 2 rows leaves a part empty", "more rows"],
+        &["0.2 of 2 rows leaves a part empty", "more rows"],
     );
     // Missing, in whichever form.
     place.write("t.csv", table(50, "NaN,,no"));

@@ -150,8 +150,8 @@ fn without_test_images_a_part_is_drawn() {
         write(&folder, &format!("{}/{i:03}.pgm", i % 2), pnm(1, 1, &[i]));
     }
     let opened = task(&config(&folder), None, 2).unwrap();
-    assert_eq!((opened.validation.to_string(), opened.task.test.is_none()), ("0.1".into(), true));
-    assert_eq!((opened.task.train.samples(), opened.task.validation.samples()), (90, 10));
+    assert_eq!((opened.validation.to_string(), opened.task.test.is_none()), ("0.2".into(), true));
+    assert_eq!((opened.task.train.samples(), opened.task.validation.samples()), (80, 20));
     let config = ImagesConfig { test: "0.1".parse().ok(), ..config(&folder) };
     let opened = task(&config, "10".parse().ok(), 2).unwrap();
     let Some(test) = &opened.task.test else { panic!("no test images") };

@@ -49,11 +49,23 @@ pub struct Tables {
     pub test: Option<Table>,
 }
 
-/// The share of so many rows that validates if nothing else is said: a tenth, or a fifth from 10,000 rows on. Small tables gain more
-/// by further rows to train on, and large ones by a surer choice of the epoch.
+/// What validates of so many rows if nothing else is said: a tenth, and a fifth from 10,000 rows on. Small tables gain more by
+/// further rows to train on, and large ones by a surer choice of the epoch. Fewer than 30 rows would choose by chance, so
+/// there are 30, as long as these are no more than a fifth.
+///
+/// ```
+/// use syva_core::data::tabular::default_validation;
+/// let said = [100, 200, 2000, 20_000].map(|rows| default_validation(rows).to_string());
+/// assert_eq!(said, ["0.2", "30", "0.1", "0.2"]);
+/// ```
 #[must_use]
 pub fn default_validation(rows: usize) -> Validation {
-    Validation::Part { size: if rows < 10_000 { 0.1 } else { 0.2 }, seed: 1 }
+    let size = match rows {
+        150..300 => 30.0,
+        300..10_000 => 0.1,
+        _ => 0.2,
+    };
+    Validation::Part { size, seed: 1 }
 }
 
 /// Makes a task of tables: sets rows aside, fits the schema to the rest, and encodes all. Returns it with sentences about
@@ -72,7 +84,7 @@ pub fn default_validation(rows: usize) -> Validation {
 /// let columns = TableOptions { target: vec!["y".into()], ..TableOptions::default() };
 /// let config = TableConfig { columns, ..TableConfig::default() };
 /// let (task, _) = task("example", Tables { train, ..Tables::default() }, &config, None)?;
-/// assert_eq!((task.train.samples(), task.validation.samples()), (45, 5));
+/// assert_eq!((task.train.samples(), task.validation.samples()), (40, 10));
 /// assert_eq!(task.schema.unwrap().classes().unwrap(), ["high", "low"]);
 /// # Ok::<(), syva_core::Error>(())
 /// ```
@@ -407,7 +419,7 @@ mod tests {
         };
         let (task, notes) = task("t", Tables { train, ..Tables::default() }, &config, None).unwrap();
         let test = task.test.as_ref().unwrap();
-        assert_eq!([task.train.samples(), task.validation.samples(), test.samples()], [54, 6, 30]);
+        assert_eq!([task.train.samples(), task.validation.samples(), test.samples()], [48, 12, 30]);
         assert_eq!(notes, ["10 of 100 rows have no target: left out"]);
         let mut all = [rows(&task.train), rows(&task.validation), rows(test)].concat();
         all.sort_unstable_by(f32::total_cmp);
@@ -454,7 +466,7 @@ mod tests {
         };
         assert!(made(1, &config("y"), None).contains("1 row cannot be trained on"));
         assert!(made(0, &config("y"), None).contains("0 rows cannot be trained on"));
-        assert!(made(2, &config("y"), None).contains("validation: 0.1 of 2 rows leaves a part empty"));
+        assert!(made(2, &config("y"), None).contains("validation: 0.2 of 2 rows leaves a part empty"));
         // A message counts the rows of the file, whichever are left out or set aside.
         let y = numbers(50, |i| if i < 10 { f64::NAN } else { (i * i) as f64 - 900.0 });
         let train = table(vec![("x", numbers(50, |i| (i * i) as f64 + 0.5)), ("y", y)]);
