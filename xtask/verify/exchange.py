@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 MOST_ROWS = 3000
+# Texts that stand for a missing cell, as docs/TABLES.md lists them.
+MISSING = {"?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "-NaN", "-nan"}
 TOLERANCE = 1e-6
 # PyTorch code normalises pixels before the first layer, whose sums of hundreds of them are then rounded in other places.
 OF_PYTORCH_IMAGES = 2e-6
@@ -28,8 +30,9 @@ OF_COSINES = 5e-6
 def read_table(path):
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    rows = rows[:MOST_ROWS]
-    return {name: [row[k] for row in rows] for k, name in enumerate(header)}
+    # Cells are written as they were read: with spaces at their ends, which do not count.
+    clean = lambda cell: "" if cell.strip() in MISSING else cell.strip()
+    return {name: [clean(row[k]) for row in rows[:MOST_ROWS]] for k, name in enumerate(header)}
 
 
 def read_images(path):
