@@ -1,11 +1,11 @@
 //! `syva devices`: lists the devices of this machine, and with `--check` tests whether their bits are right.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use syva::conformance::{CLOSE, Case, Deviation, cases, close_share, measure, operands, run, smooth};
 use syva::{DeviceId, DeviceInfo, Engine, EngineOptions, Precision, Result};
 
+use crate::Code;
 use crate::args::DevicesArgs;
 use crate::output;
 
@@ -22,7 +22,7 @@ struct Found {
     failed: Option<String>,
 }
 
-pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
+pub fn devices(args: &DevicesArgs) -> Result<Code> {
     let engines = syva::engines(options(args, false))?;
     if let Some(name) = &args.device {
         // If the device does not exist, the error names those that do.
@@ -51,7 +51,7 @@ pub fn devices(args: &DevicesArgs) -> Result<ExitCode> {
         }
         precision => output::print(&format!("no device here computes in {precision}; all of them compute in f32\n")),
     }
-    if args.check { check(&engines, args) } else { Ok(ExitCode::SUCCESS) }
+    if args.check { check(&engines, args) } else { Ok(0) }
 }
 
 /// Whether a device was asked for.
@@ -65,7 +65,7 @@ fn options(args: &DevicesArgs, exact: bool) -> EngineOptions {
 }
 
 /// Runs the conformance kit on each device. Devices that are not exact are also checked as `--exact` makes them.
-fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
+fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<Code> {
     let cases = cases();
     let exact_engines = match args.precision {
         Precision::F32 => syva::engines(options(args, true))?,
@@ -73,12 +73,12 @@ fn check(engines: &[Box<dyn Engine>], args: &DevicesArgs) -> Result<ExitCode> {
         _ => Vec::new(),
     };
     let limit = Duration::from_secs(args.check_seconds);
-    let mut code = ExitCode::SUCCESS;
+    let mut code = 0;
     let mut one = |name: &str, engine: &dyn Engine, info: &DeviceInfo| {
         let start = Instant::now();
         let found = find(engine, info, &cases, limit, args.precision);
         if found.failed.is_some() {
-            code = ExitCode::from(1);
+            code = 1;
         }
         output::print(&line(name, &found, &cases, start.elapsed(), args.precision));
     };

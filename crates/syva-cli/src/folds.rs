@@ -2,19 +2,19 @@
 //! and trained on the rest. With `--bag` they become one model, whose predictions are the means of theirs.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use syva::data::Validation;
 use syva::run::{Keep, read_config, read_metrics};
 use syva::{Epoch, Error, Metric, Model, Result};
 
+use crate::Code;
 use crate::args::TrainArgs;
 use crate::settings::Settings;
 use crate::tables::{DataArg, PartArg, files, name_of};
 use crate::{eval, output, signals, train};
 
 /// Trains a network for each fold, one after the other, in folders of their own.
-pub fn train(args: &TrainArgs, of: usize) -> Result<ExitCode> {
+pub fn train(args: &TrainArgs, of: usize) -> Result<Code> {
     let given = args.settings.clone().or_from_file(args.config.as_deref())?;
     let seed = match &given.validation {
         None => 1,
@@ -58,7 +58,7 @@ pub fn train(args: &TrainArgs, of: usize) -> Result<ExitCode> {
         let validation = Some(PartArg::Part(Validation::Fold { number, of, seed }));
         let settings = Settings { validation, out: Some(out.clone()), ..args.settings.clone() };
         let code = train::train(&TrainArgs { settings, folds: None, bag: false, ..args.clone() })?;
-        if code != ExitCode::SUCCESS || signals::received() {
+        if code != 0 || signals::received() {
             return Ok(code);
         }
         match Fold::read(&out)? {
@@ -73,7 +73,7 @@ pub fn train(args: &TrainArgs, of: usize) -> Result<ExitCode> {
         Model::of_several(found.into_iter().map(|fold| fold.model))?.save(&path)?;
         output::print(&format!("model  {} ({of} networks, whose predictions are averaged)\n", path.display()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// The file of the model of all folds.

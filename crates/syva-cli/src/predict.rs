@@ -4,7 +4,6 @@ mod table;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use syva::data::Inputs;
 use syva::data::framing::{self, Framed, is_framed};
@@ -14,6 +13,7 @@ use syva::run::Reached;
 use syva::tables::{images, write_row};
 use syva::{Error, Head, ImageShape, Matrix, Model, Result, Session, Training, first_largest, probabilities};
 
+use crate::Code;
 use crate::args::PredictArgs;
 use crate::picture::{Picture, decode, is_standard_input, read_bytes};
 use crate::{eval, output};
@@ -53,7 +53,7 @@ enum Way {
 const BATCH: usize = 256;
 
 /// Files that cannot be read are reported, and the others are still read. The exit code then signals the failure.
-pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
+pub fn predict(args: &PredictArgs) -> Result<Code> {
     let Reached { file, model, .. } = eval::load(&args.model)?;
     if let Some(schema) = &model.spec.schema {
         return table::predict(args, &file, &model, schema);
@@ -103,7 +103,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         let images = output::count(predicting.rows as u64, "image");
         output::note(format_args!("syva: wrote the predictions of {images} to {}", out.display()));
     }
-    Ok(if predicting.failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if predicting.failed { 1 } else { 0 })
 }
 
 /// The files to read: those that are named, and the pictures in the folders that are. Whether there is a folder.

@@ -15,7 +15,7 @@ use clap::Args;
 use serde::Deserialize;
 use syva::data::images::{Channels, ImageSize, ImagesConfig};
 use syva::data::source::Source;
-use syva::data::tabular::{self, TableConfig};
+use syva::data::tabular::{self, TableConfig, Tables};
 use syva::data::{Task, Validation};
 use syva::run::{Keep, RunConfig};
 use syva::schema::{Scaling, TargetTransform, TaskKind};
@@ -41,6 +41,7 @@ macro_rules! settings {
     ($($(#[$attribute:meta])* $setting:ident: $type:ty $(= training.$field:ident)?;)+) => {
         /// What can be set, none of it yet resolved.
         #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[allow(missing_docs, reason = "a setting without a comment has its help from a function")]
         #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
         pub struct Settings {
             $($(#[$attribute])* pub $setting: Option<$type>,)+
@@ -49,6 +50,9 @@ macro_rules! settings {
         impl Settings {
             /// The fields of a training, in the order in which they are shown.
             pub const TRAINING: &[&str] = &[$($(stringify!($field),)?)+];
+
+            /// Their names, in the order in which they are shown.
+            const NAMES: &[&str] = &[$(stringify!($setting),)+];
 
             /// These settings. Those that are missing come from `others`.
             fn or(self, others: Self) -> Self {
@@ -77,7 +81,7 @@ settings! {
     /// biases of 0), or for tables tabular (RealMLP's tuned defaults), tabular-small (its simple form) or tabular-plain (without
     /// embeddings, for every device) [default: today; tabular for a table]
     #[arg(long, visible_alias = "preset", value_name = "NAME", value_parser = flag::<Recipe>)]
-    #[serde(deserialize_with = "from_file")]
+    #[serde(alias = "preset", deserialize_with = "from_file")]
     recipe: Recipe;
     /// Data: auto, mnist, fashion-mnist or digits; a folder of images (a folder of pictures for each class, IDX or CIFAR
     /// files); or the file of a table: CSV, TSV, Parquet, NPY, NPZ or
@@ -189,8 +193,9 @@ settings! {
     #[arg(long, value_name = "TEXTS", value_parser = flag::<Names>, help_heading = TABLES)]
     #[serde(deserialize_with = "list_from_file")]
     missing: Names;
-    /// Names of the classes, in the order of the outputs [default: as the folders or files have them]
-    #[arg(long, value_name = "NAMES", value_parser = flag::<Names>, help_heading = IMAGES)]
+    /// Names of the classes, in the order of the outputs: of a table's target, or of images [default: those that occur,
+    /// sorted; as the folders or files of images have them]
+    #[arg(long, value_name = "NAMES", value_parser = flag::<Names>, help_heading = TABLES)]
     #[serde(deserialize_with = "list_from_file")]
     classes: Names;
     /// Size that pictures are brought to, such as 32x32 [default: the size that most of them have]
@@ -367,6 +372,8 @@ pub struct OpenData {
     pub table: Option<TableConfig>,
     /// The images that it is.
     pub images: Option<ImagesConfig>,
+    /// Sentences about what was found out of a table.
+    pub notes: Vec<String>,
 }
 
 impl Settings {
@@ -449,14 +456,24 @@ impl Settings {
         }
     }
 
-    /// Opens the data.
-    pub fn open(&self, talk: Talk) -> Result<OpenData> {
+    /// Opens the data: what the settings name, or these tables.
+    pub fn open(&self, tables: Option<Tables>, talk: Talk) -> Result<OpenData> {
         let part = if let Some(PartArg::Part(part)) = self.validation { Some(part) } else { None };
+        if let Some(tables) = tables {
+            let test = if let Some(PartArg::Part(part)) = self.test { Some(part) } else { None };
+            let (split_by, columns) = (self.split_by.clone(), self.columns()?);
+            let config = TableConfig { test, split_by, columns, ..TableConfig::default() };
+            let (task, notes) = tabular::task("table", tables, &config, part)?;
+            let rows = task.train.samples() + task.validation.samples();
+            let validation = part.unwrap_or_else(|| tabular::default_validation(rows));
+            return Ok(OpenData { task, validation, table: Some(config), images: None, notes });
+        }
         if let Some(config) = self.table()? {
             let opened = crate::tables::open(config, part, talk)?;
             let rows = opened.task.train.samples() + opened.task.validation.samples();
             let validation = part.unwrap_or_else(|| tabular::default_validation(rows));
-            return Ok(OpenData { task: opened.task, validation, table: Some(opened.config), images: None });
+            let (task, table, notes) = (opened.task, Some(opened.config), opened.notes);
+            return Ok(OpenData { task, validation, table, images: None, notes });
         }
         if let Some(DataArg::Images(path)) = &self.data {
             if self.data_dir.is_some() {
@@ -466,13 +483,13 @@ impl Settings {
             let test = if let Some(PartArg::Part(part)) = self.test { Some(part) } else { None };
             let config = ImagesConfig { test, ..self.image_args().config(path)? };
             let Opened { task, config, validation, .. } = images::open(&config, part, self.threads, talk)?;
-            return Ok(OpenData { task, validation, table: None, images: Some(config) });
+            return Ok(OpenData { task, validation, table: None, images: Some(config), notes: Vec::new() });
         }
         self.image_args().refuse()?;
         let validation = part.unwrap_or_default();
         let source = self.source().unwrap_or(Source::Auto);
         let task = data::open(source, self.data_dir.as_deref(), self.threads, talk)?.validated_by(validation)?;
-        Ok(OpenData { task, validation, table: None, images: None })
+        Ok(OpenData { task, validation, table: None, images: None, notes: Vec::new() })
     }
 
     /// Whether any of the settings changes the network or its input.

@@ -3,10 +3,10 @@
 //! is 128 plus the signal's number, as shells report it for processes that a signal ended: 130 for Ctrl-C (and q), 143
 //! for TERM, 129 for a hang-up.
 
-use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use crate::Code;
 use crate::{output, tui};
 
 /// Ctrl-C, on every system.
@@ -52,8 +52,8 @@ pub fn received() -> bool {
 }
 
 /// The exit code after a signal.
-pub fn exit_code() -> ExitCode {
-    ExitCode::from(code(FIRST.load(Ordering::SeqCst)))
+pub fn exit_code() -> Code {
+    code(FIRST.load(Ordering::SeqCst))
 }
 
 fn code(signal: i32) -> u8 {

@@ -246,6 +246,8 @@ pub fn files(names: &Names) -> Result<Vec<PathBuf>> {
 pub struct Opened {
     pub task: Task,
     pub config: TableConfig,
+    /// Sentences about what was found out.
+    pub notes: Vec<String>,
 }
 
 /// Opens the files, fits a schema, and says what was found out.
@@ -290,7 +292,7 @@ pub fn open(mut config: TableConfig, validation: Option<Validation>, talk: Talk)
             output::note(format_args!("syva: {note}"));
         }
     }
-    Ok(Opened { task, config })
+    Ok(Opened { task, config, notes })
 }
 
 /// The task in words.
@@ -343,8 +345,12 @@ pub fn options_for(schema: &Schema, read: &ReadArgs, model: &Path) -> ReadOption
 
 /// Opens the table of a run again. Its files may have moved, but its digest says whether they are the same.
 pub fn open_of_run(run: &Path, config: &TableConfig, validation: Validation) -> Result<Task> {
-    if config.files.iter().any(|file| file.as_os_str() == "-") {
-        let problem = "the table was read from standard input";
+    let problem = match &config.files[..] {
+        [] => Some("the table was in the memory of another program"),
+        files if files.iter().any(|file| file.as_os_str() == "-") => Some("the table was read from standard input"),
+        _ => None,
+    };
+    if let Some(problem) = problem {
         return Err(Error::file(
             run.join("config.toml"),
             "data.table",

@@ -2,15 +2,16 @@
 //! [terminal](crate::progress) and to files.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use syva::data::tabular::Tables;
 use syva::data::{Split, Task};
 use syva::run::{CONTRACT, DataConfig, InitFrom, Reached, RunConfig, RunFolder, read_config};
 use syva::text::grouped;
 use syva::trainer::{Event, Flow};
 use syva::{Activity, DeviceId, Diagnosis, Engine, EngineOptions, Error, Model, Predictions, Result, Spec, Trainer};
 
+use crate::Code;
 use crate::args::{CheckpointArgs, LogArgs, ResumeArgs, TimeArgs, TrainArgs};
 use crate::data::Talk;
 use crate::folds;
@@ -29,11 +30,24 @@ pub struct SetUp {
     pub device: DeviceId,
     /// The model whose weights the training begins with.
     pub start: Option<Model>,
+    /// Sentences about what was found out of a table.
+    pub notes: Vec<String>,
 }
 
 impl SetUp {
-    /// Resolves the settings, and opens the data and the engine.
+    /// Resolves the settings, and opens the data that they name, and the engine.
     pub fn new(given: &Settings, file: Option<&Path>, like: Option<&Path>, talk: Talk) -> Result<Self> {
+        Self::on(None, given, file, like, talk)
+    }
+
+    /// The same for tables that are already in memory, if there are any.
+    pub fn on(
+        tables: Option<Tables>,
+        given: &Settings,
+        file: Option<&Path>,
+        like: Option<&Path>,
+        talk: Talk,
+    ) -> Result<Self> {
         let given = given.clone().or_from_file(file)?;
         let like = like.map(|run| Ok((run, read_config(run)?))).transpose()?;
         let settings = match &like {
@@ -55,7 +69,7 @@ impl SetUp {
         let (exact, precision) = (settings.exact.unwrap_or(false), settings.precision.unwrap_or_default());
         let options = EngineOptions { threads: settings.threads, exact, precision };
         let (engine, device) = syva::engine(device_name, options)?;
-        let OpenData { task, validation, table, images } = settings.open(talk)?;
+        let OpenData { task, validation, table, images, notes } = settings.open(tables, talk)?;
         let settings = settings.suited_to(&task)?;
         let training = settings.training()?;
         let network = match &like {
@@ -97,7 +111,7 @@ impl SetUp {
             network,
         };
         let start = start.map(|start| start.model);
-        Ok(Self { settings, config, task, engine, device, start })
+        Ok(Self { settings, config, task, engine, device, start, notes })
     }
 }
 
@@ -132,7 +146,7 @@ fn begin_with(mut network: Spec, start: &Reached, activations: bool) -> Result<(
     Ok((network, Some(InitFrom { file, digest: model.state.clone().for_prediction().digest() })))
 }
 
-pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+pub fn train(args: &TrainArgs) -> Result<Code> {
     match args.folds {
         None => {}
         Some(of @ 2..=1000) => return folds::train(args, of),
@@ -146,7 +160,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         Screen::check("tui")?;
     }
     let begin = Instant::now();
-    let SetUp { settings, config, task, engine, device, start } =
+    let SetUp { settings, config, task, engine, device, start, .. } =
         SetUp::new(&args.settings, args.config.as_deref(), args.like.as_deref(), args.report.into())?;
     let (spec, training) = (&config.network, &config.training);
     let trainer = match &start {
@@ -168,7 +182,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     Ok(drive(&mut trainer, &mut folder, &config, &task, args.time, report, tensorboard))
 }
 
-pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
+pub fn resume(args: &ResumeArgs) -> Result<Code> {
     args.fixed.check(&args.run)?;
     signals::catch("the run is unchanged");
     if args.report.tui {
@@ -204,7 +218,7 @@ pub fn resume(args: &ResumeArgs) -> Result<ExitCode> {
             let found =
                 if report.is_heard() { diagnose(&mut trainer, &model, &task, &config)? } else { Diagnosis::default() };
             report.end(&folder, &config, &model, &found, trainer.progress());
-            return Ok(ExitCode::SUCCESS);
+            return Ok(0);
         }
         let file = folder.model_path();
         let what = if file.exists() { "does not have the run's final weights" } else { "is missing" };
@@ -231,7 +245,7 @@ fn detail(engine: &dyn Engine, device: &DeviceId) -> String {
 }
 
 /// The name of a device, and how it is used.
-fn name(engine: &dyn Engine, device: &DeviceId) -> String {
+pub fn name(engine: &dyn Engine, device: &DeviceId) -> String {
     let info = engine.devices().into_iter().find(|info| info.id == *device);
     info.map_or(String::new(), |info| format!("{}: {} ({})", info.id, info.name, info.detail))
 }
@@ -288,7 +302,7 @@ fn drive(
     time: TimeArgs,
     mut report: Report,
     mut tensorboard: TensorBoard,
-) -> ExitCode {
+) -> Code {
     if let Err(error) = report.open_dashboard(folder, config) {
         output::note(format_args!("syva: {error}; the training continues without the dashboard"));
     }
@@ -331,12 +345,12 @@ fn drive(
     }
     let path = folder.path().display();
     match finished {
-        Ok(Flow::Continue) => ExitCode::SUCCESS,
+        Ok(Flow::Continue) => 0,
         Ok(Flow::Stop) => {
             report.so_far(folder, trainer.progress(), trainer.steps_per_epoch());
             let late = if signals::received() { "" } else { " after the time of --for" };
             output::note(format_args!("syva: stopped and saved{late}; continue with `syva resume {path}`"));
-            if signals::received() { signals::exit_code() } else { ExitCode::SUCCESS }
+            if signals::received() { signals::exit_code() } else { 0 }
         }
         Err(error) => {
             output::note(format_args!("syva: {error}"));
@@ -353,7 +367,7 @@ fn drive(
                     "syva: the last checkpoint is intact; fix the cause, then continue with `syva resume {path}`"
                 ),
             });
-            ExitCode::from(1)
+            1
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use syva::run::{RunConfig, is_locked, read_config, read_metrics};
 use syva::text::number;
 use syva::{Epoch, Error, Overfitting, Result, Stop};
 
+use crate::Code;
 use crate::hyperparameters::{self, Setting};
 use crate::{output, signals};
 
@@ -427,7 +427,7 @@ impl Drop for Screen {
 const FRAME: Duration = Duration::from_millis(100);
 
 /// `syva top`: follows a run that another process trains.
-pub fn top(run: &Path) -> Result<ExitCode> {
+pub fn top(run: &Path) -> Result<Code> {
     Screen::check("top")?;
     signals::listen();
     if !run.exists() {
@@ -457,7 +457,7 @@ pub fn top(run: &Path) -> Result<ExitCode> {
             return Ok(signals::exit_code());
         }
         if leave || screen.lost {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(0);
         }
     }
 }

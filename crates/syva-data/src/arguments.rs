@@ -47,7 +47,7 @@ fn expand(argument: &str) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.into()]);
     }
     if !argument.contains(['*', '?', '[']) {
-        return Err(Error::setting(argument, "there is no such file", "check the name"));
+        return Err(Error::io("read", path)(std::io::ErrorKind::NotFound.into()));
     }
     let found = glob::glob(argument)
         .map_err(|error| Error::setting(argument, format!("this is not a pattern ({error})"), "use * and ?"))?;

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,11 +20,12 @@ use syva::{
     probabilities, threads,
 };
 
+use crate::Code;
 use crate::args::PredictArgs;
 use crate::{output, tables};
 
 /// Predicts every row of the files.
-pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) -> Result<ExitCode> {
+pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) -> Result<Code> {
     if args.as_is || args.frame || args.show {
         let setting = if args.as_is {
             "as-is"
@@ -70,7 +70,7 @@ pub fn predict(args: &PredictArgs, file: &Path, model: &Model, schema: &Schema) 
     if let Some(out) = &args.out {
         output::note(format_args!("syva: wrote {} rows to {}", grouped(written.rows as u64), out.display()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// Checks that a threshold and a temperature are possible, and that the model has what they are for.

@@ -1,8 +1,10 @@
-//! Settings in a TOML file.
+//! Settings in a TOML file, and by name from another program.
 
 use std::io::Read;
 use std::path::Path;
 
+use serde::Deserialize;
+use syva::names::nearest;
 use syva::{Error, Result};
 
 use super::Settings;
@@ -11,6 +13,33 @@ use super::Settings;
 const MOST_BYTES: u64 = 1 << 20;
 
 impl Settings {
+    /// Settings by their names, with `-` or `_` between words, and values as a settings file has them.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the name as it was given.
+    pub fn named(given: impl IntoIterator<Item = (String, toml::Value)>) -> Result<Self> {
+        let mut settings = Self::default();
+        for (name, value) in given {
+            let plain = name.replace('_', "-");
+            let known = [Self::NAMES, &["learning_rate", "preset"]].concat();
+            if !known.iter().any(|known| known.replace('_', "-") == plain) {
+                let remedy = match nearest(&name.replace('-', "_"), &known) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "the settings are those of `syva train --help`".into(),
+                };
+                return Err(Error::setting(name, "there is no such setting", remedy));
+            }
+            let read = Self::deserialize(toml::Table::from_iter([(plain, value)])).map_err(|error| {
+                let problem = error.message();
+                let problem = problem.strip_prefix(&format!("{name}: ")).unwrap_or(problem);
+                let (problem, remedy) = problem.split_once("; ").unwrap_or((problem, "give a value of that type"));
+                Error::setting(name, problem.trim(), remedy)
+            })?;
+            settings = settings.or(read);
+        }
+        Ok(settings)
+    }
+
     /// The settings in a TOML file. An invalid setting is wrong usage, like an invalid flag.
     pub(super) fn from_file(path: &Path) -> Result<Self> {
         let refuse = |place: &str, problem: &str, remedy: &str| {

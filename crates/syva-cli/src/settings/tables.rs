@@ -78,6 +78,7 @@ impl Settings {
             split_by: split_by.clone(),
             target: list(&columns.target),
             task: columns.task,
+            classes: list(&columns.classes),
             numeric: list(&columns.numeric),
             categorical: list(&columns.categorical),
             ignore: list(&columns.ignore),
@@ -101,7 +102,6 @@ impl Settings {
 
     /// The table that the data is, if it is one. What only tables have is refused of other data.
     pub fn table(&self) -> Result<Option<TableConfig>> {
-        let list = |names: &Option<Names>| names.clone().unwrap_or_default().0;
         let Some(DataArg::Table(data)) = &self.data else {
             let is_images = matches!(self.data, Some(DataArg::Images(_)));
             for (given, setting) in [
@@ -139,18 +139,11 @@ impl Settings {
         if self.data_dir.is_some() {
             return Err(Error::setting("data-dir", "it is the folder of MNIST, not of a table", "leave it out"));
         }
-        self.image_args().refuse()?;
+        ImageArgs { classes: None, ..self.image_args() }.refuse()?;
         let part_files = |part: &Option<PartArg>| match part {
             Some(PartArg::Files(names)) => files(names),
             _ => Ok(Vec::new()),
         };
-        let head = self.head.unwrap_or(Head::Regression);
-        let recipe = self.recipe.unwrap_or(Recipe::Tabular);
-        let is_tabular = recipe == Recipe::Tabular;
-        if let Some(size) = self.embedding_size.filter(|size| !(1..=1024).contains(size)) {
-            let problem = format!("{size} is no length of a vector");
-            return Err(Error::setting("embedding-size", problem, "give 1 to 1024, such as 8"));
-        }
         Ok(Some(TableConfig {
             files: files(data)?,
             validation_files: part_files(&self.validation)?,
@@ -165,32 +158,46 @@ impl Settings {
                 missing: self.missing.clone(),
             }
             .options(),
-            columns: TableOptions {
-                target: list(&self.target),
-                task: self.task,
-                numeric: list(&self.numeric),
-                categorical: list(&self.categorical),
-                ignore: list(&self.ignore),
-                weight: self.weight.clone(),
-                group: self.group.clone(),
-                scaling: self.scaling.unwrap_or(match recipe {
-                    Recipe::Tabular | Recipe::TabularSmall | Recipe::TabularPlain => Scaling::Robust,
-                    Recipe::Today | Recipe::Chapter2026 => Scaling::Standard,
-                }),
-                clamp: self.clamp.unwrap_or(is_tabular),
-                embedding: self.embedding.unwrap_or(if is_tabular {
-                    NumberEmbedding::Periodic { frequencies: 16, outputs: 4 }
-                } else {
-                    NumberEmbedding::None
-                }),
-                embed_above: self.embed_above.unwrap_or(Above(is_tabular.then_some(8))).0,
-                embedding_size: self.embedding_size.unwrap_or(8),
-                input_factors: self.input_factors.unwrap_or(is_tabular || recipe == Recipe::TabularSmall),
-                target_transform: self.target_transform.unwrap_or_default(),
-                // Rates of counts are what they are.
-                standardise: head != Head::Poisson,
-            },
+            columns: self.columns()?,
         }))
+    }
+
+    /// What the columns of a table are, as far as the settings say it.
+    pub(super) fn columns(&self) -> Result<TableOptions> {
+        let list = |names: &Option<Names>| names.clone().unwrap_or_default().0;
+        let head = self.head.unwrap_or(Head::Regression);
+        let recipe = self.recipe.unwrap_or(Recipe::Tabular);
+        let is_tabular = recipe == Recipe::Tabular;
+        if let Some(size) = self.embedding_size.filter(|size| !(1..=1024).contains(size)) {
+            let problem = format!("{size} is no length of a vector");
+            return Err(Error::setting("embedding-size", problem, "give 1 to 1024, such as 8"));
+        }
+        Ok(TableOptions {
+            target: list(&self.target),
+            task: self.task,
+            classes: list(&self.classes),
+            numeric: list(&self.numeric),
+            categorical: list(&self.categorical),
+            ignore: list(&self.ignore),
+            weight: self.weight.clone(),
+            group: self.group.clone(),
+            scaling: self.scaling.unwrap_or(match recipe {
+                Recipe::Tabular | Recipe::TabularSmall | Recipe::TabularPlain => Scaling::Robust,
+                Recipe::Today | Recipe::Chapter2026 => Scaling::Standard,
+            }),
+            clamp: self.clamp.unwrap_or(is_tabular),
+            embedding: self.embedding.unwrap_or(if is_tabular {
+                NumberEmbedding::Periodic { frequencies: 16, outputs: 4 }
+            } else {
+                NumberEmbedding::None
+            }),
+            embed_above: self.embed_above.unwrap_or(Above(is_tabular.then_some(8))).0,
+            embedding_size: self.embedding_size.unwrap_or(8),
+            input_factors: self.input_factors.unwrap_or(is_tabular || recipe == Recipe::TabularSmall),
+            target_transform: self.target_transform.unwrap_or_default(),
+            // Rates of counts are what they are.
+            standardise: head != Head::Poisson,
+        })
     }
 
     /// What the settings say of images.

@@ -26,6 +26,9 @@ pub struct TableOptions {
     /// What kind of target it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskKind>,
+    /// The classes of the target, in the order of the outputs. If there are none here, they are those that occur, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Columns that are numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub numeric: Vec<String>,
@@ -65,6 +68,7 @@ impl Default for TableOptions {
         Self {
             target: Vec::new(),
             task: None,
+            classes: Vec::new(),
             numeric: Vec::new(),
             categorical: Vec::new(),
             ignore: Vec::new(),
@@ -470,6 +474,7 @@ fn wanted(all: &Table, options: &TableOptions) -> Result<Wanted> {
     let is_numbers = |column: &Column| matches!(column.values, Values::Numbers(_));
     let kind = match options.task {
         Some(kind) => kind,
+        None if !options.classes.is_empty() => TaskKind::Classification,
         None if columns.len() == 1 && is_numbered(columns[0]) => TaskKind::Classification,
         None if columns.len() > 1 && columns.iter().all(|column| is_labels(column)) => TaskKind::MultiLabel,
         None if columns.iter().all(|column| is_numbers(column)) => TaskKind::Regression,
@@ -485,6 +490,9 @@ fn wanted(all: &Table, options: &TableOptions) -> Result<Wanted> {
         }
         TaskKind::Classification => {
             let classes: Vec<String> = counted(columns[0]).into_iter().map(|(text, _)| text).collect();
+            if !options.classes.is_empty() {
+                return named_classes(first, &classes, &options.classes);
+            }
             let count = classes.len();
             if count < 2 {
                 let only = classes.first().map_or(String::new(), |class| format!(", '{class}'"));
@@ -506,6 +514,10 @@ fn wanted(all: &Table, options: &TableOptions) -> Result<Wanted> {
             let note = note.filter(|_| options.task.is_none() && count > 2);
             Ok(Wanted::Known(Target::Classes { column: first.clone(), classes }, note))
         }
+        TaskKind::MultiLabel | TaskKind::Regression if !options.classes.is_empty() => {
+            let problem = "the classes are named, and numbers or labels are to be predicted";
+            Err(Error::setting("classes", problem, "leave them out, or use --task classification"))
+        }
         TaskKind::MultiLabel => {
             if let Some(column) = columns.iter().find(|column| !is_labels(column)) {
                 let problem = format!("column '{}' has values beside 0 and 1", column.name);
@@ -515,6 +527,23 @@ fn wanted(all: &Table, options: &TableOptions) -> Result<Wanted> {
         }
         TaskKind::Regression => Ok(Wanted::Values(names.clone())),
     }
+}
+
+/// A target of classes that are named, of which these occur.
+fn named_classes(column: &str, occurring: &[String], named: &[String]) -> Result<Wanted> {
+    let refuse = |problem: String, remedy: &str| Err(Error::setting("classes", problem, remedy));
+    if let Some(other) = occurring.iter().find(|class| !named.contains(class)) {
+        return refuse(format!("'{column}' has '{other}', which is not one of them"), "name all classes");
+    }
+    if let Some(k) = (1..named.len()).find(|&k| named[..k].contains(&named[k])) {
+        return refuse(format!("'{}' is named twice", named[k]), "name each class once");
+    }
+    if named.len() < 2 {
+        return refuse(format!("'{column}' has only one class"), "name at least two");
+    }
+    let absent: Vec<&str> = named.iter().filter(|class| !occurring.contains(class)).map(String::as_str).collect();
+    let note = (!absent.is_empty()).then(|| format!("no row is {}", absent.join(" or ")));
+    Ok(Wanted::Known(Target::Classes { column: column.into(), classes: named.to_vec() }, note))
 }
 
 /// Whether numbers are those of classes: whole, few, each often, and counted from 0 or 1, or only two.

@@ -1,0 +1,177 @@
+//! Trainings.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use syva::Epoch;
+use syva::data::tabular::Tables;
+use syva::trainer::{Event, Flow};
+use syva_cli::embedded::{Job, Outcome, Request};
+
+use crate::errors::raised;
+use crate::model::Model;
+use crate::settings::settings;
+use crate::table::Table;
+
+/// How often Python is asked whether a signal has come.
+const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+
+/// What a training came to.
+#[pyclass(frozen, get_all, module = "syva._native")]
+pub struct Trained {
+    /// The network with the weights that are kept.
+    model: Py<Model>,
+    /// A list for each number that epochs have; None where a network has no such number.
+    history: Py<PyDict>,
+    /// Sentences about what was found out of a table.
+    notes: Vec<String>,
+    /// The run folder.
+    folder: Option<PathBuf>,
+    /// The number of the epoch whose weights are kept, if these are the best ones.
+    best_epoch: Option<u64>,
+    /// The digest of the data.
+    data_digest: String,
+    /// What stopped the training before its end: an exception of the listener or of a signal handler.
+    error: Option<Py<PyAny>>,
+    /// Whether it was stopped before its end.
+    interrupted: bool,
+}
+
+/// Trains a network as `syva train` does with flags of these names. Tables in memory take the place of the data that the
+/// settings name: the rows that train, and perhaps rows of their own for validation and for testing.
+///
+/// The listener is called with an epoch's numbers after each epoch, and stops the training if it returns True. An exception
+/// from it, or a signal, stops the training as well; what was trained until then is returned with it.
+#[pyfunction]
+#[pyo3(signature = (given, *, table=None, validation=None, test=None, start=None, folder=false, force=false, tensorboard=true, begin=None, listener=None))]
+#[allow(clippy::too_many_arguments, reason = "they have names in Python")]
+pub fn train(
+    py: Python<'_>,
+    given: &Bound<'_, PyDict>,
+    table: Option<&Table>,
+    validation: Option<&Table>,
+    test: Option<&Table>,
+    start: Option<&Model>,
+    folder: bool,
+    force: bool,
+    tensorboard: bool,
+    begin: Option<Py<PyAny>>,
+    listener: Option<Py<PyAny>>,
+) -> PyResult<Trained> {
+    let of = |table: Option<&Table>| table.map(Table::take).transpose();
+    let (validation, test) = (of(validation)?, of(test)?);
+    let tables = of(table)?.map(|train| Tables { train, validation, test });
+    let settings = settings(given)?;
+    let threads = settings.threads;
+    let start = start.map(|model| model.model().clone());
+    let request = Request { settings, tables, start, folder, force, tensorboard };
+    let mut heard = Ok(());
+    let outcome = py.detach(|| {
+        let job = Job::new(request)?;
+        if let Some(begin) = begin {
+            let said = Python::attach(|py| begin.call1(py, (describe(py, &job)?,)).map(drop));
+            if said.is_err() {
+                heard = said;
+                return Ok(None);
+            }
+        }
+        let mut asked = Instant::now();
+        job.train(&mut |event| {
+            let epoch = if let Event::Epoch(epoch) = event { Some(epoch) } else { None };
+            let is_due = asked.elapsed() >= SIGNALS_EVERY;
+            if !is_due && (epoch.is_none() || listener.is_none()) {
+                return Ok(Flow::Continue);
+            }
+            let answer = Python::attach(|py| {
+                if is_due {
+                    asked = Instant::now();
+                    py.check_signals()?;
+                }
+                match (epoch, &listener) {
+                    (Some(epoch), Some(listener)) => {
+                        let answer = listener.call1(py, (numbers(py, epoch)?,))?;
+                        Ok(answer.extract::<bool>(py).unwrap_or(false))
+                    }
+                    _ => Ok(false),
+                }
+            });
+            Ok(match answer {
+                Ok(false) => Flow::Continue,
+                Ok(true) => Flow::Stop,
+                Err(error) => {
+                    heard = Err(error);
+                    Flow::Stop
+                }
+            })
+        })
+        .map(Some)
+    });
+    let Some(outcome) = outcome.map_err(raised)? else {
+        return Err(heard.expect_err("only an error leaves no outcome"));
+    };
+    let Outcome { model, config, progress, notes, folder, interrupted } = outcome;
+    let best_epoch = progress.best.map(|(epoch, _)| epoch).filter(|_| config.keep != syva::Keep::Last);
+    Ok(Trained {
+        model: Py::new(py, Model::new(model, threads)?)?,
+        history: columns(py, &progress.history)?.unbind(),
+        notes,
+        folder,
+        best_epoch,
+        data_digest: config.data.digest,
+        error: heard.err().map(|error| error.into_value(py).into_any()),
+        interrupted,
+    })
+}
+
+/// What is known when a training begins.
+fn describe<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyDict>> {
+    let config = job.config();
+    let known = PyDict::new(py);
+    let [train, validation] = job.samples();
+    known.set_item("data", &config.data.source)?;
+    known.set_item("network", config.network.widths())?;
+    known.set_item("train_samples", train)?;
+    known.set_item("validation_samples", validation)?;
+    known.set_item("epochs", config.training.epochs)?;
+    known.set_item("batch_size", config.training.batch_size)?;
+    known.set_item("lr", config.training.learning_rate)?;
+    known.set_item("seed", config.training.seed)?;
+    known.set_item("device", &config.device)?;
+    known.set_item("notes", job.notes())?;
+    Ok(known)
+}
+
+type Number = fn(&Epoch) -> Option<f64>;
+
+/// The numbers of an epoch beside its own, by the names of `metrics.jsonl`.
+const NUMBERS: [(&str, Number); 9] = [
+    ("train_loss", |epoch| Some(epoch.train_loss)),
+    ("train_acc", |epoch| epoch.train_acc),
+    ("val_loss", |epoch| Some(epoch.val_loss)),
+    ("val_acc", |epoch| epoch.val_acc),
+    ("train_balanced_acc", |epoch| epoch.train_balanced_acc),
+    ("val_balanced_acc", |epoch| epoch.val_balanced_acc),
+    ("learning_rate", |epoch| Some(f64::from(epoch.learning_rate))),
+    ("train_seconds", |epoch| Some(epoch.train_seconds)),
+    ("eval_seconds", |epoch| Some(epoch.eval_seconds)),
+];
+
+fn numbers<'py>(py: Python<'py>, epoch: &Epoch) -> PyResult<Bound<'py, PyDict>> {
+    let numbers = PyDict::new(py);
+    numbers.set_item("epoch", epoch.epoch)?;
+    for (name, of) in &NUMBERS {
+        numbers.set_item(name, of(epoch))?;
+    }
+    Ok(numbers)
+}
+
+fn columns<'py>(py: Python<'py>, epochs: &[Epoch]) -> PyResult<Bound<'py, PyDict>> {
+    let columns = PyDict::new(py);
+    columns.set_item("epoch", PyList::new(py, epochs.iter().map(|epoch| epoch.epoch))?)?;
+    for (name, of) in &NUMBERS {
+        columns.set_item(name, PyList::new(py, epochs.iter().map(of))?)?;
+    }
+    Ok(columns)
+}
