@@ -219,7 +219,7 @@ def test_class_weights_and_sample_weights_count():
 
 def test_the_seed_and_nothing_else_decides():
     x, y = make_moons(300, noise=0.2, random_state=0)
-    fit = lambda **given: SyvaClassifier(epochs=5, **given).fit(x, y).model_bytes_  # noqa: E731
+    fit = lambda **given: SyvaClassifier(epochs=5, **given).fit(x, y).model_bytes_
     assert fit() == fit() == fit(n_jobs=1) == fit(n_jobs=2) == fit(random_state=1) == fit(random_state=np.int64(1))
     assert fit(random_state=2) != fit()
     assert fit(random_state=np.random.RandomState(0)) == fit(random_state=np.random.RandomState(0))

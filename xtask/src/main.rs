@@ -7,6 +7,7 @@ mod peers;
 mod proto;
 mod python;
 mod verify;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum Task {
     /// Recompiles the CUDA kernels to crates/syva-cuda/kernels/ptx.pack, and to target/kernels/*.ptx for reading; needs
     /// Python, but no card and no toolkit.
     Kernels(kernels::Args),
+    /// Builds the Python package's wheel, installs it, and tests it beside the libraries that it works with.
+    Python(wheel::Args),
     /// Lets TensorBoard, PyTorch, ONNX Runtime, scikit-learn and torchmetrics read what we write.
     Verify,
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Peers(args) => peers::run(&args),
         Task::Kernels(args) => kernels::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Python(args) => wheel::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Verify => verify::run().map(|()| ExitCode::SUCCESS),
         Task::Proto => proto::run().map(|()| ExitCode::SUCCESS),
     };
