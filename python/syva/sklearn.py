@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numbers as _numbers
 import warnings
+from collections.abc import Callable
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +23,18 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+    # Before scikit-learn 1.9.
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing."""
+
+    def with_callbacks(method: Any) -> Any:
+        """The method as it is."""
+        return method
+
 
 from . import _columns, _native, _settings
 from .model import Model
@@ -78,7 +92,7 @@ _FROM_ZERO = Interval(_numbers.Real, 0, None, closed="left")
 _SHARE = Interval(_numbers.Real, 0, 1, closed="left")
 
 
-class _Estimator(BaseEstimator):
+class _Estimator(CallbackSupportMixin, BaseEstimator):
     """What classifier and regressor share."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -332,7 +346,9 @@ class _Estimator(BaseEstimator):
         self._has_validation = X_val is not None or self._validates(columns.rows)
         tables = {"table": table} if validation is None else {"table": table, "validation": validation}
         try:
-            run = _run(given, tables, start, False, False, False, int(self.verbose), self.callback)
+            with _Epochs(self, X, y) as epochs:
+                callback, inspect = epochs.callback, epochs.inspect
+                run = _run(given, tables, start, False, False, False, int(self.verbose), callback, inspect)
         except BaseException as stopped:
             so_far = getattr(stopped, "run", None)
             if isinstance(so_far, Run):
@@ -499,6 +515,63 @@ class _Estimator(BaseEstimator):
         return hasattr(self, "model_")
 
 
+class _Epochs:
+    """The epochs of a fit, for the callbacks of scikit-learn and of the estimator."""
+
+    def __init__(self, estimator: _Estimator, X: Any, y: Any) -> None:
+        self.estimator, self.X, self.y = estimator, X, y
+        theirs = getattr(estimator, "_skl_callbacks", [])
+        self.context: Any = estimator._init_callback_context(max_subtasks=None) if theirs else None
+        self.task: Any = None
+        hooks = [hook for one in theirs for hook in (one.on_fit_task_begin, one.on_fit_task_end)]
+        wants_model = any("fitted_estimator" in signature(hook).parameters for hook in hooks)
+        self.callback: Callback | None = self.epoch if self.context and not wants_model else estimator.callback
+        self.inspect: Callable[[Model], bool] | None = self.model if wants_model else None
+
+    def _known(self, model: Model | None = None) -> dict[str, Any]:
+        fitted = None if model is None else {**self._fitted, "model_": model, "_bound": None}
+        return {
+            "estimator": self.estimator,
+            "X": self.X,
+            "y": self.y,
+            "metadata": None,
+            "reconstruction_attributes": fitted,
+        }
+
+    def __enter__(self) -> _Epochs:
+        # What a fitted estimator has before its first epoch.
+        names = ("n_features_in_", "feature_names_in_", "classes_", "_is_multilabel", "n_outputs_", "_seed")
+        self._fitted = {name: value for name, value in vars(self.estimator).items() if name in names}
+        if self.context is not None:
+            self.context.call_on_fit_task_begin(**self._known())
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
+        self.task = self.context.subcontext(task_name="epoch").call_on_fit_task_begin(**self._known())
+
+    def _end(self, model: Model | None) -> bool:
+        stops = bool(self.task.call_on_fit_task_end(**self._known(model)))
+        self._begin()
+        return stops
+
+    def epoch(self, numbers: dict[str, Any]) -> bool:
+        """After an epoch: whether to stop."""
+        own = self.estimator.callback
+        stops = own is not None and own(numbers) is True
+        return self._end(None) or stops
+
+    def model(self, model: Model) -> bool:
+        """After an epoch with the network as it is: whether to stop."""
+        return self._end(model)
+
+    def __exit__(self, *error: object) -> None:
+        if self.context is not None:
+            # The epoch that did not come.
+            self.task.call_on_fit_task_end(estimator=self.estimator)
+            self.context.call_on_fit_task_end(**self._known())
+
+
 def _keep(given: dict[str, Any]) -> None:
     """Sets the parameters that an `__init__` was given as the attributes of its estimator, and nothing else."""
     estimator = given.pop("self")
@@ -649,6 +722,7 @@ class SyvaClassifier(ClassifierMixin, _Estimator):
         tags.target_tags.multi_output = False
         return tags
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> SyvaClassifier:
         """Trains on rows and their classes, or a matrix of 0 and 1 with a column for each label.
 
@@ -734,8 +808,8 @@ class SyvaRegressor(RegressorMixin, _Estimator):
 
     >>> from syva import SyvaRegressor
     >>> X = [[x / 10] for x in range(100)]
-    >>> round(SyvaRegressor(random_state=1).fit(X, [3 * x + 1 for x, in X]).predict([[5.0]])[0])
-    16
+    >>> SyvaRegressor(random_state=1).fit(X, [3 * x + 1 for x, in X]).score(X, [3 * x + 1 for x, in X]) > 0.99
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -802,6 +876,7 @@ class SyvaRegressor(RegressorMixin, _Estimator):
     ) -> None:
         _keep(locals())
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> SyvaRegressor:
         """Trains on rows and their targets `[rows]` or `[rows, targets]`.
 

@@ -314,3 +314,34 @@ def test_scikit_learns_network_comes_in_with_the_same_predictions(digits):
     ours = syva.from_sklearn(theirs)
     np.testing.assert_allclose(ours.predict_proba(x_test), theirs.predict_proba(x_test), atol=1e-5)
     np.testing.assert_array_equal(ours.predict(x_test), theirs.predict(x_test))
+
+
+def test_scikit_learns_callbacks_hear_the_epochs(digits):
+    callback = pytest.importorskip("sklearn.callback")
+    x, _, y, _ = digits
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    model = SyvaClassifier(epochs=5, stop="never").set_callbacks(monitor).fit(x, y)
+    log = monitor.get_logs().data_as_pandas
+    assert len(log) == 5
+    # The last score is that of the network that was kept.
+    assert log["accuracy"].iloc[-1] == model.score(x, y)
+    plain = SyvaClassifier(epochs=5, stop="never").fit(x, y)
+    assert plain.model_.digest == model.model_.digest
+
+    class Stops:
+        def setup(self, estimator, context):
+            self.begun = 0
+
+        def teardown(self, estimator, context):
+            self.is_over = True
+
+        def on_fit_task_begin(self, estimator, context):
+            self.begun += 1
+
+        def on_fit_task_end(self, estimator, context):
+            return context.task_name == "epoch" and context.task_id == 2
+
+    stops, heard = Stops(), []
+    model = SyvaClassifier(epochs=50, stop="never", callback=heard.append).set_callbacks(stops).fit(x, y)
+    assert model.n_iter_ == 3 == len(heard)
+    assert stops.is_over and stops.begun == 5

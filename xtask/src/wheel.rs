@@ -76,7 +76,8 @@ pub fn run(args: &Args) -> Result<()> {
     println!("{}", said(Command::new(&python).args(["-c", trains]).current_dir(&work))?.trim());
     let command = python.with_file_name(if cfg!(windows) { "syva.exe" } else { "syva" });
     println!("{}", said(Command::new(command).arg("--version"))?.trim());
-    let imports = "import time, numpy; t = time.perf_counter(); import syva; print(f'{1e3 * (time.perf_counter() - t):.1f}')";
+    let imports =
+        "import time, numpy; t = time.perf_counter(); import syva; print(f'{1e3 * (time.perf_counter() - t):.1f}')";
     let mut times = Vec::new();
     for _ in 0..5 {
         let text = said(Command::new(&python).args(["-c", imports]).current_dir(&work))?;

@@ -32,6 +32,8 @@ pub struct Request {
     pub force: bool,
     /// Whether the folder gets TensorBoard's files.
     pub tensorboard: bool,
+    /// Whether each epoch is followed by an [`Event::Inspection`] with its weights, which takes about as long as five steps.
+    pub inspected: bool,
 }
 
 /// A training that is set up and has not begun.
@@ -122,7 +124,8 @@ impl Job {
             Some(model) => Trainer::from_model(engine, &device, spec, &task, training, model)?,
             None => Trainer::new(engine, &device, spec, &task, training)?,
         }
-        .best_by(config.keep)?;
+        .best_by(config.keep)?
+        .inspect_every(u64::from(request.inspected));
         let mut folder = match (&settings.out, request.folder) {
             (_, false) => None,
             (Some(out), true) => Some(RunFolder::create(out, request.force, &config)?),
