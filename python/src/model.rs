@@ -136,7 +136,7 @@ fn array<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let rows = outputs.rows();
     let values: Vec<f64> = (0..rows).flat_map(|row| find(outputs.row(row))).collect();
-    let width = if rows == 0 { find(&vec![0.0; outputs.columns()]).len() } else { values.len() / rows };
+    let width = values.len().checked_div(rows).unwrap_or_else(|| find(&vec![0.0; outputs.columns()]).len());
     PyArray1::from_vec(py, values).reshape([rows, width])
 }
 
@@ -325,7 +325,7 @@ impl Model {
     /// The widths of the network, such as 784-256-128-10.
     #[getter]
     fn widths(&self) -> String {
-        self.model.spec.widths().to_string()
+        self.model.spec.widths()
     }
 
     /// The number of weights, biases and gains.

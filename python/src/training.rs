@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList};
 use syva::Epoch;
 use syva::data::tabular::Tables;
 use syva::trainer::{Event, Flow};
-use syva_cli::embedded::{Job, Outcome, Request};
+use syva_cli::embedded::{Folder, Job, Outcome, Request};
 
 use crate::errors::raised;
 use crate::model::Model;
@@ -68,7 +68,8 @@ pub fn train(
     let settings = settings(given)?;
     let threads = settings.threads;
     let start = start.map(|model| model.model().clone());
-    let request = Request { settings, tables, start, folder, force, tensorboard, inspected };
+    let folder = folder.then_some(Folder { force, tensorboard });
+    let request = Request { settings, tables, start, folder, inspected };
     let mut heard = Ok(());
     let outcome = py.detach(|| {
         let job = Job::new(request)?;

@@ -97,8 +97,17 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let tests = source.join("tests");
     sh(module(&["pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-rs"]).arg(&tests))?;
-    sh(module(&["pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", "--pyargs", "syva"]))?;
-    sh(module(&["mypy.stubtest", "syva._native"]))?;
+    sh(&mut module(&[
+        "pytest",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "--doctest-modules",
+        "--pyargs",
+        "syva",
+    ]))?;
+    sh(&mut module(&["mypy.stubtest", "syva._native"]))?;
     sh(module(&["mypy"]).arg(source.join("syva")).arg("--config-file").arg(source.join("pyproject.toml")))?;
     sh(module(&["ruff", "check", "--quiet"]).arg(&source))?;
     sh(module(&["ruff", "format", "--check", "--quiet"]).arg(&source))?;

@@ -496,12 +496,12 @@ impl Schema {
             let problem = format!("row {row} of column '{name}' is {}", numbers[place]);
             return Err(Error::mismatch(problem, "give a finite number, or leave the cell empty"));
         }
-        let encoding = |feature: &'_ Feature| match &feature.encoding {
-            Encoding::Number(encoding) => Ok(encoding.clone()),
-            _ => {
+        let encoding = |feature: &Feature| {
+            let Encoding::Number(encoding) = &feature.encoding else {
                 let problem = format!("column '{}' is not one of numbers", feature.column);
-                Err(Error::mismatch(problem, "give a table"))
-            }
+                return Err(Error::mismatch(problem, "give a table"));
+            };
+            Ok(encoding.clone())
         };
         let encodings = self.features.iter().map(encoding).collect::<Result<Vec<_>>>()?;
         let mut inputs = vec![0.0; numbers.len() / width * self.inputs()];
