@@ -47,7 +47,7 @@ pub struct Trained {
 /// is returned with it.
 #[pyfunction]
 #[pyo3(signature = (given, *, table=None, validation=None, test=None, start=None, folder=false, force=false, tensorboard=true, inspected=false, begin=None, listener=None))]
-#[allow(clippy::too_many_arguments, reason = "they have names in Python")]
+#[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "they have names in Python")]
 pub fn train(
     py: Python<'_>,
     given: &Bound<'_, PyDict>,
