@@ -225,15 +225,13 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError("Complex data not supported; give real numbers")
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(f"Found array with dim {X.ndim}. {type(self).__name__} expected <= 2.")
-        is_plain = not _columns.is_frame(X)
-        columns = _columns.columns(X if is_plain is False or hasattr(X, "toarray") else np.asanyarray(X))
+        columns = _columns.columns(X if _columns.is_frame(X) or hasattr(X, "toarray") else np.asanyarray(X))
         if columns.matrix is not None:
             assert_all_finite_or_missing(columns.matrix)
         width = len(columns.names)
         if columns.rows == 0 or width == 0:
-            what, shape = (
-                ("sample(s)", (columns.rows, width)) if columns.rows == 0 else ("feature(s)", (columns.rows, width))
-            )
+            what = "sample(s)" if columns.rows == 0 else "feature(s)"
+            shape = (columns.rows, width)
             raise ValueError(f"Found array with 0 {what} (shape={shape}) while a minimum of 1 is required.")
         if columns.named:
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -313,7 +311,8 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
 
     def _validates(self, rows: int) -> bool:
         """Whether rows are set aside to judge the epochs."""
-        return self._stops_early(rows) or self.preset is not None or self.validation_fraction is not None
+        wanted = self._stops_early(rows) or self.preset is not None or self.validation_fraction is not None
+        return wanted or any(map(_asks_for_validation, (self.stop, self.keep, self.schedule)))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
         self._validate_params()
@@ -513,6 +512,12 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
+
+
+def _asks_for_validation(setting: str | None) -> bool:
+    """Whether a setting is about the numbers of rows that are set aside, as it is unless it names others."""
+    is_judging = setting is not None and setting.startswith(("patience", "best", "plateau"))
+    return is_judging and "metric=train" not in str(setting)
 
 
 class _Epochs:

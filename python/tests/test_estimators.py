@@ -345,3 +345,16 @@ def test_scikit_learns_callbacks_hear_the_epochs(digits):
     model = SyvaClassifier(epochs=50, stop="never", callback=heard.append).set_callbacks(stops).fit(x, y)
     assert model.n_iter_ == 3 == len(heard)
     assert stops.is_over and stops.begun == 5
+
+
+def test_what_is_judged_by_other_rows_sets_some_aside(digits):
+    x, _, y, _ = digits
+    for given in (
+        {"stop": "patience:epochs=3"},
+        {"keep": "best:metric=val_acc"},
+        {"schedule": "plateau:patience=2"},
+        {"validation_fraction": 0.2},
+    ):
+        assert len(SyvaClassifier(epochs=4, **given).fit(x, y).validation_curve_) == 4
+    for given in ({}, {"stop": "patience:epochs=3,metric=train_loss"}, {"keep": "best:metric=train_acc"}, {"keep": "last"}):
+        assert not hasattr(SyvaClassifier(epochs=4, **given).fit(x, y), "validation_curve_")
