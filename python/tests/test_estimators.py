@@ -72,7 +72,7 @@ def test_digits_are_learned(digits):
 def test_one_small_batch_is_overfitted():
     x, y = load_digits(return_X_y=True)
     x, y = x[:60], y[:60]
-    model = SyvaClassifier(hidden=(50,), epochs=300, stop="never", lr=0.02).fit(x, y)
+    model = SyvaClassifier(hidden=(50,), dropout=0.0, epochs=300, stop="never", lr=0.02).fit(x, y)
     assert model.score(x, y) == 1.0
     assert model.loss_ < 1e-3
 
@@ -157,7 +157,7 @@ def test_warm_start_goes_on_from_the_weights(digits):
 
 def test_several_labels_at_once():
     x, y = make_multilabel_classification(n_samples=400, n_features=10, n_classes=4, random_state=0)
-    model = SyvaClassifier(hidden=(50,), epochs=400, lr=0.01).fit(x, y)
+    model = SyvaClassifier(hidden=(50,), dropout=0.0, epochs=400, lr=0.01).fit(x, y)
     assert model.predict(x).shape == y.shape
     assert model.predict_proba(x).shape == y.shape
     assert model.score(x, y) > 0.8
