@@ -34,11 +34,44 @@ pub enum Symbol {
 #[derive(Clone, Copy, Debug)]
 pub struct Truth(Symbol);
 
-/// An operation, by the name of its function in WGSL, and what it is done to.
+/// An operation that was noted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Operation {
-    name: &'static str,
-    operands: Vec<Symbol>,
+pub struct Operation {
+    /// The name of its function in WGSL.
+    pub name: &'static str,
+    /// What it is done to.
+    pub operands: Vec<Symbol>,
+}
+
+/// What a function does, for those who write it in other words than a [`Dialect`]'s.
+#[derive(Clone, Debug)]
+pub struct Recording<const M: usize> {
+    /// The operations that the results need, in the order in which they are done, with the numbers by which
+    /// [`Symbol::Result`] names them.
+    pub operations: Vec<(usize, Operation)>,
+    /// The results.
+    pub results: [Symbol; M],
+}
+
+impl<const M: usize> Recording<M> {
+    /// Calls a function once, and notes what it does to its parameters.
+    ///
+    /// ```
+    /// use syva_core::arithmetic::Number;
+    /// use syva_core::ops::{Recording, Symbol};
+    /// let recording = Recording::of(|[x, y]| [x.fma(y, x * y)]);
+    /// let names: Vec<_> = recording.operations.iter().map(|(_, operation)| operation.name).collect();
+    /// assert_eq!(names, ["mul", "fused"]);
+    /// assert_eq!(recording.results, [Symbol::Result(1)]);
+    /// ```
+    pub fn of<const N: usize>(body: impl FnOnce([Symbol; N]) -> [Symbol; M]) -> Self {
+        NOTES.take();
+        let results = body(std::array::from_fn(Symbol::Parameter));
+        let notes = NOTES.take();
+        let needed = needed(&notes, &results);
+        let operations = notes.into_iter().enumerate().filter(|&(number, _)| needed[number]).collect();
+        Self { operations, results }
+    }
 }
 
 thread_local! {
@@ -200,10 +233,7 @@ impl Dialect {
         returned: &str,
         body: impl FnOnce([Symbol; N]) -> [Symbol; M],
     ) -> String {
-        NOTES.take();
-        let results = body(std::array::from_fn(Symbol::Parameter));
-        let notes = NOTES.take();
-        let needed = needed(&notes, &results);
+        let Recording { operations, results } = Recording::of(body);
         let mut text = match self {
             Self::Cuda => {
                 let parameters = parameters.map(|parameter| format!("float {parameter}")).join(", ");
@@ -215,9 +245,9 @@ impl Dialect {
             }
         };
         let mut told = false;
-        for (number, operation) in notes.iter().enumerate().filter(|&(number, _)| needed[number]) {
+        for (number, operation) in &operations {
             let value = self.operation(operation, &parameters);
-            told = results[..] == [Symbol::Result(number)];
+            told = results[..] == [Symbol::Result(*number)];
             let begin = match self {
                 _ if told => "return".to_string(),
                 Self::Wgsl => format!("let v{number} ="),
