@@ -15,19 +15,8 @@ use serde_json::Value;
 use crate::exports::Exports;
 use crate::python::{said, sh, venv};
 
-/// The packages of the virtual environment. They are not pinned, because people will use the newest ones.
-const PACKAGES: [&str; 10] = [
-    "tensorboard>=2.21",
-    "pillow",
-    "safetensors",
-    "scikit-learn",
-    "torch",
-    "torchmetrics",
-    "setuptools<81",
-    "onnx",
-    "onnxruntime",
-    "pandas",
-];
+/// The packages of the virtual environment.
+const PACKAGES: &str = include_str!("../verify/requirements.txt");
 
 pub fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
@@ -37,7 +26,8 @@ pub fn run() -> Result<()> {
         fs::remove_dir_all(&logs).with_context(|| format!("cannot remove {}", logs.display()))?;
     }
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-    let python = venv(&work.join("venv"), &PACKAGES)?;
+    let packages: Vec<&str> = PACKAGES.lines().filter(|line| !line.starts_with('#')).collect();
+    let python = venv(&work.join("venv"), &packages)?;
     let script = |name: &str| root.join("xtask/verify").join(name);
 
     let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
