@@ -67,10 +67,7 @@ impl<const M: usize> Recording<M> {
     pub fn of<const N: usize>(body: impl FnOnce([Symbol; N]) -> [Symbol; M]) -> Self {
         NOTES.take();
         let results = body(std::array::from_fn(Symbol::Parameter));
-        let notes = NOTES.take();
-        let needed = needed(&notes, &results);
-        let operations = notes.into_iter().enumerate().filter(|&(number, _)| needed[number]).collect();
-        Self { operations, results }
+        Self { operations: needed(NOTES.take(), &results), results }
     }
 }
 
@@ -84,7 +81,8 @@ impl Symbol {
         Self::Constant(value.to_bits())
     }
 
-    /// Notes an operation, unless it is there already.
+    /// Notes an operation, unless it is there already. Not inlined: functions call it hundreds of times.
+    #[inline(never)]
     fn of(name: &'static str, operands: &[Self]) -> Self {
         let operation = Operation { name, operands: operands.to_vec() };
         NOTES.with_borrow_mut(|notes| {
@@ -234,19 +232,34 @@ impl Dialect {
         body: impl FnOnce([Symbol; N]) -> [Symbol; M],
     ) -> String {
         let Recording { operations, results } = Recording::of(body);
+        self.text(name, &parameters, returned, &operations, &results)
+    }
+
+    /// Not generic, so it is compiled once.
+    fn text(
+        self,
+        name: &str,
+        parameters: &[&str],
+        returned: &str,
+        operations: &[(usize, Operation)],
+        results: &[Symbol],
+    ) -> String {
+        let each = |form: fn(&str) -> String| {
+            parameters.iter().map(|parameter| form(parameter)).collect::<Vec<_>>().join(", ")
+        };
         let mut text = match self {
             Self::Cuda => {
-                let parameters = parameters.map(|parameter| format!("float {parameter}")).join(", ");
+                let parameters = each(|parameter| format!("float {parameter}"));
                 format!("__device__ inline {returned} {name}({parameters}) {{\n")
             }
             Self::Wgsl => {
-                let parameters = parameters.map(|parameter| format!("{parameter}: num")).join(", ");
+                let parameters = each(|parameter| format!("{parameter}: num"));
                 format!("fn {name}({parameters}) -> {returned} {{\n")
             }
         };
         let mut told = false;
-        for (number, operation) in &operations {
-            let value = self.operation(operation, &parameters);
+        for (number, operation) in operations {
+            let value = self.operation(operation, parameters);
             told = results[..] == [Symbol::Result(*number)];
             let begin = match self {
                 _ if told => "return".to_string(),
@@ -257,9 +270,10 @@ impl Dialect {
             let _ = writeln!(text, "    {begin} {value};");
         }
         if !told {
-            let values = results.map(|result| self.symbol(result, &parameters)).join(", ");
+            let values: Vec<_> = results.iter().map(|&result| self.symbol(result, parameters)).collect();
+            let values = values.join(", ");
             let value = match self {
-                _ if M == 1 => values,
+                _ if results.len() == 1 => values,
                 Self::Cuda => format!("{{{values}}}"),
                 Self::Wgsl => format!("{returned}({values})"),
             };
@@ -305,8 +319,8 @@ impl Dialect {
     }
 }
 
-/// Which notes the results depend on.
-fn needed(notes: &[Operation], results: &[Symbol]) -> Vec<bool> {
+/// The notes that the results depend on, with their numbers.
+fn needed(notes: Vec<Operation>, results: &[Symbol]) -> Vec<(usize, Operation)> {
     let mut needed = vec![false; notes.len()];
     let mut wanted = results.to_vec();
     while let Some(symbol) = wanted.pop() {
@@ -316,5 +330,5 @@ fn needed(notes: &[Operation], results: &[Symbol]) -> Vec<bool> {
             wanted.extend(&notes[number].operands);
         }
     }
-    needed
+    notes.into_iter().enumerate().filter(|&(number, _)| needed[number]).collect()
 }
