@@ -223,24 +223,19 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             "model": path.to_string_lossy(), "data": task.name, "split": part.name(), "samples": samples, "loss": evaluation.loss,
             "steps": model.state.step, "sha256_of_weights": model.digest(),
         });
-        if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
-            report.extend(judge(predictions));
-        }
-        if let (Some(labels), Some(report)) = (labels(&model, &evaluation), report.as_object_mut()) {
-            report.extend(labels.map(|(name, value)| (name.replace(' ', "_"), value.into())));
-        }
-        if let (Some(labels), Some(report)) = (&of_labels, report.as_object_mut()) {
-            report.extend(judge_labels(labels));
-        }
-        if let (Some(values), Some(report)) = (&values, report.as_object_mut()) {
-            let targets: serde_json::Map<String, serde_json::Value> =
-                values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
-            report.insert("targets".into(), targets.into());
-        }
-        if let (Some(classes), Some(report)) = (model.spec.named_classes(), report.as_object_mut()) {
-            report.insert("classes".into(), serde_json::json!(classes));
-        }
         if let Some(report) = report.as_object_mut() {
+            report.extend(predictions.as_ref().map(judge).unwrap_or_default());
+            let scores = labels(&model, &evaluation).into_iter().flatten();
+            report.extend(scores.map(|(name, value)| (name.replace(' ', "_"), value.into())));
+            report.extend(of_labels.as_deref().map(judge_labels).unwrap_or_default());
+            if let Some(values) = &values {
+                let targets: serde_json::Map<String, serde_json::Value> =
+                    values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
+                report.insert("targets".into(), targets.into());
+            }
+            if let Some(classes) = model.spec.named_classes() {
+                report.insert("classes".into(), serde_json::json!(classes));
+            }
             report.extend(further.json());
             report.extend(output::warnings(&found));
         }

@@ -1,6 +1,7 @@
 //! Every score, held against scikit-learn's: `golden/scores.py` computes them there, and writes down the predictions too.
 
 use serde_json::Value;
+use syva_core::arithmetic::Number;
 use syva_core::data::{Dataset, Inputs, Targets};
 use syva_core::reference::Reference;
 use syva_core::{Criterion, Engine, Mlp, Predictions, QuantileScores, State, ThresholdScores, Training, ValueScores};
@@ -68,7 +69,7 @@ fn scores_of_labels_are_those_of_scikit_learn() {
             .enumerate()
             .for_each(|(k, w)| *w = f32::from(u8::from(k == row)));
     }
-    let logits = p.iter().flatten().map(|&p| (p / (1.0 - p)).ln() as f32).collect::<Vec<_>>();
+    let logits = p.iter().flatten().map(|&p| Number::log(p / (1.0 - p)) as f32).collect::<Vec<_>>();
     let values = truth.iter().flatten().map(|&label| label as f32).collect::<Vec<_>>();
     let targets = Targets::Values { values: values.into(), outputs: labels };
     let data = Dataset::new(Inputs::F32(logits.into()), labels, targets).unwrap();

@@ -207,12 +207,11 @@ impl Gpu {
     /// The pipeline of a kernel, compiled once. Different kernels can be compiled at the same time.
     pub(crate) fn pipeline(&self, kernel: Kernel, flavour: Flavour) -> Arc<Pipeline> {
         let mut pipelines = lock(&self.pipelines);
-        let known = pipelines.iter().find(|(k, f, _)| (*k, *f) == (kernel, flavour));
-        let compiled = known.map(|(.., compiled)| Arc::clone(compiled)).unwrap_or_else(|| {
-            let compiled = Arc::default();
-            pipelines.push((kernel, flavour, Arc::clone(&compiled)));
-            compiled
+        let place = pipelines.iter().position(|(k, f, _)| (*k, *f) == (kernel, flavour)).unwrap_or_else(|| {
+            pipelines.push((kernel, flavour, Arc::default()));
+            pipelines.len() - 1
         });
+        let compiled = Arc::clone(&pipelines[place].2);
         drop(pipelines);
         let compile = || Arc::new(self.compile(&crate::shader::source(kernel, flavour, self.software)));
         Arc::clone(compiled.get_or_init(compile))

@@ -117,14 +117,14 @@ impl WgpuEngine {
             return Err(Error::Unsupported { what: format!("device {device}"), remedy });
         };
         let mut opened = adapter.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let (gpu, verdict) = match opened.as_ref().filter(|(gpu, _)| gpu.works()) {
-            Some((gpu, verdict)) => (Arc::clone(gpu), verdict.clone()),
-            None => {
-                let gpu = Arc::new(Gpu::open(device.to_string(), &adapter.adapter)?);
-                let verdict = Verdict::of(&gpu)?;
-                *opened = Some((Arc::clone(&gpu), verdict.clone()));
-                (gpu, verdict)
-            }
+        let known = opened.as_ref().filter(|(gpu, _)| gpu.works());
+        let (gpu, verdict) = if let Some((gpu, verdict)) = known {
+            (Arc::clone(gpu), verdict.clone())
+        } else {
+            let gpu = Arc::new(Gpu::open(device.to_string(), &adapter.adapter)?);
+            let verdict = Verdict::of(&gpu)?;
+            *opened = Some((Arc::clone(&gpu), verdict.clone()));
+            (gpu, verdict)
         };
         let gpu = self.largest.map_or_else(|| Arc::clone(&gpu), |largest| Arc::new(gpu.with_buffers_of(largest)));
         Ok((gpu, verdict))
