@@ -21,23 +21,8 @@ pub struct Args {
     publish: bool,
 }
 
-/// What the tests need beside the wheel. Not pinned, because people will use the newest ones.
-const PACKAGES: [&str; 14] = [
-    "abi3audit",
-    "auditwheel",
-    "joblib",
-    "mypy",
-    "narwhals",
-    "pandas",
-    "polars",
-    "pyarrow",
-    "pytest",
-    "ruff",
-    "scikit-learn",
-    "torch",
-    "tqdm",
-    "twine",
-];
+/// What the tests need beside the wheel.
+const PACKAGES: &str = include_str!("../../python/tests/requirements.txt");
 
 /// The oldest scikit-learn that the estimators work with, and what it needs.
 const OLDEST: [&str; 5] = ["scikit-learn==1.6.*", "numpy", "pandas", "polars", "pytest"];
@@ -56,7 +41,12 @@ pub fn run(args: &Args) -> Result<()> {
 
     println!("== the wheel");
     let builder = venv(&work.join("build"), &["maturin>=1.14,<2"])?;
-    let profile = if args.publish { "wheel" } else { "release" };
+    // As this program was built. For CI that is as its tests were, and most is there.
+    let profile = match (args.publish, cfg!(debug_assertions)) {
+        (true, _) => "wheel",
+        (false, true) => "dev",
+        (false, false) => "release",
+    };
     let build = ["-m", "maturin", "build", "--quiet", "--profile", profile, "--out"];
     sh(Command::new(&builder).args(build).arg(&wheels).current_dir(&source))?;
     let wheel = only_file(&wheels)?;
@@ -87,7 +77,8 @@ pub fn run(args: &Args) -> Result<()> {
     println!("importing syva after NumPy: {} ms", times[2]);
 
     println!("== beside scikit-learn, pandas, Polars, Arrow and PyTorch");
-    let python = venv(&root.join("target/verify/venv"), &PACKAGES)?;
+    let packages: Vec<&str> = PACKAGES.lines().filter(|line| !line.starts_with('#')).collect();
+    let python = venv(&root.join("target/verify/venv"), &packages)?;
     install(&python, &wheel)?;
     let module = |words: &[&str]| {
         let mut command = Command::new(&python);
