@@ -205,7 +205,7 @@ def _(mo):
 
 @app.cell
 def _(EPOCHS, RUN_NAME, syva):
-    live = syva.widgets.Live(EPOCHS, title=RUN_NAME)
+    live = syva.widgets.Live(EPOCHS, title=RUN_NAME, language="en")
     live
     return (live,)
 
