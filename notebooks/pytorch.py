@@ -29,9 +29,10 @@ def _(mo):
     mo.md(r"""
     # From PyTorch and back
 
-    A network that PyTorch trained goes on training here, and one that is trained here runs in PyTorch, or anywhere that
-    ONNX does. This notebook takes a network of digits all the way around, and compares the outputs at each station. The
-    digits are those that Syvä draws itself, so nothing is downloaded.
+    A network that PyTorch trained goes on training here, and one that is trained here runs in
+    PyTorch, or anywhere that ONNX does. This notebook takes a network of digits all the way
+    around, and compares the outputs at each station. The digits are those that Syvä draws itself,
+    so nothing is downloaded.
     """)
     return
 
@@ -63,7 +64,8 @@ def _(mo):
     mo.md(r"""
     ## A network in PyTorch
 
-    The course's network, trained for one epoch by PyTorch's own loop. Its inputs are standardised pixels.
+    The course's network, trained for one epoch by PyTorch's own loop. Its inputs are standardised
+    pixels.
     """)
     return
 
@@ -101,8 +103,9 @@ def _(mo):
     mo.md(r"""
     ## From PyTorch
 
-    `from_torch` takes a `Sequential`, or a state dict with the name of the activation. The model has the same weights,
-    bit for bit. Its outputs differ in the last digits, since the two engines add in another order.
+    `from_torch` takes a `Sequential`, or a state dict with the name of the activation. The model
+    has the same weights, bit for bit. Its outputs differ in the last digits, since the two engines
+    add in another order.
     """)
     return
 
@@ -130,15 +133,17 @@ def _(mo):
     mo.md(r"""
     ## Training on
 
-    `start=` begins a training with these weights. The set `digits` brings the standardisation, so the model that comes out
-    takes raw pixels.
+    `start=` begins a training with these weights. The set `digits` brings the standardisation, so
+    the model that comes out takes raw pixels.
     """)
     return
 
 
 @app.cell
 def _(EPOCHS, model, syva):
-    run = syva.train("digits", hidden=(256, 128), activation="sigmoid", start=model, lr=0.1, epochs=EPOCHS)
+    run = syva.train(
+        "digits", hidden=(256, 128), activation="sigmoid", start=model, lr=0.1, epochs=EPOCHS
+    )
     print(f"PyTorch's epoch and {EPOCHS} of Syvä's: {run.epochs['val_acc'][-1]:.2%}")
     run
     return (run,)
@@ -149,9 +154,9 @@ def _(mo):
     mo.md(r"""
     ## Back to PyTorch
 
-    There are three ways. `to_torch` returns the layers, which take standardised pixels. The file of weights has the keys
-    of a network with the attributes `fc1`, `fc2`, `fc3`. `export` writes a Python module that loads the file and takes
-    raw pixels.
+    There are three ways. `to_torch` returns the layers, which take standardised pixels. The file
+    of weights has the keys of a network with the attributes `fc1`, `fc2`, `fc3`. `export` writes a
+    Python module that loads the file and takes raw pixels.
     """)
     return
 
@@ -206,8 +211,8 @@ def _(mo):
     mo.md(r"""
     ## ONNX
 
-    The ONNX file takes raw pixels, too. ONNX Runtime runs it without PyTorch and without Syvä: in a browser, on a
-    telephone, in C#.
+    The ONNX file takes raw pixels, too. ONNX Runtime runs it without PyTorch and without Syvä: in
+    a browser, on a telephone, in C#.
     """)
     return
 
@@ -215,11 +220,15 @@ def _(mo):
 @app.cell
 def _(FOLDER, np, onnxruntime, run, validation):
     run.model.export(FOLDER / "digits.onnx")
-    session = onnxruntime.InferenceSession(FOLDER / "digits.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        FOLDER / "digits.onnx", providers=["CPUExecutionProvider"]
+    )
     for _side, _values in (("input", session.get_inputs()), ("output", session.get_outputs())):
         for _value in _values:
             print(f"{_side} {_value.name}: {_value.type} {_value.shape}")
-    onnx_classes, onnx_probabilities = session.run(None, {"input": validation.images.astype(np.float32)})
+    onnx_classes, onnx_probabilities = session.run(
+        None, {"input": validation.images.astype(np.float32)}
+    )
     return onnx_classes, onnx_probabilities
 
 
@@ -251,15 +260,23 @@ def _(
         "to_torch()": (from_layers.argmax(axis=1), np.abs(from_layers - expected).max()),
         "load_state_dict": (from_keys.argmax(axis=1), np.abs(from_keys - expected).max()),
         "export('exported.py')": (from_export.argmax(axis=1), np.abs(from_export - expected).max()),
-        "export('digits.onnx')": (onnx_classes, np.abs(onnx_probabilities - syva_probabilities).max()),
+        "export('digits.onnx')": (
+            onnx_classes,
+            np.abs(onnx_probabilities - syva_probabilities).max(),
+        ),
     }
     table = pd.DataFrame(
         {
-            "accuracy": {name: (found == validation.labels).mean() for name, (found, _) in stations.items()},
-            "other digits than Syvä": {
-                name: (found != expected.argmax(axis=1)).sum() for name, (found, _) in stations.items()
+            "accuracy": {
+                name: (found == validation.labels).mean() for name, (found, _) in stations.items()
             },
-            "largest difference": {name: f"{difference:.1e}" for name, (_, difference) in stations.items()},
+            "other digits than Syvä": {
+                name: (found != expected.argmax(axis=1)).sum()
+                for name, (found, _) in stations.items()
+            },
+            "largest difference": {
+                name: f"{difference:.1e}" for name, (_, difference) in stations.items()
+            },
         }
     )
     assert all(float(d) < 1e-4 for d in table["largest difference"])

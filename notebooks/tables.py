@@ -32,12 +32,13 @@ def _(mo):
     mo.md(r"""
     # A table with categories and missing values
 
-    Most data are tables: some columns are numbers, some are categories, and some values are missing. `SyvaClassifier`
-    takes a data frame as it is, and works wherever estimators of scikit-learn do.
+    Most data are tables: some columns are numbers, some are categories, and some values are
+    missing. `SyvaClassifier` takes a data frame as it is, and works wherever estimators of
+    scikit-learn do.
 
-    The table of this notebook is drawn, not collected: 4,000 customers of a made-up bicycle rental, of whom some return
-    within a month. That has a use. The true probability of each customer is known, so the model's can be compared with
-    it.
+    The table of this notebook is drawn, not collected: 4,000 customers of a made-up bicycle
+    rental, of whom some return within a month. That has a use. The true probability of each
+    customer is known, so the model's can be compared with it.
     """)
     return
 
@@ -63,8 +64,6 @@ def _():
     from syva import SyvaClassifier
 
     EPOCHS = int(os.environ.get("NOTEBOOK_EPOCHS", "64"))
-    # A figure is shown where a cell ends with it, and only there.
-    plt.ioff()
     plt.style.use("ggplot")
     return (
         EPOCHS,
@@ -94,8 +93,9 @@ def _(mo):
     mo.md(r"""
     ## The table
 
-    What decides is not a sum of columns. Rain keeps tourists away, but not commuters; price matters on long rides; and age
-    matters up to a point and then against. `shirt` has nothing to do with the answer.
+    What decides is not a sum of columns. Rain keeps tourists away, but not commuters; price
+    matters on long rides; and age matters up to a point and then against. `shirt` has nothing to
+    do with the answer.
     """)
     return
 
@@ -108,7 +108,9 @@ def _(np, pd, train_test_split):
         frame = pd.DataFrame(
             {
                 "purpose": rng.choice(["commute", "tourism", "errand"], rows, p=[0.45, 0.3, 0.25]),
-                "station": rng.choice(["harbour", "market", "campus", "stadium", "mill", "park"], rows),
+                "station": rng.choice(
+                    ["harbour", "market", "campus", "stadium", "mill", "park"], rows
+                ),
                 "weather": rng.choice(["sun", "cloud", "rain"], rows, p=[0.4, 0.35, 0.25]),
                 "minutes": rng.gamma(2.0, 12.0, rows).round(1),
                 "price": rng.uniform(0.5, 4.0, rows).round(2),
@@ -135,8 +137,11 @@ def _(np, pd, train_test_split):
         return frame, returns, probability.to_numpy()
 
     frame, returns, truth = customers(4000, seed=1)
-    X_train, X_test, y_train, y_test, _, truth_test = train_test_split(frame, returns, truth, test_size=0.25, random_state=0)
-    print(f"{len(X_train):,} rows train and {len(X_test):,} test; {(returns == 'yes').mean():.1%} return")
+    X_train, X_test, y_train, y_test, _, truth_test = train_test_split(
+        frame, returns, truth, test_size=0.25, random_state=0
+    )
+    print(f"{len(X_train):,} rows train and {len(X_test):,} test")
+    print(f"{(returns == 'yes').mean():.1%} of the customers return")
     frame.assign(returns=returns).head(8)
     return X_test, X_train, frame, truth_test, y_test, y_train
 
@@ -144,7 +149,11 @@ def _(np, pd, train_test_split):
 @app.cell
 def _(frame, pd):
     pd.DataFrame(
-        {"type": frame.dtypes.astype(str), "missing": frame.isna().mean().map("{:.1%}".format), "values": frame.nunique()}
+        {
+            "type": frame.dtypes.astype(str),
+            "missing": frame.isna().mean().map("{:.1%}".format),
+            "values": frame.nunique(),
+        }
     )
     return
 
@@ -154,9 +163,10 @@ def _(mo):
     mo.md(r"""
     ## Training
 
-    `preset="tabular"` is the recipe of RealMLP: embedded columns, learned scales, and schedules that were tuned on many
-    tables. It needs no settings. Categories, numbers and missing values are found out of the data frame. A part of the
-    rows is set aside, and the epoch that predicts it best is kept.
+    `preset="tabular"` is the recipe of RealMLP: embedded columns, learned scales, and schedules
+    that were tuned on many tables. It needs no settings. Categories, numbers and missing values
+    are found out of the data frame. A part of the rows is set aside, and the epoch that predicts
+    it best is kept.
     """)
     return
 
@@ -182,8 +192,8 @@ def _(mo):
     mo.md(r"""
     ## How good is it?
 
-    Three others stand beside it: always the same probability; logistic regression, which needs its columns prepared; and
-    the true probabilities, which no model can beat but by luck.
+    Three others stand beside it: always the same probability; logistic regression, which needs its
+    columns prepared; and the true probabilities, which no model can beat but by luck.
     """)
     return
 
@@ -210,7 +220,10 @@ def _(
     y_train,
 ):
     prepare = make_column_transformer(
-        (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), ["minutes", "price", "age"]),
+        (
+            make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()),
+            ["minutes", "price", "age"],
+        ),
         (OneHotEncoder(handle_unknown="ignore"), ["purpose", "station", "weather", "shirt"]),
     )
     linear = make_pipeline(prepare, LogisticRegression(max_iter=1000)).fit(X_train, y_train)
@@ -243,8 +256,9 @@ def _(mo):
     mo.md(r"""
     ## Are its probabilities right?
 
-    A model is *calibrated* if, of the customers to whom it gives 70 %, about 70 % return. The left picture groups the
-    test rows by the model's probability. The right one is possible only here: it compares each with the true probability.
+    A model is *calibrated* if, of the customers to whom it gives 70 %, about 70 % return. The left
+    picture groups the test rows by the model's probability. The right one is possible only here:
+    it compares each with the true probability.
     """)
     return
 
@@ -253,16 +267,22 @@ def _(mo):
 def _(calibration_curve, is_yes, plt, probabilities, truth_test):
     calibration, (_left, _right) = plt.subplots(1, 2, figsize=(10, 4.4))
     for _name, _marker in (("logistic regression", "s"), ("SyvaClassifier", "o")):
-        _share, _mean = calibration_curve(is_yes, probabilities[_name], n_bins=8, strategy="quantile")
+        _share, _mean = calibration_curve(
+            is_yes, probabilities[_name], n_bins=8, strategy="quantile"
+        )
         _left.plot(_mean, _share, f"{_marker}-", label=_name)
     _right.scatter(truth_test, probabilities["SyvaClassifier"], s=8, alpha=0.4)
     for _axis in (_left, _right):
         _axis.plot([0, 1], [0, 1], color="gray", linestyle=":")
         _axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     _left.set(xlabel="predicted probability", ylabel="share that returns", title="Calibration")
-    _right.set(xlabel="true probability", ylabel="predicted by SyvaClassifier", title="Against the truth")
+    _right.set(
+        xlabel="true probability", ylabel="predicted by SyvaClassifier", title="Against the truth"
+    )
     _left.legend()
     calibration.tight_layout()
+    # Closed, it is shown once: where the cell ends with it.
+    plt.close(calibration)
     calibration
     return
 
@@ -272,20 +292,28 @@ def _(mo):
     mo.md(r"""
     ## Which columns matter?
 
-    scikit-learn's `permutation_importance` shuffles one column of the test rows at a time, and looks at how much worse the
-    prediction gets. A column that has nothing to do with the answer has an importance of about 0.
+    scikit-learn's `permutation_importance` shuffles one column of the test rows at a time, and
+    looks at how much worse the prediction gets. A column that has nothing to do with the answer
+    has an importance of about 0.
     """)
     return
 
 
 @app.cell
 def _(X_test, model, np, permutation_importance, plt, y_test):
-    importance = permutation_importance(model, X_test, y_test, scoring="neg_log_loss", n_repeats=10, random_state=0)
+    importance = permutation_importance(
+        model, X_test, y_test, scoring="neg_log_loss", n_repeats=10, random_state=0
+    )
     order = np.argsort(importance.importances_mean)
     by_column, _axis = plt.subplots(figsize=(8, 3.4))
-    _axis.barh(X_test.columns[order], importance.importances_mean[order], xerr=importance.importances_std[order])
+    _axis.barh(
+        X_test.columns[order],
+        importance.importances_mean[order],
+        xerr=importance.importances_std[order],
+    )
     _axis.set_xlabel("how much the log loss grows when the column is shuffled")
     by_column.tight_layout()
+    plt.close(by_column)
     by_column
     return
 
@@ -295,8 +323,8 @@ def _(mo):
     mo.md(r"""
     ## What it has learned of rain
 
-    A question to the model: what if the same customers had come in another weather? For tourists the answer should
-    change, and for commuters hardly.
+    A question to the model: what if the same customers had come in another weather? For tourists
+    the answer should change, and for commuters hardly.
     """)
     return
 
@@ -305,7 +333,9 @@ def _(mo):
 def _(X_test, model, pd):
     asked = {}
     for _weather in ("sun", "cloud", "rain"):
-        _changed = X_test.assign(weather=pd.Categorical([_weather] * len(X_test), categories=["cloud", "rain", "sun"]))
+        _changed = X_test.assign(
+            weather=pd.Categorical([_weather] * len(X_test), categories=["cloud", "rain", "sun"])
+        )
         _found = pd.Series(model.predict_proba(_changed)[:, 1], index=X_test.index)
         asked[_weather] = _found.groupby(X_test["purpose"], observed=True).mean()
     pd.DataFrame(asked).round(3)
@@ -317,8 +347,8 @@ def _(mo):
     mo.md(r"""
     ## Keeping it
 
-    The model's file opens without scikit-learn, and the command `syva predict` reads it. It knows its columns by their
-    names.
+    The model's file opens without scikit-learn, and the command `syva predict` reads it. It knows
+    its columns by their names.
     """)
     return
 

@@ -153,8 +153,7 @@ def main() -> int:
     wrong: list[str] = []
     if given.check:
         for words in (["check"], ["format", "--check"]):
-            config = ["--config", str(NOTEBOOKS.parent / "python" / "pyproject.toml")]
-            command = [sys.executable, "-m", "ruff", *words, "--quiet", *config, *map(str, sources)]
+            command = [sys.executable, "-m", "ruff", *words, "--quiet", *map(str, sources)]
             done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=LIMIT)
             wrong += [f"ruff {words[0]}: {done.stdout + done.stderr}"] if done.returncode != 0 else []
         for source in sources:
