@@ -36,9 +36,10 @@ def _(mo):
     engine is [Syvä](https://github.com/syva-ml/syva) instead of PyTorch.
 
     1. **The case**: data, model, training, curves, TensorBoard, report, confusion matrix, single
-    images. 2. **The questions** that the chapter leaves open. Does the accuracy vary each time?
-    Does it depend on the device? What do the batch size and the shape of the network do? When does
-    the network overfit?
+       images.
+    2. **The questions** that the chapter leaves open. Does the accuracy vary each time? Does it
+       depend on the device? What do the batch size and the shape of the network do? When does the
+       network overfit?
 
     The second part is possible because a training in Syvä has one result, to the bit. What differs
     between two trainings is then what was changed between them.

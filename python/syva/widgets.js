@@ -2,7 +2,7 @@
 // Python's side is `widgets.py`. Colours follow the page's, light or dark.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 460, HEIGHT = 240, LEFT = 52, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const WIDTH = 460, HEIGHT = 240, LEFT = 52, RIGHT = 14, TOP = 12, BOTTOM = 36;
 // Blue and orange differ for the colour-blind, too, and validation is dashed besides.
 const COLORS = { light: { train: "#1f66c1", val: "#c2500f" }, dark: { train: "#79b0ff", val: "#ffa466" } };
 const SPOKEN_MS = 5000;
@@ -15,7 +15,8 @@ const STYLE = `
 .syva-live progress { flex: 1 1 8rem; max-width: 16rem; height: .6rem; accent-color: var(--syva-train); }
 .syva-live .charts { display: flex; flex-wrap: wrap; gap: .5rem 1rem; }
 .syva-live figure { flex: 1 1 320px; max-width: 480px; margin: 0; min-width: 0; }
-.syva-live figcaption { display: flex; flex-wrap: wrap; gap: 0 .9rem; align-items: center; font-size: 13px; }
+.syva-live figcaption { display: flex; flex-wrap: wrap; gap: 0 .9rem; align-items: center; min-height: 1.7rem;
+  font-size: 13px; }
 .syva-live figcaption b { font-weight: 600; }
 .syva-live figcaption label { margin-left: auto; cursor: pointer; }
 .syva-live svg.chart { display: block; width: 100%; height: auto; touch-action: pan-y; }
@@ -169,9 +170,9 @@ export function render({ model, el }) {
       for (const epoch of whole.filter((epoch) => epoch <= total).sort((a, b) => a - b)) {
         if (x(epoch) - before < near) continue;
         before = x(epoch);
-        drawn.push(shape("text", { x: x(epoch), y: HEIGHT - 14, "text-anchor": "middle" }, number(epoch, 8)));
+        drawn.push(shape("text", { x: x(epoch), y: HEIGHT - 20, "text-anchor": "middle" }, number(epoch, 8)));
       }
-      drawn.push(shape("text", { x: WIDTH - RIGHT, y: HEIGHT - 1, "text-anchor": "end", opacity: 0.8 }, words.epoch));
+      drawn.push(shape("text", { x: WIDTH - RIGHT, y: HEIGHT - 5, "text-anchor": "end", opacity: 0.8 }, words.epoch));
       drawn.push(shape("line", {
         x1: LEFT, x2: WIDTH - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM, stroke: "currentColor", opacity: 0.5,
       }));
