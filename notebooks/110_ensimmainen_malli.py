@@ -10,6 +10,9 @@
 #     "syva",
 #     "tensorboard",
 # ]
+#
+# [tool.uv.sources]
+# syva = { path = "../python" }
 # ///
 
 import marimo

@@ -7,6 +7,9 @@
 #     "pandas",
 #     "syva",
 # ]
+#
+# [tool.uv.sources]
+# syva = { path = "../python" }
 # ///
 
 import marimo

@@ -9,6 +9,9 @@
 #     "syva",
 #     "torch",
 # ]
+#
+# [tool.uv.sources]
+# syva = { path = "../python" }
 # ///
 
 import marimo

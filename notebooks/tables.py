@@ -9,6 +9,9 @@
 #     "scikit-learn",
 #     "syva",
 # ]
+#
+# [tool.uv.sources]
+# syva = { path = "../python" }
 # ///
 
 import marimo
