@@ -47,10 +47,13 @@ function shape(name, attributes = {}, ...children) {
   return made;
 }
 
-// Whether the text is light, and so the page dark.
+// Whether the text is light, and so the page dark. A canvas knows every way in which a page writes colours.
 function isDark(el) {
-  const parts = (getComputedStyle(el).color.match(/[\d.]+/g) ?? ["0", "0", "0"]).map(Number);
-  return 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2] > 140;
+  const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  brush.fillStyle = getComputedStyle(el).color;
+  brush.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = brush.getImageData(0, 0, 1, 1).data;
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 140;
 }
 
 // Round numbers from `low` to `high`, at most about `count` of them.
