@@ -20,7 +20,7 @@ const STYLE = `
 .syva-live figcaption b { font-weight: 600; }
 .syva-live figcaption label { margin-left: auto; cursor: pointer; }
 .syva-live svg.chart { display: block; width: 100%; height: auto; touch-action: pan-y; }
-.syva-live svg.chart:focus-visible { outline: 2px solid var(--syva-train); outline-offset: 2px; border-radius: 3px; }
+.syva-live svg.chart:focus-visible { outline: 2px solid var(--syva-train); outline-offset: -2px; border-radius: 3px; }
 .syva-live svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 .syva-live .key { display: inline-flex; gap: .3rem; align-items: center; white-space: nowrap; }
 .syva-live p { margin: .3rem 0 .2rem; }
@@ -81,8 +81,11 @@ export function render({ model, el }) {
   const words = model.get("words");
   const number = (value, digits = 4) =>
     new Intl.NumberFormat(words.locale, { maximumSignificantDigits: digits }).format(value);
-  const percent = (value) =>
-    new Intl.NumberFormat(words.locale, { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
+  const percent = (value, digits = 2) => new Intl.NumberFormat(words.locale, {
+    minimumFractionDigits: digits, maximumFractionDigits: digits,
+  }).format(100 * value) + "\u00a0%";
+  const aligned = (value) =>
+    new Intl.NumberFormat(words.locale, { minimumSignificantDigits: 4, maximumSignificantDigits: 4 }).format(value);
 
   const bar = element("progress", { "aria-label": words.progress });
   const heading = element("strong");
@@ -161,9 +164,7 @@ export function render({ model, el }) {
       const places = chart.log && high / low > 2 ? powers(low, high) : ticks(low, high, 5);
       const digits = chart.log === null ? (places.length > 1 && places[1] - places[0] < 0.0099 ? 1 : 0) : null;
       for (const place of places) {
-        const label = digits === null ? number(place, 3) : new Intl.NumberFormat(words.locale, {
-          style: "percent", maximumFractionDigits: digits,
-        }).format(place);
+        const label = digits === null ? number(place, 3) : percent(place, digits);
         drawn.push(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(place), y2: y(place), stroke: "currentColor", opacity: 0.18 }));
         drawn.push(shape("text", { x: LEFT - 7, y: y(place) + 4, "text-anchor": "end" }, label));
       }
@@ -218,7 +219,7 @@ export function render({ model, el }) {
   function cell(points, name, k) {
     const value = (points[name] ?? [])[k];
     if (value === null || value === undefined) return "–";
-    return name.endsWith("acc") ? percent(value) : number(value);
+    return name.endsWith("acc") ? percent(value) : aligned(value);
   }
 
   function draw() {
