@@ -9,6 +9,8 @@
 //! | updates one call at a time (`partial_fit`) | [`learner::Learner`] |
 //! | a trained network | [`model::Model`] |
 
+#![allow(clippy::needless_pass_by_value, reason = "what comes from Python is made for the call")]
+
 mod data;
 mod errors;
 mod learner;

@@ -16,6 +16,11 @@ use syva::{Decoder, Error, Head, Layer, Matrix, Nonlinearity, Parameters, Spec, 
 use crate::errors::raised;
 use crate::table::{Table, columns};
 
+/// The rows of an array that are predicted together.
+const BLOCK: usize = 4096;
+/// Fewer numbers than this are predicted with the interpreter's lock.
+const ALONE: usize = 1 << 14;
+
 /// The weights, the biases and the activation of a layer.
 type Given<'py> = (PyReadonlyArray2<'py, f32>, PyReadonlyArray1<'py, f32>, String);
 
@@ -57,6 +62,7 @@ impl Model {
     /// The outputs for rows of numbers, whose columns have these names, or are those that the model names.
     fn of_numbers<T: Element + Copy + Into<f64>>(
         &self,
+        py: Python<'_>,
         names: Option<&Names>,
         matrix: &PyReadonlyArray2<'_, T>,
     ) -> syva::Result<Matrix> {
@@ -76,15 +82,22 @@ impl Model {
             return self.predictor.predict(&Inputs::F32(inputs.into()));
         };
         if schema.is_all_numbers() {
-            let all: Vec<usize> = (0..width).collect();
-            let places = names.map_or(&all, |names| &names.places);
-            let mut numbers = Vec::with_capacity(rows * places.len());
-            for row in view.rows() {
-                numbers.extend(places.iter().map(|&place| row[place].into()));
-            }
-            let inputs = schema.encode_numbers(&numbers)?;
             let mut outputs = Matrix::zeros(rows, self.model.spec.outputs());
-            self.predictor.predict_into(&inputs, outputs.values_mut())?;
+            let each = outputs.columns();
+            let mut numbers = Vec::with_capacity(rows.min(BLOCK) * schema.features.len());
+            for (first, to) in (0..rows).step_by(BLOCK).zip(outputs.values_mut().chunks_mut(BLOCK * each)) {
+                numbers.clear();
+                for row in first..rows.min(first + BLOCK) {
+                    let row = view.row(row);
+                    match names {
+                        Some(names) => numbers.extend(names.places.iter().map(|&place| row[place].into())),
+                        None => numbers.extend(row.iter().map(|&value| value.into())),
+                    }
+                }
+                let mut predict = || self.predictor.predict_into(&schema.encode_numbers(&numbers, first)?, to);
+                // For few rows, letting others work takes longer than the work.
+                if numbers.len() < ALONE { predict() } else { py.detach(predict) }?;
+            }
             return Ok(outputs);
         }
         let of_schema: Vec<String> = schema.features.iter().map(|feature| feature.column.clone()).collect();
@@ -100,9 +113,9 @@ impl Model {
             let table = table.get();
             py.detach(|| table.read(|table| self.of_table(table)))?
         } else if let Ok(matrix) = rows.extract::<PyReadonlyArray2<'_, f64>>() {
-            self.of_numbers(names, &matrix)
+            self.of_numbers(py, names, &matrix)
         } else if let Ok(matrix) = rows.extract::<PyReadonlyArray2<'_, f32>>() {
-            self.of_numbers(names, &matrix)
+            self.of_numbers(py, names, &matrix)
         } else {
             return Err(PyTypeError::new_err("a matrix has two dimensions and numbers of float32 or float64"));
         };
@@ -123,7 +136,7 @@ fn array<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let rows = outputs.rows();
     let values: Vec<f64> = (0..rows).flat_map(|row| find(outputs.row(row))).collect();
-    let width = if rows == 0 { find(&vec![0.0; outputs.columns()]).len() } else { values.len() / rows };
+    let width = values.len().checked_div(rows).unwrap_or_else(|| find(&vec![0.0; outputs.columns()]).len());
     PyArray1::from_vec(py, values).reshape([rows, width])
 }
 
@@ -312,7 +325,7 @@ impl Model {
     /// The widths of the network, such as 784-256-128-10.
     #[getter]
     fn widths(&self) -> String {
-        self.model.spec.widths().to_string()
+        self.model.spec.widths()
     }
 
     /// The number of weights, biases and gains.

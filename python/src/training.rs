@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList};
 use syva::Epoch;
 use syva::data::tabular::Tables;
 use syva::trainer::{Event, Flow};
-use syva_cli::embedded::{Job, Outcome, Request};
+use syva_cli::embedded::{Folder, Job, Outcome, Request};
 
 use crate::errors::raised;
 use crate::model::Model;
@@ -42,11 +42,12 @@ pub struct Trained {
 /// Trains a network as `syva train` does with flags of these names. Tables in memory take the place of the data that the
 /// settings name: the rows that train, and perhaps rows of their own for validation and for testing.
 ///
-/// The listener is called with an epoch's numbers after each epoch, and stops the training if it returns True. An exception
-/// from it, or a signal, stops the training as well; what was trained until then is returned with it.
+/// The listener is called with an epoch's numbers after each epoch, and with the network as it then is if `inspected`. It stops
+/// the training if it returns True. An exception from it, or a signal, stops the training as well; what was trained until then
+/// is returned with it.
 #[pyfunction]
-#[pyo3(signature = (given, *, table=None, validation=None, test=None, start=None, folder=false, force=false, tensorboard=true, begin=None, listener=None))]
-#[allow(clippy::too_many_arguments, reason = "they have names in Python")]
+#[pyo3(signature = (given, *, table=None, validation=None, test=None, start=None, folder=false, force=false, tensorboard=true, inspected=false, begin=None, listener=None))]
+#[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "they have names in Python")]
 pub fn train(
     py: Python<'_>,
     given: &Bound<'_, PyDict>,
@@ -57,6 +58,7 @@ pub fn train(
     folder: bool,
     force: bool,
     tensorboard: bool,
+    inspected: bool,
     begin: Option<Py<PyAny>>,
     listener: Option<Py<PyAny>>,
 ) -> PyResult<Trained> {
@@ -66,7 +68,8 @@ pub fn train(
     let settings = settings(given)?;
     let threads = settings.threads;
     let start = start.map(|model| model.model().clone());
-    let request = Request { settings, tables, start, folder, force, tensorboard };
+    let folder = folder.then_some(Folder { force, tensorboard });
+    let request = Request { settings, tables, start, folder, inspected };
     let mut heard = Ok(());
     let outcome = py.detach(|| {
         let job = Job::new(request)?;
@@ -77,11 +80,24 @@ pub fn train(
                 return Ok(None);
             }
         }
-        let mut asked = Instant::now();
+        let (mut asked, mut last) = (Instant::now(), None);
+        let spec = job.config().network.clone();
         job.train(&mut |event| {
-            let epoch = if let Event::Epoch(epoch) = event { Some(epoch) } else { None };
+            // What there is to hear: an epoch, and if the network is asked for, it as well.
+            let heard_of = match event {
+                Event::Epoch(epoch) if inspected => {
+                    last = Some(Epoch::clone(epoch));
+                    None
+                }
+                Event::Epoch(epoch) => Some((Epoch::clone(epoch), None)),
+                Event::Inspection { state, .. } => {
+                    let model = syva::Model::new(spec.clone(), (*state).clone().for_prediction());
+                    last.take().map(|epoch| (epoch, Some(model)))
+                }
+                Event::Steps { .. } | Event::Checkpoint { .. } => None,
+            };
             let is_due = asked.elapsed() >= SIGNALS_EVERY;
-            if !is_due && (epoch.is_none() || listener.is_none()) {
+            if !is_due && (heard_of.is_none() || listener.is_none()) {
                 return Ok(Flow::Continue);
             }
             let answer = Python::attach(|py| {
@@ -89,13 +105,10 @@ pub fn train(
                     asked = Instant::now();
                     py.check_signals()?;
                 }
-                match (epoch, &listener) {
-                    (Some(epoch), Some(listener)) => {
-                        let answer = listener.call1(py, (numbers(py, epoch)?,))?;
-                        Ok(answer.extract::<bool>(py).unwrap_or(false))
-                    }
-                    _ => Ok(false),
-                }
+                let (Some((epoch, model)), Some(listener)) = (heard_of, &listener) else { return Ok(false) };
+                let model = model.map(|model| Model::new(model, threads)).transpose()?;
+                let answer = listener.call1(py, (numbers(py, &epoch)?, model))?;
+                Ok(answer.extract::<bool>(py).unwrap_or(false))
             });
             Ok(match answer {
                 Ok(false) => Flow::Continue,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .model import Model
     from .run import Run
 
 _WIDTH, _HEIGHT = 360, 120
@@ -46,6 +47,31 @@ def curves(epochs: Mapping[str, Sequence[float | None]]) -> str:
     )
 
 
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first cells are headings."""
+    cells = "".join(
+        f'<tr><th style="text-align:left">{html.escape(first)}</th>'
+        + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    return f"<table>{cells}</table>"
+
+
+def model(model: Model) -> str:
+    """A model: its layers with their numbers of parameters, and what it predicts."""
+    rows = [("layer", "inputs", "units", "activation", "parameters")]
+    for number, layer in enumerate(model.layers, 1):
+        units, inputs = layer.weight.shape
+        rows.append((str(number), str(inputs), str(units), layer.activation, f"{layer.weight.size + layer.bias.size:,}"))
+    said = [("predicts", model.task if model.task == "numbers" else f"{len(model.classes or model.targets)} {model.task}")]
+    if model.columns:
+        shown = ", ".join(model.columns[:8]) + (", …" if len(model.columns) > 8 else "")
+        said.append(("columns", f"{len(model.columns)}: {shown}"))
+    said += [("parameters", f"{model.parameters:,}"), ("digest", model.digest[:16] + "…")]
+    return f"<div>{_table(rows)}{_table(said)}</div>"
+
+
 def run(run: Run) -> str:
     """A run: its curves, and what it came to."""
     model = run.model
@@ -56,8 +82,4 @@ def run(run: Run) -> str:
             rows.append((name, f"{values[-1]:.4f}"))
     if run.folder:
         rows.append(("folder", str(run.folder)))
-    cells = "".join(
-        f'<tr><th style="text-align:left">{html.escape(name)}</th><td style="text-align:left">{html.escape(value)}</td></tr>'
-        for name, value in rows
-    )
-    return f"<div>{curves(run.epochs)}<table>{cells}</table></div>"
+    return f"<div>{curves(run.epochs)}{_table(rows)}</div>"

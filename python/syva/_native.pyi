@@ -127,6 +127,7 @@ def train(
     folder: bool = False,
     force: bool = False,
     tensorboard: bool = True,
+    inspected: bool = False,
     begin: Callable[[dict[str, Any]], None] | None = None,
-    listener: Callable[[dict[str, Any]], bool] | None = None,
+    listener: Callable[[dict[str, Any], Model | None], bool] | None = None,
 ) -> Trained: ...

@@ -43,10 +43,12 @@ class Model:
     (1,)
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("_labels", "_native", "_task")
 
     def __init__(self, native: _native.Model) -> None:
         self._native = native
+        self._task = native.task
+        self._labels = _labels(native.classes or [])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Model:
@@ -73,7 +75,7 @@ class Model:
     @property
     def task(self) -> str:
         """`classes`, `labels` or `numbers`."""
-        return self._native.task
+        return self._task
 
     @property
     def classes(self) -> list[str] | None:
@@ -140,17 +142,10 @@ class Model:
         """
         found = self._native.predict(self._rows(data))
         if self.task == "classes":
-            return self._class_labels()[found.argmax(axis=1)]
+            return self._labels[found.argmax(axis=1)]
         if self.task == "labels":
             return (found > 0.5).astype(np.int64)
         return found[:, 0] if found.shape[1] == 1 else found
-
-    def _class_labels(self) -> np.ndarray:
-        """The classes as whole numbers if they are called by such, otherwise by their names."""
-        names = self.classes or []
-        if all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names):
-            return np.array([int(name) for name in names])
-        return np.array(names)
 
     def predict_proba(self, data: Any) -> np.ndarray:
         """The probabilities `[rows, classes]` of a classifier's classes, or of labels."""
@@ -193,9 +188,21 @@ class Model:
                 modules.append(_torch_activation(layer.activation))
         return torch.nn.Sequential(*modules)
 
+    def _repr_html_(self) -> str:
+        from ._html import model
+
+        return model(self)
+
     def __repr__(self) -> str:
         what = {"classes": "classifier", "labels": "labels", "numbers": "regression"}[self.task]
         return f"Model({self.widths}, {what}, {self.parameters:,} parameters, {self.digest[:12]})"
+
+
+def _labels(names: list[str]) -> np.ndarray:
+    """Classes as whole numbers if they are called by such, otherwise by their names."""
+    if names and all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names):
+        return np.array([int(name) for name in names])
+    return np.array(names)
 
 
 # What a layer's activation is called in torch.nn, by its name here.

@@ -189,6 +189,7 @@ def _run(
     tensorboard: bool,
     verbose: int,
     callback: Callback | None,
+    inspect: Callable[[Model], bool] | None = None,
 ) -> Run:
     shown: _progress.Lines | _progress.Bar | None = None
 
@@ -206,12 +207,15 @@ def _run(
         if (begins := getattr(callback, "begin", None)) is not None:
             begins(known)
 
-    def listen(epoch: dict[str, Any]) -> bool:
+    def listen(epoch: dict[str, Any], model: _native.Model | None) -> bool:
         if shown is not None:
             shown.epoch(epoch)
-        return callback is not None and callback(epoch) is True
+        stops = callback is not None and callback(epoch) is True
+        if inspect is not None and model is not None:
+            stops |= inspect(Model(model))
+        return stops
 
-    has_listener = bool(verbose) or callback is not None
+    has_listener = bool(verbose) or callback is not None or inspect is not None
     try:
         trained = _native.train(
             given,
@@ -220,6 +224,7 @@ def _run(
             folder=folder,
             force=force,
             tensorboard=tensorboard,
+            inspected=inspect is not None,
             begin=begin if has_listener else None,
             listener=listen if has_listener else None,
         )

@@ -72,7 +72,7 @@ def test_digits_are_learned(digits):
 def test_one_small_batch_is_overfitted():
     x, y = load_digits(return_X_y=True)
     x, y = x[:60], y[:60]
-    model = SyvaClassifier(hidden=(50,), epochs=300, stop="never", lr=0.02).fit(x, y)
+    model = SyvaClassifier(hidden=(50,), dropout=0.0, epochs=300, stop="never", lr=0.02).fit(x, y)
     assert model.score(x, y) == 1.0
     assert model.loss_ < 1e-3
 
@@ -157,7 +157,7 @@ def test_warm_start_goes_on_from_the_weights(digits):
 
 def test_several_labels_at_once():
     x, y = make_multilabel_classification(n_samples=400, n_features=10, n_classes=4, random_state=0)
-    model = SyvaClassifier(hidden=(50,), epochs=400, lr=0.01).fit(x, y)
+    model = SyvaClassifier(hidden=(50,), dropout=0.0, epochs=400, lr=0.01).fit(x, y)
     assert model.predict(x).shape == y.shape
     assert model.predict_proba(x).shape == y.shape
     assert model.score(x, y) > 0.8
@@ -314,3 +314,47 @@ def test_scikit_learns_network_comes_in_with_the_same_predictions(digits):
     ours = syva.from_sklearn(theirs)
     np.testing.assert_allclose(ours.predict_proba(x_test), theirs.predict_proba(x_test), atol=1e-5)
     np.testing.assert_array_equal(ours.predict(x_test), theirs.predict(x_test))
+
+
+def test_scikit_learns_callbacks_hear_the_epochs(digits):
+    callback = pytest.importorskip("sklearn.callback")
+    x, _, y, _ = digits
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    model = SyvaClassifier(epochs=5, stop="never").set_callbacks(monitor).fit(x, y)
+    log = monitor.get_logs().data_as_pandas
+    assert len(log) == 5
+    # The last score is that of the network that was kept.
+    assert log["accuracy"].iloc[-1] == model.score(x, y)
+    plain = SyvaClassifier(epochs=5, stop="never").fit(x, y)
+    assert plain.model_.digest == model.model_.digest
+
+    class Stops:
+        def setup(self, estimator, context):
+            self.begun = 0
+
+        def teardown(self, estimator, context):
+            self.is_over = True
+
+        def on_fit_task_begin(self, estimator, context):
+            self.begun += 1
+
+        def on_fit_task_end(self, estimator, context):
+            return context.task_name == "epoch" and context.task_id == 2
+
+    stops, heard = Stops(), []
+    model = SyvaClassifier(epochs=50, stop="never", callback=heard.append).set_callbacks(stops).fit(x, y)
+    assert model.n_iter_ == 3 == len(heard)
+    assert stops.is_over and stops.begun == 5
+
+
+def test_what_is_judged_by_other_rows_sets_some_aside(digits):
+    x, _, y, _ = digits
+    for given in (
+        {"stop": "patience:epochs=3"},
+        {"keep": "best:metric=val_acc"},
+        {"schedule": "plateau:patience=2"},
+        {"validation_fraction": 0.2},
+    ):
+        assert len(SyvaClassifier(epochs=4, **given).fit(x, y).validation_curve_) == 4
+    for given in ({}, {"stop": "patience:epochs=3,metric=train_loss"}, {"keep": "best:metric=train_acc"}, {"keep": "last"}):
+        assert not hasattr(SyvaClassifier(epochs=4, **given).fit(x, y), "validation_curve_")

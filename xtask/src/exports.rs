@@ -1,11 +1,12 @@
 //! Exported models in ONNX Runtime and as PyTorch code, for `cargo xtask verify`: each activation, head, scaling and transform on
-//! a small table, real tables (`SYVA_TABLES_DIR`), and images.
+//! a small table, real tables (`SYVA_TABLES_DIR`) also with the networks of `--preset tabular`, and images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use syva::Activation;
 
 use crate::python::{said, sh};
@@ -20,7 +21,12 @@ pub struct Exports<'a> {
     pub script: PathBuf,
     /// A folder to work in.
     pub work: PathBuf,
+    /// What is to be compared: one program in Python does it at the end, because importing PyTorch takes seconds.
+    pub comparisons: Vec<Value>,
 }
+
+/// A small network, and few epochs.
+const SMALL: &str = "--epochs 3 --hidden 32,16";
 
 /// Real tables, and networks on them.
 const TABLES: [(&str, &str); 16] = [
@@ -42,9 +48,20 @@ const TABLES: [(&str, &str); 16] = [
     ("diamonds.parquet", "--target price --target-transform log --loss mae"),
 ];
 
+/// Tables on which the networks are those of `--preset tabular`: numbers and their cosines, categories only, many classes, and
+/// targets that are transformed.
+const WITH_PRESET: [(&str, &str); 6] = [
+    ("auto.csv", "--target mpg"),
+    ("ames.csv.gz", "--target Sale_Price --target-transform log"),
+    ("concrete.csv", "--target compressive_strength --target-transform quantile"),
+    ("letter.csv.gz", "--target lettr"),
+    ("soybean.csv", "--target Class"),
+    ("spam.parquet", "--target type"),
+];
+
 impl Exports<'_> {
     /// Runs all comparisons.
-    pub fn all(&self) -> Result<()> {
+    pub fn all(&mut self) -> Result<()> {
         if self.work.exists() {
             fs::remove_dir_all(&self.work)?;
         }
@@ -55,7 +72,7 @@ impl Exports<'_> {
             Activation::ALL.iter().filter(|&&a| a != Activation::Identity).map(ToString::to_string).collect();
         for name in activations.iter().map(String::as_str).chain(["prelu", "parametric-selu"]) {
             let plain = "--recipe tabular-plain --target kind --ignore price,warm,dry";
-            self.table(&table, &format!("{plain} --activation {name}"))?;
+            self.table(&table, &format!("{plain} --activation {name} {SMALL}"))?;
         }
         for flags in [
             "--recipe tabular-plain --target warm --ignore kind,price,dry --head binary --scaling none",
@@ -67,13 +84,16 @@ impl Exports<'_> {
             "--target price --ignore kind,warm,dry --embedding piecewise:bins=5",
             "--target price --ignore kind,warm,dry --target-transform quantile",
         ] {
-            self.table(&table, flags)?;
+            self.table(&table, &format!("{flags} {SMALL}"))?;
         }
         match std::env::var_os("SYVA_TABLES_DIR") {
             None => println!("skipped: real tables (SYVA_TABLES_DIR does not name their folder)"),
             Some(folder) => {
                 for (name, flags) in TABLES {
-                    self.table(&Path::new(&folder).join(name), flags)?;
+                    self.table(&Path::new(&folder).join(name), &format!("{flags} {SMALL}"))?;
+                }
+                for (name, flags) in WITH_PRESET {
+                    self.table(&Path::new(&folder).join(name), &format!("{flags} --preset tabular --epochs 2"))?;
                 }
             }
         }
@@ -91,49 +111,52 @@ impl Exports<'_> {
                 self.images("--data mnist --activation relu", &images)?;
             }
         }
-        Ok(())
+        let comparisons = self.work.join("comparisons.json");
+        fs::write(&comparisons, serde_json::to_string(&self.comparisons)?)?;
+        sh(Command::new(self.python).arg(&self.script).arg(&comparisons))
     }
 
-    /// Trains a network on a table for a few epochs, and compares what it predicts for the table's rows.
-    fn table(&self, table: &Path, flags: &str) -> Result<()> {
-        let (run, predictions) = (self.work.join("run"), self.work.join("predictions.csv"));
-        let train = "--epochs 3 --hidden 32,16 --quiet --no-tensorboard --force --out";
-        let trained = said(
-            Command::new(self.syva)
-                .arg("train")
-                .arg("--data")
-                .arg(table)
-                .args(flags.split(' '))
-                .args(train.split(' '))
-                .arg(&run),
-        );
-        trained.with_context(|| flags.to_string())?;
+    /// Trains a network on a table for a few epochs, to compare what it predicts for the table's rows.
+    fn table(&mut self, table: &Path, flags: &str) -> Result<()> {
+        let (run, predictions) = self.next(".csv")?;
+        let train = "--quiet --no-tensorboard --out";
+        let mut command = Command::new(self.syva);
+        command.arg("train").arg("--data").arg(table).args(flags.split(' ')).args(train.split(' ')).arg(&run);
+        said(&mut command).with_context(|| flags.to_string())?;
         said(Command::new(self.syva).arg("predict").arg(&run).arg(table).arg("--out").arg(&predictions))?;
         let name = table.file_name().unwrap_or_default().display();
-        self.compare(&format!("{name} {flags}"), &run, &[&predictions])
+        self.export(&format!("{name} {flags}"), &run, &json!({ "table": predictions }))
     }
 
-    fn images(&self, flags: &str, images: &Path) -> Result<()> {
-        let (run, predictions) = (self.work.join("run"), self.work.join("predictions.jsonl"));
-        let train = "--epochs 1 --quiet --no-tensorboard --force --out";
+    fn images(&mut self, flags: &str, images: &Path) -> Result<()> {
+        let (run, predictions) = self.next(".jsonl")?;
+        let train = "--epochs 1 --quiet --no-tensorboard --out";
         said(Command::new(self.syva).arg("train").args(flags.split(' ')).args(train.split(' ')).arg(&run))?;
         let predict =
             Command::new(self.syva).arg("predict").arg(&run).arg(images).args(["--as-is", "--json"]).output()?;
         fs::write(&predictions, predict.stdout)?;
-        self.compare(flags, &run, &[images, &predictions])
+        self.export(flags, &run, &json!({ "images": images, "predictions": predictions }))
     }
 
-    fn compare(&self, what: &str, run: &Path, with: &[&Path]) -> Result<()> {
-        for name in ["exported.onnx", "exported.py"] {
-            let file = self.work.join(name);
-            said(Command::new(self.syva).arg("export").arg(run).arg("--out").arg(&file))?;
-            let mut check = Command::new(self.python);
-            check.arg(&self.script).arg(&file);
-            if name == "exported.py" {
-                check.arg(run.join("model.safetensors"));
-            }
-            print!("{what}: {}", said(check.args(with)).with_context(|| what.to_string())?);
+    /// A folder for the next network's run, and a file for its predictions.
+    fn next(&self, ending: &str) -> Result<(PathBuf, PathBuf)> {
+        let folder = self.work.join(self.comparisons.len().to_string());
+        fs::create_dir(&folder)?;
+        Ok((folder.join("run"), folder.join(format!("predictions{ending}"))))
+    }
+
+    /// Exports a run in every form.
+    fn export(&mut self, what: &str, run: &Path, data: &Value) -> Result<()> {
+        let file = |name: &str| run.with_file_name(name);
+        for (name, flags) in [("exact.onnx", &[][..]), ("fast.onnx", &["--fast"]), ("network.py", &[])] {
+            said(Command::new(self.syva).arg("export").arg(run).args(flags).arg("--out").arg(file(name)))
+                .with_context(|| what.to_string())?;
         }
+        let weights = run.join("model.safetensors");
+        let onnx = [file("exact.onnx"), file("fast.onnx")];
+        self.comparisons.push(json!({
+            "what": what, "data": data, "onnx": onnx, "pytorch": file("network.py"), "weights": weights,
+        }));
         Ok(())
     }
 }

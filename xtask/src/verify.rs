@@ -15,19 +15,8 @@ use serde_json::Value;
 use crate::exports::Exports;
 use crate::python::{said, sh, venv};
 
-/// The packages of the virtual environment. They are not pinned, because people will use the newest ones.
-const PACKAGES: [&str; 10] = [
-    "tensorboard>=2.21",
-    "pillow",
-    "safetensors",
-    "scikit-learn",
-    "torch",
-    "torchmetrics",
-    "setuptools<81",
-    "onnx",
-    "onnxruntime",
-    "pandas",
-];
+/// The packages of the virtual environment.
+const PACKAGES: &str = include_str!("../verify/requirements.txt");
 
 pub fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
@@ -37,17 +26,24 @@ pub fn run() -> Result<()> {
         fs::remove_dir_all(&logs).with_context(|| format!("cannot remove {}", logs.display()))?;
     }
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-    let python = venv(&work.join("venv"), &PACKAGES)?;
+    let packages: Vec<&str> = PACKAGES.lines().filter(|line| !line.starts_with('#')).collect();
+    let python = venv(&work.join("venv"), &packages)?;
     let script = |name: &str| root.join("xtask/verify").join(name);
 
     let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    let build = ["build", "--release", "-p", "syva-cli", "-p", "syva-tensorboard", "--bins", "--examples"];
-    sh(cargo().args(build).current_dir(&root))?;
-    let syva = root.join("target/release/syva");
+    // As this program was built. For CI that is as its tests were, and most is there.
+    let (build, built) = if cfg!(debug_assertions) {
+        ("build --workspace --bins --examples", "target/debug")
+    } else {
+        ("build --release -p syva-cli -p syva-tensorboard --bins --examples", "target/release")
+    };
+    let built = root.join(built);
+    sh(cargo().args(build.split(' ')).current_dir(&root))?;
+    let syva = built.join("syva");
 
     println!("== TensorBoard");
     fs::write(logs.join("messages.bin"), crate::proto::compile()?.encode_to_vec())?;
-    sh(Command::new(root.join("target/release/examples/everything")).arg(logs.join("example/everything")))?;
+    sh(Command::new(built.join("examples/everything")).arg(logs.join("example/everything")))?;
     let run = logs.join("runs/run");
     let train = ["train", "--data", "digits", "--epochs", "12", "--lr", "0.1", "--quiet", "--out"];
     sh(Command::new(&syva).args(train).arg(&run))?;
@@ -107,5 +103,6 @@ pub fn run() -> Result<()> {
     }
 
     println!("== exported models in ONNX Runtime and PyTorch");
-    Exports { syva: &syva, python: &python, script: script("exchange.py"), work: work.join("exports") }.all()
+    let (script, work) = (script("exchange.py"), work.join("exports"));
+    Exports { syva: &syva, python: &python, script, work, comparisons: Vec::new() }.all()
 }

@@ -21,23 +21,8 @@ pub struct Args {
     publish: bool,
 }
 
-/// What the tests need beside the wheel. Not pinned, because people will use the newest ones.
-const PACKAGES: [&str; 14] = [
-    "abi3audit",
-    "auditwheel",
-    "joblib",
-    "mypy",
-    "narwhals",
-    "pandas",
-    "polars",
-    "pyarrow",
-    "pytest",
-    "ruff",
-    "scikit-learn",
-    "torch",
-    "tqdm",
-    "twine",
-];
+/// What the tests need beside the wheel.
+const PACKAGES: &str = include_str!("../../python/tests/requirements.txt");
 
 /// The oldest scikit-learn that the estimators work with, and what it needs.
 const OLDEST: [&str; 5] = ["scikit-learn==1.6.*", "numpy", "pandas", "polars", "pytest"];
@@ -56,7 +41,12 @@ pub fn run(args: &Args) -> Result<()> {
 
     println!("== the wheel");
     let builder = venv(&work.join("build"), &["maturin>=1.14,<2"])?;
-    let profile = if args.publish { "wheel" } else { "release" };
+    // As this program was built. For CI that is as its tests were, and most is there.
+    let profile = match (args.publish, cfg!(debug_assertions)) {
+        (true, _) => "wheel",
+        (false, true) => "dev",
+        (false, false) => "release",
+    };
     let build = ["-m", "maturin", "build", "--quiet", "--profile", profile, "--out"];
     sh(Command::new(&builder).args(build).arg(&wheels).current_dir(&source))?;
     let wheel = only_file(&wheels)?;
@@ -76,7 +66,8 @@ pub fn run(args: &Args) -> Result<()> {
     println!("{}", said(Command::new(&python).args(["-c", trains]).current_dir(&work))?.trim());
     let command = python.with_file_name(if cfg!(windows) { "syva.exe" } else { "syva" });
     println!("{}", said(Command::new(command).arg("--version"))?.trim());
-    let imports = "import time, numpy; t = time.perf_counter(); import syva; print(f'{1e3 * (time.perf_counter() - t):.1f}')";
+    let imports =
+        "import time, numpy; t = time.perf_counter(); import syva; print(f'{1e3 * (time.perf_counter() - t):.1f}')";
     let mut times = Vec::new();
     for _ in 0..5 {
         let text = said(Command::new(&python).args(["-c", imports]).current_dir(&work))?;
@@ -86,7 +77,8 @@ pub fn run(args: &Args) -> Result<()> {
     println!("importing syva after NumPy: {} ms", times[2]);
 
     println!("== beside scikit-learn, pandas, Polars, Arrow and PyTorch");
-    let python = venv(&root.join("target/verify/venv"), &PACKAGES)?;
+    let packages: Vec<&str> = PACKAGES.lines().filter(|line| !line.starts_with('#')).collect();
+    let python = venv(&root.join("target/verify/venv"), &packages)?;
     install(&python, &wheel)?;
     let module = |words: &[&str]| {
         let mut command = Command::new(&python);
@@ -96,8 +88,17 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let tests = source.join("tests");
     sh(module(&["pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-rs"]).arg(&tests))?;
-    sh(module(&["pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", "--pyargs", "syva"]))?;
-    sh(module(&["mypy.stubtest", "syva._native"]))?;
+    sh(&mut module(&[
+        "pytest",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "--doctest-modules",
+        "--pyargs",
+        "syva",
+    ]))?;
+    sh(&mut module(&["mypy.stubtest", "syva._native"]))?;
     sh(module(&["mypy"]).arg(source.join("syva")).arg("--config-file").arg(source.join("pyproject.toml")))?;
     sh(module(&["ruff", "check", "--quiet"]).arg(&source))?;
     sh(module(&["ruff", "format", "--check", "--quiet"]).arg(&source))?;

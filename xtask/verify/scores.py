@@ -43,6 +43,8 @@ def main():
     pairs = [(name, ours[name], value) for name, value in wanted.items()]
     for k in range(classes):
         pairs.append((f"auroc {k}", ours["auroc"][k], metrics.roc_auc_score(label == k, p[:, k])))
+        precision = metrics.average_precision_score(label == k, p[:, k])
+        pairs.append((f"average precision {k}", ours["average_precision"][k], precision))
     report = metrics.classification_report(label, guess, output_dict=True)
     rows = [(str(k), row) for k, row in enumerate(ours["report"]["classes"])]
     rows += [("macro avg", ours["report"]["macro_average"]), ("weighted avg", ours["report"]["weighted"])]

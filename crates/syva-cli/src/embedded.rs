@@ -26,11 +26,18 @@ pub struct Request {
     pub tables: Option<Tables>,
     /// A model whose weights the training begins with.
     pub start: Option<Model>,
-    /// Whether there is a run folder: the one that the settings name, or the next free one.
-    pub folder: bool,
+    /// The run folder, if there is to be one: the one that the settings name, or the next free one.
+    pub folder: Option<Folder>,
+    /// Whether each epoch is followed by an [`Event::Inspection`] with its weights, which takes about as long as five steps.
+    pub inspected: bool,
+}
+
+/// What is wanted of a run folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Folder {
     /// Whether a folder that is already there is replaced.
     pub force: bool,
-    /// Whether the folder gets TensorBoard's files.
+    /// Whether it gets TensorBoard's files.
     pub tensorboard: bool,
 }
 
@@ -98,15 +105,12 @@ impl Job {
                 return Err(Error::setting(setting, problem, "use constant"));
             }
         }
-        let (spec, state) = match start {
-            Some(model) => {
-                let state = model.beginning(&model.spec, &training)?;
-                (model.spec, state)
-            }
-            None => {
-                let state = State::initial_on(&spec, &training, &task.train)?;
-                (spec, state)
-            }
+        let (spec, state) = if let Some(model) = start {
+            let state = model.beginning(&model.spec, &training)?;
+            (model.spec, state)
+        } else {
+            let state = State::initial_on(&spec, &training, &task.train)?;
+            (spec, state)
         };
         let weight = config.data.table.and_then(|table| table.columns.weight);
         Ok(Learner { engine, device, spec, training, state, weight, calls: 0 })
@@ -122,14 +126,15 @@ impl Job {
             Some(model) => Trainer::from_model(engine, &device, spec, &task, training, model)?,
             None => Trainer::new(engine, &device, spec, &task, training)?,
         }
-        .best_by(config.keep)?;
+        .best_by(config.keep)?
+        .inspect_every(u64::from(request.inspected));
         let mut folder = match (&settings.out, request.folder) {
-            (_, false) => None,
-            (Some(out), true) => Some(RunFolder::create(out, request.force, &config)?),
-            (None, true) => Some(RunFolder::create_numbered(Path::new("runs"), &task.name, &config)?),
+            (_, None) => None,
+            (Some(out), Some(Folder { force, .. })) => Some(RunFolder::create(out, force, &config)?),
+            (None, Some(_)) => Some(RunFolder::create_numbered(Path::new("runs"), &task.name, &config)?),
         };
         let mut tensorboard = match &folder {
-            Some(folder) if request.tensorboard => {
+            Some(folder) if request.folder.is_some_and(|folder| folder.tensorboard) => {
                 TensorBoard::begin(folder.path(), &config, &train::name(engine, &device), &task, (0, 0))
             }
             _ => TensorBoard::off(),

@@ -192,6 +192,11 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let is_values = !classifier && model.spec.head != Head::MultiLabel;
     let predicted = if is_values { Some(PredictedValues::of(session.as_mut(), &model.spec, data)?) } else { None };
     let values = predicted.as_ref().map(PredictedValues::scores).transpose()?;
+    let of_labels = if model.spec.head == Head::MultiLabel {
+        Some(Predictions::of_labels(session.as_mut(), &model.spec, data)?)
+    } else {
+        None
+    };
     let judged = Judged {
         args,
         model: &model,
@@ -218,21 +223,19 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             "model": path.to_string_lossy(), "data": task.name, "split": part.name(), "samples": samples, "loss": evaluation.loss,
             "steps": model.state.step, "sha256_of_weights": model.digest(),
         });
-        if let (Some(predictions), Some(report)) = (&predictions, report.as_object_mut()) {
-            report.extend(judge(predictions));
-        }
-        if let (Some(labels), Some(report)) = (labels(&model, &evaluation), report.as_object_mut()) {
-            report.extend(labels.map(|(name, value)| (name.replace(' ', "_"), value.into())));
-        }
-        if let (Some(values), Some(report)) = (&values, report.as_object_mut()) {
-            let targets: serde_json::Map<String, serde_json::Value> =
-                values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
-            report.insert("targets".into(), targets.into());
-        }
-        if let (Some(classes), Some(report)) = (model.spec.named_classes(), report.as_object_mut()) {
-            report.insert("classes".into(), serde_json::json!(classes));
-        }
         if let Some(report) = report.as_object_mut() {
+            report.extend(predictions.as_ref().map(judge).unwrap_or_default());
+            let scores = labels(&model, &evaluation).into_iter().flatten();
+            report.extend(scores.map(|(name, value)| (name.replace(' ', "_"), value.into())));
+            report.extend(of_labels.as_deref().map(judge_labels).unwrap_or_default());
+            if let Some(values) = &values {
+                let targets: serde_json::Map<String, serde_json::Value> =
+                    values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
+                report.insert("targets".into(), targets.into());
+            }
+            if let Some(classes) = model.spec.named_classes() {
+                report.insert("classes".into(), serde_json::json!(classes));
+            }
             report.extend(further.json());
             report.extend(output::warnings(&found));
         }
@@ -255,6 +258,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     for (name, value) in labels(&model, &evaluation).into_iter().flatten() {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
     }
+    text += &of_labels.as_deref().map(describe_labels).unwrap_or_default();
     text += &values.as_deref().map(describe_values).unwrap_or_default();
     text += &further.text();
     output::print(&text);
@@ -302,12 +306,13 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
     let classes = predictions.classes();
     let matrix: Vec<Vec<u64>> =
         (0..classes).map(|truth| (0..classes).map(|guess| confusion.count(truth, guess)).collect()).collect();
-    let auroc: Vec<Option<f64>> = (0..classes).map(|class| predictions.auroc(class)).collect();
+    let (auroc, average_precision) = (auroc(predictions), average_precision(predictions));
     let report = serde_json::json!({
         "accuracy": confusion.accuracy(), "balanced_accuracy": confusion.balanced_accuracy(),
         "top_2_accuracy": predictions.top_k_accuracy(2), "log_loss": predictions.log_loss(),
         "brier_score": predictions.brier_score(), "calibration_error": predictions.calibration_error(BINS),
-        "auroc_macro": mean(&auroc), "auroc": auroc, "report": confusion.report(), "confusion": matrix,
+        "auroc_macro": mean(&auroc), "auroc": auroc, "average_precision_macro": mean(&average_precision),
+        "average_precision": average_precision, "report": confusion.report(), "confusion": matrix,
         "reliability": predictions.reliability(BINS),
     });
     report.as_object().cloned().unwrap_or_default()
@@ -316,14 +321,18 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
 /// The number of intervals of 0 … 1 for the calibration error, as in torchmetrics.
 pub const BINS: usize = 15;
 
-/// The mean of the classes' AUROC. `None` if one of them is undefined.
-pub fn macro_auroc(predictions: &Predictions) -> Option<f64> {
-    let auroc: Vec<Option<f64>> = (0..predictions.classes()).map(|class| predictions.auroc(class)).collect();
-    mean(&auroc)
+/// The AUROC of each class.
+pub fn auroc(predictions: &Predictions) -> Vec<Option<f64>> {
+    (0..predictions.classes()).map(|class| predictions.auroc(class)).collect()
+}
+
+/// The average precision of each class.
+pub fn average_precision(predictions: &Predictions) -> Vec<Option<f64>> {
+    (0..predictions.classes()).map(|class| predictions.average_precision(class)).collect()
 }
 
 /// The mean of the values. `None` if any is missing.
-fn mean(values: &[Option<f64>]) -> Option<f64> {
+pub fn mean(values: &[Option<f64>]) -> Option<f64> {
     let values: Option<Vec<f64>> = values.iter().copied().collect();
     values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
 }
@@ -334,7 +343,7 @@ fn describe(predictions: &Predictions, names: Option<&[String]>) -> String {
     let classes = predictions.classes();
     let mut text = String::new();
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let auroc: Vec<Option<f64>> = (0..classes).map(|class| predictions.auroc(class)).collect();
+    let (auroc, average_precision) = (auroc(predictions), average_precision(predictions));
     for (name, value) in [
         ("accuracy", percent(confusion.accuracy())),
         ("balanced accuracy", percent(confusion.balanced_accuracy())),
@@ -342,37 +351,29 @@ fn describe(predictions: &Predictions, names: Option<&[String]>) -> String {
         ("log-loss", format!("{:.4} (as in scikit-learn)", predictions.log_loss())),
         ("Brier score", format!("{:.4}", predictions.brier_score())),
         ("calibration error", format!("{:.4} (expected, {BINS} bins)", predictions.calibration_error(BINS))),
-        (
-            "AUROC",
-            mean(&auroc)
-                .map_or("undefined: a class has no samples".into(), |mean| format!("{mean:.4} (mean over classes)")),
-        ),
+        ("AUROC", over_classes(&auroc)),
+        ("average precision", over_classes(&average_precision)),
     ] {
         text += &format!("{name:<19} {value}\n");
     }
     let report = confusion.report();
     let name = |class: usize| names.map_or_else(|| class.to_string(), |names| output::short(&names[class]));
-    text +=
-        &format!("\n{:>12} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "", "precision", "recall", "f1-score", "AUROC", "support");
-    let row = |name: &str, scores: &Scores, auroc: Option<f64>| {
-        let auroc = auroc.map_or("-".into(), |auroc| format!("{auroc:.4}"));
-        let Scores { precision, recall, f1, support } = scores;
-        format!("{name:>12} {precision:>9.4} {recall:>9.4} {f1:>9.4} {auroc:>9} {support:>9}\n")
-    };
+    text += &format!("\n{}", report_head(12));
     for (class, scores) in report.classes.iter().enumerate() {
-        text += &row(&name(class), scores, auroc[class]);
+        text += &report_row(12, &name(class), scores, [auroc[class], average_precision[class]]);
     }
     text += &format!(
-        "\n{:>12} {:>9} {:>9} {:>9.4} {:>9} {:>9}\n",
+        "\n{:>12} {:>9} {:>9} {:>9.4} {:>9} {:>9} {:>9}\n",
         "accuracy",
         "",
         "",
         confusion.accuracy(),
         "",
+        "",
         confusion.total()
     );
-    text += &row("macro avg", &report.macro_average, mean(&auroc));
-    text += &row("weighted avg", &report.weighted, None);
+    text += &report_row(12, "macro avg", &report.macro_average, [mean(&auroc), mean(&average_precision)]);
+    text += &report_row(12, "weighted avg", &report.weighted, [None, None]);
 
     let largest = (0..classes * classes).map(|i| confusion.count(i / classes, i % classes)).max().unwrap_or(0);
     let width = largest.to_string().len().max(classes.to_string().len()) + 1;
@@ -384,6 +385,50 @@ fn describe(predictions: &Predictions, names: Option<&[String]>) -> String {
         text += &names.map(|names| format!("  {}", output::short(&names[truth]))).unwrap_or_default();
     }
     text + "\n"
+}
+
+/// The mean of a score of each class or label, in words.
+fn over_classes(scores: &[Option<f64>]) -> String {
+    mean(scores).map_or("undefined: a class has no samples".into(), |mean| format!("{mean:.4} (mean over classes)"))
+}
+
+/// The names of the columns of a report. AP is the average precision.
+fn report_head(width: usize) -> String {
+    format!(
+        "{:>width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
+        "", "precision", "recall", "f1-score", "AUROC", "AP", "support"
+    )
+}
+
+/// A line of a report, with AUROC and average precision.
+fn report_row(width: usize, name: &str, scores: &Scores, ranking: [Option<f64>; 2]) -> String {
+    let [auroc, ap] = ranking.map(|score| score.map_or("-".into(), |score| format!("{score:.4}")));
+    let Scores { precision, recall, f1, support } = scores;
+    format!("{name:>width$} {precision:>9.4} {recall:>9.4} {f1:>9.4} {auroc:>9} {ap:>9} {support:>9}\n")
+}
+
+/// The scores of each label by itself.
+fn describe_labels(labels: &[(String, Predictions)]) -> String {
+    let width = labels.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(12);
+    let of = |(name, label): &(String, Predictions)| {
+        let ranking = [label.auroc(1), label.average_precision(1)];
+        report_row(width, name, &label.confusion().report().classes[1], ranking)
+    };
+    format!("\n{}{}", report_head(width), labels.iter().map(of).collect::<String>())
+}
+
+/// The same for JSON.
+fn judge_labels(labels: &[(String, Predictions)]) -> serde_json::Map<String, serde_json::Value> {
+    let of = |score: fn(&Predictions, usize) -> Option<f64>| -> Vec<Option<f64>> {
+        labels.iter().map(|(_, label)| score(label, 1)).collect()
+    };
+    let (auroc, average_precision) = (of(Predictions::auroc), of(Predictions::average_precision));
+    let names: Vec<&str> = labels.iter().map(|(name, _)| &name[..]).collect();
+    let report = serde_json::json!({
+        "labels": names, "auroc_macro": mean(&auroc), "auroc": auroc,
+        "average_precision_macro": mean(&average_precision), "average_precision": average_precision,
+    });
+    report.as_object().cloned().unwrap_or_default()
 }
 
 /// Writes one line per sample: its number, class, prediction, and the probability of each class.

@@ -12,9 +12,12 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let out = &args.out;
     output::check_out("out", out)?;
     let ending = output::check_ending("out", out, &["onnx", "py"])?;
+    if args.fast && ending != "onnx" {
+        return Err(Error::setting("fast", "PyTorch code has one arithmetic, PyTorch's", "leave --fast out"));
+    }
     let Reached { file, model, finished, .. } = eval::load(&args.model)?;
     let bytes = if ending == "onnx" {
-        syva::exchange::onnx(&model)
+        if args.fast { syva::exchange::onnx_fast(&model) } else { syva::exchange::onnx(&model) }
     } else if finished && model.state.slots.is_empty() {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         syva::exchange::pytorch(&model, &name).map(String::into_bytes)

@@ -103,7 +103,7 @@ pub fn predict(args: &PredictArgs) -> Result<Code> {
         let images = output::count(predicting.rows as u64, "image");
         output::note(format_args!("syva: wrote the predictions of {images} to {}", out.display()));
     }
-    Ok(if predicting.failed { 1 } else { 0 })
+    Ok(u8::from(predicting.failed))
 }
 
 /// The files to read: those that are named, and the pictures in the folders that are. Whether there is a folder.

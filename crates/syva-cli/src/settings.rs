@@ -432,7 +432,7 @@ impl Settings {
     }
 
     /// These settings. Those that are missing and describe the network come from a model.
-    pub fn or_model(self, network: &Spec) -> Self {
+    pub(crate) fn or_model(self, network: &Spec) -> Self {
         let hidden = &network.layers[..network.layers.len() - 1];
         let embedding = match (&self.data, &network.input.embedding) {
             // Other data has no such settings.

@@ -108,6 +108,9 @@ fn a_model_is_exported_for_onnx_runtime_and_pytorch() {
     // The same model gives the same files.
     place.run("export digits -o again.onnx").succeeds();
     assert_eq!(std::fs::read(place.path("again.onnx")).unwrap(), bytes);
+    place.run("export digits --fast -o fast.onnx").succeeds();
+    assert_ne!(std::fs::read(place.path("fast.onnx")).unwrap(), bytes);
+    place.run("export digits --fast -o fast.py").fails(2, &["fast: PyTorch code has one arithmetic"]);
     place.run("export digits -o digits.pt").fails(2, &["ends in .onnx or .py"]);
     place.run("export digits -o digits/model.safetensors").fails(2, &["a run's own file"]);
     place.run("export absent -o x.onnx").fails(1, &["absent"]);

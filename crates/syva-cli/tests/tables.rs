@@ -120,6 +120,11 @@ fn several_targets_are_several_numbers_or_labels() {
     assert!(rows.starts_with("x,y,a,b,warm,dry,prediction:a,prediction:b\n"), "{rows}");
     place.run(&format!("train --data t.csv --target warm,dry --ignore a,b {QUICK} --out labels")).succeeds();
     let scores = place.run("eval labels --json").succeeds().json();
+    for score in ["auroc", "average_precision"] {
+        let of_labels = scores[0][score].as_array().unwrap();
+        assert_eq!(of_labels.len(), scores[0]["labels"].as_array().unwrap().len(), "{}", scores[0]);
+        assert!(of_labels.iter().all(|score| score.as_f64().unwrap() > 0.9), "{}", scores[0]);
+    }
     assert!(scores[0]["label_accuracy"].as_f64().unwrap() > 0.9, "{}", scores[0]);
     let rows = place.run("predict labels t.csv").succeeds().stdout;
     let header = "x,y,a,b,warm,dry,prediction:warm,probability:warm,prediction:dry,probability:dry\n";

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arithmetic::Real;
+use crate::arithmetic::{Number, Real};
 use crate::names::{forms, text};
 use crate::random::{Random, Stream};
 use crate::reference::sum_over_batch;
@@ -88,7 +88,7 @@ impl Wave {
     /// The function of a number, and its derivative by the angle 2π·w·x + b or w·x + b.
     #[inline(always)]
     #[must_use]
-    pub fn of<T: Real>(self, x: T, w: T, b: T) -> (T, T) {
+    pub fn of<T: Number>(self, x: T, w: T, b: T) -> (T, T) {
         match self {
             Self::Cosine => {
                 let (cos, sin) = b.fma(T::TURNS, x * w).of_turns();

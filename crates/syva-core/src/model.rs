@@ -131,10 +131,11 @@ impl Description {
         const NEWER: &str = "use the version of syva that wrote it, or a newer one";
         let newer = |error: serde_json::Error| (error.to_string(), NEWER);
         let Version { format } = serde_json::from_str(text).map_err(newer)?;
+        let from = &mut serde_json::Deserializer::from_str(text);
         match format {
-            1 => Ok(serde_json::from_str::<Description1>(text).map_err(newer)?.into()),
+            1 => Ok(compat::read::<Description1, _>(from).0.map_err(newer)?.into()),
             FORMAT => {
-                let (found, unknown) = compat::read::<Self, _>(&mut serde_json::Deserializer::from_str(text));
+                let (found, unknown) = compat::read::<Self, _>(from);
                 let found = found.map_err(newer)?;
                 if let Some(need) = found.needs.iter().find(|need| !Self::KNOWN.contains(&need.as_str())) {
                     return Err((format!("it needs '{need}', which this syva does not know"), NEWER));

@@ -13,7 +13,9 @@ mod regularise;
 mod symbol;
 
 pub use activation::{Activation, Reads, Specialised};
-pub use functions::{Function, cuda, functions, loss_functions, normal_function, rule_function, update_functions};
+pub use functions::{
+    Function, cuda, functions, log_probability, loss_functions, normal_function, rule_function, update_functions,
+};
 pub use learned::{Learned, Nonlinearity};
 pub use loss::{
     Distance, Judging, Loss, SpecialisedDistance, add_gaussian, gaussian_mean_slope, gaussian_variance_slope,
@@ -25,6 +27,6 @@ pub use optimizer::{Optimizer, Rule, SCALARS, SLOTS, SpecialisedRule};
 pub use regularise::{
     Dropout, INPUTS, Noise, Perturbation, averaged, box_muller, clipped, dropped, norm_factor, penalised, renorm_factor,
 };
-pub use symbol::{Dialect, Symbol, Truth};
+pub use symbol::{Dialect, Operation, Recording, Symbol, Truth};
 
-pub(crate) use functions::{cross_entropy, log_probability, softmax_gradient};
+pub(crate) use functions::{cross_entropy, softmax_gradient};

@@ -7,6 +7,7 @@ use crate::arithmetic::{Number, SoftmaxRow};
 use crate::data::{Dataset, Targets};
 use crate::engine::Session;
 use crate::metrics::Confusion;
+use crate::regression::Decoder;
 use crate::spec::{Head, Spec};
 use crate::state::Matrix;
 use crate::{Error, Result};
@@ -64,6 +65,27 @@ impl Predictions {
         session.predict(data.inputs(), &mut outputs)?;
         let of_row = |row| probabilities(spec.head, outputs.row(row));
         Self::new(*classes, (0..data.samples()).flat_map(of_row).collect(), labels.to_vec())
+    }
+
+    /// The predictions of a session's network with the head multi-label: for each label its name, and whether it is 1 or 0 as
+    /// two classes.
+    ///
+    /// # Errors
+    /// If the network has another head.
+    pub fn of_labels(session: &mut dyn Session, spec: &Spec, data: &Dataset) -> Result<Vec<(String, Self)>> {
+        data.check(spec)?;
+        let (Targets::Values { values, outputs }, Head::MultiLabel) = (data.targets(), spec.head) else {
+            return Err(Error::mismatch("these targets are no labels", "use a network with the head multi-label"));
+        };
+        let mut found = Matrix::zeros(data.samples(), *outputs);
+        session.predict(data.inputs(), &mut found)?;
+        let found: Vec<Vec<f64>> = (0..data.samples()).map(|row| probabilities(spec.head, found.row(row))).collect();
+        let of_label = |label: usize| {
+            let both = found.iter().flat_map(|row| [1.0 - row[label], row[label]]).collect();
+            let truth = values.iter().skip(label).step_by(*outputs).map(|&value| u32::from(value > 0.0)).collect();
+            Ok((Decoder::of(spec).name(label), Self::new(2, both, truth)?))
+        };
+        (0..*outputs).map(of_label).collect()
     }
 
     /// The same samples with other probabilities.
@@ -187,18 +209,39 @@ impl Predictions {
     /// (`sklearn.metrics.roc_auc_score`). `None` if only one of the two kinds occurs.
     #[must_use]
     pub fn auroc(&self, class: usize) -> Option<f64> {
-        let mut ranked: Vec<(f64, bool)> =
-            (0..self.samples()).map(|s| (self.probabilities(s)[class], self.label(s) == class)).collect();
-        ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let (mut wins, mut below) = (0.0, 0.0);
+        let ranked = self.ranked(class);
+        let (mut wins, mut above) = (0.0, 0.0);
         for equal in ranked.chunk_by(|a, b| a.0 == b.0) {
             let yes = equal.iter().filter(|(_, truth)| *truth).count() as f64;
             let no = equal.len() as f64 - yes;
-            wins += yes * (below + no / 2.0);
-            below += no;
+            wins += no * (above + yes / 2.0);
+            above += yes;
         }
-        let yes = ranked.len() as f64 - below;
-        (yes > 0.0 && below > 0.0).then(|| wins / (yes * below))
+        let no = ranked.len() as f64 - above;
+        (above > 0.0 && no > 0.0).then(|| wins / (above * no))
+    }
+
+    /// Area under the precision-recall curve of a class against all others, without interpolation: the mean of the
+    /// precisions at the probabilities of the class's samples (`sklearn.metrics.average_precision_score`). For a class with
+    /// few samples, it says more than [`Predictions::auroc`]. `None` if the class does not occur.
+    #[must_use]
+    pub fn average_precision(&self, class: usize) -> Option<f64> {
+        let (mut sum, mut yes, mut taken) = (0.0, 0.0, 0.0);
+        for equal in self.ranked(class).chunk_by(|a, b| a.0 == b.0) {
+            let more = equal.iter().filter(|(_, truth)| *truth).count() as f64;
+            yes += more;
+            taken += equal.len() as f64;
+            sum += more * (yes / taken);
+        }
+        (yes > 0.0).then(|| sum / yes)
+    }
+
+    /// The probability of a class for each sample, the highest first, and whether the sample is of the class.
+    fn ranked(&self, class: usize) -> Vec<(f64, bool)> {
+        let mut ranked: Vec<(f64, bool)> =
+            (0..self.samples()).map(|s| (self.probabilities(s)[class], self.label(s) == class)).collect();
+        ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        ranked
     }
 
     /// The `count` samples whose true class got the lowest probability, the worst first.
@@ -266,6 +309,8 @@ mod tests {
         assert!((predictions.calibration_error(5) - gaps / 4.0).abs() < 1e-15);
         // Class 2: 0.4 and 0.9 against 0.1 and 0.3.
         assert_eq!(predictions.auroc(2), Some(1.0));
+        // The sample of class 1 is behind one of class 2.
+        assert_eq!(predictions.average_precision(1), Some(0.5));
         assert_eq!(predictions.worst(2), [1, 2]);
     }
 
@@ -296,5 +341,7 @@ mod tests {
         assert_eq!(predictions.auroc(1), Some(0.5));
         let single = Predictions::new(2, vec![0.5, 0.5], vec![0]).unwrap();
         assert_eq!(single.auroc(1), None);
+        assert_eq!((predictions.average_precision(1), single.average_precision(1)), (Some(0.5), None));
+        assert_eq!(single.average_precision(0), Some(1.0));
     }
 }

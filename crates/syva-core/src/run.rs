@@ -571,10 +571,11 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
         Error::file(&file, format!("line {line}"), error.message(), remedy)
     };
     let Version { format } = toml::from_str(&text).map_err(refuse)?;
+    let from = toml::Deserializer::parse(&text).map_err(refuse)?;
     let config = match format {
-        1 => toml::from_str::<RunConfig1>(&text).map_err(refuse)?.into(),
+        // Read in the same way as what is written now, so that most of it is compiled once.
+        1 => compat::read::<RunConfig1, _>(from).0.map_err(refuse)?.into(),
         FORMAT => {
-            let from = toml::Deserializer::parse(&text).map_err(refuse)?;
             let (config, unknown) = compat::read::<RunConfig, _>(from);
             if let Some(place) = unknown.into_iter().find(|place| place != "format") {
                 let name = place.rsplit('.').next().unwrap_or_default();

@@ -469,7 +469,7 @@ impl Schema {
     }
 
     /// The inputs of rows of numbers, row after row, with a number for each feature, or NaN if it is missing: as
-    /// [`Schema::encode`] makes them of a table, for less work a row.
+    /// [`Schema::encode`] makes them of a table, for less work a row. Messages count the rows from `first` on.
     ///
     /// # Errors
     /// If a column is not one of numbers, the rows are not whole, or a number is infinite.
@@ -481,32 +481,37 @@ impl Schema {
     /// let table = Table::new(vec![column("x", &[1.0, 2.0, 3.5]), column("y", &[0.5, 0.1, 0.2])])?;
     /// let options = TableOptions { target: vec!["y".into()], ..TableOptions::default() };
     /// let schema = Schema::fit(&table, &table, &options)?.schema;
-    /// let inputs = schema.encode_numbers(&[1.0, 2.0, 3.5])?;
+    /// let inputs = schema.encode_numbers(&[1.0, 2.0, 3.5], 0)?;
     /// assert_eq!((0..3).map(|row| schema.encode(&table).unwrap().inputs.get(row)).collect::<Vec<_>>(), inputs);
     /// # Ok::<(), syva_core::Error>(())
     /// ```
-    pub fn encode_numbers(&self, numbers: &[f64]) -> Result<Vec<f32>> {
+    pub fn encode_numbers(&self, numbers: &[f64], first: usize) -> Result<Vec<f32>> {
         let width = self.features.len().max(1);
         if !numbers.len().is_multiple_of(width) {
             let problem = format!("{} numbers are not whole rows of {width}", numbers.len());
             return Err(Error::mismatch(problem, "give a number for each column"));
         }
         if let Some(place) = numbers.iter().position(|number| number.is_infinite()) {
-            let (row, name) = (place / width + 1, &self.features[place % width].column);
+            let (row, name) = (first + place / width + 1, &self.features[place % width].column);
             let problem = format!("row {row} of column '{name}' is {}", numbers[place]);
             return Err(Error::mismatch(problem, "give a finite number, or leave the cell empty"));
         }
-        let mut inputs = vec![0.0; numbers.len() / width * self.inputs()];
-        let mut rest = &mut inputs[..];
-        for (place, &number) in numbers.iter().enumerate() {
-            let Feature { column, encoding } = &self.features[place % width];
-            let Encoding::Number(encoding) = encoding else {
-                let problem = format!("column '{column}' is not one of numbers");
+        let encoding = |feature: &Feature| {
+            let Encoding::Number(encoding) = &feature.encoding else {
+                let problem = format!("column '{}' is not one of numbers", feature.column);
                 return Err(Error::mismatch(problem, "give a table"));
             };
-            let (to, others) = rest.split_at_mut(encoding.inputs());
-            encoding.write(number, to);
-            rest = others;
+            Ok(encoding.clone())
+        };
+        let encodings = self.features.iter().map(encoding).collect::<Result<Vec<_>>>()?;
+        let mut inputs = vec![0.0; numbers.len() / width * self.inputs()];
+        let mut rest = &mut inputs[..];
+        for row in numbers.chunks_exact(width) {
+            for (encoding, &number) in encodings.iter().zip(row) {
+                let (to, others) = rest.split_at_mut(encoding.inputs());
+                encoding.write(number, to);
+                rest = others;
+            }
         }
         Ok(inputs)
     }

@@ -1,7 +1,10 @@
 //! Every score, held against scikit-learn's: `golden/scores.py` computes them there, and writes down the predictions too.
 
 use serde_json::Value;
-use syva_core::{Criterion, Predictions, QuantileScores, ThresholdScores, ValueScores};
+use syva_core::arithmetic::Number;
+use syva_core::data::{Dataset, Inputs, Targets};
+use syva_core::reference::Reference;
+use syva_core::{Criterion, Engine, Mlp, Predictions, QuantileScores, State, ThresholdScores, Training, ValueScores};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/scores.json")).unwrap()
@@ -40,7 +43,50 @@ fn scores_of_classes_are_those_of_scikit_learn() {
             assert!((found - wanted).abs() <= 1e-12, "{found} instead of {wanted}");
         }
         check(auroc.iter().sum::<f64>() / classes as f64, golden, "auroc_macro");
+        for (class, wanted) in list(&golden["average_precision"]).into_iter().enumerate() {
+            let found = found.average_precision(class).unwrap();
+            assert!((found - wanted).abs() <= 1e-12, "{found} instead of {wanted}");
+        }
     }
+}
+
+/// Rare labels with equal probabilities, through the network that would give them.
+#[test]
+fn scores_of_labels_are_those_of_scikit_learn() {
+    let golden = &golden()["labels"];
+    let rows = |name: &str| golden[name].as_array().unwrap().iter().map(list).collect::<Vec<_>>();
+    let (p, truth) = (rows("probabilities"), rows("labels"));
+    let labels = p[0].len();
+    // The identity network, on logits.
+    let spec = Mlp::new(labels).labels(labels);
+    let mut state = State::initial(&spec, &Training::default()).unwrap();
+    state.layers[0].bias.fill(0.0);
+    for row in 0..labels {
+        state.layers[0]
+            .weight
+            .row_mut(row)
+            .iter_mut()
+            .enumerate()
+            .for_each(|(k, w)| *w = f32::from(u8::from(k == row)));
+    }
+    let logits = p.iter().flatten().map(|&p| Number::log(p / (1.0 - p)) as f32).collect::<Vec<_>>();
+    let values = truth.iter().flatten().map(|&label| label as f32).collect::<Vec<_>>();
+    let targets = Targets::Values { values: values.into(), outputs: labels };
+    let data = Dataset::new(Inputs::F32(logits.into()), labels, targets).unwrap();
+    let device = Reference.devices().remove(0).id;
+    let mut session = Reference.open(&device, &spec, &Training::default()).unwrap();
+    session.set_state(&state).unwrap();
+    let found = Predictions::of_labels(session.as_mut(), &spec, &data).unwrap();
+    for (k, (name, found)) in found.iter().enumerate() {
+        assert_eq!(*name, format!("target_{}", k + 1));
+        let pairs = [("auroc", found.auroc(1)), ("average_precision", found.average_precision(1))];
+        for (score, found) in pairs {
+            let wanted = golden[score][k].as_f64().unwrap();
+            assert!((found.unwrap() - wanted).abs() <= 1e-12, "{score} of {name}: {found:?} instead of {wanted}");
+        }
+    }
+    let classes = Mlp::new(labels).classes(2);
+    assert!(Predictions::of_labels(session.as_mut(), &classes, &data).is_err());
 }
 
 #[test]

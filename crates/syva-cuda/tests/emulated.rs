@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -21,7 +22,7 @@ use syva_core::reference::Reference;
 use syva_core::trainer::{Event, Flow, Progress};
 use syva_core::{
     Activation, DeviceId, Engine, Epoch, Error, Matrix, Mlp, Normalization, Session, Span, Spec, State, Trainer,
-    Training,
+    Training, threads,
 };
 use syva_cuda::CudaEngine;
 
@@ -165,28 +166,38 @@ fn build() -> Result<PathBuf, String> {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulator");
     let flags = "-std=c++17 -O2 -mfma -ffp-contract=off -fPIC -fvisibility=hidden -Wall -Werror -Wno-unknown-pragmas";
-    let compile = |file: &str, object: &str, more: &str| -> Result<PathBuf, String> {
-        let object = folder.join(object);
+    let compile = |file: &str, object: &Path, more: &str| -> Result<(), String> {
         let mut command = Command::new(&compiler);
         command.args(flags.split(' ')).args(more.split_whitespace()).arg("-c").arg(source.join(file));
-        let output = command.arg("-o").arg(&object).output().map_err(|error| error.to_string())?;
+        let output = command.arg("-o").arg(object).output().map_err(|error| error.to_string())?;
         // A mistake in the sources must not look like a machine without a compiler.
         assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(object)
+        Ok(())
     };
-    let mut objects = vec![compile("driver.cpp", "driver.o", "")?, compile("kernels.cpp", "head.o", "")?];
-    objects.push(compile("kernels.cpp", "stored.o", "-DSTORED")?);
+    let mut parts = vec![("driver.cpp", "driver.o".to_string(), String::new())];
+    let mut kernels = |object: &str, more: &str| parts.push(("kernels.cpp", object.into(), more.into()));
+    kernels("head.o", "");
+    kernels("stored.o", "-DSTORED");
     for tile in [16, 64, 128] {
-        objects.push(compile("kernels.cpp", &format!("layers_{tile}.o"), &format!("-DTILE={tile}"))?);
+        kernels(&format!("layers_{tile}.o"), &format!("-DTILE={tile}"));
     }
-    objects.push(compile("kernels.cpp", "persistent.o", "-DWHOLE_CARD -DTILE=16 -DTOGETHER")?);
-    objects.push(compile("kernels.cpp", "cluster.o", "-DONE_CLUSTER -DTILE=32 -DTOGETHER")?);
+    kernels("persistent.o", "-DWHOLE_CARD -DTILE=16 -DTOGETHER");
+    kernels("cluster.o", "-DONE_CLUSTER -DTILE=32 -DTOGETHER");
     for (precision, define) in [("tf32", "-DTF32"), ("bf16", "-DBF16")] {
         for tile in [64, 128] {
-            let object = format!("layers_{precision}_{tile}.o");
-            objects.push(compile("kernels.cpp", &object, &format!("-DTILE={tile} {define}"))?);
+            kernels(&format!("layers_{precision}_{tile}.o"), &format!("-DTILE={tile} {define}"));
         }
     }
+    let failed = Mutex::new(None);
+    threads::share(threads::cores(), parts.iter(), |(file, object, more)| {
+        if let Err(error) = compile(file, &folder.join(object), more) {
+            *failed.lock().expect("no other thread panics") = Some(error);
+        }
+    });
+    if let Some(error) = failed.into_inner().expect("no thread has panicked") {
+        return Err(error);
+    }
+    let objects = parts.iter().map(|(_, object, _)| folder.join(object));
     let library = folder.join("libcuda.so");
     let linked = Command::new(&compiler).arg("-shared").args(objects).arg("-o").arg(library).status();
     assert!(linked.is_ok_and(|status| status.success()), "the emulator does not link");

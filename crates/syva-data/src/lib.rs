@@ -29,6 +29,7 @@ pub mod images;
 mod input;
 #[cfg(feature = "npz")]
 mod numpy;
+mod panics;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "parquet")]
@@ -49,8 +50,7 @@ use syva_core::{Error, Result};
 pub use arguments::files;
 pub use csv::{Part, write_cell, write_number, write_row};
 use input::Input;
-#[cfg(feature = "parquet")]
-pub use parquet::catches_panics;
+pub use panics::catches_panics;
 #[cfg(feature = "parquet")]
 pub use parquet_writer::ParquetWriter;
 

@@ -4,10 +4,8 @@
 //! arithmetic overflow or an index out of range that nobody has met. A panic of a decoder is therefore caught and
 //! becomes an error of the file.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +21,7 @@ use syva_core::{Error, Result, threads};
 
 use crate::builder::{Builder, finish};
 use crate::half::half;
+use crate::panics::caught;
 use crate::parquet_pages::{Pages, check_footer};
 
 /// Values of a part, over all columns.
@@ -244,26 +243,12 @@ impl Rows {
     }
 }
 
-thread_local! {
-    static DECODES: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread calls a decoder whose panics become errors. A panic hook has nothing to report then.
-#[must_use]
-pub fn catches_panics() -> bool {
-    DECODES.get()
-}
-
 /// Calls a decoder. Its errors and its panics become errors of the file.
 fn guarded<T>(path: &Path, place: &str, call: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
-    DECODES.set(true);
-    // What a panic leaves half done is dropped with the error.
-    let outcome = catch_unwind(AssertUnwindSafe(call));
-    DECODES.set(false);
-    match outcome {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Error::file(path, place, error.to_string(), AGAIN)),
-        Err(_) => Err(Error::file(path, place, "the decoder gave up on its content", AGAIN)),
+    match caught(call) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(Error::file(path, place, error.to_string(), AGAIN)),
+        None => Err(Error::file(path, place, "the decoder gave up on its content", AGAIN)),
     }
 }
 

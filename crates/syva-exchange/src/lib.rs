@@ -13,7 +13,7 @@ mod pytorch;
 use syva_core::{Error, Model};
 
 pub use self::import::{ImportOptions, Imported, import};
-pub use self::onnx::onnx;
+pub use self::onnx::{onnx, onnx_fast};
 pub use self::pytorch::pytorch;
 
 /// The error for a model of several networks, which other programs have no form for.

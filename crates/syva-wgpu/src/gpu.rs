@@ -4,7 +4,7 @@
 //! become errors the next time the host waits for the device.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 
 use syva_core::{Error, Result};
 
@@ -28,6 +28,8 @@ struct Trouble {
     failed: Option<String>,
 }
 
+/// Clones share the device, and what was compiled for it.
+#[derive(Clone)]
 pub(crate) struct Gpu {
     /// For messages: `gpu`, `gpu:1`, …
     pub(crate) name: String,
@@ -38,9 +40,12 @@ pub(crate) struct Gpu {
     pub(crate) largest: u64,
     /// Whether this is a software device, which is faster with other tiles.
     pub(crate) software: bool,
-    pipelines: Mutex<Vec<(Kernel, Flavour, Arc<Pipeline>)>>,
+    pipelines: Arc<Mutex<Vec<Compiled>>>,
     trouble: Arc<Mutex<Trouble>>,
 }
+
+/// A kernel that is compiled, or is being compiled by the first who needed it.
+type Compiled = (Kernel, Flavour, Arc<OnceLock<Arc<Pipeline>>>);
 
 /// Locks a mutex. Its content is still good if a holder has panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -48,8 +53,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gpu {
-    /// Opens the adapter with all its limits. No buffer is larger than `largest`, if that is given.
-    pub(crate) fn open(name: String, adapter: &wgpu::Adapter, largest: Option<u64>) -> Result<Self> {
+    /// Opens the adapter with all its limits.
+    pub(crate) fn open(name: String, adapter: &wgpu::Adapter) -> Result<Self> {
         let limits = adapter.limits();
         let request = wgpu::DeviceDescriptor {
             label: Some("syva"),
@@ -79,8 +84,12 @@ impl Gpu {
         });
         let bound = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(LARGEST);
         let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
-        let largest = largest.map_or(bound, |largest| largest.clamp(64, bound)) / 16 * 16;
-        Ok(Self { name, device, queue, limits, largest, software, pipelines: Mutex::default(), trouble })
+        Ok(Self { name, device, queue, limits, largest: bound / 16 * 16, software, pipelines: Arc::default(), trouble })
+    }
+
+    /// The same device with no buffer larger than that.
+    pub(crate) fn with_buffers_of(&self, largest: u64) -> Self {
+        Self { largest: largest.clamp(64, self.largest) / 16 * 16, ..self.clone() }
     }
 
     /// Whether the device can still be used.
@@ -180,7 +189,8 @@ impl Gpu {
             let remedy = "try again, or use --device cpu".into();
             Error::Device { device: self.name.clone(), problem: format!("results cannot be read ({reason})"), remedy }
         };
-        told.try_recv().map_err(|error| unread(error.to_string()))?.map_err(|error| unread(error.to_string()))?;
+        // Another thread that waits for the device may be the one that tells, a moment later.
+        told.recv().map_err(|error| unread(error.to_string()))?.map_err(|error| unread(error.to_string()))?;
         let view = staging.get_mapped_range(..).map_err(|error| unread(error.to_string()))?;
         let mut words = view.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
         Ok(from.iter().map(|(_, count)| words.by_ref().take(*count).collect()).collect())
@@ -194,15 +204,17 @@ impl Gpu {
         self.queue.submit([encoder.finish()]);
     }
 
-    /// The pipeline of a kernel, compiled once.
+    /// The pipeline of a kernel, compiled once. Different kernels can be compiled at the same time.
     pub(crate) fn pipeline(&self, kernel: Kernel, flavour: Flavour) -> Arc<Pipeline> {
         let mut pipelines = lock(&self.pipelines);
-        if let Some((.., pipeline)) = pipelines.iter().find(|(k, f, _)| (*k, *f) == (kernel, flavour)) {
-            return Arc::clone(pipeline);
-        }
-        let pipeline = Arc::new(self.compile(&crate::shader::source(kernel, flavour, self.software)));
-        pipelines.push((kernel, flavour, Arc::clone(&pipeline)));
-        pipeline
+        let place = pipelines.iter().position(|(k, f, _)| (*k, *f) == (kernel, flavour)).unwrap_or_else(|| {
+            pipelines.push((kernel, flavour, Arc::default()));
+            pipelines.len() - 1
+        });
+        let compiled = Arc::clone(&pipelines[place].2);
+        drop(pipelines);
+        let compile = || Arc::new(self.compile(&crate::shader::source(kernel, flavour, self.software)));
+        Arc::clone(compiled.get_or_init(compile))
     }
 
     /// Compiles a kernel. Its bindings are read from its text: the n-th line that declares a binding declares binding

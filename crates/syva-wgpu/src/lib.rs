@@ -29,7 +29,8 @@ pub use crate::probe::{Function, operands};
 use crate::session::WgpuSession;
 use crate::shader::Flavour;
 
-/// The engine `gpu`, with the devices `gpu` (the best), `gpu:1`, …
+/// The engine `gpu`, with the devices `gpu` (the best), `gpu:1`, … Clones share devices, and the kernels that were compiled for
+/// them.
 ///
 /// ```
 /// use syva_core::{Activation::Relu, Engine, Matrix, Mlp, State, Training};
@@ -46,11 +47,11 @@ use crate::shader::Flavour;
 /// }
 /// # Ok::<(), syva_core::Error>(())
 /// ```
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct WgpuEngine {
     exact: bool,
     largest: Option<u64>,
-    adapters: OnceLock<Vec<Adapter>>,
+    adapters: Arc<OnceLock<Vec<Adapter>>>,
 }
 
 /// An adapter. It is opened and probed when it is first needed.
@@ -116,12 +117,16 @@ impl WgpuEngine {
             return Err(Error::Unsupported { what: format!("device {device}"), remedy });
         };
         let mut opened = adapter.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((gpu, verdict)) = opened.as_ref().filter(|(gpu, _)| gpu.works()) {
-            return Ok((Arc::clone(gpu), verdict.clone()));
-        }
-        let gpu = Arc::new(Gpu::open(device.to_string(), &adapter.adapter, self.largest)?);
-        let verdict = Verdict::of(&gpu)?;
-        *opened = Some((Arc::clone(&gpu), verdict.clone()));
+        let known = opened.as_ref().filter(|(gpu, _)| gpu.works());
+        let (gpu, verdict) = if let Some((gpu, verdict)) = known {
+            (Arc::clone(gpu), verdict.clone())
+        } else {
+            let gpu = Arc::new(Gpu::open(device.to_string(), &adapter.adapter)?);
+            let verdict = Verdict::of(&gpu)?;
+            *opened = Some((Arc::clone(&gpu), verdict.clone()));
+            (gpu, verdict)
+        };
+        let gpu = self.largest.map_or_else(|| Arc::clone(&gpu), |largest| Arc::new(gpu.with_buffers_of(largest)));
         Ok((gpu, verdict))
     }
 }

@@ -4,7 +4,7 @@
 //! The tests have their own main, so that without an adapter all of them are visibly counted as ignored. Each test has
 //! a time limit.
 
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -17,12 +17,18 @@ use syva_core::data::{Dataset, Inputs, Split, Targets};
 use syva_core::{Activation, DeviceId, Engine, Error, Mlp, Precision, Span, State, Training};
 use syva_wgpu::{Function, WgpuEngine, operands};
 
+/// The engine. All tests share its devices, because integer arithmetic takes long to compile.
+fn engine() -> WgpuEngine {
+    static ENGINE: LazyLock<WgpuEngine> = LazyLock::new(WgpuEngine::new);
+    ENGINE.clone()
+}
+
 type Outcome = Result<(), Failed>;
 type Test = (&'static str, fn(&DeviceId) -> Outcome);
 
 fn main() {
     let arguments = Arguments::from_args();
-    let devices = WgpuEngine::new().devices();
+    let devices = engine().devices();
     let missing = devices.is_empty();
     let note = if missing { " (needs a graphics adapter: Vulkan, Metal or DX12)" } else { "" };
     let device = devices.first().map_or(DeviceId { engine: "gpu".into(), index: 0 }, |info| info.id.clone());
@@ -43,7 +49,7 @@ fn main() {
         ("the functions in integer arithmetic are the contract's", functions),
         ("a loss that is not finite stops the updates", not_finite),
         ("what cannot run is refused", refuses),
-        ("two sessions share a device", shared),
+        ("sessions of one thread and of several share a device", shared),
     ];
     let mut trials = vec![Trial::test("a device that is not there is refused", absent)];
     for (name, test) in tests {
@@ -74,17 +80,17 @@ fn run_all(engine: &WgpuEngine, device: &DeviceId, cases: &[Case]) -> Outcome {
 }
 
 fn exact(device: &DeviceId) -> Outcome {
-    let engine = WgpuEngine::new().exact(true);
+    let engine = engine().exact(true);
     run_all(&engine, device, &[cases(), loss_cases()].concat())?;
     Ok(conformance::operands(&engine, device)?)
 }
 
 fn optimises(device: &DeviceId) -> Outcome {
-    run_all(&WgpuEngine::new().exact(true), device, &optimizer_cases())
+    run_all(&engine().exact(true), device, &optimizer_cases())
 }
 
 fn holds_back(device: &DeviceId) -> Outcome {
-    run_all(&WgpuEngine::new().exact(true), device, &regularised_cases())
+    run_all(&engine().exact(true), device, &regularised_cases())
 }
 
 /// The kit's cases for learned activations without the largest network, for which integer arithmetic takes long.
@@ -95,16 +101,16 @@ fn small_learned_cases() -> Vec<Case> {
 }
 
 fn learns(device: &DeviceId) -> Outcome {
-    run_all(&WgpuEngine::new().exact(true), device, &small_learned_cases())
+    run_all(&engine().exact(true), device, &small_learned_cases())
 }
 
 fn activates(device: &DeviceId) -> Outcome {
-    Ok(activations(&WgpuEngine::new().exact(true), device)?)
+    Ok(activations(&engine().exact(true), device)?)
 }
 
 /// One rule is refused: Muon's.
 fn tables(device: &DeviceId) -> Outcome {
-    let engine = WgpuEngine::new().exact(true);
+    let engine = engine().exact(true);
     losses(&engine, device)?;
     match rules(&engine, device)? {
         1 => Ok(()),
@@ -118,7 +124,7 @@ fn plays(device: &DeviceId) -> Outcome {
     let number = |name, otherwise| std::env::var(name).map_or(Ok(otherwise), |text| text.parse::<u32>());
     let (first, rounds) = (number("SYVA_RANDOM_SEED", 0)?, number("SYVA_RANDOM_ROUNDS", 6)?);
     for seed in first..first + rounds {
-        let engine = WgpuEngine::new().exact(true);
+        let engine = engine().exact(true);
         let engine = if seed % 3 == 2 { engine.with_buffers_of(256 << 10) } else { engine };
         let mut said = format!("SYVA_RANDOM_SEED={seed}");
         let played = random(&engine, device, seed, &mut |line| said = format!("{said}\n{line}"));
@@ -131,7 +137,7 @@ fn plays(device: &DeviceId) -> Outcome {
 /// Buffers of 16 KiB cut layers and data sets into several parts, and batches into several blocks of few rows. Chains go on
 /// from block to block, and sums wait for each other.
 fn exact_in_pieces(device: &DeviceId) -> Outcome {
-    let engine = WgpuEngine::new().exact(true).with_buffers_of(16 << 10);
+    let engine = engine().exact(true).with_buffers_of(16 << 10);
     let small =
         |case: &Case, sizes: &[usize]| case.spec.parameters() < 20_000 && sizes.contains(&case.training.batch_size);
     let mut all = [cases(), loss_cases()].concat();
@@ -144,7 +150,7 @@ fn exact_in_pieces(device: &DeviceId) -> Outcome {
 }
 
 fn as_it_is(device: &DeviceId) -> Outcome {
-    let engine = WgpuEngine::new();
+    let engine = engine();
     let info = engine.devices().into_iter().find(|info| info.id == *device).ok_or("no such device")?;
     let mut furthest = 0.0_f64;
     for case in &[cases(), small_learned_cases()].concat() {
@@ -177,7 +183,7 @@ fn compare_over(
     operands: &[[u32; 3]],
     right: fn(f32, f32, f32) -> f32,
 ) -> Outcome {
-    let engine = WgpuEngine::new();
+    let engine = engine();
     for operands in operands.chunks(1 << 20) {
         let found = engine.soft(device, function, operands)?;
         for (&[a, b, c], found) in operands.iter().zip(found) {
@@ -232,7 +238,7 @@ fn not_finite(device: &DeviceId) -> Outcome {
         Targets::Values { values: vec![0.5, 0.5, 0.5].into(), outputs: 1 },
     )?;
     for exact in [false, true] {
-        let mut session = WgpuEngine::new().exact(exact).open(device, &spec, &Training::default())?;
+        let mut session = engine().exact(exact).open(device, &spec, &Training::default())?;
         session.load(Split::Train, &data)?;
         session.set_state(&State::initial(&spec, &Training::default())?)?;
         let span =
@@ -257,7 +263,7 @@ fn not_finite(device: &DeviceId) -> Outcome {
 fn refuses(device: &DeviceId) -> Outcome {
     let hollow = Mlp::new(2).hidden(&[0], Activation::Relu).classes(2);
     let wide = Mlp::new(2).hidden(&[5000], Activation::Relu).classes(2);
-    let narrow = WgpuEngine::new().with_buffers_of(8 << 10);
+    let narrow = engine().with_buffers_of(8 << 10);
     match narrow.open(device, &wide, &Training::default()).err() {
         Some(Error::Unsupported { what, .. }) if what.contains("5000") => {}
         other => return Err(format!("{other:?}").into()),
@@ -280,14 +286,14 @@ fn refuses(device: &DeviceId) -> Outcome {
     let order: Vec<u32> = (0..6000).collect();
     let batch = Span { first_step: 0, order: &order, batch_size: 6000, learning_rate: &[0.1], ..Span::default() };
     let too_large = session.train(&batch).err().is_some_and(|error| error.to_string().contains("6000"));
-    if unset && too_large && WgpuEngine::new().open(device, &hollow, &Training::default()).is_err() {
+    if unset && too_large && engine().open(device, &hollow, &Training::default()).is_err() {
         return Ok(());
     }
     Err("something that cannot run was accepted".into())
 }
 
 fn absent() -> Outcome {
-    let engine = WgpuEngine::new();
+    let engine = engine();
     let spec = Mlp::new(2).classes(2);
     for (name, index) in [("gpu", 99), ("cpu", 0)] {
         let device = DeviceId { engine: name.into(), index };
@@ -300,7 +306,7 @@ fn absent() -> Outcome {
 }
 
 fn shared(device: &DeviceId) -> Outcome {
-    let engine = WgpuEngine::new();
+    let engine = engine();
     let specs = [Mlp::new(3).values(1), Mlp::new(3).values(2)];
     let mut sessions = Vec::new();
     for spec in &specs {
@@ -313,5 +319,11 @@ fn shared(device: &DeviceId) -> Outcome {
             return Err("one session changed the other's weights".into());
         }
     }
-    Ok(())
+    // Threads read results at the same time.
+    let small: Vec<Case> = cases().into_iter().filter(|case| case.spec.parameters() < 1000).take(4).collect();
+    let exact = engine.exact(true);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| run_all(&exact, device, &small))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("panicked".into())))
+    })
 }

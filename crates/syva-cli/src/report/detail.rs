@@ -134,24 +134,29 @@ fn classes(predictions: &Predictions, names: Option<&[String]>) -> String {
         predictions.brier_score(),
         predictions.calibration_error(eval::BINS)
     );
-    html += "<div class=wide><table>\n<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUROC</th><th>support</th></tr>\n";
+    html += "<div class=wide><table>\n<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUROC</th><th>average precision</th><th>support</th></tr>\n";
     let report = confusion.report();
     let name = |class: usize| names.map_or_else(|| class.to_string(), |names| escape(&names[class]));
-    let line = |name: &str, scores: &Scores, auroc: Option<f64>| {
-        let auroc = auroc.map_or(String::new(), |auroc| format!("{auroc:.4}"));
+    let (auroc, average_precision) = (eval::auroc(predictions), eval::average_precision(predictions));
+    let line = |name: &str, scores: &Scores, ranking: [Option<f64>; 2]| {
+        let [auroc, ap] = ranking.map(|score| score.map_or(String::new(), |score| format!("{score:.4}")));
         let Scores { precision, recall, f1, support } = scores;
         format!(
-            "<tr><td>{name}</td><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{auroc}</td><td>{support}</td></tr>\n"
+            "<tr><td>{name}</td><td>{precision:.4}</td><td>{recall:.4}</td><td>{f1:.4}</td><td>{auroc}</td><td>{ap}</td><td>{support}</td></tr>\n"
         )
     };
-    let rows = report.classes.iter().enumerate().map(|(class, scores)| (name(class), scores, predictions.auroc(class)));
-    html += &rows.map(|(name, scores, auroc)| line(&name, scores, auroc)).collect::<String>();
+    let rows = report
+        .classes
+        .iter()
+        .enumerate()
+        .map(|(class, scores)| (name(class), scores, [auroc[class], average_precision[class]]));
+    html += &rows.map(|(name, scores, ranking)| line(&name, scores, ranking)).collect::<String>();
     html += &format!(
-        "<tr><td>accuracy</td><td></td><td></td><td>{:.4}</td><td></td><td>{}</td></tr>\n",
+        "<tr><td>accuracy</td><td></td><td></td><td>{:.4}</td><td></td><td></td><td>{}</td></tr>\n",
         confusion.accuracy(),
         confusion.total()
     );
-    html += &line("macro average", &report.macro_average, eval::macro_auroc(predictions));
-    html += &line("weighted average", &report.weighted, None);
+    html += &line("macro average", &report.macro_average, [eval::mean(&auroc), eval::mean(&average_precision)]);
+    html += &line("weighted average", &report.weighted, [None, None]);
     html + "</table></div>\n"
 }

@@ -24,9 +24,9 @@ pub(crate) fn cross_entropy<N: Number>(sum: N, z: N, max: N) -> N {
 }
 
 /// Log-probability of the class with logit z: (z − max) − ln(sum) (`torch.nn.LogSoftmax`). Its negative is
-/// [`cross_entropy`] to the bit.
+/// the cross-entropy to the bit.
 #[inline(always)]
-pub(crate) fn log_probability<N: Number>(sum: N, z: N, max: N) -> N {
+pub fn log_probability<N: Number>(sum: N, z: N, max: N) -> N {
     (z - max) - sum.log()
 }
 

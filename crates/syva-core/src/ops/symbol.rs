@@ -34,11 +34,41 @@ pub enum Symbol {
 #[derive(Clone, Copy, Debug)]
 pub struct Truth(Symbol);
 
-/// An operation, by the name of its function in WGSL, and what it is done to.
+/// An operation that was noted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Operation {
-    name: &'static str,
-    operands: Vec<Symbol>,
+pub struct Operation {
+    /// The name of its function in WGSL.
+    pub name: &'static str,
+    /// What it is done to.
+    pub operands: Vec<Symbol>,
+}
+
+/// What a function does, for those who write it in other words than a [`Dialect`]'s.
+#[derive(Clone, Debug)]
+pub struct Recording<const M: usize> {
+    /// The operations that the results need, in the order in which they are done, with the numbers by which
+    /// [`Symbol::Result`] names them.
+    pub operations: Vec<(usize, Operation)>,
+    /// The results.
+    pub results: [Symbol; M],
+}
+
+impl<const M: usize> Recording<M> {
+    /// Calls a function once, and notes what it does to its parameters.
+    ///
+    /// ```
+    /// use syva_core::arithmetic::Number;
+    /// use syva_core::ops::{Recording, Symbol};
+    /// let recording = Recording::of(|[x, y]| [x.fma(y, x * y)]);
+    /// let names: Vec<_> = recording.operations.iter().map(|(_, operation)| operation.name).collect();
+    /// assert_eq!(names, ["mul", "fused"]);
+    /// assert_eq!(recording.results, [Symbol::Result(1)]);
+    /// ```
+    pub fn of<const N: usize>(body: impl FnOnce([Symbol; N]) -> [Symbol; M]) -> Self {
+        NOTES.take();
+        let results = body(std::array::from_fn(Symbol::Parameter));
+        Self { operations: needed(NOTES.take(), &results), results }
+    }
 }
 
 thread_local! {
@@ -51,7 +81,8 @@ impl Symbol {
         Self::Constant(value.to_bits())
     }
 
-    /// Notes an operation, unless it is there already.
+    /// Notes an operation, unless it is there already. Not inlined: functions call it hundreds of times.
+    #[inline(never)]
     fn of(name: &'static str, operands: &[Self]) -> Self {
         let operation = Operation { name, operands: operands.to_vec() };
         NOTES.with_borrow_mut(|notes| {
@@ -200,24 +231,36 @@ impl Dialect {
         returned: &str,
         body: impl FnOnce([Symbol; N]) -> [Symbol; M],
     ) -> String {
-        NOTES.take();
-        let results = body(std::array::from_fn(Symbol::Parameter));
-        let notes = NOTES.take();
-        let needed = needed(&notes, &results);
+        let Recording { operations, results } = Recording::of(body);
+        self.text(name, &parameters, returned, &operations, &results)
+    }
+
+    /// Not generic, so it is compiled once.
+    fn text(
+        self,
+        name: &str,
+        parameters: &[&str],
+        returned: &str,
+        operations: &[(usize, Operation)],
+        results: &[Symbol],
+    ) -> String {
+        let each = |form: fn(&str) -> String| {
+            parameters.iter().map(|parameter| form(parameter)).collect::<Vec<_>>().join(", ")
+        };
         let mut text = match self {
             Self::Cuda => {
-                let parameters = parameters.map(|parameter| format!("float {parameter}")).join(", ");
+                let parameters = each(|parameter| format!("float {parameter}"));
                 format!("__device__ inline {returned} {name}({parameters}) {{\n")
             }
             Self::Wgsl => {
-                let parameters = parameters.map(|parameter| format!("{parameter}: num")).join(", ");
+                let parameters = each(|parameter| format!("{parameter}: num"));
                 format!("fn {name}({parameters}) -> {returned} {{\n")
             }
         };
         let mut told = false;
-        for (number, operation) in notes.iter().enumerate().filter(|&(number, _)| needed[number]) {
-            let value = self.operation(operation, &parameters);
-            told = results[..] == [Symbol::Result(number)];
+        for (number, operation) in operations {
+            let value = self.operation(operation, parameters);
+            told = results[..] == [Symbol::Result(*number)];
             let begin = match self {
                 _ if told => "return".to_string(),
                 Self::Wgsl => format!("let v{number} ="),
@@ -227,9 +270,10 @@ impl Dialect {
             let _ = writeln!(text, "    {begin} {value};");
         }
         if !told {
-            let values = results.map(|result| self.symbol(result, &parameters)).join(", ");
+            let values: Vec<_> = results.iter().map(|&result| self.symbol(result, parameters)).collect();
+            let values = values.join(", ");
             let value = match self {
-                _ if M == 1 => values,
+                _ if results.len() == 1 => values,
                 Self::Cuda => format!("{{{values}}}"),
                 Self::Wgsl => format!("{returned}({values})"),
             };
@@ -275,8 +319,8 @@ impl Dialect {
     }
 }
 
-/// Which notes the results depend on.
-fn needed(notes: &[Operation], results: &[Symbol]) -> Vec<bool> {
+/// The notes that the results depend on, with their numbers.
+fn needed(notes: Vec<Operation>, results: &[Symbol]) -> Vec<(usize, Operation)> {
     let mut needed = vec![false; notes.len()];
     let mut wanted = results.to_vec();
     while let Some(symbol) = wanted.pop() {
@@ -286,5 +330,5 @@ fn needed(notes: &[Operation], results: &[Symbol]) -> Vec<bool> {
             wanted.extend(&notes[number].operands);
         }
     }
-    needed
+    notes.into_iter().enumerate().filter(|&(number, _)| needed[number]).collect()
 }

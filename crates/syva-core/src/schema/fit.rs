@@ -1,5 +1,6 @@
 //! Fits a [`Schema`] to a table.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
@@ -234,7 +235,11 @@ fn number(values: &[f64], scaling: Scaling) -> NumberEncoding {
     let mut present: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
     let missing = values.len() - present.len();
     let scaler = scaler(&mut present, scaling);
-    let median = if present.is_empty() { 0.0 } else { quantile(&mut present, 0.5) };
+    let median = match &scaler {
+        _ if present.is_empty() => 0.0,
+        Scaler::Affine { centre, .. } if scaling == Scaling::Robust => *centre,
+        _ => quantile(&mut present, 0.5),
+    };
     let indicator = (missing > 0).then(|| levels(&[(0.0, values.len() - missing), (1.0, missing)], scaling));
     NumberEncoding { median, scaler, indicator: indicator.map(|levels| [levels[0], levels[1]]) }
 }
@@ -246,6 +251,27 @@ fn quantile(values: &mut [f64], probability: f64) -> f64 {
     let (_, &mut a, above) = values.select_nth_unstable_by(below, f64::total_cmp);
     let b = above.iter().copied().min_by(f64::total_cmp).unwrap_or(a);
     a + (b - a) * (place - below as f64)
+}
+
+/// The quartiles of numbers, which it reorders. What the median divides, the others need only a half of.
+fn quartiles(values: &mut [f64]) -> [f64; 3] {
+    let count = values.len();
+    let median = quantile(values, 0.5);
+    let middle = (0.5 * (count - 1) as f64).floor() as usize;
+    let mut at = |probability: f64| {
+        let place = probability * (count - 1) as f64;
+        let below = place.floor() as usize;
+        let half = match below.cmp(&middle) {
+            Ordering::Less => 0..middle + 1,
+            Ordering::Equal => 0..count,
+            Ordering::Greater => middle + 1..count,
+        };
+        let first = half.start;
+        let (_, &mut a, above) = values[half].select_nth_unstable_by(below - first, f64::total_cmp);
+        let b = above.iter().copied().min_by(f64::total_cmp).unwrap_or(a);
+        a + (b - a) * (place - below as f64)
+    };
+    [at(0.25), median, at(0.75)]
 }
 
 /// How present numbers are scaled. They may be reordered.
@@ -265,10 +291,10 @@ fn scaler(present: &mut [f64], scaling: Scaling) -> Scaler {
             affine(mean, if std > 0.0 { 1.0 / std } else { 0.0 }, false)
         }
         Scaling::Robust => {
-            let (low, middle, high) = (quantile(present, 0.25), quantile(present, 0.5), quantile(present, 0.75));
+            let [low, median, high] = quartiles(present);
             let least = present.iter().copied().fold(f64::INFINITY, f64::min);
             let most = present.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            affine(middle, robust_factor(high - low, most - least), true)
+            affine(median, robust_factor(high - low, most - least), true)
         }
         Scaling::Quantile => Scaler::Quantiles(Quantiles::of(present)),
     }
@@ -641,6 +667,45 @@ mod tests {
     fn fit(columns: Vec<Column>, options: &TableOptions) -> Result<Fitted> {
         let table = Table::new(columns).unwrap();
         Schema::fit(&table, &table, options)
+    }
+
+    #[test]
+    fn quartiles_are_those_of_sorted_numbers() {
+        let mut random = crate::random::Random::new(7, crate::random::Stream::Init, 3);
+        for count in (1..40).chain([1000, 4097]) {
+            for levels in [2, 5, 1_000_000] {
+                let mut values: Vec<f64> = (0..count).map(|_| random.below(levels) as f64 - 2.5).collect();
+                let mut sorted = values.clone();
+                sorted.sort_by(f64::total_cmp);
+                let wanted = [0.25, 0.5, 0.75].map(|p| sorted_quantile(&sorted, p));
+                assert_eq!(quartiles(&mut values), wanted, "{count} numbers of {levels}");
+            }
+        }
+    }
+
+    #[test]
+    fn classes_can_be_named() {
+        let cells = ["b", "a", "b", "c", "a", "b"].map(Some);
+        let numbers = Values::Numbers((0..6).map(|k| f64::from(k) * 0.5).collect());
+        let table = Table::new(vec![Column::new("x", numbers), Column::new("y", Values::texts(cells))]).unwrap();
+        let fit = |classes: &[&str]| {
+            let classes = classes.iter().map(ToString::to_string).collect();
+            let options = TableOptions { classes, ..options("y") };
+            Schema::fit(&table, &table, &options).map(|fitted| (fitted.schema, fitted.notes))
+        };
+        let (schema, notes) = fit(&["c", "d", "a", "b"]).unwrap();
+        assert_eq!(schema.classes().unwrap(), ["c", "d", "a", "b"]);
+        assert!(notes.iter().any(|note| note == "no row is d"), "{notes:?}");
+        let says = |classes: &[&str]| fit(classes).unwrap_err().to_string();
+        assert!(
+            says(&["a", "b"]).starts_with("classes: 'y' has 'c', which is not one of them"),
+            "{}",
+            says(&["a", "b"])
+        );
+        assert!(says(&["a", "b", "c", "a"]).contains("'a' is named twice"));
+        let numbers = TableOptions { classes: vec!["1".into()], task: Some(TaskKind::Regression), ..options("x") };
+        let error = Schema::fit(&table, &table, &numbers).unwrap_err().to_string();
+        assert!(error.starts_with("classes: the classes are named, and numbers"), "{error}");
     }
 
     #[test]

@@ -135,10 +135,15 @@ fn profile_of(column: &Column, said: Option<Kind>) -> Profile {
         Values::Numbers(values) => {
             let present = || values.iter().copied().filter(|x| !x.is_nan());
             let mut different = HashSet::new();
+            let mut before = f64::NAN;
             for x in present() {
-                different.insert((x + 0.0).to_bits());
-                if different.len() > Profile::MOST {
-                    break;
+                // Equal neighbours, of which sparse columns have many, need not be looked up.
+                if x != before {
+                    before = x;
+                    different.insert((x + 0.0).to_bits());
+                    if different.len() > Profile::MOST {
+                        break;
+                    }
                 }
             }
             let least = present().fold(f64::INFINITY, f64::min);

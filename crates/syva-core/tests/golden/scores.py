@@ -44,6 +44,7 @@ def classes(count, samples):
         "auroc": [metrics.roc_auc_score(labels == k, p[:, k]) for k in range(count)],
         "auroc_macro": metrics.roc_auc_score(labels, p[:, 1]) if count == 2
         else metrics.roc_auc_score(labels, p, multi_class="ovr", average="macro"),
+        "average_precision": [metrics.average_precision_score(labels == k, p[:, k]) for k in range(count)],
         "calibration_error": calibration_error(p, labels),
         "temperature": t, "cooled_log_loss": metrics.log_loss(labels, cooled),
     }
@@ -81,5 +82,16 @@ def numbers(samples):
     }
 
 
-found = {"two": classes(2, 120), "five": classes(5, 60), "numbers": numbers(90)}
+def labels(count, samples):
+    """Each sample has several labels, some of them rare, and there are equal probabilities."""
+    truth = (random.random((samples, count)) < np.linspace(0.05, 0.6, count)).astype(int)
+    p = (1 / (1 + np.exp(-random.normal(size=truth.shape) - 2 * truth + 1))).round(2).clip(0.01, 0.99)
+    return {
+        "probabilities": p.tolist(), "labels": truth.tolist(),
+        "auroc": metrics.roc_auc_score(truth, p, average=None).tolist(),
+        "average_precision": metrics.average_precision_score(truth, p, average=None).tolist(),
+    }
+
+
+found = {"two": classes(2, 120), "five": classes(5, 60), "numbers": numbers(90), "labels": labels(4, 150)}
 pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(found, default=float) + "\n")

@@ -9,6 +9,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rg
 use syva_core::recognise::{Family, recognise};
 use syva_core::{Error, ImageShape, Result, memory};
 
+use crate::panics::caught;
+
 /// The largest picture that is decoded, in pixels: more than cameras have, but too few to fill the memory.
 const MAX_PIXELS: u64 = 120_000_000;
 /// The largest decoded picture, in bytes: [`MAX_PIXELS`] of four bytes.
@@ -48,8 +50,20 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(impl ImageDecoder + 'a, Opt
     Ok((decoder, format))
 }
 
+/// Calls a decoder, whose panics become errors of the file.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(call).unwrap_or_else(|| {
+        let problem = "the decoder gave up on its content";
+        Err(Error::file(path, "the image", problem, "copy it again, or save it as a new PNG"))
+    })
+}
+
 /// Reads the header of a picture.
 pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
+    guarded(path, || read_header(path, bytes))
+}
+
+fn read_header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let (mut decoder, _) = open(path, bytes)?;
     let (width, height) = decoder.dimensions();
     let orientation = decoder.orientation().map_err(|error| refusal(path, bytes, &error))?;
@@ -79,6 +93,10 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
 /// [`Error::File`] if it is no such picture, is damaged, or has more than 120 million pixels; [`Error::Resource`] if there is
 /// not enough memory.
 pub fn decode(path: &Path, bytes: &[u8]) -> Result<Picture> {
+    guarded(path, || decoded(path, bytes))
+}
+
+fn decoded(path: &Path, bytes: &[u8]) -> Result<Picture> {
     let refuse = |error: ImageError| refusal(path, bytes, &error);
     let (mut decoder, format) = open(path, bytes)?;
     let (width, height) = decoder.dimensions();
@@ -224,4 +242,17 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No file that makes a decoder panic is known.
+    #[test]
+    fn a_panic_of_a_decoder_is_an_error_of_the_file() {
+        let found: Result<()> = guarded(Path::new("odd.gif"), || panic!("index out of bounds"));
+        let said = found.unwrap_err().to_string();
+        assert!(said.contains("odd.gif (the image): the decoder gave up on its content"), "{said}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Builds a graph of ONNX, operation by operation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::messages::{
     AttributeProto, Dimension, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto,
@@ -8,7 +8,7 @@ use super::messages::{
 };
 
 /// The type of a tensor's elements, by its number in `onnx.proto`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Float = 1,
     Int64 = 7,
@@ -25,7 +25,12 @@ pub(super) struct Graph {
     proto: GraphProto,
     names: HashSet<String>,
     count: usize,
+    /// Small tensors that are there already, by what they hold.
+    constants: HashMap<(Kind, Vec<usize>, Vec<u8>), String>,
 }
+
+/// The most bytes of a tensor that is looked for among those that are there.
+const SMALL: usize = 2048;
 
 /// A dimension whose size is known, or the number of samples.
 #[derive(Clone, Copy)]
@@ -85,15 +90,46 @@ impl Graph {
 
     /// Adds the values of a tensor, row after row.
     fn tensor(&mut self, name: &str, kind: Kind, dims: &[usize], raw_data: Vec<u8>) -> String {
+        // Weights keep their own names.
+        let is_constant = !name.contains('.') && raw_data.len() <= SMALL;
+        let key = (kind, dims.to_vec(), raw_data);
+        if let Some(known) = self.constants.get(&key).filter(|_| is_constant) {
+            return known.clone();
+        }
         let name = self.free(name);
         self.proto.initializer.push(TensorProto {
             dims: dims.iter().map(|&size| size as i64).collect(),
             data_type: Some(kind as i32),
             string_data: Vec::new(),
             name: Some(name.clone()),
-            raw_data: Some(raw_data),
+            raw_data: Some(key.2.clone()),
         });
+        if is_constant {
+            self.constants.insert(key, name.clone());
+        }
         name
+    }
+
+    /// The body of a loop, as an attribute of its operation. Its names differ from all others.
+    pub fn body(&mut self, write: impl FnOnce(&mut Self)) -> AttributeProto {
+        let mut body = Self { names: std::mem::take(&mut self.names), count: self.count, ..Self::default() };
+        write(&mut body);
+        (self.names, self.count) = (body.names, body.count);
+        let name = self.free("body");
+        body.proto.name = Some(name);
+        AttributeProto { g: Some(body.proto), ..attribute("body", 5) }
+    }
+
+    /// Adds what a loop gives to its body in each round.
+    pub fn argument(&mut self, name: &str, kind: Kind) -> String {
+        let name = self.free(name);
+        self.proto.input.push(value_of(&name, kind, None));
+        name
+    }
+
+    /// Makes a value what the body of a loop returns from each round.
+    pub fn result(&mut self, value: &str, kind: Kind) {
+        self.proto.output.push(value_of(value, kind, None));
     }
 
     pub fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
@@ -152,7 +188,10 @@ fn value_info(name: &str, kind: Kind, sizes: &[Size]) -> ValueInfoProto {
         Size::Samples => Dimension { dim_value: None, dim_param: Some("N".into()) },
         Size::Of(size) => Dimension { dim_value: Some(size as i64), dim_param: None },
     };
-    let shape = Some(TensorShapeProto { dim: sizes.iter().map(dimension).collect() });
+    value_of(name, kind, Some(TensorShapeProto { dim: sizes.iter().map(dimension).collect() }))
+}
+
+fn value_of(name: &str, kind: Kind, shape: Option<TensorShapeProto>) -> ValueInfoProto {
     let tensor_type = Some(TensorType { elem_type: Some(kind as i32), shape });
     ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { tensor_type }) }
 }
