@@ -133,7 +133,7 @@ def _(mo):
 def _(BATCH_SIZE, DEVICE, datetime, np, syva):
     try:
         DATA, (train, validation) = "mnist", syva.data.mnist()
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         print(f"MNIST ei ole saatavilla ({problem}).")
         print("Muistikirja jatkaa numeroilla, jotka Syvä piirtää itse.\n")
         DATA, (train, validation) = "digits", syva.data.digits()

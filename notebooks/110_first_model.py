@@ -132,7 +132,7 @@ def _(mo):
 def _(BATCH_SIZE, DEVICE, datetime, np, syva):
     try:
         DATA, (train, validation) = "mnist", syva.data.mnist()
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         print(f"MNIST is not at hand ({problem}).")
         print("This notebook goes on with digits that Syvä draws itself.\n")
         DATA, (train, validation) = "digits", syva.data.digits()
