@@ -18,6 +18,7 @@ from .model import Model, from_torch, load
 from .run import Device, Run, devices, train
 
 if TYPE_CHECKING:
+    from . import widgets as widgets
     from .sklearn import SyvaClassifier, SyvaRegressor, from_sklearn
 
 __all__ = [
@@ -42,8 +43,12 @@ def __getattr__(name: str) -> Any:
         from . import sklearn
 
         return getattr(sklearn, name)
+    if name == "widgets":
+        import importlib
+
+        return importlib.import_module(".widgets", __name__)
     raise AttributeError(f"module 'syva' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "widgets"]

@@ -15,7 +15,10 @@ from .model import Model, load
 if TYPE_CHECKING:
     import pandas
 
-# What is called after each epoch with its numbers; True stops the training.
+    from .widgets import Live
+
+# What is called after each epoch with its numbers; True stops the training. Its methods `begin` (with what is known of the
+# training) and `end`, if it has them, are called before the first epoch and after the last one.
 Callback = Callable[[dict[str, Any]], bool | None]
 
 
@@ -97,6 +100,16 @@ class Run:
 
         return pd.DataFrame(self.epochs).set_index("epoch")
 
+    def watch(self, *, language: str = "en") -> Live:
+        """Its curves as a widget, which grows if its folder is being trained further. Needs anywidget."""
+        from . import widgets
+
+        if self.folder is not None:
+            return widgets.watch(self.folder, language=language)
+        live = widgets.Live(title=self.model.widths, language=language)
+        live._fill(self.epochs, len(self.epochs.get("epoch", [])))
+        return live
+
     def __repr__(self) -> str:
         count = len(self.epochs.get("epoch", []))
         last = {name: values[-1] for name, values in self.epochs.items() if values}
@@ -135,8 +148,9 @@ def train(
     `settings` are the flags of `syva train` by their names, with `_` for `-`: `hidden=(256, 128)`, `epochs=10`,
     `optimizer="adam"`, `preset="tabular"`.
 
-    `callback` gets the numbers of each epoch, and stops the training by returning True. Ctrl-C stops it, too: what was
-    trained until then is the attribute `run` of the KeyboardInterrupt.
+    `callback` gets the numbers of each epoch, and stops the training by returning True; `syva.widgets.Live()` is one that
+    draws curves in a notebook. Ctrl-C stops it, too: what was trained until then is the attribute `run` of the
+    KeyboardInterrupt.
 
     >>> import syva
     >>> run = syva.train({"x": [0.0, 1.0, 2.0, 3.0] * 10, "y": [1.0, 3.0, 5.0, 7.0] * 10}, "y", epochs=2)
@@ -190,6 +204,8 @@ def _run(
                 f"{known['batch_size']}, lr {known['lr']:.6g}, seed {known['seed']}, on {known['device']}"
             )
         shown = _progress.progress(verbose, known["epochs"])
+        if (begins := getattr(callback, "begin", None)) is not None:
+            begins(known)
 
     def listen(epoch: dict[str, Any], model: _native.Model | None) -> bool:
         if shown is not None:
@@ -209,12 +225,14 @@ def _run(
             force=force,
             tensorboard=tensorboard,
             inspected=inspect is not None,
-            begin=begin if verbose else None,
+            begin=begin if has_listener else None,
             listener=listen if has_listener else None,
         )
     finally:
         if shown is not None:
             shown.end()
+        if (ends := getattr(callback, "end", None)) is not None:
+            ends()
     run = Run(
         Model(trained.model),
         trained.history,
