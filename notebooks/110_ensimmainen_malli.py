@@ -7,12 +7,12 @@
 #     "numpy",
 #     "pandas",
 #     "scikit-learn",
-#     "syva",
+#     "syva-ml",
 #     "tensorboard",
 # ]
 #
 # [tool.uv.sources]
-# syva = { path = "../python" }
+# syva-ml = { path = "../python" }
 # ///
 
 import marimo

@@ -5,11 +5,11 @@
 #     "matplotlib",
 #     "numpy",
 #     "pandas",
-#     "syva",
+#     "syva-ml",
 # ]
 #
 # [tool.uv.sources]
-# syva = { path = "../python" }
+# syva-ml = { path = "../python" }
 # ///
 
 import marimo

@@ -6,12 +6,12 @@
 #     "onnx",
 #     "onnxruntime",
 #     "pandas",
-#     "syva",
+#     "syva-ml",
 #     "torch",
 # ]
 #
 # [tool.uv.sources]
-# syva = { path = "../python" }
+# syva-ml = { path = "../python" }
 # ///
 
 import marimo

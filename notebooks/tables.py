@@ -7,11 +7,11 @@
 #     "numpy",
 #     "pandas",
 #     "scikit-learn",
-#     "syva",
+#     "syva-ml",
 # ]
 #
 # [tool.uv.sources]
-# syva = { path = "../python" }
+# syva-ml = { path = "../python" }
 # ///
 
 import marimo

@@ -1,6 +1,6 @@
 """Syvä's scikit-learn estimators beside scikit-learn's own network: scores, times to fit, and the time of a prediction.
 
-    pip install syva scikit-learn pandas pyarrow
+    pip install ./python scikit-learn pandas pyarrow
     python bench/peers/estimators.py --tables DIR --mnist DIR
 
 Both have their defaults, and the same rows: a fifth, drawn by scikit-learn with seed 0, tests. scikit-learn's network gets

@@ -528,7 +528,7 @@ class _Epochs:
         self.task: Any = None
         hooks = [hook for one in theirs for hook in (one.on_fit_task_begin, one.on_fit_task_end)]
         wants_model = any("fitted_estimator" in signature(hook).parameters for hook in hooks)
-        self.callback: Callback | None = self.epoch if self.context and not wants_model else estimator.callback
+        self.callback: Any = self if self.context and not wants_model else estimator.callback
         self.inspect: Callable[[Model], bool] | None = self.model if wants_model else None
 
     def _known(self, model: Model | None = None) -> dict[str, Any]:
@@ -558,11 +558,23 @@ class _Epochs:
         self._begin()
         return stops
 
-    def epoch(self, numbers: dict[str, Any]) -> bool:
+    def __call__(self, numbers: dict[str, Any]) -> bool:
         """After an epoch: whether to stop."""
         own = self.estimator.callback
         stops = own is not None and own(numbers) is True
         return self._end(None) or stops
+
+    def begin(self, known: dict[str, Any]) -> None:
+        """Before the first epoch: what is known of the training."""
+        begins = getattr(self.estimator.callback, "begin", None)
+        if begins is not None:
+            begins(known)
+
+    def end(self) -> None:
+        """After the last epoch."""
+        ends = getattr(self.estimator.callback, "end", None)
+        if ends is not None:
+            ends()
 
     def model(self, model: Model) -> bool:
         """After an epoch with the network as it is: whether to stop."""

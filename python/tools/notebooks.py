@@ -75,7 +75,7 @@ def problems(source: Path) -> list[str]:
     if not made.is_file() or made.read_text(encoding="utf-8") != text:
         found.append(f"{made.name} is not what {source.name} gives; run python/tools/notebooks.py")
     # The package index has another package of the name, so the notebook has to say that it means this one.
-    if '[tool.uv.sources]\n# syva = { path = "../python" }' not in source.read_text(encoding="utf-8"):
+    if '[tool.uv.sources]\n# syva-ml = { path = "../python" }' not in source.read_text(encoding="utf-8"):
         found.append(f"{source.name}: its header does not take syva from ../python")
     if "mo." in "".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"):
         found.append(

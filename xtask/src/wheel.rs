@@ -3,7 +3,8 @@
 //! 1. In an empty environment, with NumPy alone: it trains, the command runs, and importing takes how long.
 //! 2. Beside scikit-learn, pandas, Polars, Arrow and PyTorch: its tests, its doctests, its types, and what
 //!    packaging tools say of it.
-//! 3. Beside the oldest scikit-learn that is supported: the tests of the estimators.
+//! 3. The notebooks: up to date, and run in both of their forms on few epochs.
+//! 4. Beside the oldest scikit-learn that is supported: the tests of the estimators.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,6 +108,11 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", said(module(&["auditwheel", "show"]).arg(&wheel))?.trim());
     }
     sh(module(&["twine", "check", "--strict"]).arg(&wheel))?;
+
+    println!("== notebooks");
+    let notebooks = source.join("tools/notebooks.py");
+    sh(Command::new(&python).arg(&notebooks).arg("--check").current_dir(&work))?;
+    sh(Command::new(&python).arg(&notebooks).arg("--run").current_dir(&work))?;
 
     println!("== beside the oldest scikit-learn");
     let python = venv(&work.join("oldest"), &OLDEST)?;
