@@ -273,7 +273,7 @@ fn what_makes_no_sense_is_refused() {
     train("--data same.csv --target y").fails(2, &["'y' has only one class, 'a'"]);
     train("--data ragged.csv --target y").fails(1, &["ragged.csv", "row 2 (line 3)"]);
     train("--data empty.csv --target y").fails(1, &["empty.csv"]);
-    train("--data absent.csv --target y").fails(2, &["absent.csv"]);
+    train("--data absent.csv --target y").fails(1, &["cannot read absent.csv: there is no such file"]);
     train("--data iris").fails(2, &["unknown name", "or the file of a table"]);
     train("--data digits --target y").fails(2, &["target: this is for tables, and --data names none"]);
     train("--data digits --recipe tabular").fails(2, &["recipe: tabular is for tables"]);
