@@ -201,15 +201,8 @@ impl Learner {
         };
         let report = session.train(&span)?;
         if let Some(step) = report.first_non_finite {
-            let learning_rate = self.training.learning_rate;
-            let (what, epoch, step) = ("the loss", self.calls + 1, step as u64 + 1);
-            return Err(Error::NonFinite {
-                what,
-                epoch,
-                step,
-                learning_rate,
-                suggestion: (learning_rate / 10.0).min(0.1),
-            });
+            let rate = self.training.learning_rate;
+            return Err(Error::non_finite("the loss", self.calls + 1, step as u64 + 1, rate));
         }
         self.state = session.state()?;
         self.calls += 1;

@@ -166,6 +166,13 @@ impl Error {
         Self::File { path: path.into(), place: place.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
+    /// Creates an [`Error::NonFinite`] of a step with this learning rate, with a rate to try instead.
+    #[must_use]
+    pub fn non_finite(what: &'static str, epoch: u64, step: u64, learning_rate: f32) -> Self {
+        let suggestion = (learning_rate / 10.0).min(0.1);
+        Self::NonFinite { what, epoch, step, learning_rate, suggestion }
+    }
+
     /// For `map_err`: wraps a [`std::io::Error`] with what was tried on which path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

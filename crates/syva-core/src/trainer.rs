@@ -631,8 +631,7 @@ impl Course {
         // Before the first step, there is no epoch yet.
         let steps = epoch.saturating_sub(1) * self.steps_per_epoch() as u64 + step as u64;
         let learning_rate = self.rate(steps.saturating_sub(1));
-        let suggestion = (learning_rate / 10.0).min(0.1);
-        Error::NonFinite { what, epoch, step: step as u64, learning_rate, suggestion }
+        Error::non_finite(what, epoch, step as u64, learning_rate)
     }
 }
 
