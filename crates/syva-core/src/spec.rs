@@ -90,13 +90,26 @@ pub struct ImageShape {
 
 impl ImageShape {
     /// The layout that a shape means, `None` if it is not that of images.
+    ///
+    /// ```
+    /// use syva_core::ImageShape;
+    /// assert_eq!(ImageShape::of(&[3, 32, 32]), Some(ImageShape { height: 32, width: 32, channels: 3 }));
+    /// assert_eq!(ImageShape::of(&[28, 28]), Some(ImageShape { height: 28, width: 28, channels: 1 }));
+    /// for other in [&[][..], &[784], &[4, 32, 32], &[1, 3, 32, 32]] {
+    ///     assert_eq!(ImageShape::of(other), None);
+    /// }
+    /// ```
     #[must_use]
     pub fn of(shape: &[usize]) -> Option<Self> {
-        match *shape {
-            [height, width] => Some(Self { height, width, channels: 1 }),
-            [3, height, width] => Some(Self { height, width, channels: 3 }),
-            _ => None,
-        }
+        // Not `[3, height, width]`: rustc 1.95, once it has inlined this, reads the number that should be 3 before it knows
+        // that there are three (its pass EarlyOtherwiseBranch, where length and number are compared with the same).
+        let (channels, &[height, width]) = shape.split_last_chunk()?;
+        let channels = match channels {
+            [] => 1,
+            [3] => 3,
+            _ => return None,
+        };
+        Some(Self { height, width, channels })
     }
 
     /// The shape that means this layout.
