@@ -1,9 +1,11 @@
 //! The command line, as clap reads it.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use syva::data::source::Source;
 use syva::data::{Dataset, Task};
 use syva::{DeviceId, Engine, EngineOptions, Result};
 
@@ -47,6 +49,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
+    /// Count and draw the linear regions of a network whose activations are linear in pieces, such as ReLU
+    Regions(RegionsArgs),
     /// Compare runs in one HTML file
     Report(ReportFileArgs),
     /// Show a network's layers, parameters, memory and work
@@ -310,7 +314,7 @@ impl SplitArg {
 pub struct BenchArgs {
     /// Data: auto, mnist, fashion-mnist or digits [default: auto]
     #[arg(long, value_name = "NAME", value_parser = flag::<syva::data::source::Source>)]
-    pub data: Option<syva::data::source::Source>,
+    pub data: Option<Source>,
     /// Folder with the files of MNIST or Fashion-MNIST
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -491,6 +495,62 @@ pub struct ReportFileArgs {
     /// Output file, .html [default: RUN/report.html, or report.html for several runs]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `syva regions`
+#[derive(Args, Debug)]
+pub struct RegionsArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL", required_unless_present = "bounds", conflicts_with = "bounds")]
+    pub model: Option<PathBuf>,
+    /// Without a model: how many regions ReLU networks of these widths can have (inputs, then hidden layers, such as 2,50,50)
+    #[arg(long, value_name = "WIDTHS", value_parser = flag::<List<usize>>)]
+    pub bounds: Option<List<usize>>,
+    /// Where to look: X0,X1 for one input or a line, X0,X1,Y0,Y1 for two inputs or a plane [default: where the run's data
+    /// is; -1 to 1 for a model file; 0 to 1 on a line; -0.5 to 1.5 on a plane]
+    #[arg(long = "box", value_name = "RANGES", allow_hyphen_values = true, conflicts_with = "bounds", value_parser = flag::<List<f64>>)]
+    pub bounding_box: Option<List<f64>>,
+    /// On the line through two samples, which are numbered from 0
+    #[arg(long, value_name = "A,B", conflicts_with_all = ["plane", "bounds"], value_parser = flag::<List<usize>>)]
+    pub line: Option<List<usize>>,
+    /// In the plane through three samples
+    #[arg(long, value_name = "A,B,C", conflicts_with = "bounds", value_parser = flag::<List<usize>>)]
+    pub plane: Option<List<usize>>,
+    /// Data with the samples: auto, mnist, fashion-mnist or digits [default: the run's own, or auto]
+    #[arg(long, value_name = "NAME", conflicts_with = "bounds", value_parser = flag::<Source>)]
+    pub data: Option<Source>,
+    /// Folder with the files of MNIST or Fashion-MNIST
+    #[arg(long, value_name = "DIR", conflicts_with = "bounds")]
+    pub data_dir: Option<PathBuf>,
+    /// Part of the data that the samples are of: training, validation or test samples [default: val]
+    #[arg(long, ignore_case = true, value_enum, conflicts_with = "bounds")]
+    pub split: Option<SplitArg>,
+    /// Train the run again, and count before the first epoch, after the first, after every N-th, and after the last
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "bounds", value_parser = at_least_one::<u64>)]
+    pub every: Option<u64>,
+    /// Also draw them: a .png or .svg file
+    #[arg(long, short, value_name = "FILE", conflicts_with = "bounds")]
+    pub out: Option<PathBuf>,
+    /// Colours
+    #[arg(long, ignore_case = true, value_enum, default_value = "light")]
+    pub theme: ThemeArg,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Numbers that are separated by commas.
+#[derive(Clone, Debug, PartialEq)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T: FromStr> FromStr for List<T> {
+    type Err = syva::Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let numbers: std::result::Result<Vec<T>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+        let problem =
+            || syva::Error::setting("", format!("'{text}' is not a list of numbers"), "separate numbers by commas");
+        numbers.map(Self).map_err(|_| problem())
+    }
 }
 
 /// `syva plot`
@@ -681,7 +741,7 @@ pub enum DataCommand {
     Download {
         /// The set: mnist or fashion-mnist
         #[arg(value_name = "NAME", default_value = "mnist", value_parser = flag::<syva::data::source::Source>)]
-        source: syva::data::source::Source,
+        source: Source,
         /// Output folder [default: the cache folder]
         #[arg(long, short, value_name = "DIR")]
         out: Option<PathBuf>,

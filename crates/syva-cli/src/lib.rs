@@ -21,6 +21,7 @@ mod pictures;
 mod plot;
 mod predict;
 mod progress;
+mod regions;
 mod report;
 #[cfg(feature = "serve")]
 mod serve;
@@ -91,6 +92,7 @@ fn run(command: Command) -> Result<Code> {
         Command::Serve(args) => serve::serve(&args)?,
         Command::Export(args) => export::export(&args)?,
         Command::Import(args) => import::import(&args)?,
+        Command::Regions(args) => regions::regions(&args)?,
         Command::Report(args) => report::report(&args)?,
         Command::Plot(args) => plot::plot(&args)?,
         Command::Summary(args) => summary::summary(&args)?,

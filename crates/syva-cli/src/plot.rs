@@ -42,23 +42,13 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
         return Err(Error::setting("to", format!("--to {to} is below --from {from}"), "make it at least --from"));
     }
     let out = out_path(args, what);
-    let svg = output::check_ending("out", &out, &["png", "svg"])? == "svg";
-    let theme = match args.theme {
-        ThemeArg::Light => Theme::Light,
-        ThemeArg::Dark => Theme::Dark,
-    };
-    memory::ask(DRAWING, "the fonts and pixels of a picture", "end other programs, or raise the limit")?;
+    check_picture(&out)?;
+    let theme = theme(args.theme);
+    ask_memory()?;
     let picture = match what {
         PlotWhat::Curves => curves::draw(args, theme)?,
         PlotWhat::Network => network(args, theme)?,
         what => of_model(args, what, theme)?,
-    };
-    let bytes = if svg {
-        picture.to_svg().into_bytes()
-    } else {
-        picture
-            .to_png()
-            .map_err(|problem| Error::setting("out", problem, "draw less, or give a name that ends in .svg"))?
     };
     if let Some(folder) = out.parent().filter(|_| args.out.is_none()) {
         if let [run] = &args.runs[..] {
@@ -69,12 +59,42 @@ pub fn plot(args: &PlotArgs) -> Result<()> {
     // A file in the current directory may be the user's own, unlike one in a run's folder.
     let in_current = out.parent().is_some_and(|folder| folder.as_os_str().is_empty());
     let replaces = args.out.is_none() && in_current && out.exists();
-    write_atomically(&out, |file| file.write_all(&bytes))?;
+    write(&picture, &out)?;
     if replaces {
         output::note(format_args!("syva: replaced {} (--out writes to another file)", out.display()));
     }
     output::line(out.display());
     Ok(())
+}
+
+/// The colours that a flag names.
+pub fn theme(arg: ThemeArg) -> Theme {
+    match arg {
+        ThemeArg::Light => Theme::Light,
+        ThemeArg::Dark => Theme::Dark,
+    }
+}
+
+/// Checks that there is memory to draw a picture.
+pub fn ask_memory() -> Result<()> {
+    memory::ask(DRAWING, "the fonts and pixels of a picture", "end other programs, or raise the limit")
+}
+
+/// Checks that a file's name is that of a picture. Returns whether it is SVG.
+pub fn check_picture(out: &Path) -> Result<bool> {
+    Ok(output::check_ending("out", out, &["png", "svg"])? == "svg")
+}
+
+/// Writes a picture in the format that its file's name tells.
+pub fn write(picture: &Picture, out: &Path) -> Result<()> {
+    let bytes = if check_picture(out)? {
+        picture.to_svg().into_bytes()
+    } else {
+        picture
+            .to_png()
+            .map_err(|problem| Error::setting("out", problem, "draw less, or give a name that ends in .svg"))?
+    };
+    write_atomically(out, |file| file.write_all(&bytes))
 }
 
 /// Refuses flags that this plot does not read.

@@ -171,7 +171,7 @@ pub(crate) struct Frame {
     pub scene: Scene,
     pub area: [f64; 4],
     /// The upper left corner of the legend.
-    legend: (f64, f64),
+    pub legend: (f64, f64),
 }
 
 impl Frame {

@@ -21,6 +21,7 @@ mod confusion;
 mod dashes;
 mod images;
 mod network;
+mod plane;
 mod values;
 
 use kuva::prelude::{PngBackend, SvgBackend};
@@ -31,6 +32,7 @@ pub use chart::{Chart, Dash, Line, reliability};
 pub use confusion::confusion;
 pub use images::{Tile, Tone, tiles};
 pub use network::{Layer, network};
+pub use plane::{Plane, Polygon, plane};
 pub use values::{Guide, Mark, Row, rows, scatter};
 
 /// The colours of paper and ink.

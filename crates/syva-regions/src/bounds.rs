@@ -8,6 +8,8 @@
 use num_bigint::BigUint;
 use num_traits::{One, Zero};
 
+use crate::network::{Layer, Network};
+
 /// What is known of the largest number of linear regions that ReLU networks of a shape have, over all weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -38,6 +40,26 @@ impl Bounds {
             &[ref before @ .., last] => folded(inputs, before, last),
         };
         Self { lower: lower.min(upper.clone()), upper }
+    }
+}
+
+impl Network {
+    /// What is known of the largest number of regions that a network with these widths and activations has on such a slice.
+    /// A lower bound is known for ReLU alone; for others, it is 1.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let hidden: Vec<usize> = self.hidden().collect();
+        let layers = &self.layers[..hidden.len()];
+        let is_relu = layers.iter().all(|layer| layer.is_relu());
+        if is_relu && self.layers.last().is_none_or(|last| last.bends.is_empty()) {
+            return Bounds::relu(self.dimensions, &hidden);
+        }
+        let mut narrowest = self.dimensions;
+        let layer = |layer: &Layer| {
+            narrowest = narrowest.min(layer.units);
+            zaslavsky(narrowest, layer.units * layer.bends.len())
+        };
+        Bounds { lower: BigUint::one(), upper: self.layers.iter().map(layer).product() }
     }
 }
 

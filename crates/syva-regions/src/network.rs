@@ -91,6 +91,12 @@ impl Layer {
         &self.pieces[if self.pieces.len() == 1 { 0 } else { unit }]
     }
 
+    /// Whether the activation is ReLU.
+    pub fn is_relu(&self) -> bool {
+        let is_relu = |piece: &[Piece]| matches!(piece, [below, above] if below.slope == 0.0 && above.slope == 1.0);
+        self.pieces.iter().all(|pieces| is_relu(pieces))
+    }
+
     /// Pre-activations of a point with exact inputs `h` and denominator `w`: `[units]`, times `scale · w`.
     pub fn exact_pre_activations(&self, h: &[BigInt], w: &BigInt) -> Vec<BigInt> {
         let exact = &self.exact;

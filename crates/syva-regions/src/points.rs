@@ -4,6 +4,8 @@
 //! that the bound leaves open is decided by exact integers. These are computed from the vertex's origin: two earlier
 //! vertices, between which a unit bends.
 
+use std::borrow::Cow;
+
 use num_bigint::{BigInt, Sign};
 use num_traits::Zero;
 
@@ -30,6 +32,17 @@ pub struct Certificate {
     pub margin: f64,
     /// How many vertices needed exact integers, because an error bound left a sign open.
     pub exact: usize,
+}
+
+/// A point with a layer's pre-activations there.
+#[derive(Clone, Debug)]
+pub(crate) struct Point<'a> {
+    place: [f64; 2],
+    row: Cow<'a, [f64]>,
+    /// The largest absolute value.
+    largest: f64,
+    /// A bound of the values' errors.
+    error: f64,
 }
 
 /// All vertices so far, with the values of one layer's units.
@@ -122,33 +135,48 @@ impl<'a> Points<'a> {
         }
     }
 
-    /// A new vertex where a unit bends, between two on either side of the bend.
-    pub fn cross(&mut self, a: u32, b: u32, unit: usize, bend: usize) -> u32 {
-        let layer = self.current();
-        let (units, at) = (layer.units, layer.bends[bend].at);
-        let (i, j) = (a as usize, b as usize);
-        let (from, to) = (self.rows[i * units + unit] - at, self.rows[j * units + unit] - at);
-        let share = from / (from - to);
-        let start = self.rows.len();
-        let (mut largest, mut apart) = (0f64, 0f64);
-        for u in 0..units {
-            let (from, to) = (self.rows[i * units + u], self.rows[j * units + u]);
+    /// A vertex, with its values.
+    pub fn at(&self, vertex: u32) -> Point<'_> {
+        let v = vertex as usize;
+        let (place, largest, error) = (self.places[v], self.largest[v], self.errors[v]);
+        Point { place, row: Cow::Borrowed(self.row(vertex)), largest, error }
+    }
+
+    /// Where a unit bends between two points on either side of the bend.
+    pub fn between(&self, p: &Point, q: &Point, (unit, bend): (usize, usize)) -> Point<'static> {
+        let at = self.current().bends[bend].at;
+        let (from, to) = (p.row[unit] - at, q.row[unit] - at);
+        // Rounding may put it outside.
+        let share = (from / (from - to)).clamp(0.0, 1.0);
+        let (mut largest, mut apart) = (at.abs(), 0f64);
+        let mut row = Vec::with_capacity(p.row.len());
+        for (&from, &to) in p.row.iter().zip(&*q.row) {
             let value = (to - from) * share + from;
             largest = largest.max(value.abs());
             apart = apart.max((to - from).abs());
-            self.rows.push(value);
+            row.push(value);
         }
-        self.rows[start + unit] = at;
-        let ends = self.errors[i].max(self.errors[j]) + EPSILON * (self.largest[i].max(self.largest[j]) + at.abs());
+        row[unit] = at;
+        let ends = p.largest.max(q.largest);
+        let error = p.error.max(q.error) + EPSILON * (ends + at.abs());
         // With values α and β of opposite signs, each off by δ at most, the share α / (α - β) is off by δ / |α - β|.
-        let span = (from - to).abs() - 2.0 * ends;
-        let of_share = if span > 0.0 { (ends / span).min(1.0) } else { 1.0 };
-        let rounding = 4.0 * EPSILON * (self.largest[i].max(self.largest[j]) + apart);
-        self.errors.push(ends + (of_share + 3.0 * EPSILON) * (apart + 2.0 * ends) + rounding);
-        self.largest.push(largest.max(at.abs()));
+        let span = (from - to).abs() - 2.0 * error;
+        let of_share = if span > 0.0 { (error / span).min(1.0) } else { 1.0 };
+        Point {
+            place: [0, 1].map(|k| (q.place[k] - p.place[k]) * share + p.place[k]),
+            row: row.into(),
+            largest,
+            error: error + (of_share + 3.0 * EPSILON) * (apart + 2.0 * error) + 4.0 * EPSILON * (ends + apart),
+        }
+    }
+
+    /// A new vertex where a unit bends, on the line through two vertices on either side of the bend.
+    pub fn push(&mut self, (a, b): (u32, u32), (unit, bend): (usize, usize), point: Point<'static>) -> u32 {
+        self.places.push(point.place);
+        self.rows.extend_from_slice(&point.row);
+        self.errors.push(point.error);
+        self.largest.push(point.largest);
         self.is_exact.push(false);
-        let [p, q] = [self.places[i], self.places[j]];
-        self.places.push([0, 1].map(|k| (q[k] - p[k]) * share + p[k]));
         let (layer, unit, bend) = (self.layer as u32, unit as u32, bend as u32);
         self.origins.push(Origin::Crossing { a, b, layer, unit, bend });
         self.exact.push(None);

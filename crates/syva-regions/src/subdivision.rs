@@ -67,10 +67,34 @@ pub struct Subdivision<'a> {
     by_layer: Vec<Counts>,
 }
 
-/// A region that is being cut, and the first of its layer's cuts that was not yet looked at.
-struct Open {
-    region: Region,
+/// A unit and the number of one of its bends.
+type Cut = (usize, usize);
+
+/// A part of a region that is being cut.
+struct Part {
+    corners: Vec<u32>,
+    /// The line that the edge from each corner to the next one lies on. A segment has one.
+    lines: Vec<Line>,
+    pattern: Vec<u8>,
+    /// The first of the layer's cuts that was not yet looked at.
     next: usize,
+}
+
+/// A line inside a region or on its rim. New vertices are computed from the region's own corners, so that rounding errors do
+/// not grow from cut to cut.
+#[derive(Clone, Copy)]
+enum Line {
+    /// The region's edge from this corner to the next.
+    Edge(usize),
+    /// Where a unit bends.
+    Chord(Cut),
+}
+
+impl Part {
+    fn whole(region: Region) -> Self {
+        let edges = if region.corners.len() == 2 { 1 } else { region.corners.len() };
+        Self { lines: (0..edges).map(Line::Edge).collect(), corners: region.corners, pattern: region.pattern, next: 0 }
+    }
 }
 
 impl<'a> Subdivision<'a> {
@@ -123,20 +147,21 @@ impl<'a> Subdivision<'a> {
         let mut middles: HashMap<(u32, u32), u32> = HashMap::new();
         let mut sides: Vec<i8> = Vec::new();
         for region in std::mem::take(&mut self.regions) {
-            let mut open = vec![Open { region, next: 0 }];
-            while let Some(Open { mut region, next }) = open.pop() {
-                let split = (next..cuts.len()).find(|&number| {
+            let whole = region.corners.clone();
+            let mut open = vec![Part::whole(region)];
+            while let Some(mut part) = open.pop() {
+                let split = (part.next..cuts.len()).find(|&number| {
                     let (unit, bend) = cuts[number];
                     sides.clear();
-                    sides.extend(region.corners.iter().map(|&corner| self.points.side(corner, unit, bend)));
+                    sides.extend(part.corners.iter().map(|&corner| self.points.side(corner, unit, bend)));
                     let (above, below) = (sides.contains(&1), sides.contains(&-1));
                     if above && !below {
-                        region.pattern[offset + unit] = bend as u8 + 1;
+                        part.pattern[offset + unit] = bend as u8 + 1;
                     }
                     above && below
                 });
                 let Some(number) = split else {
-                    done.push(region);
+                    done.push(Region { corners: part.corners, pattern: part.pattern });
                     continue;
                 };
                 if done.len() + open.len() >= Self::MAX_REGIONS {
@@ -144,11 +169,9 @@ impl<'a> Subdivision<'a> {
                     return Err(Error::resource("regions", problem, "give a smaller box"));
                 }
                 let (unit, bend) = cuts[number];
-                let mut halves = self.halves(&region.corners, &sides, (unit, bend), &mut middles).map(|corners| Open {
-                    region: Region { corners, pattern: region.pattern.clone() },
-                    next: number + 1,
-                });
-                halves[0].region.pattern[offset + unit] = bend as u8 + 1;
+                part.next = number + 1;
+                let mut halves = self.halves(&whole, &part, &sides, (unit, bend), &mut middles);
+                halves[0].pattern[offset + unit] = bend as u8 + 1;
                 // The part with the first corner is taken first, so that segments stay in order.
                 if sides[0] < 0 || sides[0] == 0 && sides[1] < 0 {
                     halves.swap(0, 1);
@@ -161,33 +184,75 @@ impl<'a> Subdivision<'a> {
         Ok(())
     }
 
-    /// The corners of a region's part above a bend, and of the part below.
+    /// What of a part of a region is above a bend, and what is below.
     fn halves(
         &mut self,
-        corners: &[u32],
+        whole: &[u32],
+        part: &Part,
         sides: &[i8],
-        (unit, bend): (usize, usize),
+        cut: Cut,
         middles: &mut HashMap<(u32, u32), u32>,
-    ) -> [Vec<u32>; 2] {
-        let mut halves = [Vec::with_capacity(corners.len() + 1), Vec::with_capacity(corners.len() + 1)];
-        let around = if corners.len() == 2 { 1 } else { corners.len() };
-        for (i, &corner) in corners.iter().enumerate() {
-            if sides[i] >= 0 {
-                halves[0].push(corner);
-            }
-            if sides[i] <= 0 {
-                halves[1].push(corner);
-            }
-            let j = (i + 1) % corners.len();
-            if i < around && sides[i] * sides[j] < 0 {
-                let (a, b) = (corner.min(corners[j]), corner.max(corners[j]));
-                let middle = *middles.entry((a, b)).or_insert_with(|| self.points.cross(a, b, unit, bend));
-                for half in &mut halves {
-                    half.push(middle);
+    ) -> [Part; 2] {
+        let mut halves =
+            [1, -1].map(|_| Part { corners: vec![], lines: vec![], pattern: part.pattern.clone(), next: part.next });
+        let mut push = |half: usize, corner: u32, line: Option<Line>| {
+            halves[half].corners.push(corner);
+            halves[half].lines.extend(line);
+        };
+        for (i, &corner) in part.corners.iter().enumerate() {
+            let j = (i + 1) % part.corners.len();
+            // A segment has no edge from its second corner to the first.
+            let line = part.lines.get(i).copied();
+            for (half, sign) in [(0, 1), (1, -1)] {
+                let (here, there) = (sign * sides[i], sign * sides[j]);
+                if here >= 0 {
+                    push(half, corner, line.map(|line| if here == 0 && there < 0 { Line::Chord(cut) } else { line }));
                 }
             }
+            if let Some(line) = line.filter(|_| sides[i] * sides[j] < 0) {
+                let ends = (corner.min(part.corners[j]), corner.max(part.corners[j]));
+                let middle = match middles.get(&ends) {
+                    Some(&middle) => middle,
+                    None => self.middle(whole, line, ends, cut),
+                };
+                middles.insert(ends, middle);
+                let (leaving, entering) = if sides[i] > 0 { (0, 1) } else { (1, 0) };
+                let chord = (part.corners.len() > 2).then_some(Line::Chord(cut));
+                push(leaving, middle, chord);
+                push(entering, middle, (part.corners.len() > 2).then_some(line));
+            }
+        }
+        if part.corners.len() == 2 {
+            // The one edge of each half is on the same line.
+            halves.iter_mut().for_each(|half| half.lines = part.lines.clone());
         }
         halves
+    }
+
+    /// A new vertex where a line is cut between two vertices. `whole` are the corners of the region.
+    fn middle(&mut self, whole: &[u32], line: Line, ends: (u32, u32), cut: Cut) -> u32 {
+        match line {
+            Line::Edge(corner) => {
+                // Both regions at the edge take its ends in the same order.
+                let (a, b) = (whole[corner], whole[(corner + 1) % whole.len()]);
+                let (a, b) = (a.min(b), a.max(b));
+                let point = self.points.between(&self.points.at(a), &self.points.at(b), cut);
+                self.points.push((a, b), cut, point)
+            }
+            Line::Chord(chord) => {
+                let sides: Vec<i8> = whole.iter().map(|&corner| self.points.side(corner, chord.0, chord.1)).collect();
+                let at = |i: usize| self.points.at(whole[i % whole.len()]);
+                let on_rim = |i: usize| match (sides[i], sides[(i + 1) % whole.len()]) {
+                    (0, _) => Some(at(i)),
+                    (here, there) if here * there < 0 => Some(self.points.between(&at(i), &at(i + 1), chord)),
+                    _ => None,
+                };
+                let mut rim = (0..whole.len()).filter_map(on_rim);
+                let (Some(p), Some(q)) = (rim.next(), rim.next()) else { unreachable!("a chord has two ends") };
+                let point = self.points.between(&p, &q, cut);
+                self.points.push(ends, cut, point)
+            }
+        }
     }
 
     /// The network.
@@ -264,55 +329,54 @@ impl<'a> Subdivision<'a> {
     /// Cuts the regions further, so that each has one class: that of the largest output, or, if there is one output, 1
     /// where it is above 0. Classes that are equal in all of a region count as the first of them.
     pub fn into_decision(mut self) -> Result<Decision<'a>> {
-        let Some(layer) = &self.network.decision else {
+        if self.network.decision.is_none() {
             let problem = format!("boundaries between {} classes are not looked for", self.network.outputs());
             return Err(Error::mismatch(problem, format!("give a network with {} at most", Network::MAX_CLASSES)));
-        };
+        }
         self.points.advance();
         let outputs = self.network.outputs();
         let (mut done, mut classes) = (Vec::with_capacity(self.regions.len()), Vec::new());
         let mut middles = HashMap::new();
         for region in std::mem::take(&mut self.regions) {
-            let mut open = vec![region];
-            while let Some(region) = open.pop() {
-                let cut = if outputs == 1 { self.sign_changes(&region) } else { self.class_changes(&region, outputs) };
+            let whole = region.corners.clone();
+            let mut open = vec![Part::whole(region)];
+            while let Some(part) = open.pop() {
+                let corners = &part.corners;
+                let cut = if outputs == 1 { self.sign_changes(corners) } else { self.class_changes(corners, outputs) };
                 match cut {
                     Ok(class) => {
-                        done.push(region);
+                        done.push(Region { corners: part.corners, pattern: part.pattern });
                         classes.push(class);
                     }
                     Err(unit) => {
-                        let corners = &region.corners;
                         let sides: Vec<i8> = corners.iter().map(|&corner| self.points.side(corner, unit, 0)).collect();
-                        let halves = self.halves(corners, &sides, (unit, 0), &mut middles);
-                        open.extend(halves.map(|corners| Region { corners, pattern: region.pattern.clone() }));
+                        open.extend(self.halves(&whole, &part, &sides, (unit, 0), &mut middles));
                     }
                 }
             }
         }
-        debug_assert!(layer.bends.len() == 1);
         self.regions = done;
         Ok(Decision { subdivision: self, classes })
     }
 
     /// The class of a region, or the unit at which it must be cut, with one output.
-    fn sign_changes(&mut self, region: &Region) -> std::result::Result<u32, usize> {
-        let sides = region.corners.iter().map(|&corner| self.points.side(corner, 0, 0));
+    fn sign_changes(&mut self, corners: &[u32]) -> std::result::Result<u32, usize> {
+        let sides = corners.iter().map(|&corner| self.points.side(corner, 0, 0));
         let (above, below) = sides.fold((false, false), |(above, below), side| (above || side > 0, below || side < 0));
         if above && below { Err(0) } else { Ok(u32::from(above)) }
     }
 
     /// The same with several outputs: units are the differences of two.
-    fn class_changes(&mut self, region: &Region, outputs: usize) -> std::result::Result<u32, usize> {
-        let mut class = self.largest(region.corners[0], outputs);
+    fn class_changes(&mut self, corners: &[u32], outputs: usize) -> std::result::Result<u32, usize> {
+        let mut class = self.largest(corners[0], outputs);
         // Each turn, the class is replaced by one that is nowhere in the region smaller, and somewhere larger.
         'next: loop {
-            for &corner in &region.corners {
+            for &corner in corners {
                 let other = self.largest(corner, outputs);
                 if self.above(corner, other, class, outputs) <= 0 {
                     continue;
                 }
-                if region.corners.iter().any(|&corner| self.above(corner, class, other, outputs) > 0) {
+                if corners.iter().any(|&corner| self.above(corner, class, other, outputs) > 0) {
                     return Err(pair(class.min(other), class.max(other), outputs));
                 }
                 class = other;

@@ -14,6 +14,8 @@ pub use syva_cuda::CudaEngine;
 pub use syva_data as tables;
 #[cfg(feature = "exchange")]
 pub use syva_exchange as exchange;
+#[cfg(feature = "regions")]
+pub use syva_regions as regions;
 #[cfg(feature = "gpu")]
 pub use syva_wgpu::WgpuEngine;
 
