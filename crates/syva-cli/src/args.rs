@@ -49,6 +49,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Draw curves, confusion matrix, weights, misread images or the network, as PNG or SVG
     Plot(PlotArgs),
+    /// Show what a small network computes for one sample, unit by unit: forward, the loss, and backward
+    Explain(ExplainArgs),
     /// Count and draw the linear regions of a network whose activations are linear in pieces, such as ReLU
     Regions(RegionsArgs),
     /// Compare runs in one HTML file
@@ -495,6 +497,35 @@ pub struct ReportFileArgs {
     /// Output file, .html [default: RUN/report.html, or report.html for several runs]
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `syva explain`
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// A model file or a run's folder
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The inputs, such as 0,1
+    #[arg(long, value_name = "VALUES", allow_hyphen_values = true, conflicts_with = "sample", value_parser = flag::<List<f32>>)]
+    pub input: Option<List<f32>>,
+    /// Instead of inputs: the number of a sample of the data, counted from 0 [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<usize>)]
+    pub sample: Option<usize>,
+    /// The target: a class by its name or number, or values [default: the sample's own; without one, there is no loss]
+    #[arg(long, value_name = "TARGET", allow_hyphen_values = true)]
+    pub target: Option<String>,
+    /// Data with the samples: auto, mnist, fashion-mnist or digits [default: the run's own, or auto]
+    #[arg(long, value_name = "NAME", conflicts_with = "input", value_parser = flag::<Source>)]
+    pub data: Option<Source>,
+    /// Folder with the files of MNIST or Fashion-MNIST
+    #[arg(long, value_name = "DIR", conflicts_with = "input")]
+    pub data_dir: Option<PathBuf>,
+    /// Part of the data that the samples are of: training, validation or test samples [default: val]
+    #[arg(long, ignore_case = true, value_enum, conflicts_with = "input")]
+    pub split: Option<SplitArg>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `syva regions`

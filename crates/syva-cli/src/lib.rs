@@ -8,6 +8,7 @@ mod data;
 mod devices;
 pub mod embedded;
 mod eval;
+mod explain;
 mod export;
 mod folders;
 mod folds;
@@ -92,6 +93,7 @@ fn run(command: Command) -> Result<Code> {
         Command::Serve(args) => serve::serve(&args)?,
         Command::Export(args) => export::export(&args)?,
         Command::Import(args) => import::import(&args)?,
+        Command::Explain(args) => explain::explain(&args)?,
         Command::Regions(args) => regions::regions(&args)?,
         Command::Report(args) => report::report(&args)?,
         Command::Plot(args) => plot::plot(&args)?,

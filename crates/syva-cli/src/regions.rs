@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use syva::data::{Dataset, Targets, Task};
 use syva::regions::{AffineMap, Bounds, Certificate, Counts, Decision, Network, Slice, Subdivision};
 use syva::run::{RunConfig, read_config};
+use syva::schema::{Encoding, Scaler};
 use syva::text::{grouped, number};
 use syva::trainer::{Event, Flow};
 use syva::{EngineOptions, Error, Head, Model, Result, Spec, State, Trainer};
@@ -35,8 +36,12 @@ pub fn regions(args: &RegionsArgs) -> Result<()> {
         other => other,
     };
     let samples = args.line.as_ref().or(args.plane.as_ref());
-    // The curvature of activations is the network's, whatever the data is.
-    let task = if samples.is_some() || path.join("config.toml").is_file() || args.data.is_some() {
+    let is_run = path.join("config.toml").is_file();
+    if samples.is_some() && !is_run && args.data.is_none() && model.spec.schema.is_some() {
+        let problem = "a model file does not say where its table is";
+        return Err(Error::file(path, "the model", problem, "give the folder of its run"));
+    }
+    let task = if samples.is_some() || is_run || args.data.is_some() {
         let talk = if args.json { Talk::Notices } else { Talk::All };
         Some(eval::task_for(path, args.data, args.data_dir.as_deref(), None, talk)?)
     } else {
@@ -44,7 +49,7 @@ pub fn regions(args: &RegionsArgs) -> Result<()> {
     };
     let view = View::new(args, &model.spec, task.as_ref()).map_err(named)?;
     if let Some(every) = args.every {
-        let (Some(task), true) = (&task, path.join("config.toml").is_file()) else {
+        let (Some(task), true) = (&task, is_run) else {
             let problem = format!("{} is no run's folder, so its training is not known", path.display());
             return Err(Error::setting("every", problem, "give the folder of a run"));
         };
@@ -128,7 +133,7 @@ impl<'a> View<'a> {
         if let Some(List(samples)) = args.line.as_ref().or(args.plane.as_ref()) {
             let data = part.of(task.ok_or_else(|| Error::setting(flag, "there is no data", "name it with --data"))?);
             if samples.len() != wanted {
-                let problem = format!("{} are given", output::count(samples.len() as u64, "sample"));
+                let problem = format!("it names {}", output::count(samples.len() as u64, "sample"));
                 return Err(Error::setting(
                     flag,
                     problem,
@@ -156,7 +161,17 @@ impl<'a> View<'a> {
         } else {
             let features = spec.input.features;
             view.axes = match &spec.schema {
-                Some(schema) => schema.input_names().iter().map(|name| output::short(name)).collect(),
+                Some(schema) => {
+                    let is_raw = |encoding: &Encoding| match encoding {
+                        Encoding::Number(number) => {
+                            number.scaler == Scaler::Affine { centre: 0.0, factor: 1.0, clip: false }
+                        }
+                        _ => false,
+                    };
+                    let note =
+                        if schema.features.iter().all(|feature| is_raw(&feature.encoding)) { "" } else { ", scaled" };
+                    schema.input_names().iter().map(|name| output::short(name) + note).collect()
+                }
                 None => (1..=features).map(|input| format!("x{input}")).collect(),
             };
             view.bounds = vec![[-1.0, 1.0]; features];
@@ -173,7 +188,7 @@ impl<'a> View<'a> {
         }
         if let Some(List(numbers)) = &args.bounding_box {
             if numbers.len() != 2 * view.bounds.len() {
-                let problem = format!("{} are given", output::count(numbers.len() as u64, "number"));
+                let problem = format!("it has {}", output::count(numbers.len() as u64, "number"));
                 let remedy = if view.bounds.len() == 1 { "give X0,X1" } else { "give X0,X1,Y0,Y1" };
                 return Err(Error::setting("box", problem, remedy));
             }
@@ -266,11 +281,11 @@ impl<'a> Found<'a> {
             .axes
             .iter()
             .zip(&view.bounds)
-            .map(|(axis, &[low, high])| format!("{axis} from {} to {}", number(low), number(high)))
+            .map(|(axis, &[low, high])| format!("{axis}: {} to {}", number(low), number(high)))
             .collect();
         let count = |value: usize| grouped(value as u64);
         let mut lines = vec![
-            format!("{}, {}", spec.widths(), ranges.join(", ")),
+            format!("{}; {}", spec.widths(), ranges.join("; ")),
             format!("activation regions  {} ({} edges, {} vertices)", count(regions), count(edges), count(vertices)),
             format!("linear regions      {}", count(self.linear.count)),
             format!("networks like it    {}", possible(&self.bounds)),
@@ -366,11 +381,19 @@ impl<'a> Found<'a> {
             .map(|region| &region.pattern[..])
             .zip(self.linear.of.iter().copied())
             .collect();
+        // Only classes that are seen have a colour.
+        let mut seen: Vec<usize> = view.points.iter().map(|point| point.1).collect();
+        seen.extend(classes.unwrap_or_default().iter().map(|&class| class as usize));
+        seen.sort_unstable();
+        seen.dedup();
+        let color = |class: usize| seen.binary_search(&class).unwrap_or(0);
+        let points: Vec<_> = view.points.iter().map(|(at, class, name)| (*at, color(*class), name.clone())).collect();
+        let names: Vec<String> = seen.iter().filter_map(|&class| view.classes.get(class).cloned()).collect();
         let polygon = |(number, region): (usize, &syva::regions::Region)| {
             let linear = linear.get(&region.pattern[..]).copied().unwrap_or_default();
             Polygon {
                 corners: region.corners.iter().map(|&corner| place(corner)).collect(),
-                group: classes.map_or(0, |classes| classes[number] as usize),
+                group: classes.map_or(0, |classes| color(classes[number] as usize)),
                 // The multiples of the golden ratio are spread over 0 … 1, and those that follow each other are far apart.
                 shade: (f64::from(linear) * 0.618_033_988_749_895).fract(),
             }
@@ -385,8 +408,8 @@ impl<'a> Found<'a> {
                 bounds: [view.bounds[0], view.bounds[1]],
                 polygons: &polygons,
                 boundary: &boundary,
-                points: &view.points,
-                groups: if classes.is_some() { &view.classes } else { &[] },
+                points: &points,
+                groups: if classes.is_some() { &names } else { &[] },
             },
             theme,
         )
@@ -403,7 +426,9 @@ impl<'a> Found<'a> {
                 .zip(pieces)
                 .map(|(x, Piece { map, .. })| (x, map.gradient[output][0] * x + map.constant[output]));
             let name = view.classes.get(output).filter(|_| outputs > 1).cloned().unwrap_or_else(|| "output".into());
-            Line::new(&name, points.collect::<Vec<_>>())
+            // A colour that comes back is dashed.
+            let dash: &[f64] = if output < syva_plot::COLORS { &[] } else { &[6.0, 3.0] };
+            Line::new(&name, points.collect::<Vec<_>>()).look(output % syva_plot::COLORS, dash)
         };
         let lines: Vec<Line> = (0..outputs).map(of_output).collect();
         Chart { title, x: &view.axes[0], y: "output", lines: &lines, mark: None }.draw(theme)
@@ -480,7 +505,11 @@ fn over_training(args: &RegionsArgs, path: &Path, task: &Task, view: &View, ever
     }
     if let Some(out) = &args.out {
         let [activation, linear] = curves;
-        let lines = [Line::new("activation regions", activation), Line::new("linear regions", linear)];
+        let lines = if activation == linear {
+            vec![Line::new("activation and linear regions", activation)]
+        } else {
+            vec![Line::new("activation regions", activation), Line::new("linear regions", linear)]
+        };
         let title = format!("{}: regions over the training", output::name_of(path));
         let chart = Chart { title: &title, x: "epoch", y: "regions", lines: &lines, mark: None };
         plot::write(&chart.draw(plot::theme(args.theme)), out)?;

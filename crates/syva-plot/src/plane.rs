@@ -3,7 +3,7 @@ use std::fmt::Write;
 use kuva::render::color::Color;
 use kuva::render::render::{PathData, Primitive, TextAnchor};
 
-use crate::axes::{Axes, Entry, Sample, Ticks, legend};
+use crate::axes::{Axes, Entry, Sample, Ticks, legend, width as width_of};
 use crate::chart::{Frame, PLOT, poly_line};
 use crate::{COLORS, Picture, Theme, mix, text};
 
@@ -103,6 +103,17 @@ pub fn plane(plane: &Plane, theme: Theme) -> Picture {
             stroke_width: Some(0.7),
         });
         if !label.is_empty() {
+            // Readable above the edges.
+            scene.add(Primitive::Rect {
+                x: cx + 5.0,
+                y: cy - 18.0,
+                width: width_of(label, 12) + 5.0,
+                height: 16.0,
+                fill: Color::from(theme.paper()),
+                stroke: None,
+                stroke_width: None,
+                opacity: Some(0.75),
+            });
             scene.add(text((cx + 7.0, cy - 6.0), label.as_str(), 12, TextAnchor::Start, theme.ink()));
         }
     }

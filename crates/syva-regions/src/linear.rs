@@ -125,7 +125,7 @@ struct Side<'a> {
     network: &'a Network,
     region: &'a Region,
     offsets: Vec<usize>,
-    floats: Option<Vec<Derivatives>>,
+    floats: Vec<Derivatives>,
     exact: Option<Vec<Vec<Vec<BigInt>>>>,
     map: Option<Vec<BigInt>>,
 }
@@ -138,7 +138,7 @@ struct Derivatives {
 
 impl<'a> Side<'a> {
     fn new(network: &'a Network, region: &'a Region) -> Self {
-        Self { network, region, offsets: network.offsets(), floats: None, exact: None, map: None }
+        Self { network, region, offsets: network.offsets(), floats: Vec::new(), exact: None, map: None }
     }
 
     /// Whether the network is the same map in a neighbour. On what both share, it is the same anyway, since a network is
@@ -162,15 +162,19 @@ impl<'a> Side<'a> {
     fn reaches(&mut self, k: usize, unit: usize) -> bool {
         let (network, region) = (self.network, self.region);
         let outputs = network.outputs();
-        let floats = self.floats.get_or_insert_with(|| (0..outputs).map(|o| derivatives(network, region, o)).collect());
-        let of = |output: &Derivatives| {
-            let (values, error, has_path) = &output.layers[k];
-            (values[unit].abs() > *error, has_path[unit])
-        };
-        if floats.iter().any(|output| of(output).0) {
-            return true;
+        let mut has_path = false;
+        for output in 0..outputs {
+            // One output is mostly enough.
+            if self.floats.len() == output {
+                self.floats.push(derivatives(network, region, output));
+            }
+            let (values, error, paths) = &self.floats[output].layers[k];
+            if values[unit].abs() > *error {
+                return true;
+            }
+            has_path |= paths[unit];
         }
-        if !floats.iter().any(|output| of(output).1) {
+        if !has_path {
             return false;
         }
         let exact = self

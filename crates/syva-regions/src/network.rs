@@ -150,7 +150,7 @@ impl Network {
         if spec.input.embedding.is_some() {
             return Err(Error::mismatch(
                 "the network embeds its inputs, and is not linear in pieces of them",
-                "train one without an embedding",
+                "train one without an embedding (syva train --preset tabular-plain)",
             ));
         }
         let features = spec.input.features;
