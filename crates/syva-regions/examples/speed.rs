@@ -7,12 +7,11 @@ use syva_core::{Activation::Relu, Mlp, Model, Result, State, Training};
 use syva_regions::{Network, Slice, Subdivision};
 
 fn main() -> Result<()> {
-    let model = match std::env::args().nth(1) {
-        Some(path) => Model::from_bytes(&std::fs::read(&path).expect("a model file"), path)?,
-        None => {
-            let spec = Mlp::new(2).hidden(&[100, 100], Relu).values(1);
-            Model::new(spec.clone(), State::initial(&spec, &Training::default())?)
-        }
+    let model = if let Some(path) = std::env::args().nth(1) {
+        Model::from_bytes(&std::fs::read(&path).expect("a model file"), path)?
+    } else {
+        let spec = Mlp::new(2).hidden(&[100, 100], Relu).values(1);
+        Model::new(spec.clone(), State::initial(&spec, &Training::default())?)
     };
     let network = Network::new(&model, Slice::Inputs)?;
     let bounds = vec![[-1.5, 1.5]; network.dimensions()];
@@ -20,14 +19,16 @@ fn main() -> Result<()> {
         let begin = Instant::now();
         let regions = Subdivision::new(&network, &bounds)?;
         let cut = begin.elapsed();
+        let begin = Instant::now();
         let linear = regions.linear_regions();
+        let joined = begin.elapsed();
         let counts = regions.counts();
         println!(
             "{} activation regions in {:.1} ms, {} linear regions in {:.1} ms; margin {:.1e}, {} exact",
             counts.regions,
             1e3 * cut.as_secs_f64(),
             linear.count,
-            1e3 * (begin.elapsed() - cut).as_secs_f64(),
+            1e3 * joined.as_secs_f64(),
             regions.certificate().margin,
             regions.certificate().exact
         );

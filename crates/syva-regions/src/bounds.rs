@@ -50,7 +50,7 @@ impl Network {
     pub fn bounds(&self) -> Bounds {
         let hidden: Vec<usize> = self.hidden().collect();
         let layers = &self.layers[..hidden.len()];
-        let is_relu = layers.iter().all(|layer| layer.is_relu());
+        let is_relu = layers.iter().all(Layer::is_relu);
         if is_relu && self.layers.last().is_none_or(|last| last.bends.is_empty()) {
             return Bounds::relu(self.dimensions, &hidden);
         }

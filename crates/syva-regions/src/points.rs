@@ -171,7 +171,7 @@ impl<'a> Points<'a> {
     }
 
     /// A new vertex where a unit bends, on the line through two vertices on either side of the bend.
-    pub fn push(&mut self, (a, b): (u32, u32), (unit, bend): (usize, usize), point: Point<'static>) -> u32 {
+    pub fn push(&mut self, (a, b): (u32, u32), (unit, bend): (usize, usize), point: &Point) -> u32 {
         self.places.push(point.place);
         self.rows.extend_from_slice(&point.row);
         self.errors.push(point.error);

@@ -224,7 +224,9 @@ impl<'a> Subdivision<'a> {
         }
         if part.corners.len() == 2 {
             // The one edge of each half is on the same line.
-            halves.iter_mut().for_each(|half| half.lines = part.lines.clone());
+            for half in &mut halves {
+                half.lines.clone_from(&part.lines);
+            }
         }
         halves
     }
@@ -237,7 +239,7 @@ impl<'a> Subdivision<'a> {
                 let (a, b) = (whole[corner], whole[(corner + 1) % whole.len()]);
                 let (a, b) = (a.min(b), a.max(b));
                 let point = self.points.between(&self.points.at(a), &self.points.at(b), cut);
-                self.points.push((a, b), cut, point)
+                self.points.push((a, b), cut, &point)
             }
             Line::Chord(chord) => {
                 let sides: Vec<i8> = whole.iter().map(|&corner| self.points.side(corner, chord.0, chord.1)).collect();
@@ -250,7 +252,7 @@ impl<'a> Subdivision<'a> {
                 let mut rim = (0..whole.len()).filter_map(on_rim);
                 let (Some(p), Some(q)) = (rim.next(), rim.next()) else { unreachable!("a chord has two ends") };
                 let point = self.points.between(&p, &q, cut);
-                self.points.push(ends, cut, point)
+                self.points.push(ends, cut, &point)
             }
         }
     }
