@@ -159,7 +159,7 @@ def test_settings_are_checked_before_any_work():
         ({"epochs": 1.5}, ValueError, "epochs: '1.5': it is not a whole number; write 1 or 2"),
         ({"hidden": [8, "x"]}, ValueError, "hidden: .* is not a list of widths"),
         ({"seed": 2**70}, OverflowError, "seed: .* is out of range"),
-        ({"lr": object()}, TypeError, "lr: a object is no setting"),
+        ({"lr": object()}, TypeError, "lr: a object is not a setting"),
         ({"device": "cuda:99"}, ValueError, "cuda:99"),
         ({"data": "mnist", "out": "x"}, TypeError, "multiple values"),
     ]:

@@ -138,7 +138,9 @@ impl FoundOut {
     pub(crate) fn fit(self, train: &Table, options: &TableOptions) -> Result<Fitted> {
         let Self { profiles, target } = self;
         let mut notes = left_out(&profiles);
-        notes.extend(profiles.iter().filter_map(|found| found.doubt.clone()));
+        // Whoever says that the target has classes knows what its texts are.
+        let is_known = |found: &Profile| found.kind == Kind::Target && options.task.is_some();
+        notes.extend(profiles.iter().filter(|found| !is_known(found)).filter_map(|found| found.doubt.clone()));
         let (mut numbers, mut pairs, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut levels = Vec::new();
         for (Profile { column: name, kind, .. }, column) in profiles.iter().zip(train.columns()) {
@@ -225,8 +227,8 @@ fn numbers_of(table: &Table, column: &Column) -> Result<Vec<f64>> {
     if let Some(row) = (0..values.len()).find(|&row| !values[row].is_finite() && !column.values.is_missing(row)) {
         let text = column.cell(row).unwrap_or_default();
         let (name, row) = (&column.name, table.row_number(row));
-        let problem = format!("row {row} of column '{name}' is '{text}', which is no number");
-        return Err(Error::mismatch(problem, format!("correct the cell, or use --categorical {name}")));
+        let problem = format!("row {row} of column '{name}' is '{text}', which is not a number");
+        return Err(Error::mismatch(problem, format!("correct the cell, or use --categorical '{name}'")));
     }
     Ok(values)
 }
@@ -785,7 +787,7 @@ mod tests {
         assert!(says(numbers("t", &[2.5; 10]), &options("u")).contains("target: there is no column 'u'"));
         let regression = TableOptions { task: Some(TaskKind::Regression), ..options("t") };
         let said = says(texts("t", &["1", "x", "2", "1", "1", "1", "1", "1", "1", "1"]), &regression);
-        assert!(said.contains("row 2 of column 't' is 'x', which is no number"), "{said}");
+        assert!(said.contains("row 2 of column 't' is 'x', which is not a number"), "{said}");
         let log = TableOptions { target_transform: TargetTransform::Log, ..options("t") };
         let said = says(numbers("t", &[1.5, 2.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), &log);
         assert!(said.contains("row 4 of 't' is 0, which has no logarithm"), "{said}");
