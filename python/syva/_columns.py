@@ -278,7 +278,7 @@ def of_values(name: Any, values: Any) -> Cells:
 def columns_of_one(name: Any, values: Any) -> Cells:
     """The cells of a single column: a series, an array, a list."""
     if _library(values) == "pandas" and hasattr(values, "dtype") and hasattr(values, "to_numpy"):
-        return of_pandas(name, values if hasattr(values, "iloc") else values.to_series())
+        return of_pandas(name, values if hasattr(values, "iloc") else sys.modules["pandas"].Series(values))
     if "narwhals" in sys.modules or hasattr(values, "to_list"):
         to_list = getattr(values, "to_list", None)
         if to_list is not None:
@@ -329,6 +329,9 @@ def _text(name: Any, value: Any) -> str:
     if isinstance(value, (int, np.integer, decimal.Decimal)):
         return str(value)
     if isinstance(value, datetime.datetime):
+        if getattr(value, "nanosecond", 0):
+            # pandas' alone.
+            value = value.replace(nanosecond=0)
         return value.replace(tzinfo=None).isoformat(" ")
     if isinstance(value, datetime.date):
         return value.isoformat()

@@ -234,9 +234,11 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"Found array with dim {X.ndim}. {type(self).__name__} expected <= 2.")
         if hasattr(X, "collect") and hasattr(X, "collect_schema"):
             X = X.collect()
-        if isinstance(X, dict) and not hasattr(X, "toarray"):
-            raise _columns.refused(X)
-        columns = _columns.columns(X if _columns.is_frame(X) or hasattr(X, "toarray") else np.asanyarray(X))
+        is_dictionary = isinstance(X, dict) and not hasattr(X, "toarray")
+        if is_dictionary or getattr(getattr(X, "dtype", None), "names", None):
+            what = "a dictionary" if is_dictionary else "a structured array"
+            raise TypeError(f"scikit-learn does not take {what} for a table; give pandas.DataFrame(X)")
+        columns = _columns.columns(X)
         if columns.matrix is not None:
             assert_all_finite_or_missing(columns.matrix)
         width = len(columns.names)
@@ -465,6 +467,8 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         columns = self._read(X, reset=is_first)
         targets, extra = self._targets(y, classes=classes, is_first=is_first)
         check_consistent_length(_Rows(columns.rows), _Rows(_columns.length(targets[0])))
+        if is_first and extra["task"] == "regression" and any(np.ptp(cells) == 0 for cells in targets):
+            raise ValueError("y is the same in all rows of the first call, which says its scale; give rows that differ")
         weight = self._weight(sample_weight, columns.rows)
         # Every call has weights, because any may have some.
         weight = np.ones(columns.rows) if weight is None else weight
@@ -793,8 +797,6 @@ class SyvaClassifier(ClassifierMixin, _Estimator):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         y = _target_array(y)
-        if isinstance(y, np.ndarray) and y.dtype.kind in "fO" and any(map(_columns._is_missing, y.ravel().tolist())):
-            raise ValueError("Input y contains NaN: y has missing values; leave these rows out")
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
             y = np.asarray(y.toarray() if hasattr(y, "toarray") else y, dtype=np.float64)
@@ -970,6 +972,8 @@ class SyvaRegressor(RegressorMixin, _Estimator):
             self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
         elif (1 if y.ndim == 1 else y.shape[1]) != self.n_outputs_:
             raise ValueError(f"y has {y.shape[1:]} targets, and {self.n_outputs_} were trained")
+        if is_first and len(y) > 1 and (y == y[0]).all():
+            warnings.warn("y is the same in all rows, and so will all predictions be", stacklevel=4)
         cells = [y] if y.ndim == 1 else [np.ascontiguousarray(y[:, k]) for k in range(y.shape[1])]
         return cells, {"task": "regression"}
 
@@ -987,14 +991,19 @@ class SyvaRegressor(RegressorMixin, _Estimator):
 
 
 def _target_array(y: Any) -> Any:
-    """A target as an array, from a series or a frame of any library."""
-    if hasattr(y, "to_pylist"):
-        return y.to_numpy(zero_copy_only=False)
-    if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):
-        return y.to_numpy()
+    """A target as an array, from a series or a frame of any library. Raises ValueError if a value is missing."""
     if hasattr(y, "toarray"):
         return y
-    return np.asarray(y)
+    if hasattr(y, "to_pylist"):
+        y = y.to_numpy(zero_copy_only=False)
+    elif hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):
+        y = y.to_numpy()
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.where(np.ma.getmaskarray(y), None, y.data.astype(object)) if np.ma.is_masked(y) else y.data
+    y = np.asarray(y)
+    if y.dtype.kind in "fO" and any(map(_columns._is_missing, y.ravel().tolist())):
+        raise ValueError("Input y contains NaN: y has missing values; leave these rows out")
+    return y
 
 
 def from_sklearn(network: Any) -> Model:

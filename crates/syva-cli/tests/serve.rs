@@ -155,10 +155,15 @@ fn what_is_wrong_with_a_request_is_named() {
     let server = Server::new(&place, "kinds");
     let row = |height: Value, built: Value| json!({ "height": height, "colour": "red", "sold": true, "built": built });
     let good = row(json!(1), json!("2019-03-04"));
-    server.refuses(&json!([good, row(json!("high"), Value::Null)]), "\"high\" is not a number", Some(2), Some("height"));
+    server.refuses(
+        &json!([good, row(json!("high"), Value::Null)]),
+        "\"high\" is not a number",
+        Some(2),
+        Some("height"),
+    );
     server.refuses(&row(json!(true), Value::Null), "true is not a number", Some(1), Some("height"));
     server.refuses(&row(json!("inf"), Value::Null), "is not a number", Some(1), Some("height"));
-    server.refuses(&row(Value::Null, json!("2019-13-04")), "no date like 2024-05-31", Some(1), Some("built"));
+    server.refuses(&row(Value::Null, json!("2019-13-04")), "not a date like 2024-05-31", Some(1), Some("built"));
     server.refuses(&row(Value::Null, json!([1])), "[1] is no text", Some(1), Some("built"));
     let renamed = json!([good, { "hieght": 1, "colour": "red", "sold": true, "built": null }]);
     server.refuses(&renamed, "did you mean 'hieght'?", Some(2), Some("height"));
