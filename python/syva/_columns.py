@@ -328,10 +328,10 @@ def _text(name: Any, value: Any) -> str:
         return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
     if isinstance(value, (int, np.integer, decimal.Decimal)):
         return str(value)
+    if getattr(value, "nanosecond", 0):
+        # Of pandas, and of no other library's moments.
+        value = value.floor("us")
     if isinstance(value, datetime.datetime):
-        if getattr(value, "nanosecond", 0):
-            # pandas' alone.
-            value = value.replace(nanosecond=0)
         return value.replace(tzinfo=None).isoformat(" ")
     if isinstance(value, datetime.date):
         return value.isoformat()

@@ -467,7 +467,11 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         columns = self._read(X, reset=is_first)
         targets, extra = self._targets(y, classes=classes, is_first=is_first)
         check_consistent_length(_Rows(columns.rows), _Rows(_columns.length(targets[0])))
-        if is_first and extra["task"] == "regression" and any(np.ptp(cells) == 0 for cells in targets):
+        if (
+            is_first
+            and extra["task"] == "regression"
+            and any(isinstance(cells, np.ndarray) and np.ptp(cells) == 0 for cells in targets)
+        ):
             raise ValueError("y is the same in all rows of the first call, which says its scale; give rows that differ")
         weight = self._weight(sample_weight, columns.rows)
         # Every call has weights, because any may have some.
@@ -999,7 +1003,7 @@ def _target_array(y: Any) -> Any:
     elif hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):
         y = y.to_numpy()
     if isinstance(y, np.ma.MaskedArray):
-        y = np.where(np.ma.getmaskarray(y), None, y.data.astype(object)) if np.ma.is_masked(y) else y.data
+        y = np.array(y.tolist(), dtype=object) if np.ma.is_masked(y) else y.data
     y = np.asarray(y)
     if y.dtype.kind in "fO" and any(map(_columns._is_missing, y.ravel().tolist())):
         raise ValueError("Input y contains NaN: y has missing values; leave these rows out")

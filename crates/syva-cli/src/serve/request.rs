@@ -138,7 +138,7 @@ fn encoded(schema: &Schema, rows: &[Map<String, Value>]) -> Result<Rows, Bad> {
                     if let Some(text) = text
                         && format.read(text).is_none()
                     {
-                        return Err(Bad::at(row, name, &format!("'{text:.40}' is no date like {format}")));
+                        return Err(Bad::at(row, name, &format!("'{text:.40}' is not a date like {format}")));
                     }
                 }
                 Values::texts(cells.iter().map(Option::as_deref))
