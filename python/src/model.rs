@@ -291,6 +291,23 @@ impl Model {
         array(py, &outputs, |outputs| decoder.deviations(outputs).unwrap_or_default()).map(Some)
     }
 
+    /// The scores of what `predict` says, given what is true `[rows, columns]`: the places of classes, labels of 0 or 1, or
+    /// numbers. As JSON.
+    fn scores(
+        &self,
+        py: Python<'_>,
+        predicted: PyReadonlyArray2<'_, f64>,
+        truth: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<String> {
+        let matrix = |of: &PyReadonlyArray2<'_, f64>| {
+            let of = of.as_array();
+            (of.ncols(), of.iter().copied().collect::<Vec<_>>())
+        };
+        let ((width, predicted), (columns, truth)) = (matrix(&predicted), matrix(&truth));
+        let scores = || syva_cli::embedded::scores(&self.model.spec, &(width, &predicted), &(columns, &truth));
+        Ok(py.detach(scores).map_err(raised)?.to_string())
+    }
+
     /// The outputs of the network for each row, as they are.
     #[pyo3(signature = (rows, names=None))]
     fn outputs<'py>(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,6 +173,46 @@ class Model:
             raise ValueError(f"a model with the head {self.head} predicts no deviations; train one with head='gaussian'")
         return found[:, 0] if found.shape[1] == 1 else found
 
+    def evaluate(self, data: Any, y: Any) -> dict[str, Any]:
+        """How well it predicts rows whose targets `y` are known: the scores that `syva eval --json` has.
+
+        Of classes, among others `accuracy`, `balanced_accuracy`, `log_loss`, `auroc_macro`, `confusion` (an array
+        `[true, predicted]` in the order of `classes`), and `report`: precision, recall, f1 and support by the names of the
+        classes. Of labels, `label_accuracy`, `precision`, `recall`, `f1`, and `auroc` of each. Of numbers, `targets`: mse,
+        rmse, mae, median_absolute_error and r2 by the names of the targets.
+
+        Raises ValueError if a target is missing, or is a class that the model does not know.
+        """
+        predicted = self._native.predict(self._rows(data))
+        truth = self._truth(y, predicted.shape[1])
+        if len(truth) != len(predicted):
+            raise ValueError(f"y has {len(truth)} rows, and the data has {len(predicted)}; give as many")
+        found: dict[str, Any] = json.loads(self._native.scores(predicted, truth))
+        if self.task == "classes":
+            found["report"] = dict(zip(self.classes or [], found["report"]["classes"], strict=True))
+            found["confusion"] = np.array(found["confusion"])
+        return found
+
+    def _truth(self, y: Any, width: int) -> np.ndarray:
+        """Targets `[rows, targets]` as numbers: classes are the places of their names."""
+        from .run import target_columns
+
+        cells = [cells for _, cells in target_columns(y, [])]
+        wanted = 1 if self.task == "classes" else width
+        if len(cells) != wanted:
+            raise ValueError(f"y has {len(cells)} columns, and the model predicts {wanted}; give a column for each")
+        if self.task == "classes":
+            places = {name: place for place, name in enumerate(self.classes or [])}
+            numbers = [_places(cells[0], places)]
+        elif (text := [one for one in cells if isinstance(one, tuple)]) and self.task == "numbers":
+            raise ValueError(f"y has texts, such as '{text[0][0][0]}'; give numbers")
+        else:
+            numbers = [_places(one, {"0": 0, "1": 1}) if self.task == "labels" else np.asarray(one) for one in cells]
+        truth = np.column_stack(numbers).astype(np.float64)
+        if np.isnan(truth).any():
+            raise ValueError("y has missing values; leave these rows out")
+        return truth
+
     def outputs(self, data: Any) -> np.ndarray:
         """The outputs of the network `[rows, outputs]` as they are: logits, or values as they were learned."""
         return self._native.outputs(self._rows(data))
@@ -185,7 +226,10 @@ class Model:
             self.save(weights)
 
     def to_torch(self) -> torch.nn.Sequential:
-        """The layers as a `torch.nn.Sequential`, without what comes before them (columns, scales, embeddings) and after."""
+        """The layers as a `torch.nn.Sequential`, without what comes before them (columns, scales, embeddings) and after.
+
+        It takes scaled inputs, also of images: `export("m.py")` writes code that takes raw ones.
+        """
         import torch
 
         modules: list[torch.nn.Module] = []
@@ -208,6 +252,19 @@ class Model:
     def __repr__(self) -> str:
         what = {"classes": "classifier", "labels": "labels", "numbers": "regression"}[self.task]
         return f"Model({self.widths}, {what}, {self.parameters:,} parameters, {self.digest[:12]})"
+
+
+def _places(cells: _columns.Cells, places: dict[str, int]) -> np.ndarray:
+    """The places of cells among names, as numbers. What is missing has none."""
+    if isinstance(cells, np.ndarray):
+        values, which = np.unique(cells, return_inverse=True)
+        cells = [_columns._text("y", value) for value in values.tolist()], np.where(np.isnan(cells), -1, which)
+    texts, which = cells
+    occurring = set(which.tolist())
+    unknown = [text for k, text in enumerate(texts) if k in occurring and text not in places]
+    if unknown:
+        raise ValueError(f"y has '{unknown[0]}', which is not one of {', '.join(list(places)[:20])}")
+    return np.array([*(places.get(text, np.nan) for text in texts), np.nan])[which]
 
 
 def _labels(names: list[str]) -> np.ndarray:
