@@ -54,15 +54,14 @@ fn keywords(text: &str) -> String {
 /// The value behind a flag, as Python has it, and what follows.
 fn value<'a>(keyword: &str, behind: &'a str) -> Option<(String, &'a str)> {
     let behind = behind.strip_prefix(' ')?;
-    let (word, rest) = match behind.strip_prefix('\'') {
-        Some(quoted) => quoted.split_once('\'')?,
-        None => {
-            let word = behind.split([' ', ';', ')']).next()?.trim_end_matches([',', '.']);
-            if NO_VALUES.contains(&word) {
-                return None;
-            }
-            (word, &behind[word.len()..])
+    let (word, rest) = if let Some(quoted) = behind.strip_prefix('\'') {
+        quoted.split_once('\'')?
+    } else {
+        let word = behind.split([' ', ';', ')']).next()?.trim_end_matches([',', '.']);
+        if NO_VALUES.contains(&word) {
+            return None;
         }
+        (word, &behind[word.len()..])
     };
     Settings::named([(keyword.to_string(), Value::String(word.into()))]).ok()?;
     let shown = if LISTS.contains(&keyword) {

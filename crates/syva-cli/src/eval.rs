@@ -287,7 +287,9 @@ fn describe_values(values: &[(String, ValueScores)]) -> String {
 /// predicted as 1 (`average="micro"` in scikit-learn).
 fn labels(labels: &[(String, Predictions)]) -> [(&'static str, f64); 4] {
     let mut all = Confusion::new(2);
-    labels.iter().for_each(|(_, label)| all.merge(&label.confusion()));
+    for (_, label) in labels {
+        all.merge(&label.confusion());
+    }
     let ones = all.report().classes[1];
     [("label accuracy", all.accuracy()), ("precision", ones.precision), ("recall", ones.recall), ("f1", ones.f1)]
 }
