@@ -276,8 +276,7 @@ pub fn write<T>(form: &Form<T>, values: &[String]) -> String {
 }
 
 /// What other libraries call it, as [`plain`] has it, and what it is called here.
-const ELSEWHERE: [(&str, &str); 4] =
-    [("absoluteerror", "mae"), ("logistic", "sigmoid"), ("squarederror", "mse"), ("swish", "silu")];
+const ELSEWHERE: [(&str, &str); 3] = [("absoluteerror", "mae"), ("logistic", "sigmoid"), ("squarederror", "mse")];
 
 /// The offer of the nearest name, or of what another library's is called here, in parentheses, or nothing.
 pub(crate) fn offer(name: &str, names: &[&str]) -> String {
@@ -358,6 +357,7 @@ mod tests {
         assert!(says("sigmod").contains("unknown name 'sigmod' (did you mean 'sigmoid'?)"), "{}", says("sigmod"));
         assert!(says("thanh").contains("'tanh'?"));
         assert!(says("rleu").contains("'relu'?"));
+        assert!(says("logistic").contains("'sigmoid'?"));
         for far in ["swish", "gelu-ish", "", "\u{1f9e0}", &"x".repeat(100_000)] {
             assert!(!says(far).contains("did you mean"), "{far:.20}");
         }
