@@ -162,6 +162,8 @@ def train(
     the same kind. `out` names the run folder, with TensorBoard's files unless `tensorboard` is False; True takes the next
     free one in `runs`; without it nothing is written. `start` is a model whose weights the training begins with.
 
+    Of arrays, each column of numbers is used. Of frames and files, what was left out is said in the run's `notes`.
+
     `settings` are the flags of `syva train` by their names, with `_` for `-`: `hidden=(256, 128)`, `epochs=10`,
     `optimizer="adam"`, `preset="tabular"`.
 

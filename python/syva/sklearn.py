@@ -335,6 +335,8 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         targets, extra = self._targets(y, classes=None, is_first=True)
         check_consistent_length(_Rows(columns.rows), _Rows(_columns.length(targets[0])))
         weight = self._weight(sample_weight, columns.rows)
+        if _is_constant(targets, extra):
+            warnings.warn("a target is the same in all rows, and so will its predictions be", stacklevel=4)
         seed = getattr(self, "_seed", None)
         self._seed = self._draw_seed() if not (self.warm_start and seed is not None) else seed
         given = self._given(columns, extra, has_own=X_val is not None)
@@ -467,11 +469,7 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         columns = self._read(X, reset=is_first)
         targets, extra = self._targets(y, classes=classes, is_first=is_first)
         check_consistent_length(_Rows(columns.rows), _Rows(_columns.length(targets[0])))
-        if (
-            is_first
-            and extra["task"] == "regression"
-            and any(isinstance(cells, np.ndarray) and np.ptp(cells) == 0 for cells in targets)
-        ):
+        if is_first and _is_constant(targets, extra):
             raise ValueError("y is the same in all rows of the first call, which says its scale; give rows that differ")
         weight = self._weight(sample_weight, columns.rows)
         # Every call has weights, because any may have some.
@@ -648,6 +646,12 @@ class _Rows:
 def assert_all_finite_or_missing(matrix: np.ndarray) -> None:
     """Refuses infinite numbers, in scikit-learn's words."""
     assert_all_finite(matrix, allow_nan=True, input_name="X")
+
+
+def _is_constant(targets: list[_columns.Cells], extra: dict[str, Any]) -> bool:
+    """Whether a number to predict is the same in all rows."""
+    numbers = [cells for cells in targets if isinstance(cells, np.ndarray)]
+    return extra["task"] == "regression" and any(np.ptp(cells) == 0 for cells in numbers)
 
 
 def _slice(cells: _columns.Cells, rows: slice | np.ndarray) -> _columns.Cells:
@@ -976,8 +980,6 @@ class SyvaRegressor(RegressorMixin, _Estimator):
             self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
         elif (1 if y.ndim == 1 else y.shape[1]) != self.n_outputs_:
             raise ValueError(f"y has {y.shape[1:]} targets, and {self.n_outputs_} were trained")
-        if is_first and len(y) > 1 and (y == y[0]).all():
-            warnings.warn("y is the same in all rows, and so will all predictions be", stacklevel=4)
         cells = [y] if y.ndim == 1 else [np.ascontiguousarray(y[:, k]) for k in range(y.shape[1])]
         return cells, {"task": "regression"}
 

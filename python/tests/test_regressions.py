@@ -514,9 +514,13 @@ def test_a_single_image_had_columns():
 def test_a_target_of_one_value_was_refused():
     x, _ = _rows()
     model = SyvaRegressor(epochs=1)
-    with pytest.warns(UserWarning, match="y is the same in all rows"):
+    with pytest.warns(UserWarning, match="a target is the same in all rows") as warned:
         model.fit(x, np.full(60, 2.3))
+    assert warned[0].filename == __file__
     np.testing.assert_array_equal(model.predict(x + 5), np.full(60, 2.3))
+    with pytest.warns(UserWarning, match="a target is the same in all rows"):
+        model.fit(x, np.column_stack([np.full(60, 2.3), x[:, 0]]))
+    assert (model.predict(x)[:, 0] == 2.3).all() and np.ptp(model.predict(x)[:, 1]) > 0
     with pytest.raises(ValueError, match="the same in all rows of the first call"):
         SyvaRegressor().partial_fit(x, np.full(60, 2.3))
 
