@@ -57,7 +57,7 @@ fn value<'a>(keyword: &str, behind: &'a str) -> Option<(String, &'a str)> {
     let (word, rest) = if let Some(quoted) = behind.strip_prefix('\'') {
         quoted.split_once('\'')?
     } else {
-        let word = behind.split([' ', ';', ')']).next()?.trim_end_matches([',', '.']);
+        let word = behind.split([' ', ';', ')']).next()?.trim_end_matches([',', '.', ':']);
         if NO_VALUES.contains(&word) {
             return None;
         }

@@ -137,10 +137,15 @@ class Model:
                     "give image[None]"
                 )
             return numbers
-        if not columns.named and len(columns.names) == len(read):
-            columns.names = [name for name, _ in read]
+        names = [name for name, _ in read]
+        # Of a model that was trained on an array, columns are x0, x1, …; of others, an array has those that the model names.
+        is_known = set(names) <= set(columns.names)
+        if not columns.named and not is_known and len(columns.names) == len(names):
+            columns.names = names
         columns.name_categories(name for name, is_number in read if not is_number)
-        is_matrix = columns.matrix is not None and not columns.named
+        # The native module checks the width of a matrix, and does not look for columns in it.
+        in_order = not is_known or names == columns.names[: len(names)]
+        is_matrix = columns.matrix is not None and not columns.named and in_order
         return columns.matrix if is_matrix else columns.table()
 
     def predict(self, data: Any) -> np.ndarray:

@@ -289,6 +289,21 @@ def test_arrays_of_the_training_were_too_wide_to_predict():
     assert model.columns == ["x0", "x1", "x2", "x3", "x4"]
     assert model.predict(wide).shape == (60,)
     assert syva.train((wide, y), ignore=["x0"], **_QUICK).model.columns == ["x1", "x2", "x3", "x4"]
+    # Texts come behind numbers in the network, wherever they are in the array.
+    mixed = np.array([["ab"[k % 2], value, "same"] for k, value in enumerate(x[:, 0])], dtype=object)
+    model = syva.train((mixed, y), **_QUICK).model
+    assert model.columns == ["x1", "x0"]
+    found = model.predict_proba({"x0": mixed[:, 0], "x1": mixed[:, 1]})
+    np.testing.assert_array_equal(model.predict_proba(mixed), found)
+    model = syva.train((wide, y), **_QUICK).model
+    for wrong in (wide[:, :2], np.column_stack([wide, wide])):
+        with pytest.raises(ValueError, match=f"{wrong.shape[1]} columns, and the model reads 5"):
+            model.predict(wrong)
+    # What is left out may be among the others.
+    left = syva.train((wide, y), ignore=["x0", "x2"], **_QUICK).model
+    other = wide.copy()
+    other[:, [0, 2]] = 7
+    np.testing.assert_array_equal(left.predict_proba(other), left.predict_proba(wide))
 
 
 def test_defaults_that_do_not_apply_were_refused():
@@ -538,6 +553,8 @@ def test_errors_spoke_of_flags():
     ]:
         with pytest.raises(ValueError, match=says):
             syva.train((x, y), preset="today", **given)
+    with pytest.raises(ValueError, match=r'^data_dir="/nonexistent": there is no such folder'):
+        syva.train("mnist", data_dir="/nonexistent")
     frame = pd.DataFrame({"pay": [*map(str, range(40)), *["k.A."] * 20], "y": y, "x": x[:, 0]})
     notes = "; ".join(syva.train(frame, "y", **_QUICK).notes)
     assert 'numeric=["pay"], and missing=["k.A."] if' in notes
