@@ -1,4 +1,4 @@
-//! Errors as Python raises them: the text is that of the program, the type is the one that Python's users expect.
+//! Errors as Python raises them: the text is that of the program with keywords in place of flags, the type is the one that Python's users expect.
 
 use std::io::ErrorKind;
 
@@ -9,9 +9,11 @@ use pyo3::exceptions::{
 };
 use syva::Error;
 
+use crate::words::in_python;
+
 /// The exception for an error.
 pub fn raised(error: Error) -> PyErr {
-    let text = error.to_string();
+    let text = in_python(&error.to_string());
     match error {
         Error::Io { source, .. } => match source.kind() {
             ErrorKind::NotFound => PyFileNotFoundError::new_err(text),

@@ -18,6 +18,7 @@ mod model;
 mod settings;
 mod table;
 mod training;
+mod words;
 
 use std::ffi::OsString;
 

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use syva::data::Inputs;
 use syva::files::write_atomically;
+use syva::memory;
 use syva::run::Reached;
 use syva::schema::{Schema, Target};
 use syva::table::{Column, Table as Columns, Values};
@@ -20,6 +21,9 @@ use crate::table::{Table, columns};
 const BLOCK: usize = 4096;
 /// Fewer numbers than this are predicted with the interpreter's lock.
 const ALONE: usize = 1 << 14;
+
+/// Memory of fewer bytes than this is not asked for.
+const ASKED: u64 = 1 << 20;
 
 /// The weights, the biases and the activation of a layer.
 type Given<'py> = (PyReadonlyArray2<'py, f32>, PyReadonlyArray1<'py, f32>, String);
@@ -56,7 +60,19 @@ impl Model {
             let problem = "the model does not name its inputs";
             return Err(Error::mismatch(problem, "give an array with a column for each of its inputs"));
         };
+        self.ask(table.rows(), 0)?;
         self.predictor.predict(&schema.encode(table)?.inputs)
+    }
+
+    /// Asks for the memory of so many rows' outputs, of what they mean as float64, and of further bytes a row.
+    fn ask(&self, rows: usize, further: usize) -> syva::Result<()> {
+        let each = further + (4 * (1 + self.model.members.len()) + 8) * self.model.spec.outputs().max(2);
+        let bytes = (rows as u64).saturating_mul(each as u64);
+        // A few rows take less time than the question.
+        if bytes < ASKED {
+            return Ok(());
+        }
+        memory::ask(bytes, &format!("the predictions of {rows} rows"), "predict fewer rows at a time")
     }
 
     /// The outputs for rows of numbers, whose columns have these names, or are those that the model names.
@@ -77,6 +93,8 @@ impl Model {
             let problem = format!("{width} columns, and the model reads {wanted}");
             return Err(Error::mismatch(problem, "give a column for each"));
         }
+        // Without columns, all inputs are made at once.
+        self.ask(rows, if self.schema().is_none() { 4 * width } else { 0 })?;
         let Some(schema) = self.schema() else {
             let inputs: Vec<f32> = view.iter().map(|&value| value.into() as f32).collect();
             return self.predictor.predict(&Inputs::F32(inputs.into()));
@@ -102,7 +120,7 @@ impl Model {
         }
         let of_schema: Vec<String> = schema.features.iter().map(|feature| feature.column.clone()).collect();
         let names = names.map_or(&of_schema, |names| &names.names);
-        let cells = columns(matrix).into_iter().map(Values::Numbers);
+        let cells = columns(matrix)?.into_iter().map(Values::Numbers);
         let columns = names.iter().zip(cells).map(|(name, values)| Column::new(name.as_str(), values));
         self.of_table(&Columns::new(columns.collect())?)
     }
@@ -135,8 +153,9 @@ fn array<'py>(
     find: impl Fn(&[f32]) -> Vec<f64>,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let rows = outputs.rows();
-    let values: Vec<f64> = (0..rows).flat_map(|row| find(outputs.row(row))).collect();
-    let width = values.len().checked_div(rows).unwrap_or_else(|| find(&vec![0.0; outputs.columns()]).len());
+    let width = find(&vec![0.0; outputs.columns()]).len();
+    let mut values = Vec::with_capacity(rows * width);
+    values.extend((0..rows).flat_map(|row| find(outputs.row(row))));
     PyArray1::from_vec(py, values).reshape([rows, width])
 }
 
@@ -270,6 +289,23 @@ impl Model {
         let outputs = self.outputs_of(py, names, rows)?;
         let decoder = Decoder::of(&self.model.spec);
         array(py, &outputs, |outputs| decoder.deviations(outputs).unwrap_or_default()).map(Some)
+    }
+
+    /// The scores of what `predict` says, given what is true `[rows, columns]`: the places of classes, labels of 0 or 1, or
+    /// numbers. As JSON.
+    fn scores(
+        &self,
+        py: Python<'_>,
+        predicted: PyReadonlyArray2<'_, f64>,
+        truth: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<String> {
+        let matrix = |of: &PyReadonlyArray2<'_, f64>| {
+            let of = of.as_array();
+            (of.ncols(), of.iter().copied().collect::<Vec<_>>())
+        };
+        let ((width, predicted), (columns, truth)) = (matrix(&predicted), matrix(&truth));
+        let scores = || syva_cli::embedded::scores(&self.model.spec, &(width, &predicted), &(columns, &truth));
+        Ok(py.detach(scores).map_err(raised)?.to_string())
     }
 
     /// The outputs of the network for each row, as they are.

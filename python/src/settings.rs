@@ -1,6 +1,6 @@
 //! Settings from keyword arguments.
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 use syva_cli::embedded::Settings;
@@ -19,6 +19,10 @@ pub fn settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
     Settings::named(pairs).map_err(raised)
 }
 
+fn is_list(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>()
+}
+
 /// A value as a settings file would have it.
 fn toml_value(name: &str, value: &Bound<'_, PyAny>) -> PyResult<toml::Value> {
     if let Ok(yes) = value.extract::<bool>() {
@@ -27,9 +31,15 @@ fn toml_value(name: &str, value: &Bound<'_, PyAny>) -> PyResult<toml::Value> {
     if value.is_instance_of::<PyString>() {
         return Ok(toml::Value::String(value.extract()?));
     }
-    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
-        let items = value.try_iter()?.map(|item| toml_value(name, &item?)).collect::<PyResult<_>>()?;
-        return Ok(toml::Value::Array(items));
+    if is_list(value) {
+        let item = |item: PyResult<Bound<'_, PyAny>>| {
+            let item = item?;
+            if is_list(&item) {
+                return Err(PyValueError::new_err(format!("{name}: a list has a list in it; give numbers or texts")));
+            }
+            toml_value(name, &item)
+        };
+        return Ok(toml::Value::Array(value.try_iter()?.map(item).collect::<PyResult<_>>()?));
     }
     if let Ok(whole) = value.extract::<i64>() {
         return Ok(toml::Value::Integer(whole));
@@ -45,5 +55,5 @@ fn toml_value(name: &str, value: &Bound<'_, PyAny>) -> PyResult<toml::Value> {
         return Ok(toml::Value::String(text.extract()?));
     }
     let kind = value.get_type().name()?;
-    Err(PyTypeError::new_err(format!("{name}: a {kind} is no setting; give a number, a text, or a list of them")))
+    Err(PyTypeError::new_err(format!("{name}: a {kind} is not a setting; give a number, a text, or a list of them")))
 }

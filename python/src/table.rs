@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use numpy::{Element, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use syva::memory;
 use syva::table::{Column, Table as Columns, Texts, Values};
 
 use crate::errors::raised;
@@ -27,6 +28,7 @@ impl Table {
     /// Columns by their names.
     #[new]
     fn new(columns: Vec<(String, Cells<'_>)>) -> PyResult<Self> {
+        ask(columns.iter().map(|(_, cells)| cells.bytes()).sum()).map_err(raised)?;
         let column = |(name, cells): (String, Cells<'_>)| {
             let values = match cells {
                 Cells::Numbers(numbers) => Values::Numbers(numbers.as_array().to_vec()),
@@ -47,9 +49,9 @@ impl Table {
     #[pyo3(signature = (names, matrix, others=Vec::new()))]
     fn of_matrix(names: Vec<String>, matrix: &Bound<'_, PyAny>, others: Vec<(String, Cells<'_>)>) -> PyResult<Self> {
         let columns = if let Ok(matrix) = matrix.extract::<PyReadonlyArray2<'_, f64>>() {
-            columns(&matrix)
+            columns(&matrix).map_err(raised)?
         } else if let Ok(matrix) = matrix.extract::<PyReadonlyArray2<'_, f32>>() {
-            columns(&matrix)
+            columns(&matrix).map_err(raised)?
         } else {
             return Err(PyTypeError::new_err("a matrix has two dimensions and numbers of float32 or float64"));
         };
@@ -66,6 +68,21 @@ impl Table {
     fn __len__(&self) -> PyResult<usize> {
         self.read(Columns::rows)
     }
+}
+
+impl Cells<'_> {
+    /// The bytes of a copy.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Numbers(numbers) => 8 * numbers.as_array().len() as u64,
+            Self::Texts(_, places) => 4 * places.as_array().len() as u64,
+        }
+    }
+}
+
+/// Asks for the memory of a table.
+fn ask(bytes: u64) -> syva::Result<()> {
+    memory::ask(bytes, "the columns of the table", "give fewer rows or columns, or end other programs")
 }
 
 impl Table {
@@ -92,14 +109,15 @@ fn gone() -> PyErr {
 const BLOCK: usize = 64;
 
 /// The columns of a matrix.
-pub fn columns<T: Element + Copy + Into<f64>>(matrix: &PyReadonlyArray2<'_, T>) -> Vec<Vec<f64>> {
+pub fn columns<T: Element + Copy + Into<f64>>(matrix: &PyReadonlyArray2<'_, T>) -> syva::Result<Vec<Vec<f64>>> {
     let matrix = matrix.as_array();
     let (rows, width) = matrix.dim();
+    ask(8 * matrix.len() as u64)?;
     let mut columns: Vec<Vec<f64>> = (0..width).map(|_| Vec::with_capacity(rows)).collect();
     for first in (0..rows).step_by(BLOCK) {
         for (k, column) in columns.iter_mut().enumerate() {
             column.extend((first..rows.min(first + BLOCK)).map(|row| matrix[[row, k]].into()));
         }
     }
-    columns
+    Ok(columns)
 }

@@ -14,6 +14,7 @@ use crate::errors::raised;
 use crate::model::Model;
 use crate::settings::settings;
 use crate::table::Table;
+use crate::words::in_python;
 
 /// How often Python is asked whether a signal has come.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
@@ -129,13 +130,18 @@ pub fn train(
     Ok(Trained {
         model: Py::new(py, Model::new(model, threads)?)?,
         history: columns(py, &progress.history)?.unbind(),
-        notes,
+        notes: said(&notes),
         folder,
         best_epoch,
         data_digest: config.data.digest,
         error: heard.err().map(|error| error.into_value(py).into_any()),
         interrupted,
     })
+}
+
+/// Notes in Python's words.
+fn said(notes: &[String]) -> Vec<String> {
+    notes.iter().map(|note| in_python(note)).collect()
 }
 
 /// What is known when a training begins.
@@ -152,7 +158,7 @@ fn describe<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyDict>> {
     known.set_item("lr", config.training.learning_rate)?;
     known.set_item("seed", config.training.seed)?;
     known.set_item("device", &config.device)?;
-    known.set_item("notes", job.notes())?;
+    known.set_item("notes", said(job.notes()))?;
     Ok(known)
 }
 

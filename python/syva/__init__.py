@@ -10,6 +10,7 @@ SyvaClassifier(preset="tabular").fit(frame, labels)
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from . import data
@@ -36,19 +37,26 @@ __all__ = [
     "train",
 ]
 
+_OF_SKLEARN = ("SyvaClassifier", "SyvaRegressor", "from_sklearn")
+
 
 def __getattr__(name: str) -> Any:
     # scikit-learn takes a second to import, and is not needed for the rest.
-    if name in ("SyvaClassifier", "SyvaRegressor", "from_sklearn"):
+    if name in _OF_SKLEARN:
         from . import sklearn
 
         return getattr(sklearn, name)
     if name == "widgets":
-        import importlib
-
-        return importlib.import_module(".widgets", __name__)
+        try:
+            return importlib.import_module(".widgets", __name__)
+        except ImportError as error:
+            # `hasattr` says no, and `import syva.widgets` what is missing.
+            raise AttributeError(f"module 'syva' has no attribute '{name}' here: {error}") from error
     raise AttributeError(f"module 'syva' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "widgets"]
+    # What cannot be imported here is not listed, because `help` reads all that is.
+    is_there = {name: importlib.util.find_spec(name) is not None for name in ("sklearn", "anywidget")}
+    names = [name for name in __all__ if is_there["sklearn"] or name not in _OF_SKLEARN]
+    return [*names, "widgets"] if is_there["anywidget"] else names

@@ -57,6 +57,35 @@ class Columns:
             raise ValueError(f"column '{text}' has texts, and the model reads numbers; give columns of numbers")
         return np.column_stack(numbers)
 
+    def name_categories(self, names: Iterable[str]) -> None:
+        """Gives the numbers of these columns the values by which categories are known.
+
+        A float32 has the value of its shortest text, so that 0.1 is the same category as the 0.1 of float64.
+
+        Raises ValueError if numbers are so large that float64 does not tell them apart.
+        """
+        wanted = set(names)
+        for k, name in enumerate(self.names):
+            numbers = self.matrix[:, k] if self.matrix is not None else self.cells[k]
+            if name not in wanted or not isinstance(numbers, np.ndarray):
+                continue
+            values, places = np.unique(numbers, return_inverse=True)
+            if (np.abs(values) >= 2.0**53).any():
+                raise ValueError(
+                    f"column '{name}' has categories from 2**53 on, and such large numbers are not told apart; "
+                    "give them as texts"
+                )
+            with np.errstate(over="ignore"):
+                short = values.astype(np.float32)
+            known = [float(str(s)) if s == v else float(v) for s, v in zip(short, values, strict=True)]
+            if (named := np.array(known, dtype=np.float64)).tolist() != values.tolist():
+                named = named[places]
+                if self.matrix is None:
+                    self.cells[k] = named
+                else:
+                    self.matrix = self.matrix.astype(np.float64)
+                    self.matrix[:, k] = named
+
     def table(self, others: Iterable[tuple[str, Cells]] = ()) -> _native.Table:
         """A table of these columns and others."""
         if self.matrix is not None:
@@ -71,9 +100,18 @@ def length(cells: Cells) -> int:
 
 def is_frame(data: Any) -> bool:
     """Whether data has columns with names."""
-    return not isinstance(data, np.ndarray) and (
-        hasattr(data, "columns") or hasattr(data, "__arrow_c_stream__") or hasattr(data, "column_names")
-    )
+    if isinstance(data, np.ndarray):
+        return False
+    # A series is a stream of Arrow's as well.
+    is_stream = hasattr(data, "__arrow_c_stream__") and not (hasattr(data, "to_list") or hasattr(data, "to_pylist"))
+    # A lazy frame would compute its columns.
+    return is_stream or any(hasattr(type(data), name) for name in ("columns", "column_names"))
+
+
+def refused(data: Any) -> TypeError:
+    """The error for what is not a table."""
+    kind = "None" if data is None else f"a {type(data).__name__}"
+    return TypeError(f"{kind} is neither an array nor a data frame; give one of them")
 
 
 def columns(data: Any, names: Sequence[str] | None = None) -> Columns:
@@ -97,7 +135,11 @@ def columns(data: Any, names: Sequence[str] | None = None) -> Columns:
         return _of_narwhals(data)
     if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
         data = np.from_dlpack(data)
-    return of_array(np.asarray(data), names)
+    array = np.asarray(data)
+    # What NumPy does not know is a single object to it.
+    if array.ndim == 0 and array.dtype == object:
+        raise refused(data)
+    return of_array(array, names)
 
 
 def _is_pandas(data: Any) -> bool:
@@ -183,8 +225,12 @@ def _of_narwhals(data: Any) -> Columns:
         frame = frame.collect()
     if not isinstance(frame, nw.DataFrame):
         if not hasattr(data, "__arrow_c_stream__"):
-            raise TypeError(f"a {type(data).__name__} is neither an array nor a data frame; give one of them")
-        import pyarrow
+            raise refused(data)
+        try:
+            import pyarrow
+        except ImportError:
+            kind = f"{type(data).__module__}.{type(data).__qualname__}"
+            raise TypeError(f"reading a {kind} needs pyarrow; install it with pip install pyarrow") from None
 
         frame = nw.from_native(pyarrow.table(data), eager_only=True)
     series = list(frame.iter_columns())
@@ -198,7 +244,7 @@ def _of_narwhals_series(nw: Any, series: Any) -> Cells:
     if dtype.is_numeric():
         return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
     if isinstance(dtype, nw.Duration):
-        return np.array([np.nan if value is None else value.total_seconds() for value in series.to_list()])
+        return of_values(name, series.to_numpy())
     if isinstance(dtype, (nw.String, nw.Categorical, nw.Enum)):
         return _factorized([None if value is None else str(value) for value in series.to_list()])
     return of_values(name, series.to_list())
@@ -206,27 +252,33 @@ def _of_narwhals_series(nw: Any, series: Any) -> Cells:
 
 def of_values(name: Any, values: Any) -> Cells:
     """The cells of a column of any values: numbers if all of them are, otherwise texts."""
-    if isinstance(values, (np.ndarray, np.ma.MaskedArray)):
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            shape = "x".join(map(str, values.shape)) or "a single value"
+            raise ValueError(f"column '{name}' is not a list of values but {shape}; give a value for each row")
         if values.dtype.kind in "fiu":
             return np.asarray(_numbers(values), dtype=np.float64)
         if values.dtype.kind == "c":
             raise ValueError(f"column '{name}': Complex data not supported; give real numbers")
         if values.dtype.kind == "M":
-            missing = np.isnat(values)
-            texts = np.datetime_as_string(values.astype("datetime64[ms]"))
+            moments = values.astype("datetime64[us]")
+            missing = np.isnat(moments) | np.ma.getmaskarray(values)
+            texts = np.datetime_as_string(np.asarray(moments))
             return _factorized([None if gone else text for text, gone in zip(texts, missing, strict=True)])
+        if values.dtype.kind == "m":
+            return np.where(np.ma.getmaskarray(values), np.nan, _seconds(name, np.asarray(values)))
         values = values.tolist()
     elif not isinstance(values, (list, tuple)):
         return columns_of_one(name, values)
     if all(_is_number(value) or _is_missing(value) for value in values):
-        return np.array([np.nan if _is_missing(value) else float(value) for value in values], dtype=np.float64)
+        return np.array([np.nan if _is_missing(value) else _float(name, value) for value in values], dtype=np.float64)
     return _factorized([None if _is_missing(value) else _text(name, value) for value in values])
 
 
 def columns_of_one(name: Any, values: Any) -> Cells:
     """The cells of a single column: a series, an array, a list."""
     if _library(values) == "pandas" and hasattr(values, "dtype") and hasattr(values, "to_numpy"):
-        return of_pandas(name, values if hasattr(values, "iloc") else values.to_series())
+        return of_pandas(name, values if hasattr(values, "iloc") else sys.modules["pandas"].Series(values))
     if "narwhals" in sys.modules or hasattr(values, "to_list"):
         to_list = getattr(values, "to_list", None)
         if to_list is not None:
@@ -236,14 +288,30 @@ def columns_of_one(name: Any, values: Any) -> Cells:
     return of_values(name, np.asarray(values))
 
 
+def _seconds(name: Any, lengths: Any) -> Any:
+    """Lengths of time in seconds, as pandas counts them."""
+    try:
+        return lengths / np.timedelta64(1, "s")
+    except TypeError:
+        raise ValueError(f"column '{name}': months and years have no fixed length; give days or seconds") from None
+
+
+def _float(name: Any, value: Any) -> float:
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    return float(_seconds(name, value) if isinstance(value, np.timedelta64) else value)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number, decimal.Decimal)) and not isinstance(value, bool)
+    if isinstance(value, (bool, np.complexfloating)):
+        return False
+    return isinstance(value, (int, float, np.number, decimal.Decimal, datetime.timedelta))
 
 
 def _is_missing(value: Any) -> bool:
     if value is None:
         return True
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, (float, np.floating, np.datetime64, np.timedelta64)):
         return bool(value != value)
     # pandas' NA and NaT.
     return type(value).__name__ in ("NAType", "NaTType")
@@ -256,16 +324,26 @@ def _text(name: Any, value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (float, np.floating)):
-        number = float(value)
+        number = float(str(value)) if isinstance(value, np.float32) else float(value)
         return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
     if isinstance(value, (int, np.integer, decimal.Decimal)):
         return str(value)
+    if getattr(value, "nanosecond", 0):
+        # Of pandas, and of no other library's moments.
+        value = value.floor("us")
     if isinstance(value, datetime.datetime):
         return value.replace(tzinfo=None).isoformat(" ")
     if isinstance(value, datetime.date):
         return value.isoformat()
+    if isinstance(value, np.datetime64):
+        return str(np.datetime_as_string(value.astype("datetime64[us]")))
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"column '{name}': {value!r} is not a text in UTF-8; decode it before") from None
+    if isinstance(value, (complex, np.complexfloating)):
+        raise ValueError(f"column '{name}': Complex data not supported; give real numbers")
     raise TypeError(f"column '{name}': argument must be a string or a number, not '{type(value).__name__}'")
 
 

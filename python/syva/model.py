@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,15 +122,31 @@ class Model:
 
     def _rows(self, data: Any) -> Any:
         """Rows as the native module takes them."""
-        if not _columns.is_frame(data) and not isinstance(data, dict):
+        if isinstance(data, (list, tuple)):
             data = np.asarray(data)
-            # A batch of images.
-            if data.ndim > 2:
-                data = data.reshape(len(data), -1)
+        # A batch of images.
+        if getattr(data, "ndim", 2) > 2:
+            data = np.asanyarray(data).reshape(len(data), -1)
         columns = _columns.columns(data)
-        if columns.matrix is not None and not columns.named:
-            return columns.matrix
-        return columns.table() if self._native.columns is not None else columns.numbers()
+        read, inputs = self._native.columns, self._native.inputs
+        if read is None:
+            numbers = columns.numbers()
+            if numbers.shape[1] != inputs == numbers.size:
+                raise ValueError(
+                    f"this is one image of {numbers.shape[0]} x {numbers.shape[1]}, and images are [N, height, width]; "
+                    "give image[None]"
+                )
+            return numbers
+        names = [name for name, _ in read]
+        # Of a model that was trained on an array, columns are x0, x1, …; of others, an array has those that the model names.
+        is_known = set(names) <= set(columns.names)
+        if not columns.named and not is_known and len(columns.names) == len(names):
+            columns.names = names
+        columns.name_categories(name for name, is_number in read if not is_number)
+        # The native module checks the width of a matrix, and does not look for columns in it.
+        in_order = not is_known or names == columns.names[: len(names)]
+        is_matrix = columns.matrix is not None and not columns.named and in_order
+        return columns.matrix if is_matrix else columns.table()
 
     def predict(self, data: Any) -> np.ndarray:
         """What the model predicts for each row of an array or a data frame.
@@ -160,6 +178,46 @@ class Model:
             raise ValueError(f"a model with the head {self.head} predicts no deviations; train one with head='gaussian'")
         return found[:, 0] if found.shape[1] == 1 else found
 
+    def evaluate(self, data: Any, y: Any) -> dict[str, Any]:
+        """How well it predicts rows whose targets `y` are known: the scores that `syva eval --json` has.
+
+        Of classes, among others `accuracy`, `balanced_accuracy`, `log_loss`, `auroc_macro`, `confusion` (an array
+        `[true, predicted]` in the order of `classes`), and `report`: precision, recall, f1 and support by the names of the
+        classes. Of labels, `label_accuracy`, `precision`, `recall`, `f1`, and `auroc` of each. Of numbers, `targets`: mse,
+        rmse, mae, median_absolute_error and r2 by the names of the targets.
+
+        Raises ValueError if a target is missing, or is a class that the model does not know.
+        """
+        predicted = self._native.predict(self._rows(data))
+        truth = self._truth(y, predicted.shape[1])
+        if len(truth) != len(predicted):
+            raise ValueError(f"y has {len(truth)} rows, and the data has {len(predicted)}; give as many")
+        found: dict[str, Any] = json.loads(self._native.scores(predicted, truth))
+        if self.task == "classes":
+            found["report"] = dict(zip(self.classes or [], found["report"]["classes"], strict=True))
+            found["confusion"] = np.array(found["confusion"])
+        return found
+
+    def _truth(self, y: Any, width: int) -> np.ndarray:
+        """Targets `[rows, targets]` as numbers: classes are the places of their names."""
+        from .run import target_columns
+
+        cells = [cells for _, cells in target_columns(y, [])]
+        wanted = 1 if self.task == "classes" else width
+        if len(cells) != wanted:
+            raise ValueError(f"y has {len(cells)} columns, and the model predicts {wanted}; give a column for each")
+        if self.task == "classes":
+            places = {name: place for place, name in enumerate(self.classes or [])}
+            numbers = [_places(cells[0], places)]
+        elif (text := [one for one in cells if isinstance(one, tuple)]) and self.task == "numbers":
+            raise ValueError(f"y has texts, such as '{text[0][0][0]}'; give numbers")
+        else:
+            numbers = [_places(one, {"0": 0, "1": 1}) if self.task == "labels" else np.asarray(one) for one in cells]
+        truth = np.column_stack(numbers).astype(np.float64)
+        if np.isnan(truth).any():
+            raise ValueError("y has missing values; leave these rows out")
+        return truth
+
     def outputs(self, data: Any) -> np.ndarray:
         """The outputs of the network `[rows, outputs]` as they are: logits, or values as they were learned."""
         return self._native.outputs(self._rows(data))
@@ -173,7 +231,10 @@ class Model:
             self.save(weights)
 
     def to_torch(self) -> torch.nn.Sequential:
-        """The layers as a `torch.nn.Sequential`, without what comes before them (columns, scales, embeddings) and after."""
+        """The layers as a `torch.nn.Sequential`, without what comes before them (columns, scales, embeddings) and after.
+
+        It takes scaled inputs, also of images: `export("m.py")` writes code that takes raw ones.
+        """
         import torch
 
         modules: list[torch.nn.Module] = []
@@ -198,9 +259,22 @@ class Model:
         return f"Model({self.widths}, {what}, {self.parameters:,} parameters, {self.digest[:12]})"
 
 
+def _places(cells: _columns.Cells, places: dict[str, int]) -> np.ndarray:
+    """The places of cells among names, as numbers. What is missing has none."""
+    if isinstance(cells, np.ndarray):
+        values, which = np.unique(cells, return_inverse=True)
+        cells = [_columns._text("y", value) for value in values.tolist()], np.where(np.isnan(cells), -1, which)
+    texts, which = cells
+    occurring = set(which.tolist())
+    unknown = [text for k, text in enumerate(texts) if k in occurring and text not in places]
+    if unknown:
+        raise ValueError(f"y has '{unknown[0]}', which is not one of {', '.join(list(places)[:20])}")
+    return np.array([*(places.get(text, np.nan) for text in texts), np.nan])[which]
+
+
 def _labels(names: list[str]) -> np.ndarray:
     """Classes as whole numbers if they are called by such, otherwise by their names."""
-    if names and all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names):
+    if names and all(re.fullmatch("0|-?[1-9][0-9]{0,17}", name) for name in names):
         return np.array([int(name) for name in names])
     return np.array(names)
 
@@ -245,6 +319,8 @@ def _torch_activation(name: str) -> torch.nn.Module:
 def _activation_of(module: torch.nn.Module) -> str | None:
     """The name here of a module of torch.nn, if it is an activation."""
     kind = type(module).__name__
+    if kind == "Softplus" and module.threshold != 20:
+        return None
     if kind == "GELU":
         return "gelu-tanh" if getattr(module, "approximate", "none") == "tanh" else "gelu"
     for name, (torch_name, argument, parameter, _) in _PARAMETRIC.items():
@@ -260,7 +336,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def from_torch(
-    network: torch.nn.Module | dict[str, Any],
+    network: torch.nn.Module | Mapping[str, Any],
     *,
     activation: str | None = None,
     head: str = "logits",
@@ -269,47 +345,109 @@ def from_torch(
     """A model with the weights of PyTorch's: a `torch.nn.Sequential` of linear layers and activations, or a state dict.
 
     A state dict does not say which activation is between its layers, so `activation` does. Layers that do nothing in
-    prediction (dropout, flatten) are left out; others are refused by name.
+    prediction (dropout, flatten) are left out; others are refused by name. The last linear layer may be followed by what
+    the head does: softmax for logits, log-softmax, or a sigmoid for the heads binary and multi-label.
+
+    Raises ValueError if it is another module, because only its `forward` knows what is between its layers; give its
+    `state_dict()` with `activation`.
     """
-    if isinstance(network, dict):
-        if activation is None:
-            raise ValueError("activation: a state dict does not say it; give the one between the layers, such as 'relu'")
-        weights = {key: value for key, value in network.items() if key.endswith("weight")}
-        layers = []
-        for key, weight in weights.items():
-            bias = network.get(key[: -len("weight")] + "bias")
-            layers.append((_array(weight), None if bias is None else _array(bias), activation))
-        unknown = [key for key in network if not key.endswith(("weight", "bias"))]
-        if unknown or any(weight.ndim != 2 for weight, _, _ in layers):
-            wrong = unknown[0] if unknown else next(key for key, value in weights.items() if value.ndim != 2)
-            raise ValueError(f"'{wrong}' is not of a linear layer; give the weights of a fully connected network")
+    if isinstance(network, Mapping):
+        layers = _of_state(network, activation)
     else:
-        layers = []
-        for name, module in network.named_modules():
-            kind = type(module).__name__
-            if kind == "Linear":
-                bias = None if module.bias is None else _array(module.bias)
-                layers.append((_array(module.weight), bias, "identity"))
-            elif (found := _activation_of(module)) is not None:
-                if layers and kind != "Identity":
-                    layers[-1] = (*layers[-1][:2], found)
-            elif kind not in ("Sequential", "Dropout", "Flatten", "LogSoftmax", "Softmax") and not any(
-                True for _ in module.children()
-            ):
-                raise ValueError(f"'{name}' is a {kind}, which is no layer of a fully connected network; leave it out")
-            elif kind == "LogSoftmax":
-                head = "log-softmax" if head == "logits" else head
+        if activation is not None:
+            raise ValueError("activation: a torch.nn.Sequential says it itself; leave it out, or give network.state_dict()")
+        layers, head = _of_modules(network, head)
     if not layers:
         raise ValueError("there is no linear layer; give a fully connected network")
     given = [
-        (
-            weight,
-            np.zeros(len(weight), np.float32) if bias is None else bias,
-            kind if k + 1 < len(layers) else "identity",
-        )
-        for k, (weight, bias, kind) in enumerate(layers)
+        (weight, np.zeros(len(weight), np.float32) if bias is None else bias, kind or "identity")
+        for weight, bias, kind in layers
     ]
     return Model(_native.Model.of_layers(given, head, None if classes is None else [str(name) for name in classes]))
+
+
+# A linear layer's weights, its biases, and the activation behind it.
+_Given = tuple[np.ndarray, np.ndarray | None, str | None]
+
+
+def _of_state(state: Mapping[str, Any], activation: str | None) -> list[_Given]:
+    """The layers of a state dict, with this activation between them."""
+    if activation is None:
+        raise ValueError("activation: a state dict does not say it; give the one between the layers, such as 'relu'")
+    weights = {key: value for key, value in state.items() if key.endswith("weight")}
+    unknown = [key for key in state if not key.endswith(("weight", "bias"))]
+    wrong = unknown or [key for key, value in weights.items() if value.ndim != 2]
+    if wrong:
+        raise ValueError(f"'{wrong[0]}' is not of a linear layer; give the weights of a fully connected network")
+    layers: list[_Given] = []
+    for key, weight in weights.items():
+        bias = state.get(key[: -len("weight")] + "bias")
+        is_last = len(layers) + 1 == len(weights)
+        layers.append((_array(weight), None if bias is None else _array(bias), None if is_last else activation))
+    return layers
+
+
+# What does nothing in prediction.
+_IDLE = ("Identity", "Dropout", "AlphaDropout")
+
+# What may follow the last linear layer: the heads that it is a part of, and the one that it asks for.
+_ENDS = {
+    "Softmax": (("logits", "log-softmax"), None),
+    "LogSoftmax": (("logits", "log-softmax"), "log-softmax"),
+    "Sigmoid": (("binary", "multi-label"), None),
+}
+
+
+def _of_modules(network: torch.nn.Module, head: str) -> tuple[list[_Given], str]:
+    """The layers of a `torch.nn.Sequential`, and the head."""
+    layers: list[_Given] = []
+    modules = list(_in_order(network, ""))
+    last = max((k for k, (_, module) in enumerate(modules) if type(module).__name__ == "Linear"), default=-1)
+    # Whether the head's own function has come.
+    has_ended = False
+    for k, (name, module) in enumerate(modules):
+        kind = type(module).__name__
+        if kind in _IDLE or (kind == "Flatten" and (module.start_dim, module.end_dim) == (1, -1)):
+            continue
+        if kind == "Linear":
+            bias = None if module.bias is None else _array(module.bias)
+            layers.append((_array(module.weight), bias, None))
+        elif k > last >= 0:
+            heads, asked = _ENDS.get(kind, ((), None))
+            if has_ended or head not in heads:
+                also = f"; give head='{heads[0]}' if it belongs to that head" if heads and not has_ended else ""
+                raise ValueError(f"'{name}' is a {kind} after the last linear layer, which the head {head} has not{also}")
+            has_ended, head = True, asked or head
+        elif (found := _activation_of(module)) is None:
+            raise ValueError(f"'{name}' is a {kind}, which is not a layer of a fully connected network; leave it out")
+        elif not layers or layers[-1][2] is not None:
+            where = "after another activation" if layers else "before the first linear layer"
+            raise ValueError(f"'{name}' is a {kind} {where}; give a network with one activation after each hidden layer")
+        else:
+            layers[-1] = (*layers[-1][:2], found)
+    return layers, head
+
+
+def _in_order(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
+    """The modules that a `torch.nn.Sequential` calls, with their names. One that it has twice is called twice."""
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        kind = type(module).__name__
+        raise TypeError(f"a {kind} is not a network of PyTorch's; give a torch.nn.Sequential or a state dict")
+    if isinstance(module, torch.nn.Sequential) and type(module).forward is torch.nn.Sequential.forward:
+        for key, child in module._modules.items():
+            if child is not None:
+                yield from _in_order(child, f"{name}.{key}" if name else key)
+    elif any(True for _ in module.children()) or not type(module).__module__.startswith("torch.nn.modules."):
+        kind = type(module).__name__
+        shown = f"'{name}' is a {kind}" if name else f"{kind} is not a torch.nn.Sequential"
+        raise ValueError(
+            f"{shown}, and what its forward does is not known; "
+            "give network.state_dict() with the activation between its layers, such as activation='relu'"
+        )
+    else:
+        yield name, module
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from . import _columns, _native, _progress, _settings
 from .model import Model, load
@@ -73,12 +76,11 @@ class Run:
         """The run in a folder that `syva train` or `syva.train(out=…)` made."""
         folder = Path(folder)
         model = load(folder)
-        epochs: dict[str, list[Any]] = {}
         metrics = folder / "metrics.jsonl"
-        if metrics.exists():
-            for text in metrics.read_text().splitlines():
-                for name, value in json.loads(text).items():
-                    epochs.setdefault(name, []).append(value)
+        lines = metrics.read_bytes().splitlines() if metrics.exists() else []
+        read = [read_epoch(line, f"{metrics}, line {number}") for number, line in enumerate(lines, 1)]
+        names = dict.fromkeys(name for one in read for name in one)
+        epochs = {name: [one.get(name) for one in read] for name in names}
         config = cls._read_config(folder)
         digest = config.get("data", {}).get("digest", "")
         return cls(model, epochs, folder=folder, data_digest=digest)
@@ -86,7 +88,10 @@ class Run:
     @staticmethod
     def _read_config(folder: Path) -> dict[str, Any]:
         file = folder / "config.toml"
-        return tomllib.loads(file.read_text()) if file.exists() else {}
+        try:
+            return tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged ({error}); restore it from a backup, or train anew") from None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -115,12 +120,24 @@ class Run:
         last = {name: values[-1] for name, values in self.epochs.items() if values}
         said = [f"{name} {last[name]:.4f}" for name in ("train_loss", "val_loss", "val_acc") if last.get(name) is not None]
         where = f", {self.folder}" if self.folder else ""
-        return f"Run({self.model.widths}, {count} epochs, {', '.join(said)}{where})"
+        epochs = "1 epoch" if count == 1 else f"{count} epochs"
+        return f"Run({self.model.widths}, {epochs}, {', '.join(said)}{where})"
 
     def _repr_html_(self) -> str:
         from ._html import run
 
         return run(self)
+
+
+def read_epoch(line: bytes, where: str) -> dict[str, Any]:
+    """The epoch in a line of `metrics.jsonl`."""
+    try:
+        found = json.loads(line)
+        if isinstance(found, dict) and isinstance(found.get("epoch"), int):
+            return found
+    except ValueError:
+        pass
+    raise ValueError(f"{where}: this is not an epoch; restore the file from a backup, or train anew")
 
 
 def train(
@@ -144,6 +161,8 @@ def train(
     column `target`, or a pair of arrays `(X, y)`. `validation` and `test` are a share (0.1), a number of rows, or data of
     the same kind. `out` names the run folder, with TensorBoard's files unless `tensorboard` is False; True takes the next
     free one in `runs`; without it nothing is written. `start` is a model whose weights the training begins with.
+
+    Of arrays, each column of numbers is used. Of frames and files, what was left out is said in the run's `notes`.
 
     `settings` are the flags of `syva train` by their names, with `_` for `-`: `hidden=(256, 128)`, `epochs=10`,
     `optimizer="adam"`, `preset="tabular"`.
@@ -169,7 +188,10 @@ def train(
     else:
         tables["table"] = _table(data, given, is_training=True)
         for name, part in (("validation", validation), ("test", test)):
-            if part is None or isinstance(part, (int, float, str)):
+            if isinstance(part, numbers.Real):
+                # A share of float32 is the one that it shows.
+                given[name] = int(part) if isinstance(part, numbers.Integral) else float(str(part))
+            elif part is None or isinstance(part, str):
                 given[name] = part
             else:
                 tables[name] = _table(part, given, is_training=False)
@@ -190,17 +212,22 @@ def _run(
     verbose: int,
     callback: Callback | None,
     inspect: Callable[[Model], bool] | None = None,
+    is_judged: bool = True,
 ) -> Run:
+    """Trains. If it is not judged, its validation rows stand in for none, and nobody hears of them."""
     shown: _progress.Lines | _progress.Bar | None = None
 
     def begin(known: dict[str, Any]) -> None:
         nonlocal shown
+        if not is_judged:
+            known["validation_samples"] = 0
         if verbose:
             for note in known["notes"]:
                 print(note)
+            also = f" and {known['validation_samples']:,} validation" if is_judged else ""
+            epochs = "1 epoch" if known["epochs"] == 1 else f"{known['epochs']} epochs"
             print(
-                f"{known['data']} {known['network']}, {known['train_samples']:,} training and "
-                f"{known['validation_samples']:,} validation samples; {known['epochs']} epochs, batch "
+                f"{known['data']} {known['network']}, {known['train_samples']:,} training{also} samples; {epochs}, batch "
                 f"{known['batch_size']}, lr {known['lr']:.6g}, seed {known['seed']}, on {known['device']}"
             )
         shown = _progress.progress(verbose, known["epochs"])
@@ -208,9 +235,11 @@ def _run(
             begins(known)
 
     def listen(epoch: dict[str, Any], model: _native.Model | None) -> bool:
+        if not is_judged:
+            epoch = {name: value for name, value in epoch.items() if not name.startswith("val_")}
         if shown is not None:
             shown.epoch(epoch)
-        stops = callback is not None and callback(epoch) is True
+        stops = callback is not None and is_true(callback(epoch))
         if inspect is not None and model is not None:
             stops |= inspect(Model(model))
         return stops
@@ -242,10 +271,21 @@ def _run(
         data_digest=trained.data_digest,
         interrupted=trained.interrupted,
     )
-    if trained.error is not None:
-        trained.error.run = run  # type: ignore[attr-defined]
-        raise trained.error
-    return run
+    error = trained.error
+    if error is None:
+        return run
+    # An error has its frames, so a frame that has the error would keep both, with all data, until the next collection.
+    del trained
+    try:
+        error.run = run  # type: ignore[attr-defined]
+        raise error
+    finally:
+        del error
+
+
+def is_true(answer: Any) -> bool:
+    """Whether a callback's answer is True, of Python or NumPy."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def _table(data: Any, given: dict[str, Any], *, is_training: bool) -> _native.Table:
@@ -255,6 +295,12 @@ def _table(data: Any, given: dict[str, Any], *, is_training: bool) -> _native.Ta
         targets = target_columns(data[1], columns.names)
         if is_training:
             given.setdefault("target", [name for name, _ in targets])
+            if len(targets) == 1 and isinstance(targets[0][1], tuple):
+                given.setdefault("task", "classification")
+            # Rows to predict are as wide as those of the training, so each column is used.
+            if not columns.named:
+                other = {name for key in ("categorical", "ignore", "weight", "group") for name in _names(given.get(key))}
+                given.setdefault("numeric", [name for name in columns.numeric() if name not in other] or None)
     else:
         columns, targets = _columns.columns(data), []
         if is_training and given.get("target") is None:
@@ -262,6 +308,7 @@ def _table(data: Any, given: dict[str, Any], *, is_training: bool) -> _native.Ta
     if is_training and columns.categorical and given.get("categorical") is None:
         other = {name for key in ("target", "numeric", "ignore") for name in _names(given.get(key))}
         given["categorical"] = [name for name in columns.categorical if name not in other]
+    columns.name_categories(_names(given.get("categorical")))
     return columns.table(targets)
 
 
@@ -271,6 +318,8 @@ def _names(given: Any) -> list[str]:
 
 def _flat(rows: Any) -> Any:
     """Images as rows."""
+    if isinstance(rows, (list, tuple)):
+        rows = np.asarray(rows)
     if getattr(rows, "ndim", 2) > 2:
         return rows.reshape(len(rows), -1)
     return rows
@@ -286,8 +335,6 @@ def target_columns(y: Any, taken: Sequence[str]) -> list[tuple[str, _columns.Cel
     name = name if isinstance(name, str) and name not in taken else "target"
     while name in taken:
         name += "_"
-    import numpy as np
-
     if getattr(y, "ndim", 1) == 2:
         y = np.asarray(y)
         if y.shape[1] == 1:

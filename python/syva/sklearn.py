@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers as _numbers
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import DataConversionWarning
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
@@ -38,7 +40,7 @@ except ImportError:
 
 from . import _columns, _native, _settings
 from .model import Model
-from .run import Callback, Run, _run
+from .run import Callback, Run, _run, is_true
 
 # The settings of `syva train` that are parameters of both estimators, under the same names.
 _SETTINGS = (
@@ -230,7 +232,13 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError("Complex data not supported; give real numbers")
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(f"Found array with dim {X.ndim}. {type(self).__name__} expected <= 2.")
-        columns = _columns.columns(X if _columns.is_frame(X) or hasattr(X, "toarray") else np.asanyarray(X))
+        if hasattr(X, "collect") and hasattr(X, "collect_schema"):
+            X = X.collect()
+        is_dictionary = isinstance(X, dict) and not hasattr(X, "toarray")
+        if is_dictionary or getattr(getattr(X, "dtype", None), "names", None):
+            what = "a dictionary" if is_dictionary else "a structured array"
+            raise TypeError(f"scikit-learn does not take {what} for a table; give pandas.DataFrame(X)")
+        columns = _columns.columns(X)
         if columns.matrix is not None:
             assert_all_finite_or_missing(columns.matrix)
         width = len(columns.names)
@@ -242,15 +250,17 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             validate_data(self, X, reset=reset, skip_check_array=True)
         else:
             validate_data(self, X if hasattr(X, "shape") else np.empty((1, width)), reset=reset, skip_check_array=True)
-        if not hasattr(self, "feature_names_in_"):
-            # Names that are not texts are none to scikit-learn.
-            names = self._names()
-            columns.categorical = [names[columns.names.index(name)] for name in columns.categorical]
-            columns.names = names
+        if reset:
+            self._column_names = columns.names
+        elif not columns.named or not hasattr(self, "feature_names_in_"):
+            # Columns without names go by their places. So do those whose names are no texts, which scikit-learn ignores.
+            columns.categorical = [self._column_names[columns.names.index(name)] for name in columns.categorical]
+            columns.names = self._column_names
+        columns.name_categories(self._categorical(columns))
         return columns
 
-    def _given(self, columns: _columns.Columns, extra: dict[str, Any]) -> dict[str, Any]:
-        """The settings by their names."""
+    def _given(self, columns: _columns.Columns, extra: dict[str, Any], *, has_own: bool = False) -> dict[str, Any]:
+        """The settings by their names, for a training that is judged by rows of its own, or not."""
         given = {name: getattr(self, name) for name in _SETTINGS}
         if isinstance(given["batch_size"], str):
             given["batch_size"] = None
@@ -268,9 +278,12 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         given["categorical"] = categorical or None
         given["numeric"] = [name for name in numeric if name not in categorical] or None
         if self.preset is None:
-            defaults = {**_DEFAULTS, "batch_size": min(200, columns.rows), "dropout": self._dropout}
+            defaults = {**_DEFAULTS, "batch_size": min(200, columns.rows)}
+            # What a network without hidden layers has not.
+            if given["hidden"] != "none":
+                defaults["dropout"] = self._dropout
             given |= {name: value for name, value in defaults.items() if given[name] is None}
-        if self._stops_early(columns.rows):
+        if self._stops_early(columns.rows, has_own):
             if given["stop"] is None:
                 given["stop"] = f"patience:epochs={self.n_iter_no_change},gain={self.tol},metric=val_loss"
         elif self.preset is None and given["stop"] is None and given["keep"] is None:
@@ -301,28 +314,32 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"categorical_features: there is no column '{unknown[0]}'")
         return names
 
-    def _stops_early(self, rows: int) -> bool:
-        """Whether the training ends when rows that are set aside are no longer predicted better."""
+    def _stops_early(self, rows: int, has_own: bool) -> bool:
+        """Whether the training ends when rows that do not train are no longer predicted better."""
         if self.early_stopping == "auto":
-            return self.preset is None and self.stop is None and rows > _EARLY
+            return self.preset is None and self.stop is None and (has_own or rows > _EARLY)
         return bool(self.early_stopping)
 
     def _validates(self, rows: int) -> bool:
         """Whether rows are set aside to judge the epochs."""
-        wanted = self._stops_early(rows) or self.preset is not None or self.validation_fraction is not None
+        wanted = self._stops_early(rows, False) or self.preset is not None or self.validation_fraction is not None
         return wanted or any(map(_asks_for_validation, (self.stop, self.keep, self.schedule)))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
         self._validate_params()
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together; give both, or neither")
         columns = self._read(X, reset=True)
         if columns.rows == 1:
             raise ValueError(f"{type(self).__name__} cannot be trained on 1 sample; give more rows")
         targets, extra = self._targets(y, classes=None, is_first=True)
         check_consistent_length(_Rows(columns.rows), _Rows(_columns.length(targets[0])))
         weight = self._weight(sample_weight, columns.rows)
+        if _is_constant(targets, extra):
+            warnings.warn("a target is the same in all rows, and so will its predictions be", stacklevel=4)
         seed = getattr(self, "_seed", None)
         self._seed = self._draw_seed() if not (self.warm_start and seed is not None) else seed
-        given = self._given(columns, extra)
+        given = self._given(columns, extra, has_own=X_val is not None)
         others = self._others(columns, targets, weight, given)
         table = columns.table(others)
         if X_val is not None:
@@ -345,13 +362,35 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         try:
             with _Epochs(self, X, y) as epochs:
                 callback, inspect = epochs.callback, epochs.inspect
-                run = _run(given, tables, start, False, False, False, int(self.verbose), callback, inspect)
+                run = _run(
+                    given,
+                    tables,
+                    start,
+                    folder=False,
+                    force=False,
+                    tensorboard=False,
+                    verbose=int(self.verbose),
+                    callback=callback,
+                    inspect=inspect,
+                    is_judged=self._has_validation,
+                )
         except BaseException as stopped:
             so_far = getattr(stopped, "run", None)
             if isinstance(so_far, Run):
                 self._take(so_far)
             raise
         self._take(run)
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """After an error that leaves no new model, the estimator is what it was before."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            if vars(self).get("model_") is before.get("model_"):
+                self.__dict__ = before
+            raise
 
     def _draw_seed(self) -> int:
         if self.random_state is None:
@@ -411,7 +450,7 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         """Takes over a model."""
         self.model_ = model
         self.n_layers_ = len(model.widths.split("-"))
-        self._bound = model._native.bind(self._names())
+        self._bound = model._native.bind(self._column_names)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -430,6 +469,8 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
         columns = self._read(X, reset=is_first)
         targets, extra = self._targets(y, classes=classes, is_first=is_first)
         check_consistent_length(_Rows(columns.rows), _Rows(_columns.length(targets[0])))
+        if is_first and _is_constant(targets, extra):
+            raise ValueError("y is the same in all rows of the first call, which says its scale; give rows that differ")
         weight = self._weight(sample_weight, columns.rows)
         # Every call has weights, because any may have some.
         weight = np.ones(columns.rows) if weight is None else weight
@@ -472,6 +513,7 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             and len(X)
             and X.shape[1] == self.n_features_in_
             and not hasattr(self, "feature_names_in_")
+            and self.categorical_features is None
         ):
             return find(X, self._bound_names())
         columns = self._read(X, reset=False)
@@ -479,15 +521,11 @@ class _Estimator(CallbackSupportMixin, BaseEstimator):
             return find(columns.matrix, self._bound_names())
         return find(columns.table())
 
-    def _names(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return [f"x{k}" for k in range(self.n_features_in_)] if names is None else [str(name) for name in names]
-
     def _bound_names(self) -> _native.Names:
         """Where the columns that the model reads are among those of a matrix."""
         bound = self.__dict__.get("_bound")
         if bound is None:
-            bound = self._bound = self.model_._native.bind(self._names())
+            bound = self._bound = self.model_._native.bind(self._column_names)
         return bound
 
     @property
@@ -543,7 +581,7 @@ class _Epochs:
 
     def __enter__(self) -> _Epochs:
         # What a fitted estimator has before its first epoch.
-        names = ("n_features_in_", "feature_names_in_", "classes_", "_is_multilabel", "n_outputs_", "_seed")
+        names = ("n_features_in_", "feature_names_in_", "_column_names", "classes_", "_is_multilabel", "n_outputs_", "_seed")
         self._fitted = {name: value for name, value in vars(self.estimator).items() if name in names}
         if self.context is not None:
             self.context.call_on_fit_task_begin(**self._known())
@@ -561,7 +599,7 @@ class _Epochs:
     def __call__(self, numbers: dict[str, Any]) -> bool:
         """After an epoch: whether to stop."""
         own = self.estimator.callback
-        stops = own is not None and own(numbers) is True
+        stops = own is not None and is_true(own(numbers))
         return self._end(None) or stops
 
     def begin(self, known: dict[str, Any]) -> None:
@@ -608,6 +646,12 @@ class _Rows:
 def assert_all_finite_or_missing(matrix: np.ndarray) -> None:
     """Refuses infinite numbers, in scikit-learn's words."""
     assert_all_finite(matrix, allow_nan=True, input_name="X")
+
+
+def _is_constant(targets: list[_columns.Cells], extra: dict[str, Any]) -> bool:
+    """Whether a number to predict is the same in all rows."""
+    numbers = [cells for cells in targets if isinstance(cells, np.ndarray)]
+    return extra["task"] == "regression" and any(np.ptp(cells) == 0 for cells in numbers)
 
 
 def _slice(cells: _columns.Cells, rows: slice | np.ndarray) -> _columns.Cells:
@@ -746,13 +790,15 @@ class SyvaClassifier(ClassifierMixin, _Estimator):
 
         With `X_val` and `y_val`, these rows judge the epochs instead of a part of the others.
         """
-        self._fit(X, y, sample_weight, X_val, y_val)
+        with self._all_or_nothing():
+            self._fit(X, y, sample_weight, X_val, y_val)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> SyvaClassifier:
         """Takes the rows once. The first call says all classes, and its rows the scale of the columns, which is then
         "standard" unless `scaling` says otherwise."""
-        self._partial_fit(X, y, sample_weight, classes)
+        with self._all_or_nothing():
+            self._partial_fit(X, y, sample_weight, classes)
         return self
 
     def _targets(self, y: Any, *, classes: Any, is_first: bool) -> tuple[list[_columns.Cells], dict[str, Any]]:
@@ -762,6 +808,8 @@ class SyvaClassifier(ClassifierMixin, _Estimator):
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
             y = np.asarray(y.toarray() if hasattr(y, "toarray") else y, dtype=np.float64)
+            if self.class_weight is not None:
+                raise ValueError("class_weight: a row with several labels has no class; use sample_weight")
             if is_first:
                 self.classes_ = np.arange(y.shape[1])
                 self._is_multilabel = True
@@ -779,7 +827,8 @@ class SyvaClassifier(ClassifierMixin, _Estimator):
         places = np.searchsorted(self.classes_, y)
         known = np.minimum(places, len(self.classes_) - 1)
         if (unknown := self.classes_[known] != y).any():
-            raise ValueError(f"y has the class {y[unknown][0]!r}, which is not one of {list(self.classes_)}")
+            wrong = y[unknown].tolist()[0]
+            raise ValueError(f"y has the class {wrong!r}, which is not one of {self.classes_.tolist()}")
         names = self._class_names()
         extra: dict[str, Any] = {"task": "classification", "classes": names}
         if self.class_weight is not None:
@@ -900,16 +949,18 @@ class SyvaRegressor(RegressorMixin, _Estimator):
 
         With `X_val` and `y_val`, these rows judge the epochs instead of a part of the others.
         """
-        self._fit(X, y, sample_weight, X_val, y_val)
+        with self._all_or_nothing():
+            self._fit(X, y, sample_weight, X_val, y_val)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SyvaRegressor:
         """Takes the rows once. The rows of the first call say the scales of columns and targets."""
-        self._partial_fit(X, y, sample_weight, None)
+        with self._all_or_nothing():
+            self._partial_fit(X, y, sample_weight, None)
         return self
 
-    def _given(self, columns: _columns.Columns, extra: dict[str, Any]) -> dict[str, Any]:
-        given = super()._given(columns, extra)
+    def _given(self, columns: _columns.Columns, extra: dict[str, Any], *, has_own: bool = False) -> dict[str, Any]:
+        given = super()._given(columns, extra, has_own=has_own)
         return given | {"target_transform": self.target_transform, "clamp": self.clamp}
 
     def _targets(self, y: Any, *, classes: Any, is_first: bool) -> tuple[list[_columns.Cells], dict[str, Any]]:
@@ -946,12 +997,19 @@ class SyvaRegressor(RegressorMixin, _Estimator):
 
 
 def _target_array(y: Any) -> Any:
-    """A target as an array, from a series or a frame of any library."""
-    if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):
-        return y.to_numpy()
+    """A target as an array, from a series or a frame of any library. Raises ValueError if a value is missing."""
     if hasattr(y, "toarray"):
         return y
-    return np.asarray(y)
+    if hasattr(y, "to_pylist"):
+        y = y.to_numpy(zero_copy_only=False)
+    elif hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):
+        y = y.to_numpy()
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.array(y.tolist(), dtype=object) if np.ma.is_masked(y) else y.data
+    y = np.asarray(y)
+    if y.dtype.kind in "fO" and any(map(_columns._is_missing, y.ravel().tolist())):
+        raise ValueError("Input y contains NaN: y has missing values; leave these rows out")
+    return y
 
 
 def from_sklearn(network: Any) -> Model:
@@ -959,13 +1017,21 @@ def from_sklearn(network: Any) -> Model:
 
     What its pipeline does before belongs there still: the model reads what the network read.
     """
+    if not isinstance(network, BaseMultilayerPerceptron):
+        raise TypeError(f"a {type(network).__name__} is not a network; give an MLPClassifier or an MLPRegressor")
     check_is_fitted(network, "coefs_")
     names = {"logistic": "sigmoid"}
     hidden = names.get(network.activation, network.activation)
     classes = getattr(network, "classes_", None)
-    head = {"softmax": "logits", "identity": "regression"}.get(network.out_activation_)
+    heads = {
+        "softmax": "logits",
+        "identity": "regression",
+        "exp": "poisson",
+        "logistic": "binary" if network.n_outputs_ == 1 else "multi-label",
+    }
+    head = heads.get(network.out_activation_)
     if head is None:
-        head = "binary" if network.n_outputs_ == 1 else "multi-label"
+        raise ValueError(f"outputs with the activation {network.out_activation_} are not known here")
     layers = [
         (np.ascontiguousarray(weight.T, dtype=np.float32), bias.astype(np.float32), hidden)
         for weight, bias in zip(network.coefs_, network.intercepts_, strict=True)

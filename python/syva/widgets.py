@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import time
@@ -20,6 +19,8 @@ except ImportError as error:
     raise ImportError(
         "live curves need the package anywidget; install it with: pip install anywidget", name="anywidget"
     ) from error
+
+from .run import read_epoch
 
 try:
     import fcntl
@@ -127,6 +128,17 @@ class Live(anywidget.AnyWidget):
         self._planned = epochs or 0
         self._task: asyncio.Task[None] | None = None
         self._restart()
+
+    def __copy__(self) -> Live:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Live:
+        # The copies of an estimator, in a cross-validation, draw where it draws.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is drawn stays in its notebook: a pickled estimator, or one in another process, has no callback.
+        return type(None), ()
 
     def _restart(self) -> None:
         self._all: dict[str, list[Any]] = {name: [] for name in ("epoch", *_NUMBERS)}
@@ -250,7 +262,7 @@ class _Folder:
         self.read += len(whole)
         if whole:
             self.heard = time.monotonic()
-        return [json.loads(line) for line in whole.splitlines()]
+        return [read_epoch(line, str(self.metrics)) for line in whole.splitlines()]
 
     def is_training(self) -> bool:
         """Whether a process holds the folder's lock. Where locks cannot be asked, whether the last epoch is recent."""

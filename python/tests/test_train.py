@@ -159,7 +159,7 @@ def test_settings_are_checked_before_any_work():
         ({"epochs": 1.5}, ValueError, "epochs: '1.5': it is not a whole number; write 1 or 2"),
         ({"hidden": [8, "x"]}, ValueError, "hidden: .* is not a list of widths"),
         ({"seed": 2**70}, OverflowError, "seed: .* is out of range"),
-        ({"lr": object()}, TypeError, "lr: a object is no setting"),
+        ({"lr": object()}, TypeError, "lr: a object is not a setting"),
         ({"device": "cuda:99"}, ValueError, "cuda:99"),
         ({"data": "mnist", "out": "x"}, TypeError, "multiple values"),
     ]:
@@ -226,3 +226,57 @@ def test_the_command(tmp_path):
     wrong = command("train", "--epocs", 3)
     assert wrong.returncode == 2 and "--epochs" in wrong.stderr
     assert "cpu" in command("devices").stdout
+
+
+def test_models_are_evaluated_as_the_command_does(tmp_path):
+    metrics = pytest.importorskip("sklearn.metrics")
+    file = tmp_path / "homes.csv"
+    _table(file)
+    pd = pytest.importorskip("pandas")
+    frame = pd.read_csv(file)
+    for target, settings in [("colour", {}), ("price", {}), ("size", {"head": "gaussian"})]:
+        run = syva.train(file, target, preset="today", epochs=3, out=tmp_path / target, **settings)
+        found = run.model.evaluate(frame, frame[target])
+        done = command("eval", tmp_path / target, "--data", file, "--json")
+        wanted = json.loads(done.stdout)
+        for name, value in found.items():
+            if name == "report":
+                assert list(value.values()) == wanted["report"]["classes"]
+            elif name == "confusion":
+                assert value.tolist() == wanted["confusion"]
+            elif name == "targets":
+                assert value[target] == pytest.approx(wanted["targets"][target])
+            else:
+                assert value == wanted[name], name
+    model = syva.load(tmp_path / "colour")
+    truth, predicted = frame["colour"], model.predict(frame)
+    found = model.evaluate(frame, truth)
+    assert found["accuracy"] == metrics.accuracy_score(truth, predicted)
+    assert found["report"]["red"]["recall"] == metrics.recall_score(truth, predicted, labels=["red"], average=None)[0]
+    np.testing.assert_array_equal(found["confusion"], metrics.confusion_matrix(truth, predicted, labels=model.classes))
+    for y, says in [
+        (truth.replace("red", "pink"), "y has 'pink', which is not one of blue, green, red"),
+        (truth.where(truth != "red"), "y has missing values"),
+        (truth[:-1], "y has 199 rows, and the data has 200"),
+        (np.column_stack([truth, truth]), "y has 2 columns, and the model predicts 1"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            model.evaluate(frame, y)
+    with pytest.raises(ValueError, match="y has texts, such as 'red'"):
+        syva.load(tmp_path / "price").evaluate(frame, truth)
+
+
+def test_labels_are_evaluated():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = (x[:, :2] + rng.normal(size=(200, 2)) > 0).astype(int)
+    model = syva.train((x, y), preset="today", epochs=5).model
+    found, predicted = model.evaluate(x, y), model.predict(x)
+    assert found["labels"] == ["target_1", "target_2"]
+    assert found["label_accuracy"] == pytest.approx((predicted == y).mean())
+    assert found["f1"] == pytest.approx(metrics.f1_score(y, predicted, average="micro"))
+    assert found["auroc"] == pytest.approx(metrics.roc_auc_score(y, model.predict_proba(x), average=None).tolist())
+    digits = syva.data.digits().test
+    run = syva.train("digits", hidden=(8,), epochs=1, batch_size=4096)
+    assert run.model.evaluate(digits.images, digits.labels)["accuracy"] == run.epochs["val_acc"][-1]

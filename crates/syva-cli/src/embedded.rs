@@ -10,9 +10,13 @@ use syva::random::permutation;
 use syva::run::{RunConfig, RunFolder};
 use syva::table::Table;
 use syva::trainer::{Event, Flow, Progress};
-use syva::{DeviceId, Engine, Error, Keep, Model, Result, Schedule, Span, Spec, State, Trainer, Training};
+use syva::{
+    Decoder, DeviceId, Engine, Error, Head, Keep, Model, Predictions, Result, Schedule, Span, Spec, State, Trainer,
+    Training, ValueScores,
+};
 
 use crate::data::Talk;
+use crate::eval::{judge, judge_labels, judge_values};
 pub use crate::settings::Settings;
 use crate::tensorboard::TensorBoard;
 use crate::train::{self, SetUp};
@@ -161,6 +165,33 @@ impl Job {
         Ok(Outcome { model, config, progress, notes, folder, interrupted })
     }
 }
+
+/// The scores of `syva eval --json` for what a network predicts, a row for each sample, and what is true: classes by their
+/// places, labels as 0 or 1, or numbers.
+///
+/// # Errors
+/// If the rows are not as many, or there are none.
+pub fn scores(spec: &Spec, predicted: &Matrix<'_>, truth: &Matrix<'_>) -> Result<serde_json::Value> {
+    let name = |k: usize| Decoder::of(spec).name(k);
+    let column = |of: &Matrix<'_>, k: usize| of.1.iter().skip(k).step_by(of.0).copied().collect::<Vec<f64>>();
+    let class = |&place: &f64| place as u32;
+    let scores = if spec.head == Head::MultiLabel {
+        let label = |k: usize| {
+            let both = column(predicted, k).into_iter().flat_map(|p| [1.0 - p, p]).collect();
+            Ok((name(k), Predictions::new(2, both, column(truth, k).iter().map(class).collect())?))
+        };
+        judge_labels(&(0..predicted.0).map(label).collect::<Result<Vec<_>>>()?)
+    } else if spec.classes() > 0 {
+        judge(&Predictions::new(spec.classes(), predicted.1.to_vec(), truth.1.iter().map(class).collect())?)
+    } else {
+        let target = |k: usize| Ok((name(k), ValueScores::of(&column(truth, k), &column(predicted, k))?));
+        judge_values(&(0..predicted.0).map(target).collect::<Result<Vec<_>>>()?)
+    };
+    Ok(scores.into())
+}
+
+/// The columns of a matrix, and its values row after row.
+pub type Matrix<'a> = (usize, &'a [f64]);
 
 /// A network that learns from one table after another, each once, with what its optimiser remembers of those before.
 pub struct Learner {

@@ -10,7 +10,7 @@ use syva::files::write_atomically;
 use syva::run::{Reached, RunConfig, no_run, read_config};
 use syva::text::{grouped, number};
 use syva::{
-    Activity, Diagnosis, Error, Evaluation, Head, Model, PredictedValues, Predictions, Result, Scores, Training,
+    Activity, Confusion, Diagnosis, Error, Head, Model, PredictedValues, Predictions, Result, Scores, Training,
     ValueScores,
 };
 
@@ -225,14 +225,8 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         });
         if let Some(report) = report.as_object_mut() {
             report.extend(predictions.as_ref().map(judge).unwrap_or_default());
-            let scores = labels(&model, &evaluation).into_iter().flatten();
-            report.extend(scores.map(|(name, value)| (name.replace(' ', "_"), value.into())));
             report.extend(of_labels.as_deref().map(judge_labels).unwrap_or_default());
-            if let Some(values) = &values {
-                let targets: serde_json::Map<String, serde_json::Value> =
-                    values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
-                report.insert("targets".into(), targets.into());
-            }
+            report.extend(values.as_deref().map(judge_values).unwrap_or_default());
             if let Some(classes) = model.spec.named_classes() {
                 report.insert("classes".into(), serde_json::json!(classes));
             }
@@ -255,7 +249,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     if let Some(predictions) = &predictions {
         text += &describe(predictions, model.spec.named_classes());
     }
-    for (name, value) in labels(&model, &evaluation).into_iter().flatten() {
+    for (name, value) in of_labels.as_deref().map(labels).into_iter().flatten() {
         text += &format!("{name:<19} {:.2} %\n", 100.0 * value);
     }
     text += &of_labels.as_deref().map(describe_labels).unwrap_or_default();
@@ -290,18 +284,18 @@ fn describe_values(values: &[(String, ValueScores)]) -> String {
 }
 
 /// The scores of a network with several labels per sample: how many of all labels are right, and of those that are 1 or
-/// predicted as 1 (`average="micro"` in scikit-learn). `None` for any other network.
-fn labels(model: &Model, evaluation: &Evaluation) -> Option<[(&'static str, f64); 4]> {
-    if model.spec.head != Head::MultiLabel {
-        return None;
+/// predicted as 1 (`average="micro"` in scikit-learn).
+fn labels(labels: &[(String, Predictions)]) -> [(&'static str, f64); 4] {
+    let mut all = Confusion::new(2);
+    for (_, label) in labels {
+        all.merge(&label.confusion());
     }
-    let ones = evaluation.confusion.report().classes[1];
-    let accuracy = evaluation.confusion.accuracy();
-    Some([("label accuracy", accuracy), ("precision", ones.precision), ("recall", ones.recall), ("f1", ones.f1)])
+    let ones = all.report().classes[1];
+    [("label accuracy", all.accuracy()), ("precision", ones.precision), ("recall", ones.recall), ("f1", ones.f1)]
 }
 
 /// All scores of a classifier, for JSON.
-fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value> {
+pub fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value> {
     let confusion = predictions.confusion();
     let classes = predictions.classes();
     let matrix: Vec<Vec<u64>> =
@@ -316,6 +310,13 @@ fn judge(predictions: &Predictions) -> serde_json::Map<String, serde_json::Value
         "reliability": predictions.reliability(BINS),
     });
     report.as_object().cloned().unwrap_or_default()
+}
+
+/// The scores of predicted numbers, for JSON.
+pub fn judge_values(values: &[(String, ValueScores)]) -> serde_json::Map<String, serde_json::Value> {
+    let targets: serde_json::Map<String, serde_json::Value> =
+        values.iter().map(|(name, scores)| (name.clone(), serde_json::json!(scores))).collect();
+    [("targets".into(), targets.into())].into_iter().collect()
 }
 
 /// The number of intervals of 0 … 1 for the calibration error, as in torchmetrics.
@@ -418,7 +419,7 @@ fn describe_labels(labels: &[(String, Predictions)]) -> String {
 }
 
 /// The same for JSON.
-fn judge_labels(labels: &[(String, Predictions)]) -> serde_json::Map<String, serde_json::Value> {
+pub fn judge_labels(labels: &[(String, Predictions)]) -> serde_json::Map<String, serde_json::Value> {
     let of = |score: fn(&Predictions, usize) -> Option<f64>| -> Vec<Option<f64>> {
         labels.iter().map(|(_, label)| score(label, 1)).collect()
     };
@@ -428,7 +429,8 @@ fn judge_labels(labels: &[(String, Predictions)]) -> serde_json::Map<String, ser
         "labels": names, "auroc_macro": mean(&auroc), "auroc": auroc,
         "average_precision_macro": mean(&average_precision), "average_precision": average_precision,
     });
-    report.as_object().cloned().unwrap_or_default()
+    let scores = self::labels(labels).into_iter().map(|(name, value)| (name.replace(' ', "_"), value.into()));
+    report.as_object().cloned().unwrap_or_default().into_iter().chain(scores).collect()
 }
 
 /// Writes one line per sample: its number, class, prediction, and the probability of each class.

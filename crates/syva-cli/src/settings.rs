@@ -51,8 +51,8 @@ macro_rules! settings {
             /// The fields of a training, in the order in which they are shown.
             pub const TRAINING: &[&str] = &[$($(stringify!($field),)?)+];
 
-            /// Their names, in the order in which they are shown.
-            const NAMES: &[&str] = &[$(stringify!($setting),)+];
+            /// The names of all settings, in the order in which they are shown.
+            pub const NAMES: &[&str] = &[$(stringify!($setting),)+];
 
             /// These settings. Those that are missing come from `others`.
             fn or(self, others: Self) -> Self {

@@ -12,13 +12,16 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
         return Err(Error::setting("batch-size", "a batch cannot have 0 samples", "give 1 or more"));
     }
     let mut training = Training { batch_size: args.batch_size.unwrap_or(128), ..Training::default() };
+    let mut digest = None;
     let spec = if let Some(path) = &args.model {
         // A run says itself how it is trained.
         if path.join("config.toml").is_file() {
             training = read_config(path)?.training;
             training.batch_size = args.batch_size.unwrap_or(training.batch_size);
         }
-        eval::load(path)?.model.spec
+        let model = eval::load(path)?.model;
+        digest = Some(model.digest());
+        model.spec
     } else {
         let budget = args.neurons.map(Budget::Neurons).or(args.parameters.map(Budget::Parameters));
         let hidden = match (args.uniform, args.funnel, budget) {
@@ -33,9 +36,14 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
     spec.validate()?;
     let summary = Summary::new(&spec, &training);
     if args.json {
-        output::json(serde_json::json!({ "network": spec.widths(), "summary": summary }));
+        output::json(serde_json::json!({
+            "network": spec.widths(), "sha256_of_weights": digest, "summary": summary
+        }));
     } else {
         output::line(format_args!("{}\n{summary}", spec.widths()));
+        if let Some(digest) = digest {
+            output::line(format_args!("SHA-256 of the weights: {digest}"));
+        }
     }
     Ok(())
 }

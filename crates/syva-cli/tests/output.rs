@@ -30,7 +30,10 @@ fn json_is_all_there_is_on_standard_output() {
     assert_eq!(judged.json().len(), 1);
     assert_eq!(judged.digest(), trained.digest());
     assert_eq!(judged.json()[0]["loss"], lines[1]["val_loss"], "the same model on the same data");
-    assert_eq!(place.run("summary run --json").succeeds().json()[0]["network"], "784-10");
+    let summary = place.run("summary run --json").succeeds();
+    assert_eq!(summary.json()[0]["network"], "784-10");
+    assert_eq!(summary.digest(), trained.digest());
+    assert!(place.run("summary run").succeeds().stdout.ends_with(&format!("weights: {}\n", trained.digest())));
     // The last line has the settings, so that a loop over runs does not need the names of folders.
     for (name, value) in [
         ("data", serde_json::json!("digits")),

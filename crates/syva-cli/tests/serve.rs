@@ -155,10 +155,15 @@ fn what_is_wrong_with_a_request_is_named() {
     let server = Server::new(&place, "kinds");
     let row = |height: Value, built: Value| json!({ "height": height, "colour": "red", "sold": true, "built": built });
     let good = row(json!(1), json!("2019-03-04"));
-    server.refuses(&json!([good, row(json!("high"), Value::Null)]), "\"high\" is no number", Some(2), Some("height"));
-    server.refuses(&row(json!(true), Value::Null), "true is no number", Some(1), Some("height"));
-    server.refuses(&row(json!("inf"), Value::Null), "is no number", Some(1), Some("height"));
-    server.refuses(&row(Value::Null, json!("2019-13-04")), "no date like 2024-05-31", Some(1), Some("built"));
+    server.refuses(
+        &json!([good, row(json!("high"), Value::Null)]),
+        "\"high\" is not a number",
+        Some(2),
+        Some("height"),
+    );
+    server.refuses(&row(json!(true), Value::Null), "true is not a number", Some(1), Some("height"));
+    server.refuses(&row(json!("inf"), Value::Null), "is not a number", Some(1), Some("height"));
+    server.refuses(&row(Value::Null, json!("2019-13-04")), "not a date like 2024-05-31", Some(1), Some("built"));
     server.refuses(&row(Value::Null, json!([1])), "[1] is no text", Some(1), Some("built"));
     let renamed = json!([good, { "hieght": 1, "colour": "red", "sold": true, "built": null }]);
     server.refuses(&renamed, "did you mean 'hieght'?", Some(2), Some("height"));
@@ -200,7 +205,7 @@ fn a_network_on_images_takes_numbers_and_says_what_it_is() {
         Some(2),
         None,
     );
-    server.refuses(&json!({ "inputs": [["a"]] }), "row 1: \"a\" is no number", Some(1), None);
+    server.refuses(&json!({ "inputs": [["a"]] }), "row 1: \"a\" is not a number", Some(1), None);
     server.refuses(&json!({ "inputs": [[1e300]] }), "beyond 32-bit floats", Some(1), None);
     server.refuses(&json!({ "rows": [flat] }), "give {\"inputs\"", None, None);
     let (_, openapi) = server.get("/openapi.json");

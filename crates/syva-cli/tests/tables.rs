@@ -264,7 +264,7 @@ fn what_makes_no_sense_is_refused() {
     train("--data flowers.csv --target knid").fails(2, &["target: there is no column 'knid'", "did you mean 'kind'?"]);
     train("--data flowers.csv --target kind --ignore kind").fails(2, &["ignore: column 'kind' is in target, too"]);
     train("--data flowers.csv --target kind --numeric colour").fails(1, &["colour"]);
-    train("--data flowers.csv --target kind --task regression").fails(1, &["kind", "daisy", "no number"]);
+    train("--data flowers.csv --target kind --task regression").fails(1, &["kind", "daisy", "not a number"]);
     train("--data flowers.csv --target id --task classification").fails(2, &["too many for classes"]);
     train("--data flowers.csv --target kind --weight colour").fails(1, &["column 'colour' has texts, not weights"]);
     train("--data flowers.csv --target kind --ignore id,height,width,colour")

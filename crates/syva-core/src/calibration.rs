@@ -61,7 +61,7 @@ impl FromStr for Criterion {
                 };
                 match cost.trim().parse() {
                     Ok(cost) if f64::is_finite(cost) && cost >= 0.0 => *place = Some(cost),
-                    _ => return refuse(format!("'{text}' has a cost that is no number from 0 on")),
+                    _ => return refuse(format!("'{text}' has a cost that is not a number from 0 on")),
                 }
             }
             return match (false_positive, false_negative) {
@@ -232,7 +232,7 @@ impl Predictions {
         if slope(high) <= 0.0 {
             return coldest;
         }
-        // Each step halves the interval, until there is no number in between.
+        // Each step halves the interval, until there is not a number in between.
         for _ in 0..60 {
             let middle = f64::midpoint(low, high);
             *(if slope(middle) < 0.0 { &mut low } else { &mut high }) = middle;

@@ -275,9 +275,14 @@ pub fn write<T>(form: &Form<T>, values: &[String]) -> String {
     if given.is_empty() { form.name.into() } else { format!("{}:{}", form.name, given.join(",")) }
 }
 
-/// The offer of the nearest name, in parentheses, or nothing.
+/// What other libraries call it, as [`plain`] has it, and what it is called here.
+const ELSEWHERE: [(&str, &str); 3] = [("absoluteerror", "mae"), ("logistic", "sigmoid"), ("squarederror", "mse")];
+
+/// The offer of the nearest name, or of what another library's is called here, in parentheses, or nothing.
 pub(crate) fn offer(name: &str, names: &[&str]) -> String {
-    nearest(name, names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"))
+    let elsewhere = || ELSEWHERE.iter().find(|(theirs, ours)| *theirs == plain(name) && names.contains(ours));
+    let near = nearest(name, names).or_else(|| elsewhere().map(|(_, ours)| *ours));
+    near.map_or(String::new(), |near| format!(" (did you mean '{near}'?)"))
 }
 
 /// A name in lower case, without the characters that join words.
@@ -352,6 +357,7 @@ mod tests {
         assert!(says("sigmod").contains("unknown name 'sigmod' (did you mean 'sigmoid'?)"), "{}", says("sigmod"));
         assert!(says("thanh").contains("'tanh'?"));
         assert!(says("rleu").contains("'relu'?"));
+        assert!(says("logistic").contains("'sigmoid'?"));
         for far in ["swish", "gelu-ish", "", "\u{1f9e0}", &"x".repeat(100_000)] {
             assert!(!says(far).contains("did you mean"), "{far:.20}");
         }

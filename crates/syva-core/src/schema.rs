@@ -19,7 +19,7 @@ use crate::arithmetic::Number;
 use crate::data::{Inputs, Mixed, Targets};
 use crate::spec::names;
 use crate::table::{Column, MISSING, Table, Values, number_text};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 pub use self::dates::{DateFormat, DatePart};
 pub use self::fit::{Fitted, TableOptions};
@@ -285,7 +285,7 @@ impl ValueTarget {
     #[must_use]
     pub fn predict(&self, output: f64) -> f64 {
         let value = self.decode(output);
-        // What is no number stays none.
+        // What is not a number stays none.
         self.range.map_or(value, |[least, most]| {
             if value < least {
                 least
@@ -432,7 +432,9 @@ impl Schema {
         };
         let coded = self.features.iter().rev().take_while(|feature| is_coded(feature)).count();
         let (written, coded) = self.features.split_at(self.features.len() - coded);
-        let width = written.iter().map(|feature| feature.encoding.inputs()).sum();
+        let width: usize = written.iter().map(|feature| feature.encoding.inputs()).sum();
+        let bytes = 4 * (table.rows() as u64).saturating_mul((width + coded.len()) as u64);
+        memory::ask(bytes, &format!("the inputs of {} rows", table.rows()), "give fewer rows at a time")?;
         let mut numbers = vec![0.0; table.rows() * width];
         let mut codes = vec![Mixed::NONE; table.rows() * coded.len()];
         let mut unseen = Vec::new();
@@ -552,7 +554,7 @@ impl Schema {
                         if !encoded.is_finite() {
                             let problem = match target.transform {
                                 Transform::Log if y <= 0.0 => ", which has no logarithm",
-                                _ => ", which is no number that can be predicted",
+                                _ => ", which is not a number that can be predicted",
                             };
                             return refuse(column, row, problem, "correct it, or leave the row out");
                         }
@@ -658,7 +660,7 @@ fn encode_column(
                         let Some(x) = x else {
                             let text = texts.get(row).unwrap_or_default();
                             let (name, row) = (&column.name, table.row_number(row));
-                            let problem = format!("row {row} of column '{name}' is '{text}', which is no number");
+                            let problem = format!("row {row} of column '{name}' is '{text}', which is not a number");
                             return Err(Error::mismatch(problem, "correct the cell, or leave it empty"));
                         };
                         number.write(x, to);
@@ -698,7 +700,7 @@ fn encode_column(
                     Some(text) => Some(format.read(text).ok_or_else(|| {
                         let (name, row) = (&column.name, table.row_number(row));
                         let problem =
-                            format!("row {row} of column '{name}' is '{text}', which is no date like {format}");
+                            format!("row {row} of column '{name}' is '{text}', which is not a date like {format}");
                         Error::mismatch(problem, "correct the cell, or leave it empty")
                     })?),
                     None => None,

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::{mem, process};
 
 use syva_core::{Error, Result};
 
@@ -95,6 +96,8 @@ struct State {
 pub struct Team {
     state: Arc<State>,
     workers: Vec<JoinHandle<()>>,
+    /// The process that has the workers. A fork of it has the caller alone, which then takes all tasks.
+    process: u32,
 }
 
 impl Team {
@@ -110,7 +113,7 @@ impl Team {
             shares: (0..=count).map(|_| Taken::default()).collect(),
         });
         // Filled one by one. If a thread is refused, `drop` ends those that did start.
-        let mut team = Self { state, workers: Vec::new() };
+        let mut team = Self { state, workers: Vec::new(), process: process::id() };
         for me in 0..count {
             let state = Arc::clone(&team.state);
             let worker = thread::Builder::new().name(format!("syva-{}", me + 1)).spawn(move || serve(&state, me));
@@ -217,6 +220,11 @@ fn serve(state: &State, me: usize) {
 
 impl Drop for Team {
     fn drop(&mut self) {
+        if self.process != process::id() {
+            // There is nobody to wait for, and `join` would panic.
+            mem::forget(mem::take(&mut self.workers));
+            return;
+        }
         self.state.stop.store(true, Ordering::Relaxed);
         self.state.gate.fetch_add(REGION, Ordering::SeqCst);
         for worker in self.workers.drain(..) {

@@ -166,7 +166,7 @@ impl Tensor {
     }
 }
 
-/// The bytes of an element, `None` if it is no number that a table can have.
+/// The bytes of an element, `None` if it is not a number that a table can have.
 fn width(dtype: Dtype) -> Option<usize> {
     match dtype {
         Dtype::BOOL | Dtype::U8 | Dtype::I8 => Some(1),

@@ -102,7 +102,7 @@ fn numbers(rows: &[Value], spec: &Spec) -> Result<Rows, Bad> {
                 Ok(())
             }
             Value::Array(values) if depth < 4 => values.iter().try_for_each(|value| flatten(value, depth + 1, to)),
-            other => Err(format!("{} is no number", shown(other))),
+            other => Err(format!("{} is not a number", shown(other))),
         }
     }
     let features = spec.input.features;
@@ -138,7 +138,7 @@ fn encoded(schema: &Schema, rows: &[Map<String, Value>]) -> Result<Rows, Bad> {
                     if let Some(text) = text
                         && format.read(text).is_none()
                     {
-                        return Err(Bad::at(row, name, &format!("'{text:.40}' is no date like {format}")));
+                        return Err(Bad::at(row, name, &format!("'{text:.40}' is not a date like {format}")));
                     }
                 }
                 Values::texts(cells.iter().map(Option::as_deref))
@@ -174,7 +174,7 @@ fn number_of(value: &Value) -> Result<f64, String> {
         Value::String(text) => text.trim().parse().ok(),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    number.filter(|number| number.is_finite()).ok_or_else(|| format!("{} is no number", shown(value)))
+    number.filter(|number| number.is_finite()).ok_or_else(|| format!("{} is not a number", shown(value)))
 }
 
 fn texts<'a>(

@@ -12,6 +12,15 @@ use super::Settings;
 /// More bytes than any settings file has.
 const MOST_BYTES: u64 = 1 << 20;
 
+/// What scikit-learn calls settings, and what they are called here.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("alpha", "l2"),
+    ("hidden_layer_sizes", "hidden"),
+    ("learning_rate_init", "lr"),
+    ("max_iter", "epochs"),
+    ("random_state", "seed"),
+];
+
 impl Settings {
     /// Settings by their names, with `-` or `_` between words, and values as a settings file has them.
     ///
@@ -23,7 +32,8 @@ impl Settings {
             let plain = name.replace('_', "-");
             let known = [Self::NAMES, &["learning_rate", "preset"]].concat();
             if !known.iter().any(|known| known.replace('_', "-") == plain) {
-                let remedy = match nearest(&name.replace('-', "_"), &known) {
+                let theirs = ELSEWHERE.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
+                let remedy = match theirs.or_else(|| nearest(&name.replace('-', "_"), &known)) {
                     Some(near) => format!("did you mean {near}?"),
                     None => "the settings are those of `syva train --help`".into(),
                 };

@@ -88,7 +88,12 @@ impl Settings {
         if self.dropout == Some(0.0) {
             rest.dropout_schedule = None;
         }
-        let has_gains = self.activation.or(rest.activation).is_some_and(|activation| activation.learned.has_gains());
+        let hidden = self.hidden.as_ref().or(rest.hidden.as_ref()).is_some_and(|hidden| !hidden.0.is_empty());
+        if !hidden {
+            (rest.dropout, rest.dropout_schedule) = (None, None);
+        }
+        let activation = self.activation.or(rest.activation).filter(|_| hidden);
+        let has_gains = activation.is_some_and(|activation| activation.learned.has_gains());
         for factors in [&mut rest.lr_factors, &mut rest.decay_factors].into_iter().flatten() {
             factors.gains = if has_gains { factors.gains } else { 1.0 };
         }

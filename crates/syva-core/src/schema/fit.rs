@@ -138,7 +138,9 @@ impl FoundOut {
     pub(crate) fn fit(self, train: &Table, options: &TableOptions) -> Result<Fitted> {
         let Self { profiles, target } = self;
         let mut notes = left_out(&profiles);
-        notes.extend(profiles.iter().filter_map(|found| found.doubt.clone()));
+        // Whoever says that the target has classes knows what its texts are.
+        let is_known = |found: &Profile| found.kind == Kind::Target && options.task.is_some();
+        notes.extend(profiles.iter().filter(|found| !is_known(found)).filter_map(|found| found.doubt.clone()));
         let (mut numbers, mut pairs, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut levels = Vec::new();
         for (Profile { column: name, kind, .. }, column) in profiles.iter().zip(train.columns()) {
@@ -225,8 +227,8 @@ fn numbers_of(table: &Table, column: &Column) -> Result<Vec<f64>> {
     if let Some(row) = (0..values.len()).find(|&row| !values[row].is_finite() && !column.values.is_missing(row)) {
         let text = column.cell(row).unwrap_or_default();
         let (name, row) = (&column.name, table.row_number(row));
-        let problem = format!("row {row} of column '{name}' is '{text}', which is no number");
-        return Err(Error::mismatch(problem, format!("correct the cell, or use --categorical {name}")));
+        let problem = format!("row {row} of column '{name}' is '{text}', which is not a number");
+        return Err(Error::mismatch(problem, format!("correct the cell, or use --categorical '{name}'")));
     }
     Ok(values)
 }
@@ -631,13 +633,19 @@ fn value_target(train: &Table, name: &str, options: &TableOptions) -> Result<Val
         *y = transform.apply(*y);
     }
     let (mean, std) = mean_std(&values);
+    // Whoever says that these are numbers may have drawn rows of one value. Then that is what is predicted.
+    let (std, clamp) = match options.task {
+        Some(TaskKind::Regression) if std == 0.0 => (1.0, true),
+        _ => (std, options.clamp),
+    };
     // The encoded values are f32.
     if std == 0.0 || !(1.0 / std).is_finite() || !std.is_finite() {
         let problem = format!("'{name}' is the same in all rows of the training data");
-        return Err(Error::setting("target", problem, "name a column that differs between rows"));
+        let remedy = "name a column that differs between rows, or say --task regression";
+        return Err(Error::setting("target", problem, remedy));
     }
     let (mean, std) = if options.standardise { (mean, std) } else { (0.0, 1.0) };
-    let range = options.clamp.then(|| range.map(Option::unwrap_or_default));
+    let range = clamp.then(|| range.map(Option::unwrap_or_default));
     Ok(ValueTarget { column: name.into(), transform, mean, std, range })
 }
 
@@ -781,11 +789,15 @@ mod tests {
         assert!(matches!(fit(columns, &both).unwrap().schema.target, Target::Values { .. }));
         let says = |column: Column, options: &TableOptions| with(column, options).unwrap_err().to_string();
         assert!(says(texts("t", &["x"; 10]), &options("t")).contains("'t' has only one class, 'x'"));
-        assert!(says(numbers("t", &[2.5; 10]), &options("t")).contains("'t' is the same in all rows"));
+        let same = numbers("t", &[2.3; 10]);
+        assert!(says(same.clone(), &options("t")).contains("'t' is the same in all rows"));
+        let options_of_values = TableOptions { task: Some(TaskKind::Regression), ..options("t") };
+        let target = value_target(&Table::new(vec![same]).unwrap(), "t", &options_of_values).unwrap();
+        assert_eq!(target.predict(0.7), 2.3);
         assert!(says(numbers("t", &[2.5; 10]), &options("u")).contains("target: there is no column 'u'"));
         let regression = TableOptions { task: Some(TaskKind::Regression), ..options("t") };
         let said = says(texts("t", &["1", "x", "2", "1", "1", "1", "1", "1", "1", "1"]), &regression);
-        assert!(said.contains("row 2 of column 't' is 'x', which is no number"), "{said}");
+        assert!(said.contains("row 2 of column 't' is 'x', which is not a number"), "{said}");
         let log = TableOptions { target_transform: TargetTransform::Log, ..options("t") };
         let said = says(numbers("t", &[1.5, 2.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), &log);
         assert!(said.contains("row 4 of 't' is 0, which has no logarithm"), "{said}");
