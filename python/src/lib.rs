@@ -8,6 +8,7 @@
 //! | a training, with its listener | [`training::train`] |
 //! | updates one call at a time (`partial_fit`) | [`learner::Learner`] |
 //! | a trained network | [`model::Model`] |
+//! | its linear regions | [`regions::regions`] |
 
 #![allow(clippy::needless_pass_by_value, reason = "what comes from Python is made for the call")]
 
@@ -15,6 +16,7 @@ mod data;
 mod errors;
 mod learner;
 mod model;
+mod regions;
 mod settings;
 mod table;
 mod training;
@@ -52,6 +54,8 @@ mod _native {
     use super::learner::Learner;
     #[pymodule_export]
     use super::model::{Model, Names};
+    #[pymodule_export]
+    use super::regions::{region_bounds, regions};
     #[pymodule_export]
     use super::table::Table;
     #[pymodule_export]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import data
 from ._native import __version__
+from ._regions import Regions, region_bounds, regions
 from .model import Model, from_torch, load
 from .run import Device, Run, devices, train
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Device",
     "Model",
+    "Regions",
     "Run",
     "SyvaClassifier",
     "SyvaRegressor",
@@ -34,6 +36,8 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load",
+    "region_bounds",
+    "regions",
     "train",
 ]
 

@@ -18,6 +18,8 @@ __all__ = [
     "cores",
     "devices",
     "images",
+    "region_bounds",
+    "regions",
     "run_cli",
     "train",
 ]
@@ -48,6 +50,9 @@ class Table:
     def __len__(self) -> int: ...
 
 _Rows = NDArray[np.float64] | NDArray[np.float32] | Table
+
+def region_bounds(inputs: int, hidden: Sequence[int]) -> tuple[str, str]: ...
+def regions(model: Model, bounds: Sequence[Sequence[float]], points: Sequence[NDArray[np.float32]]) -> dict[str, Any]: ...
 
 @final
 class Names: ...

@@ -43,7 +43,15 @@ pub fn regions(args: &RegionsArgs) -> Result<()> {
     }
     let task = if samples.is_some() || is_run || args.data.is_some() {
         let talk = if args.json { Talk::Notices } else { Talk::All };
-        Some(eval::task_for(path, args.data, args.data_dir.as_deref(), None, talk)?)
+        match eval::task_for(path, args.data, args.data_dir.as_deref(), None, talk) {
+            Ok(task) => Some(task),
+            // Regions do not depend on data.
+            Err(error) if samples.is_none() && args.every.is_none() && args.data.is_none() => {
+                output::note(format_args!("syva: without the run's data: {error}"));
+                None
+            }
+            Err(error) => return Err(error),
+        }
     } else {
         None
     };
