@@ -120,7 +120,7 @@ def _(network, pd, plt, syva):
     for _axis, _copies in zip(_axes, (1, 2, 3), strict=True):
         found[_copies - 1].plot(_axis)
         _count = found[_copies - 1].linear_regions
-        _axis.set(title=f"{_copies} copies: {_count} regions", xlabel="x")
+        _axis.set(title=f"fold × {_copies}: {_count} regions", xlabel="x")
     folds.tight_layout()
     plt.close(folds)
 

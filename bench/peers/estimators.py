@@ -3,9 +3,11 @@
     pip install ./python scikit-learn pandas pyarrow
     python bench/peers/estimators.py --tables DIR --mnist DIR
 
-Both have their defaults, and the same rows: a fifth, drawn by scikit-learn with seed 0, tests. scikit-learn's network gets
-its numbers standardised and its categories one-hot; Syvä's estimator gets the data frame as it is. Each fit is timed alone, one
-after the other, and the mean of three seeds is shown. The small tables are 500 rows of each of the real ones, and of scikit-learn's digits.
+Both have their defaults, and the same rows: a fifth tests. scikit-learn's network gets its numbers standardised and its
+categories one-hot; Syvä's estimator gets the data frame as it is. Each fit is timed alone, one after the other. The large
+tables have one split and three seeds. The small ones are 500 rows of each of the real ones, and of scikit-learn's digits; they have ten
+splits, each with a seed of its own. A difference is the mean over the runs, with its standard error; it counts as one if it is
+above two of these.
 """
 
 import argparse
@@ -47,33 +49,43 @@ def theirs(x, classes, seed):
     return make_pipeline(prepare, network)
 
 
-def compare(name, x, y, seeds):
-    """A row of the table."""
+def compare(name, x, y, runs, splits=False):
+    """A row of the table. Each run has a seed of its own, and with `splits` also rows of its own to test on."""
     classes = not is_number(y) or y.nunique() <= 20
-    rows = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y if classes else None)
-    x_train, x_test, y_train, y_test = rows
-    numbers = {"syva": ([], []), "theirs": ([], [])}
-    for seed in seeds:
+    scores, times = {"syva": [], "theirs": []}, {"syva": [], "theirs": []}
+    for run in range(runs):
+        split = run if splits else 0
+        x_train, x_test, y_train, y_test = train_test_split(
+            x, y, test_size=0.2, random_state=split, stratify=y if classes else None
+        )
         ours = SyvaClassifier if classes else SyvaRegressor
-        for which, model in (("theirs", theirs(x, classes, seed)), ("syva", ours(random_state=seed + 1))):
-            texts = {c: x_train[c].where(x_train[c].notna(), None) for c in x if not is_number(x[c])}
-            given = x_train.assign(**texts) if which == "theirs" else x_train
-            tested = x_test.assign(**{c: x_test[c].where(x_test[c].notna(), None) for c in texts}) if texts else x_test
+        texts = [column for column in x if not is_number(x[column])]
+
+        def with_none(rows):
+            # scikit-learn's imputer knows None as a missing text.
+            return rows.assign(**{column: rows[column].where(rows[column].notna(), None) for column in texts})
+
+        for which, model, prepare in (
+            ("theirs", theirs(x, classes, run), with_none),
+            ("syva", ours(random_state=run + 1), lambda rows: rows),
+        ):
+            given, tested = prepare(x_train), prepare(x_test)
             begin = time.perf_counter()
             model.fit(given, y_train)
-            numbers[which][1].append(time.perf_counter() - begin)
-            numbers[which][0].append(model.score(tested if which == "theirs" else x_test, y_test))
-    score = {which: np.mean(scores) for which, (scores, _) in numbers.items()}
-    deviation = max(np.std(scores, ddof=1) if len(scores) > 1 else 0.0 for scores, _ in numbers.values())
-    seconds = {which: np.mean(times) for which, (_, times) in numbers.items()}
+            times[which].append(time.perf_counter() - begin)
+            scores[which].append(model.score(tested, y_test))
+    better = np.array(scores["syva"]) - np.array(scores["theirs"])
+    error = np.std(better, ddof=1) / np.sqrt(runs) if runs > 1 else 0.0
+    seconds = {which: np.mean(each) for which, each in times.items()}
     ratio = seconds["syva"] / seconds["theirs"]
-    verdict = "+" if score["syva"] > score["theirs"] else "~" if score["syva"] >= score["theirs"] - deviation else "-"
+    verdict = "+" if better.mean() > 2 * error else "-" if better.mean() < -2 * error else "="
     print(
-        f"| {name} | {len(x_train):,} | {'accuracy' if classes else 'R²'} | {score['syva']:.4f} | {score['theirs']:.4f} "
-        f"| {verdict} | {seconds['syva']:.2f} | {seconds['theirs']:.2f} | {ratio:.2f} |",
+        f"| {name} | {len(x) - len(x) // 5:,} | {'accuracy' if classes else 'R²'} | {np.mean(scores['syva']):.4f} "
+        f"| {np.mean(scores['theirs']):.4f} | {verdict} {better.mean():+.4f} ± {error:.4f} "
+        f"| {seconds['syva']:.2f} | {seconds['theirs']:.2f} | {ratio:.2f} |",
         flush=True,
     )
-    return verdict, ratio
+    return verdict, ratio, better.mean(), classes
 
 
 def latency():
@@ -93,19 +105,20 @@ def main():
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--mnist", type=Path)
     parser.add_argument("--large", default="letter,adult,mnist")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--splits", type=int, default=10, help="of the small tables")
     args = parser.parse_args()
     print(f"syva {syva.__version__}, {syva.devices()[0]}", file=sys.stderr)
     latency()
-    print("| data | rows | score | Syvä | scikit-learn | | Syvä s | scikit-learn s | ratio |\n" + "|---" * 9 + "|")
+    print("| data | rows | score | Syvä | scikit-learn | difference | Syvä s | scikit-learn s | ratio |\n" + "|---" * 9 + "|")
     for name in filter(None, args.large.split(",")):
         if name == "mnist":
             parts = syva.data.mnist(args.mnist)
             images = np.concatenate([part.images for part in parts]).reshape(70_000, 784) / 255.0
             labels = pd.Series(np.concatenate([part.labels for part in parts]))
-            compare("mnist", pd.DataFrame(images, columns=[f"p{k}" for k in range(784)]), labels, range(1))
+            compare("mnist", pd.DataFrame(images, columns=[f"p{k}" for k in range(784)]), labels, 1)
         else:
-            compare(name, *load(args.tables, name), range(args.seeds))
+            compare(name, *load(args.tables, name), args.runs)
     found = []
     for name in [*TABLES, "digits"]:
         if name == "digits":
@@ -119,10 +132,15 @@ def main():
         if not is_number(y) or y.nunique() <= 20:
             keep = y.isin(y.value_counts()[lambda count: count > 1].index)
             x, y = x[keep].reset_index(drop=True), y[keep].reset_index(drop=True)
-        found.append(compare(f"500 of {name}", x, y, range(args.seeds)))
-    same = sum(verdict != "-" for verdict, _ in found)
-    ratios = [ratio for _, ratio in found]
-    print(f"\n{same} of {len(found)} small tables as good or better; median ratio {np.median(ratios):.2f}, largest {max(ratios):.2f}")
+        found.append(compare(f"500 of {name}", x, y, args.splits, splits=True))
+    verdicts = [verdict for verdict, *_ in found]
+    ratios = [ratio for _, ratio, *_ in found]
+    points = 100 * np.mean([better for *_, better, classes in found if classes])
+    print(
+        f"\nsmall tables: {verdicts.count('+')} better, {verdicts.count('=')} the same within two standard errors, "
+        f"{verdicts.count('-')} worse; accuracy {points:+.2f} points on average; time: median ratio {np.median(ratios):.2f}, "
+        f"largest {max(ratios):.2f}"
+    )
 
 
 if __name__ == "__main__":
