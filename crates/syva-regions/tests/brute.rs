@@ -3,8 +3,9 @@
 
 use num_bigint::BigInt;
 use num_traits::{One, Signed, Zero};
+use syva_core::ops::Learned;
 use syva_core::random::philox4x32;
-use syva_core::{Activation, Matrix, Mlp, Model, Nonlinearity, Parameters, State};
+use syva_core::{Activation, Layer, Matrix, Mlp, Model, Nonlinearity, Parameters, State};
 use syva_regions::{Network, Slice, Subdivision};
 
 /// A fraction in lowest terms is not needed: only signs are.
@@ -77,22 +78,48 @@ fn area(polygon: &[[Fraction; 2]]) -> Fraction {
     })
 }
 
-/// The patterns whose part of the box has an inside, each with the network's affine map there.
-fn patterns(model: &Model, slopes: &[f64], bounds: [[f64; 2]; 2]) -> Vec<(Vec<u8>, Vec<Form>)> {
+/// What a unit's activation is in pieces: where it bends, and the slope and intercept of each piece.
+#[derive(Clone)]
+struct Pieces {
+    bends: Vec<f64>,
+    lines: Vec<[Fraction; 2]>,
+}
+
+impl Pieces {
+    fn new(bends: &[f64], lines: &[[f64; 2]]) -> Self {
+        Self { bends: bends.to_vec(), lines: lines.iter().map(|line| line.map(Fraction::of)).collect() }
+    }
+
+    /// h = z + (f(z) - z) · p.
+    fn blended(&self, p: f64) -> Self {
+        let (p, one) = (Fraction::of(p), Fraction::of(1.0));
+        let blend = |[slope, intercept]: &[Fraction; 2]| [one.plus(&slope.minus(&one).times(&p)), intercept.times(&p)];
+        Self { bends: self.bends.clone(), lines: self.lines.iter().map(blend).collect() }
+    }
+}
+
+/// The patterns whose part of the box has an inside, each with the network's affine map there. `pieces` are those of the
+/// hidden units.
+fn patterns(model: &Model, pieces: &[Pieces], bounds: [[f64; 2]; 2]) -> Vec<(Vec<u8>, Vec<Form>)> {
     let fraction = |value: f32| Fraction::of(f64::from(value));
     let hidden = model.spec.layers.len() - 1;
-    let units: usize = model.spec.layers[..hidden].iter().map(|layer| layer.units).sum();
     let [x, y] = bounds.map(|range| range.map(Fraction::of));
     let corner = |i: usize, j: usize| [x[i].clone(), y[j].clone()];
+    let count: usize = pieces.iter().map(|unit| unit.lines.len()).product();
     let mut found = Vec::new();
-    'patterns: for bits in 0..1u32 << units {
-        let pattern: Vec<u8> = (0..units).map(|unit| (bits >> unit & 1) as u8).collect();
+    'patterns: for number in 0..count {
+        let mut rest = number;
+        let digit = |unit: &Pieces| {
+            let digit = rest % unit.lines.len();
+            rest /= unit.lines.len();
+            digit as u8
+        };
+        let pattern: Vec<u8> = pieces.iter().map(digit).collect();
         let mut polygon = vec![corner(0, 0), corner(1, 0), corner(1, 1), corner(0, 1)];
         let (one, zero) = (Fraction::of(1.0), Fraction::of(0.0));
         let mut h: Vec<Form> =
             vec![[one.clone(), zero.clone(), zero.clone()], [zero.clone(), one.clone(), zero.clone()]];
         let mut first = 0;
-        let mut is_region = true;
         for (k, parameters) in model.state.layers.iter().enumerate() {
             let z: Vec<Form> = (0..parameters.bias.len())
                 .map(|unit| {
@@ -106,20 +133,26 @@ fn patterns(model: &Model, slopes: &[f64], bounds: [[f64; 2]; 2]) -> Vec<(Vec<u8
                 h = z;
                 break;
             }
-            h = z
-                .iter()
-                .enumerate()
-                .map(|(unit, form)| {
-                    let active = pattern[first + unit] == 1;
-                    polygon = cut(&polygon, form, active);
-                    // What is 0 in all of a region counts as not active.
-                    is_region &= !active || polygon.iter().any(|point| !at(form, point).0.is_zero());
-                    let slope = if active { one.clone() } else { Fraction::of(slopes[k]) };
-                    [0, 1, 2].map(|i| form[i].times(&slope))
-                })
-                .collect();
-            if !is_region || polygon.len() < 3 {
-                continue 'patterns;
+            h.clear();
+            for (form, unit) in z.iter().zip(first..) {
+                let (pieces, piece) = (&pieces[unit], usize::from(pattern[unit]));
+                let beyond = |bend: f64| [form[0].clone(), form[1].clone(), form[2].minus(&Fraction::of(bend))];
+                if let Some(below) = piece.checked_sub(1) {
+                    let form = beyond(pieces.bends[below]);
+                    polygon = cut(&polygon, &form, true);
+                    // What is just at the bend in all of a region counts as below.
+                    if polygon.iter().all(|point| at(&form, point).0.is_zero()) {
+                        continue 'patterns;
+                    }
+                }
+                if let Some(&bend) = pieces.bends.get(piece) {
+                    polygon = cut(&polygon, &beyond(bend), false);
+                }
+                if polygon.len() < 3 {
+                    continue 'patterns;
+                }
+                let [slope, intercept] = &pieces.lines[piece];
+                h.push([form[0].times(slope), form[1].times(slope), form[2].times(slope).plus(intercept)]);
             }
             first += parameters.bias.len();
         }
@@ -144,28 +177,8 @@ impl Draw {
     }
 }
 
-fn random_model(draw: &mut Draw) -> (Model, Vec<f64>) {
-    let depth = 1 + draw.below(3) as usize;
-    let mut left = 7;
-    let hidden: Vec<usize> = (0..depth)
-        .map_while(|_| {
-            let units = (1 + draw.below(4) as usize).min(left);
-            left -= units;
-            (units > 0).then_some(units)
-        })
-        .collect();
-    let activations: Vec<(Activation, f64)> = hidden
-        .iter()
-        .map(|_| match draw.below(3) {
-            0 => (Activation::LeakyRelu(0.25), 0.25),
-            _ => (Activation::Relu, 0.0),
-        })
-        .collect();
-    let outputs = 1 + draw.below(2) as usize;
-    let mut spec = Mlp::new(2).hidden(&hidden, Activation::Relu).values(outputs);
-    for (layer, (activation, _)) in spec.layers.iter_mut().zip(&activations) {
-        layer.activation = Nonlinearity::from(*activation).activation;
-    }
+/// A network, and the pieces of its hidden units.
+fn random_model(draw: &mut Draw) -> (Model, Vec<Pieces>) {
     // Small integers make lines that coincide, units that are dead, and three lines through a point.
     let kind = draw.below(3);
     let value = |draw: &mut Draw| match kind {
@@ -173,20 +186,58 @@ fn random_model(draw: &mut Draw) -> (Model, Vec<f64>) {
         1 => (draw.below(17) as f32 - 8.0) / 4.0,
         _ => (f64::from(draw.next()) / f64::from(u32::MAX) * 2.0 - 1.0) as f32,
     };
+    let mut layers = Vec::new();
+    let (mut pieces, mut patterns) = (Vec::new(), 1);
+    for _ in 0..=draw.below(3) {
+        let name = [
+            "relu",
+            "relu",
+            "leaky-relu:slope=0.25",
+            "prelu",
+            "hard-sigmoid",
+            "parametric-relu",
+            "parametric-hard-sigmoid",
+        ][draw.below(7) as usize];
+        let layer = Layer::new(1 + draw.below(4) as usize, name.parse::<Nonlinearity>().unwrap());
+        let each = if name.contains("sigmoid") { 3 } else { 2 };
+        // So many that brute force can try all.
+        let units = (1..=layer.units).rev().find(|&units| patterns * usize::pow(each, units as u32) <= 200);
+        let Some(units) = units else { break };
+        patterns *= usize::pow(each, units as u32);
+        layers.push(Layer { units, ..layer });
+    }
+    let outputs = 1 + draw.below(2) as usize;
+    let mut spec = Mlp::new(2).values(outputs);
+    spec.layers.splice(0..0, layers);
     let mut fan_in = 2;
-    let layers = spec
-        .layers
-        .iter()
-        .map(|layer| {
-            let weights = (0..layer.units * fan_in).map(|_| value(draw)).collect();
-            let weight = Matrix::new(layer.units, fan_in, weights).unwrap();
-            let bias = (0..layer.units).map(|_| value(draw)).collect();
-            fan_in = layer.units;
-            Parameters::new(weight, bias)
-        })
-        .collect();
-    let state = State { step: 0, embedding: Vec::new(), layers, slots: Vec::new() };
-    (Model::new(spec, state), activations.into_iter().map(|(_, slope)| slope).collect())
+    let mut state = State { step: 0, embedding: Vec::new(), layers: Vec::new(), slots: Vec::new() };
+    for layer in &spec.layers {
+        let weights = (0..layer.units * fan_in).map(|_| value(draw)).collect();
+        let weight = Matrix::new(layer.units, fan_in, weights).unwrap();
+        let bias = (0..layer.units).map(|_| value(draw)).collect();
+        let gain: Vec<f32> = (0..layer.gains()).map(|_| value(draw)).collect();
+        for unit in 0..layer.units {
+            let gain = gain.get(unit).map(|&gain| f64::from(gain));
+            let base = match layer.activation {
+                Activation::Relu => Pieces::new(&[0.0], &[[0.0, 0.0], [1.0, 0.0]]),
+                Activation::LeakyRelu(slope) => {
+                    let below = if layer.learned == Learned::Slope { gain.unwrap() } else { slope };
+                    Pieces::new(&[0.0], &[[below, 0.0], [1.0, 0.0]])
+                }
+                Activation::HardSigmoid => {
+                    let sixth = Fraction(1.into(), 6.into());
+                    let mut pieces = Pieces::new(&[-3.0, 3.0], &[[0.0, 0.0], [0.0, 0.5], [0.0, 1.0]]);
+                    pieces.lines[1][0] = sixth;
+                    pieces
+                }
+                _ => continue,
+            };
+            pieces.push(if layer.learned == Learned::Blend { base.blended(gain.unwrap()) } else { base });
+        }
+        fan_in = layer.units;
+        state.layers.push(Parameters { gain, ..Parameters::new(weight, bias) });
+    }
+    (Model::new(spec, state), pieces)
 }
 
 #[test]
@@ -195,13 +246,13 @@ fn random_networks_have_the_regions_that_brute_force_finds() {
     let mut exact = 0;
     for seed in 0..networks {
         let mut draw = Draw(seed, 0);
-        let (model, slopes) = random_model(&mut draw);
+        let (model, pieces) = random_model(&mut draw);
         let bounds = [[-3.0, 2.0], [-1.5, 4.0]];
         let network = Network::new(&model, Slice::Inputs).unwrap();
         let regions = Subdivision::new(&network, &bounds).unwrap();
         exact += regions.certificate().exact;
 
-        let truth = patterns(&model, &slopes, bounds);
+        let truth = patterns(&model, &pieces, bounds);
         let hidden: usize = network.hidden().sum();
         let mut found: Vec<Vec<u8>> =
             regions.regions().iter().map(|region| region.pattern[..hidden].to_vec()).collect();
