@@ -152,6 +152,10 @@ impl<'a> View<'a> {
                 let problem = format!("there is no sample {beyond}");
                 return Err(Error::setting(flag, problem, format!("give numbers up to {}", data.samples() - 1)));
             }
+            if let Some(twice) = (1..wanted).find(|&k| samples[..k].contains(&samples[k])) {
+                let problem = format!("sample {} is named twice", samples[twice]);
+                return Err(Error::setting(flag, problem, "name different ones"));
+            }
             view.through =
                 samples.iter().map(|&sample| data.inputs().rows(sample..sample + 1, data.features())).collect();
             let at = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)];
@@ -294,7 +298,12 @@ impl<'a> Found<'a> {
         let count = |value: usize| grouped(value as u64);
         let mut lines = vec![
             format!("{}; {}", spec.widths(), ranges.join("; ")),
-            format!("activation regions  {} ({} edges, {} vertices)", count(regions), count(edges), count(vertices)),
+            format!(
+                "activation regions  {} ({}, {} vertices)",
+                count(regions),
+                output::count(edges as u64, "edge"),
+                count(vertices)
+            ),
             format!("linear regions      {}", count(self.linear.count)),
             format!("networks like it    {}", possible(&self.bounds)),
         ];

@@ -113,6 +113,7 @@ fn what_has_no_regions_is_refused() {
     place.run("regions run --box 0,1").fails(2, &["box", "it has 2 numbers", "X0,X1,Y0,Y1"]);
     place.run("regions run --box 1,0,0,1").fails(2, &["box", "1 to 0"]);
     place.run("regions run --line 0").fails(2, &["line", "1 sample", "give 2"]);
+    place.run("regions run --plane 0,1,0").fails(2, &["plane", "sample 0 is named twice"]);
     place.run("regions run --plane 0,1,4000").fails(2, &["plane", "no sample 4000"]);
     place.run("regions run/model.safetensors --plane 0,1,2").fails(1, &["where its table is", "folder of its run"]);
     place.run("regions run/model.safetensors --every 2").fails(2, &["every", "no run's folder"]);
