@@ -198,6 +198,7 @@ def regions(
 def region_bounds(inputs: int, hidden: Sequence[int]) -> tuple[int, int]:
     """How many regions ReLU networks of these widths can have: some weights reach the first number, none exceed the second.
 
+    >>> import syva
     >>> syva.region_bounds(2, (10, 10, 10))
     (72576, 175616)
     """
