@@ -105,7 +105,8 @@ fn target(text: &str, model: &Model) -> Result<Targets> {
             }
         };
     }
-    let List(values) = text.parse::<List<f32>>()?;
+    // What is no list is not as long as it is to be.
+    let values = text.parse::<List<f32>>().map_or_else(|_| Vec::new(), |List(values)| values);
     let outputs = if spec.head == Head::Gaussian { spec.outputs() / 2 } else { spec.outputs() };
     if values.len() != outputs || values.iter().any(|value| !value.is_finite()) {
         return refuse(

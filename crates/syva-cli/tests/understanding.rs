@@ -191,6 +191,10 @@ fn what_cannot_be_explained_is_refused() {
     place.run("explain run --sample 4000").fails(2, &["sample", "no sample 4000"]);
     place.run("explain run --input 1,2").fails(2, &["input", "rows of a table", "--sample"]);
     place.run("explain run --target perhaps").fails(2, &["target", "no class 'perhaps'"]);
+    place.run("train --data circle.csv --target x --ignore inside --epochs 1 --quiet --out values").succeeds();
+    for target in ["many", "1,2", "nan"] {
+        place.run(&format!("explain values --json --target {target}")).fails(2, &["target: ", target, "give 1 number"]);
+    }
     place.run("explain run/model.safetensors").fails(1, &["where its table is"]);
     place.run("train --data digits --epochs 1 --device cpu --quiet --out digits").succeeds();
     place.run("explain digits").fails(1, &["235146 weights", "--json"]);

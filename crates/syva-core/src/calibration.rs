@@ -232,7 +232,7 @@ impl Predictions {
         if slope(high) <= 0.0 {
             return coldest;
         }
-        // Each step halves the interval, until there is not a number in between.
+        // Each step halves the interval, until there is no number in between.
         for _ in 0..60 {
             let middle = f64::midpoint(low, high);
             *(if slope(middle) < 0.0 { &mut low } else { &mut high }) = middle;

@@ -285,7 +285,7 @@ impl ValueTarget {
     #[must_use]
     pub fn predict(&self, output: f64) -> f64 {
         let value = self.decode(output);
-        // What is not a number stays none.
+        // NaN stays NaN.
         self.range.map_or(value, |[least, most]| {
             if value < least {
                 least

@@ -84,8 +84,8 @@ pub(crate) fn quotient(a: &BigInt, b: &BigInt) -> f64 {
     }
 }
 
-/// The integers that numbers become when all are multiplied with the same power of two, and its exponent.
-pub(crate) fn integers(numbers: &[&Dyadic]) -> u32 {
+/// How many binary digits numbers have after the point, at most: times two to that power, all are integers.
+pub(crate) fn most_places(numbers: &[&Dyadic]) -> u32 {
     numbers.iter().map(|number| number.places()).max().unwrap_or(0)
 }
 

@@ -6,7 +6,7 @@ use num_traits::{One, Signed, Zero};
 use syva_core::ops::Learned;
 use syva_core::{Activation, Error, Model, Nonlinearity, Result};
 
-use crate::exact::{Dyadic, integers, quotient};
+use crate::exact::{Dyadic, most_places, quotient};
 
 /// Which inputs are looked at: all of a network that has one or two, or those on a line or plane through data points.
 #[derive(Clone, Copy, Debug)]
@@ -327,7 +327,7 @@ impl Layer {
             }
         };
         let places =
-            integers(&pieces.iter().flatten().flat_map(|(slope, intercept)| [slope, intercept]).collect::<Vec<_>>());
+            most_places(&pieces.iter().flatten().flat_map(|(slope, intercept)| [slope, intercept]).collect::<Vec<_>>());
         let over = BigInt::from(divisor) << places;
         let piece = |(slope, intercept): &(Dyadic, Dyadic)| {
             let (slope, intercept) = (slope.scaled(places), intercept.scaled(places));
@@ -341,7 +341,7 @@ impl Layer {
         let pieces: Vec<Vec<Piece>> = pieces.iter().map(|pieces| pieces.iter().map(piece).collect()).collect();
 
         let (units, fan_in) = (biases.len(), weights.first().map_or(0, Vec::len));
-        let shift = integers(&weights.iter().flatten().chain(biases).collect::<Vec<_>>());
+        let shift = most_places(&weights.iter().flatten().chain(biases).collect::<Vec<_>>());
         let exact = Integers {
             weights: weights.iter().flatten().map(|weight| weight.scaled(shift)).collect(),
             biases: biases.iter().map(|bias| bias.scaled(shift)).collect(),
@@ -382,7 +382,7 @@ impl Homogeneous {
     /// A point with finite coordinates.
     pub fn of(coordinates: &[f64]) -> Self {
         let numbers: Vec<Dyadic> = coordinates.iter().map(|&value| Dyadic::of(value)).collect();
-        let places = integers(&numbers.iter().collect::<Vec<_>>());
+        let places = most_places(&numbers.iter().collect::<Vec<_>>());
         Self { coordinates: numbers.iter().map(|number| number.scaled(places)).collect(), w: BigInt::one() << places }
     }
 

@@ -223,13 +223,6 @@ impl<'a> Points<'a> {
         self.layer += 1;
     }
 
-    /// What a vertex's last pre-activations become: the network's outputs there.
-    pub fn outputs(&self, vertex: u32) -> Vec<f64> {
-        let mut h = vec![0.0; self.current().units];
-        activate(self.current(), self.row(vertex), &mut h);
-        h
-    }
-
     /// A vertex's exact coordinates.
     pub fn exact(&mut self, vertex: u32) -> &Homogeneous {
         // Not by recursion: a vertex's origin can be thousands of vertices deep.

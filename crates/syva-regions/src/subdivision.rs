@@ -125,7 +125,7 @@ impl<'a> Subdivision<'a> {
             if k > 0 {
                 all.points.advance();
             }
-            let cuts: Vec<(usize, usize)> =
+            let cuts: Vec<Cut> =
                 (0..layer.units).flat_map(|unit| (0..layer.bends.len()).map(move |bend| (unit, bend))).collect();
             let offset: usize = network.layers[..k].iter().map(|layer| layer.units).sum();
             for region in &mut all.regions {
@@ -138,7 +138,7 @@ impl<'a> Subdivision<'a> {
     }
 
     /// Cuts all regions where units of the current layer bend, and sets the units' entries of the patterns.
-    fn cut(&mut self, cuts: &[(usize, usize)], offset: usize) -> Result<()> {
+    fn cut(&mut self, cuts: &[Cut], offset: usize) -> Result<()> {
         if cuts.is_empty() {
             return Ok(());
         }
@@ -280,12 +280,6 @@ impl<'a> Subdivision<'a> {
     pub fn exact_vertex(&mut self, vertex: u32) -> (Vec<String>, String) {
         let point = self.points.exact(vertex);
         (point.coordinates.iter().map(ToString::to_string).collect(), point.w.to_string())
-    }
-
-    /// The network's outputs at a vertex.
-    #[must_use]
-    pub fn outputs(&self, vertex: u32) -> Vec<f64> {
-        self.points.outputs(vertex)
     }
 
     /// How certain all signs were.
